@@ -1,0 +1,47 @@
+"""Data sets, and the batches drawn from them: NumPy arrays, the same bytes for every framework.
+
+`load_dataset` turns a `DataConfig` into a `Dataset`; `epoch_batches` turns a split into batches.
+Nothing in here imports a framework.
+"""
+
+from alexnet_impl.data.batches import (
+    Batch,
+    BatchPlan,
+    chain_digest,
+    epoch_batches,
+    eval_batches,
+    num_batches,
+    prefetch,
+)
+from alexnet_impl.data.cache import cache_dir
+from alexnet_impl.data.config import DATASETS, DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.decoding import decode_image, fit_to_square
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.progress import Progress, terminal_progress
+from alexnet_impl.data.resize import interpolation_matrix
+from alexnet_impl.data.treatment import INPUT_SCALINGS, InputScaling, treat
+
+__all__ = [
+    "DATASETS",
+    "INPUT_SCALINGS",
+    "Batch",
+    "BatchPlan",
+    "DataConfig",
+    "Dataset",
+    "InputScaling",
+    "Progress",
+    "Split",
+    "cache_dir",
+    "chain_digest",
+    "decode_image",
+    "epoch_batches",
+    "eval_batches",
+    "fit_to_square",
+    "interpolation_matrix",
+    "load_dataset",
+    "num_batches",
+    "prefetch",
+    "terminal_progress",
+    "treat",
+]

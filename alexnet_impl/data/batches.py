@@ -1,0 +1,229 @@
+"""Batches from (seed, epoch): the same arrays for every framework, from any batch on.
+
+Everything that is random about an epoch is drawn before its first batch, each kind from a stream
+of its own. So batch k does not depend on where the reading started, and switching flips on does
+not change the order or the crops.
+"""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.errors import DataError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some images and their labels.
+
+    Attributes:
+        images: uint8 of shape (batch, height, width, 3).
+        labels: int64 of shape (batch,).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """How a split is cut into batches.
+
+    Attributes:
+        global_batch_size: Images a batch, over all devices together.
+        seed: With the epoch's number, decides everything that is random.
+        shuffle: Draw a new order each epoch.
+        drop_last: Leave out the last batch of an epoch where it is smaller than the others.
+        flip: Mirror each image left to right with probability 1/2.
+        crop_padding: Pad this many black pixels on every side and cut the stored size out of
+            the result, at a place of its own for each image; 0 means no crops.
+
+    Raises:
+        DataError: If a number is out of range.
+    """
+
+    global_batch_size: int
+    seed: int
+    shuffle: bool = True
+    drop_last: bool = False
+    flip: bool = False
+    crop_padding: int = 0
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("global_batch_size", 1), ("seed", 0), ("crop_padding", 0)):
+            if (value := getattr(self, name)) < lowest:
+                raise DataError(f"{name}={value} must be at least {lowest}.")
+
+
+def num_batches(plan: BatchPlan, num_images: int) -> int:
+    """How many batches an epoch over `num_images` images has.
+
+    Raises:
+        DataError: If it has none.
+    """
+    full, rest = divmod(num_images, plan.global_batch_size)
+    count = full if plan.drop_last or rest == 0 else full + 1
+    if count == 0:
+        raise DataError(
+            f"{num_images} images give no batch of global_batch_size={plan.global_batch_size} "
+            f"with drop_last={plan.drop_last}: choose a smaller batch or more images."
+        )
+    return count
+
+
+def epoch_batches(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> Iterator[Batch]:
+    """The batches of one epoch, from number `start` on.
+
+    Args:
+        split: Where the images come from; only one batch of them is copied at a time.
+        plan: How they are cut, ordered, cropped and flipped.
+        epoch: Counted from 0.
+        start: The first batch to give, counted from 0; for going on within an epoch.
+
+    Returns:
+        An iterator; each batch is a copy that the caller may change.
+
+    Raises:
+        DataError: If there is no such epoch or batch.
+    """
+    count = num_batches(plan, len(split))
+    if epoch < 0 or not 0 <= start <= count:
+        raise DataError(f"epoch={epoch} start={start}: an epoch >= 0 has batches 0 to {count - 1}.")
+    draws = _draw_epoch(plan, len(split), epoch)
+    return (_make_batch(split, plan, draws, number) for number in range(start, count))
+
+
+def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+    """All images in their order, as views: nothing is copied, nothing may be written to.
+
+    Raises:
+        DataError: If batch_size is below 1.
+    """
+    if batch_size < 1:
+        raise DataError(f"batch_size={batch_size} must be at least 1.")
+    cuts = (slice(first, first + batch_size) for first in range(0, len(split), batch_size))
+    return (Batch(images=split.images[cut], labels=split.labels[cut]) for cut in cuts)
+
+
+def chain_digest(previous: str, batch: Batch) -> str:
+    """sha256 over the previous digest and this batch's bytes, as hex; start with ''.
+
+    Two runs with the same last digest were fed the same bytes in the same order, also where one
+    of them was interrupted and kept the digest until it went on.
+    """
+    digest = hashlib.sha256(previous.encode())
+    digest.update(np.ascontiguousarray(batch.images).data)
+    digest.update(np.ascontiguousarray(batch.labels).data)
+    return digest.hexdigest()
+
+
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+    """The items, made on a background thread up to `depth` ahead of their use.
+
+    An exception in the making is raised here, in its place. Closing the generator (a `break`
+    that drops it, an exception, `close()`) ends the thread after the item it is at.
+
+    Raises:
+        DataError: If depth is below 1.
+    """
+    if depth < 1:
+        raise DataError(f"prefetch depth={depth} must be at least 1.")
+    return _prefetched(items, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class _EpochDraws:
+    """What is random about an epoch, by place in it: each array is (num_images, ...)."""
+
+    order: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+
+
+def _draw_epoch(plan: BatchPlan, num_images: int, epoch: int) -> _EpochDraws:
+    streams = np.random.SeedSequence([plan.seed, epoch]).spawn(3)
+    order_rng, flip_rng, offset_rng = (np.random.default_rng(stream) for stream in streams)
+    order = order_rng.permutation(num_images) if plan.shuffle else np.arange(num_images)
+    return _EpochDraws(
+        order=order,
+        flips=flip_rng.integers(0, 2, num_images, dtype=np.uint8).astype(bool),
+        offsets=offset_rng.integers(0, 2 * plan.crop_padding + 1, (num_images, 2)),
+    )
+
+
+def _make_batch(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) -> Batch:
+    places = slice(number * plan.global_batch_size, (number + 1) * plan.global_batch_size)
+    indices = draws.order[places]
+    images = split.images[indices]
+    if plan.crop_padding:
+        images = _pad_and_crop(images, plan.crop_padding, draws.offsets[places])
+    if plan.flip:
+        flips = draws.flips[places]
+        images[flips] = images[flips, :, ::-1]
+    return Batch(images=images, labels=split.labels[indices])
+
+
+def _pad_and_crop(
+    images: NDArray[np.uint8], padding: int, offsets: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Cut (height, width) at each image's (y, x) offset out of the padded images."""
+    batch, height, width, channels = images.shape
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # (batch, 2 * padding + 1, 2 * padding + 1, 1, height, width, 3), without copying. A window over
+    # the channels too keeps them last: the crops are copied in one piece.
+    windows = sliding_window_view(padded, (height, width, channels), (1, 2, 3))
+    crops: NDArray[np.uint8] = windows[np.arange(batch), offsets[:, 0], offsets[:, 1], 0]
+    return crops
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Nothing follows; perhaps because of an error."""
+
+    error: BaseException | None = None
+
+
+def _prefetched(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+    results: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_produce, args=(items, results, stop), name="prefetch", daemon=True
+    )
+    thread.start()
+    try:
+        while not isinstance(item := results.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        stop.set()
+        # A producer waiting for room would never see the event. One emptying is enough: it puts
+        # at most one more item before it looks.
+        while not results.empty():
+            results.get_nowait()
+        thread.join()
+
+
+def _produce(items: Iterable[T], results: "queue.Queue[T | _End]", stop: threading.Event) -> None:
+    try:
+        for item in items:
+            results.put(item)
+            if stop.is_set():
+                return
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer gets it
+        results.put(_End(error))
+    else:
+        results.put(_End())

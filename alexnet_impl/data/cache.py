@@ -1,0 +1,135 @@
+"""Decoded data sets in checked files: written whole or not at all, never believed unread."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.errors import DataError
+
+_SCHEMA_VERSION = "1"
+_ABANDONED_AFTER_S = 3600
+
+
+def cache_dir() -> Path:
+    """Where downloads and decoded images are kept: ALEXNET_CACHE_DIR, or the user's cache."""
+    chosen = os.environ.get("ALEXNET_CACHE_DIR")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("alexnet_impl")
+
+
+def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
+    """The data set kept under `key`, or else what `build` gives, kept for the next time.
+
+    A damaged file is built anew, a cache that cannot be written is done without; both with a
+    warning. Processes that build the same one at the same time do not disturb each other: each
+    writes a file of its own and renames it, and the last one stays.
+
+    Args:
+        key: Digest, as hex, of all that the result depends on.
+        build: Makes the data set, without a validation split.
+    """
+    path = cache_dir() / f"{key}.safetensors"
+    try:
+        return read_cache(path, key)
+    except FileNotFoundError:
+        pass
+    except DataError as error:
+        warnings.warn(f"{error} It is made anew.", stacklevel=2)
+    dataset = build()
+    try:
+        write_cache(path, dataset, key)
+    except (OSError, SafetensorError) as error:
+        warnings.warn(
+            f"Decoded images cannot be kept in '{path.parent}' ({error}), so they are decoded "
+            "each time; set ALEXNET_CACHE_DIR to a folder that can be written to.",
+            stacklevel=2,
+        )
+    return dataset
+
+
+def read_cache(path: Path, key: str) -> Dataset:
+    """The data set in a cache file, every byte of it checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DataError: If it is damaged, or belongs to another key or version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            train, test = (
+                Split(images=file.get_tensor(f"{part}_images"), labels=file.get_tensor(labels))
+                for part, labels in (("train", "train_labels"), ("test", "test_labels"))
+            )
+        dataset = Dataset(
+            name=metadata["name"],
+            source=metadata["source"],
+            class_names=tuple(json.loads(metadata["class_names"])),
+            train=train,
+            test=test,
+        )
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: the cache file is damaged ({error}).") from error
+    # Built from what was read, so that a changed pixel, label, name or sentence shows.
+    if metadata != _metadata(dataset, key):
+        raise DataError(f"{path}: the cache file is damaged or not of this version.")
+    return dataset
+
+
+def write_cache(path: Path, dataset: Dataset, key: str) -> None:
+    """Keep a data set without a validation split under its final name in one step.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path.parent)
+    tensors: dict[str, NDArray[Any]] = {
+        "train_images": dataset.train.images,
+        "train_labels": dataset.train.labels,
+        "test_images": dataset.test.images,
+        "test_labels": dataset.test.labels,
+    }
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:16]}-", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save_file(tensors, temporary, metadata=_metadata(dataset, key))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _metadata(dataset: Dataset, key: str) -> dict[str, str]:
+    metadata = {
+        "schema_version": _SCHEMA_VERSION,
+        "key": key,
+        "name": dataset.name,
+        "source": dataset.source,
+        "class_names": json.dumps(dataset.class_names),
+        "fingerprint": dataset.fingerprint,
+    }
+    checksum = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    return metadata | {"checksum": checksum}
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete what killed writers left behind, but not what one may be writing now."""
+    for leftover in folder.glob("*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_S:
+                leftover.unlink()

@@ -1,0 +1,91 @@
+"""One image file of any kind to uint8 RGB."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from alexnet_impl.errors import DataError
+
+
+def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
+    """The pixels as a viewer shows them: upright, opaque over white, the first frame, 8 bits.
+
+    Args:
+        data: The encoded bytes, or the file that holds them.
+        where: What to call it in a message.
+
+    Returns:
+        Shape (height, width, 3), RGB.
+
+    Raises:
+        DataError: If it does not decode to its end.
+    """
+    with _opened(data, where) as image:
+        image.load()
+        # In place, because the copy that it makes otherwise costs as much as a small image.
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.array(_to_rgb(image))
+
+
+def image_dimensions(data: bytes | Path, *, where: str) -> tuple[int, int]:
+    """(width, height) as stored, from the file's head alone; not turned by EXIF.
+
+    Raises:
+        DataError: If it is no image.
+    """
+    with _opened(data, where) as image:
+        return image.size
+
+
+def fit_to_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The centre square of the image, resized with antialiased bilinear interpolation.
+
+    Args:
+        image: Shape (height, width, 3).
+        size: Height and width of the result, in pixels.
+
+    Returns:
+        Shape (size, size, 3); the image itself where it has this shape already.
+    """
+    height, width, _ = image.shape
+    if height == width == size:
+        return image
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    return np.array(square.resize((size, size), Image.Resampling.BILINEAR))
+
+
+@contextmanager
+def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
+            yield image
+    except UnidentifiedImageError as error:
+        raise DataError(f"{where}: not an image of a known kind; replace or remove it.") from error
+    # Pillow's readers raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error ...
+    except Exception as error:
+        raise DataError(f"{where}: does not decode ({error}); replace or remove it.") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is not known")
+    if image.mode.startswith("I"):
+        image = _sixteen_to_eight_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    foreground = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, foreground).convert("RGB")
+
+
+def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale grey levels of 0 to 65535; Pillow's own conversion clips them at 255."""
+    levels = np.asarray(image, dtype=np.float32) / 257
+    return Image.fromarray(np.rint(levels.clip(0, 255)).astype(np.uint8))

@@ -1,0 +1,123 @@
+"""One file over HTTP: goes on where it stopped, and counts only when its checksum is right."""
+
+import hashlib
+import http
+import http.client
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from alexnet_impl.data.progress import Progress, silent
+from alexnet_impl.errors import DataError
+
+_CHUNK_BYTES = 1 << 18
+_ATTEMPTS = 5
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """A file on a server and what it must be."""
+
+    url: str
+    sha256: str
+
+
+def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> Path:
+    """Fetch a file that is not there yet, through `path` + '.part'.
+
+    What an interrupted download left in that file is kept and continued.
+
+    Returns:
+        `path`, where the checked file now is.
+
+    Raises:
+        DataError: If the server cannot be reached, the connection breaks repeatedly, the folder
+            cannot be written to, or the checksum is wrong; that file is then removed.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise DataError(f"{part}: cannot be written ({error}); choose another folder.") from error
+    failure = _fetch_all(remote, part, progress)
+    if failure is not None:
+        raise DataError(
+            f"{remote.url}: cannot be downloaded ({failure}). Try again, it goes on after the "
+            f"{part.stat().st_size:,} bytes that it has; or get it elsewhere and put it at {path}."
+        ) from failure
+    if (received := file_digest(part, "sha256")) != remote.sha256:
+        part.unlink()
+        raise DataError(
+            f"{remote.url}: the file that came has sha256 {received}, expected {remote.sha256}; it "
+            f"was removed. Try again, or get it elsewhere and put it at {path}."
+        )
+    part.replace(path)
+    return path
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """The checksum of a file's content, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _fetch_all(remote: RemoteFile, part: Path, progress: Progress) -> Exception | None:
+    """Fetch until nothing is missing; the last error when it cannot be done."""
+    failure: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            if _fetch_rest(remote.url, part, progress):
+                return None
+            failure = ConnectionError("the connection ended too early")
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error
+        except (OSError, http.client.HTTPException) as error:
+            failure = error
+    return failure
+
+
+def _fetch_rest(url: str, part: Path, progress: Progress) -> bool:
+    """Append what is missing; whether it is complete now, as far as the server says."""
+    start = part.stat().st_size
+    # Without this, a server may compress on the way, and offsets would mean something else.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the package's own URL
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        error.close()
+        return True  # nothing follows what is there; the checksum will tell
+    with response, part.open("ab") as file:
+        done = start if _first_byte(response) == start else 0
+        file.truncate(done)  # the server may send all of it again
+        return _copy(response, file, done, progress)
+
+
+def _first_byte(response: http.client.HTTPResponse) -> int:
+    """Where in the file the answer begins; 0 from a server that does not know ranges."""
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(content_range[1]) if content_range else 0
+
+
+def _copy(
+    response: http.client.HTTPResponse, file: BinaryIO, done: int, progress: Progress
+) -> bool:
+    """Append the answer to the file; whether as much came as was announced."""
+    length = response.headers.get("Content-Length")
+    total = done + int(length) if length else 0
+    description = f"Downloading {response.url.rsplit('/', 1)[-1]}"
+    while chunk := response.read(_CHUNK_BYTES):
+        file.write(chunk)
+        done += len(chunk)
+        progress(description, done, total)
+    return done >= total

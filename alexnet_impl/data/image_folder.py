@@ -1,0 +1,204 @@
+"""Any images sorted into train/CLASS/ and test/CLASS/, decoded once."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data.cache import cached_dataset
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.decoding import decode_image, fit_to_square, image_dimensions
+from alexnet_impl.data.image_sources import ImageSource, open_source
+from alexnet_impl.data.progress import Progress, counted, silent
+from alexnet_impl.errors import DataError
+
+_DECODER_VERSION = 1  # to be raised when the same files come to decode to other pixels
+_LARGEST_CHOSEN_SIZE = 256
+# Decoding a 1 KB JPEG takes less time than one thread takes to hand the interpreter to another:
+# two threads need 2.5 times as long as one. From here on they help.
+_THREADS_FROM_BYTES = 16_000
+
+_LAYOUT = "images are expected as train/CLASS/*.jpg and test/CLASS/*.jpg (or png, bmp, gif, webp)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The image files of a data set, sorted by class and then by name.
+
+    Attributes:
+        class_names: The names of the class folders, sorted.
+        train: Paths of the training images, by class name.
+        test: Paths of the test images, by class name.
+    """
+
+    class_names: tuple[str, ...]
+    train: dict[str, list[str]]
+    test: dict[str, list[str]]
+
+    @property
+    def paths(self) -> list[str]:
+        """Those of the training images and then those of the test images."""
+        return [
+            path for part in (self.train, self.test) for name in self.class_names
+            for path in part[name]
+        ]  # fmt: skip
+
+
+def load_image_folder(
+    path: Path, *, image_size: int | None = None, progress: Progress = silent
+) -> Dataset:
+    """The images below a folder or in a zip; from the second time on, from the cache.
+
+    Args:
+        path: A folder or a zip with train/CLASS/ and test/CLASS/ (or else val/CLASS/), perhaps
+            below other folders.
+        image_size: Height and width to store images in, in pixels. None means: as they are where
+            all are squares of one size; otherwise the smallest side, at most 256. Others are cut
+            to the square in their middle and resized.
+        progress: Told how far the decoding is.
+
+    Raises:
+        DataError: If there are no images in this layout, the classes of the two parts differ, or
+            an image does not decode.
+    """
+    with closing(open_source(path)) as source:
+        identity = f"{_DECODER_VERSION} {path.name} {image_size} {source.digest}"
+        key = hashlib.sha256(identity.encode()).hexdigest()
+        return cached_dataset(key, lambda: _decode(source, image_size, progress))
+
+
+def list_images(source: ImageSource) -> Listing:
+    """Find the images of both parts.
+
+    Raises:
+        DataError: If a part or a class is missing, or there are several train folders.
+    """
+    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(source.sizes):
+        *prefix, part, class_name, _ = ("", "", *path.split("/"))
+        found["/".join(prefix).strip("/"), part][class_name].append(path)
+    prefixes = [prefix for prefix, part in found if part == "train"]
+    if not prefixes:
+        raise _no_images_error(source)
+    if len(prefixes) > 1:
+        raise DataError(f"{source.path}: has images in several train folders; name one: {prefixes}")
+    train = found[prefixes[0], "train"]
+    test = found.get((prefixes[0], "test")) or found.get((prefixes[0], "val"))
+    if test is None:
+        raise DataError(f"{source.path}: has training images but no test/ or val/; {_LAYOUT}.")
+    for part, classes, others in (("test", test, train), ("train", train, test)):
+        if missing := sorted(others.keys() - classes.keys()):
+            raise DataError(
+                f"{source.path}: no images of class '{missing[0]}' in {part}/ "
+                f"({len(missing)} of {len(others)} classes missing); both parts need every class."
+            )
+    return Listing(class_names=tuple(sorted(train)), train=dict(train), test=dict(test))
+
+
+def _no_images_error(source: ImageSource) -> DataError:
+    if source.sizes:
+        example = min(source.sizes)
+        return DataError(
+            f"{source.path}: {len(source.sizes)} images, none of them in train/CLASS/ (one is "
+            f"'{example}'); {_LAYOUT}."
+        )
+    archives = sorted(source.path.glob("*.zip")) if source.path.is_dir() else []
+    hint = f" Did you mean '{archives[0]}'?" if archives else ""
+    return DataError(f"{source.path}: no images in it; {_LAYOUT}.{hint}")
+
+
+def _decode(source: ImageSource, image_size: int | None, progress: Progress) -> Dataset:
+    listing = list_images(source)
+    images = _decode_pixels(source, listing.paths, image_size, progress)
+    size = images.shape[1]
+    train_labels, test_labels = _labels(listing, "train"), _labels(listing, "test")
+    num_train = len(train_labels)
+    kinds = sorted({Path(path).suffix.lower().lstrip(".") for path in listing.paths})
+    return Dataset(
+        name="image_folder",
+        source=f"{len(images):,} images ({', '.join(kinds)}) in '{source.path.name}', stored as "
+        f"{size}x{size}.",
+        class_names=listing.class_names,
+        train=Split(images=images[:num_train], labels=train_labels),
+        test=Split(images=images[num_train:], labels=test_labels),
+    )
+
+
+def _labels(listing: Listing, part: str) -> NDArray[np.int64]:
+    by_class: dict[str, list[str]] = getattr(listing, part)
+    counts = [len(by_class[name]) for name in listing.class_names]
+    return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+
+
+class _SizesDifferError(Exception):
+    """Not every image is a square of the first one's size."""
+
+
+def _decode_pixels(
+    source: ImageSource, paths: list[str], image_size: int | None, progress: Progress
+) -> NDArray[np.uint8]:
+    """All images, shape (num_images, size, size, 3)."""
+    if image_size is None:
+        width, _ = _dimensions(source, paths[0])
+        try:
+            # Reading 60,000 heads takes as long as decoding small images; so decode at once, and
+            # look at the heads only when the first image of another size turns up.
+            return _decode_all(source, paths, width, _expect_square, progress)
+        except _SizesDifferError:
+            image_size = _choose_size(source, paths, progress)
+    return _decode_all(source, paths, image_size, fit_to_square, progress)
+
+
+def _dimensions(source: ImageSource, path: str) -> tuple[int, int]:
+    return image_dimensions(source.read(path), where=f"{source.path}: {path}")
+
+
+def _expect_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if pixels.shape != (size, size, 3):
+        raise _SizesDifferError
+    return pixels
+
+
+def _choose_size(source: ImageSource, paths: list[str], progress: Progress) -> int:
+    every = (min(_dimensions(source, path)) for path in paths)
+    smallest = min(counted(every, "Looking at image sizes", len(paths), progress))
+    return min(smallest, _LARGEST_CHOSEN_SIZE)
+
+
+def _decode_all(
+    source: ImageSource,
+    paths: list[str],
+    size: int,
+    fit: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]],
+    progress: Progress,
+) -> NDArray[np.uint8]:
+    """Decode into one array, each image brought to (size, size, 3) by `fit`."""
+    images = np.empty((len(paths), size, size, 3), np.uint8)
+
+    def decode(index: int) -> None:
+        path = paths[index]
+        pixels = decode_image(source.read(path), where=f"{source.path}: {path}")
+        images[index] = fit(pixels, size)
+
+    num_bytes = sum(source.sizes[path] for path in paths)
+    is_threaded = num_bytes >= _THREADS_FROM_BYTES * len(paths)
+    done = _map_in_threads(decode, len(paths)) if is_threaded else map(decode, range(len(paths)))
+    for _ in counted(done, "Decoding images", len(paths), progress):
+        pass
+    return images
+
+
+def _map_in_threads(work: Callable[[int], None], count: int) -> Iterator[None]:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            yield from threads.map(work, range(count))
+        finally:
+            # After a bad image, or when the caller gives up, the rest is not worth waiting for.
+            threads.shutdown(wait=True, cancel_futures=True)

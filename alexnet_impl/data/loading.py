@@ -1,0 +1,124 @@
+"""From a DataConfig to the images to train, validate and test on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.digits import load_digits
+from alexnet_impl.data.image_folder import load_image_folder
+from alexnet_impl.data.paths import require_existing
+from alexnet_impl.data.progress import Progress, silent
+from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
+from alexnet_impl.data.synthetic import make_synthetic
+from alexnet_impl.errors import DataError
+
+_TEST_SUBSET_SEED = 0
+
+
+def load_dataset(
+    config: DataConfig,
+    *,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Load the images, split off the validation part, then take the subsets.
+
+    The images are copied only where some of them are left out.
+
+    Args:
+        config: Which images.
+        validation_fraction: The share of the training part, before `train_images` is applied,
+            that becomes the validation split; from every class alike.
+        seed: What the validation split and the training subset are drawn with. The test subset
+            is the same for every seed, so that runs with different seeds are measured alike.
+        progress: Told how far decoding and downloading are, as (description, done, total).
+
+    Raises:
+        DataError: If the images cannot be used, or there are fewer than asked for.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise DataError(f"validation_fraction={validation_fraction} must be in [0, 1).")
+    if seed < 0:
+        raise DataError(f"seed={seed} must be at least 0.")
+    config = _settle(config)
+    dataset = _load(config, progress or silent)
+    if config.dataset == "synthetic":  # made in the sizes asked for
+        config = replace(config, train_images=None, test_images=None)
+    return _take_parts(dataset, config, validation_fraction, seed)
+
+
+def _settle(config: DataConfig) -> DataConfig:
+    """The config with its dataset named, if need be after a look at data_dir."""
+    if config.data_dir is None:
+        return replace(config, dataset=config.dataset or "digits")
+    data_dir = require_existing(config.data_dir.expanduser())
+    found = "image_folder" if find_cifar10(data_dir) is None else "cifar10"
+    return replace(config, dataset=config.dataset or found, data_dir=data_dir)
+
+
+def _load(config: DataConfig, progress: Progress) -> Dataset:
+    match config.dataset:
+        case "digits":
+            return load_digits()
+        case "synthetic":
+            return make_synthetic(
+                train_images=config.train_images or 2_000,
+                test_images=config.test_images or 500,
+                image_size=config.image_size or 32,
+            )
+        case "cifar10":
+            return load_cifar10(config.data_dir, progress=progress)
+        case _:
+            data_dir = _require_data_dir(config)
+            return load_image_folder(data_dir, image_size=config.image_size, progress=progress)
+
+
+def _require_data_dir(config: DataConfig) -> Path:
+    if config.data_dir is None:
+        raise DataError(
+            f"dataset='{config.dataset}' needs data_dir: a folder or zip of train/CLASS/ and "
+            "test/CLASS/ images."
+        )
+    return config.data_dir
+
+
+def _take_parts(
+    dataset: Dataset, config: DataConfig, validation_fraction: float, seed: int
+) -> Dataset:
+    validation_rng, train_rng = np.random.default_rng(seed).spawn(2)
+    train, test = dataset.train, dataset.test
+    kept, validation = np.arange(len(train)), None
+    if validation_fraction > 0:
+        count = max(round(validation_fraction * len(train)), 1)
+        drawn = stratified_indices(train.labels, count, validation_rng)
+        kept, validation = remaining_indices(len(train), drawn), train.take(drawn)
+    if config.train_images is not None:
+        _require_images("train_images", config.train_images, len(kept))
+        kept = kept[balanced_indices(train.labels[kept], config.train_images, train_rng)]
+    kept_test = np.arange(len(test))
+    if config.test_images is not None:
+        _require_images("test_images", config.test_images, len(test))
+        test_rng = np.random.default_rng(_TEST_SUBSET_SEED)
+        kept_test = balanced_indices(test.labels, config.test_images, test_rng)
+    return replace(
+        dataset, train=_take(train, kept), test=_take(test, kept_test), validation=validation
+    )
+
+
+def _require_images(name: str, asked: int, available: int) -> None:
+    if asked > available:
+        raise DataError(
+            f"{name}={asked} are more than the {available} images that there are (without those "
+            f"for validation); ask for at most {available}."
+        )
+
+
+def _take(split: Split, indices: NDArray[np.int64]) -> Split:
+    """The split itself where the sorted indices leave nothing out."""
+    return split if len(indices) == len(split) else split.take(indices)

@@ -1,0 +1,166 @@
+"""What a framework must offer, and the one place where its adapter is imported.
+
+`torch` and `tensorflow` are folders with the same file names and the same public names; nothing
+outside a folder imports its framework. Everything that crosses the boundary is a NumPy array, a
+Spec, a Recipe, or a handle that only the framework reads.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.errors import FrameworkError, UnknownNameError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Spec
+from alexnet_impl.weights import Weights
+
+FrameworkName = Literal["torch", "tensorflow"]
+FRAMEWORKS: tuple[FrameworkName, ...] = get_args(FrameworkName)
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Logits = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepValues:
+    """What a training step measured, once read from the device.
+
+    Attributes:
+        loss: Mean over the batch, of the weights before the update; what is trained on, label
+            smoothing included.
+        num_correct: Images of the batch whose largest logit was their label's.
+    """
+
+    loss: float
+    num_correct: int
+
+
+class Trainer(Protocol):
+    """One network in training on one device."""
+
+    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
+        """Update the weights on one batch; does not wait for the device.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            labels: int64 of shape (batch,).
+            learning_rate: For this step.
+
+        Returns:
+            A handle for read().
+        """
+
+    def read(self, handles: list[Any]) -> list[StepValues]:
+        """The values of steps taken earlier; waits for the device."""
+
+    def logits(self, images: Pixels) -> Logits:
+        """Logits, without dropout and in float32 (float64 where the precision is).
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+
+        Returns:
+            Shape (batch, num_classes).
+        """
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was asked to do."""
+
+    def weights(self) -> Weights:
+        """A copy of the weights in the canonical layout."""
+
+    def state(self) -> Weights:
+        """All that train_step changes but the weights: optimiser, dropout's random state, loss
+        scale; arrays by name, exact."""
+
+    def restore(self, weights: Weights, state: Weights) -> None:
+        """Continue from weights() and state() of a trainer of the same network and recipe."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory held on the accelerator so far; None on a CPU, where the process counts."""
+
+
+class Framework(Protocol):
+    """An adapter package's public names."""
+
+    def build_model(self, spec: Spec, precision: str = ..., seed: int = ...) -> Any:
+        """The framework's own kind of model, with weights still to be set."""
+
+    def make_trainer(self, spec: Spec, recipe: Recipe, weights: Weights, device: str) -> Trainer:
+        """A trainer that starts from these weights.
+
+        Raises:
+            FrameworkError: If the device is missing or cannot run the recipe.
+        """
+
+    def get_weights(self, model: Any, spec: Spec) -> Weights:
+        """The model's weights in the canonical layout, bit for bit."""
+
+    def set_weights(self, model: Any, spec: Spec, weights: Weights) -> None:
+        """Put weights of the canonical layout into the model, bit for bit."""
+
+    def read_checkpoint(self, path: Any, spec: Spec) -> Weights:
+        """Canonical weights of one of the framework's own files."""
+
+    def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
+        """Write one of the framework's own files, which opens without this package."""
+
+    def set_threads(self, threads: int) -> None:
+        """How many CPU threads to use; before anything is computed.
+
+        Raises:
+            FrameworkError: If it is too late for this framework.
+        """
+
+    def fingerprint(self, device: str) -> dict[str, Any]:
+        """Versions, device and flags that decide speed and numerics."""
+
+
+def get_framework(name: str) -> Framework:
+    """Import the adapter of a framework.
+
+    Raises:
+        UnknownNameError: If there is no such adapter.
+        FrameworkError: If the framework is not installed.
+    """
+    if name not in FRAMEWORKS:
+        raise UnknownNameError("framework", name, FRAMEWORKS)
+    if not is_installed(name):
+        raise FrameworkError(
+            f"{name} is not installed for {sys.executable}; install it with: "
+            f"pip install 'alexnet_impl[{name}]'"
+        )
+    return cast("Framework", importlib.import_module(f"alexnet_impl.frameworks.{name}"))
+
+
+def is_installed(name: str) -> bool:
+    """Whether a framework can be imported here, without importing it."""
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def keep_frameworks_apart(about_to_import: FrameworkName) -> None:
+    """Call before importing a framework, so that the other one may live in the same process.
+
+    TensorFlow 2.20 and 2.21 expose their LLVM to the whole process; a triton that is loaded after
+    them binds to it, and the process dies in the first torch optimiser. Loaded before them it
+    binds to its own. Where TensorFlow came first, PyTorch goes without triton, which only
+    torch.compile on a GPU needs.
+
+    References:
+        github.com/tensorflow/tensorflow issue 124205.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "triton" in sys.modules or importlib.util.find_spec("triton") is None:
+        return
+    if "tensorflow" in sys.modules:
+        sys.modules["triton"] = None  # type: ignore[assignment]  # import then raises ImportError
+    elif about_to_import == "tensorflow":
+        importlib.import_module("triton")

@@ -1,0 +1,27 @@
+"""AlexNet in Keras on TensorFlow: a keras.Model, its weights, its training step."""
+
+from alexnet_impl.frameworks import keep_frameworks_apart
+
+keep_frameworks_apart("tensorflow")
+
+from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
+    get_weights,
+    read_checkpoint,
+    set_weights,
+    write_checkpoint,
+)
+
+__all__ = [
+    "build_model",
+    "find_device",
+    "fingerprint",
+    "get_weights",
+    "make_trainer",
+    "read_checkpoint",
+    "set_threads",
+    "set_weights",
+    "write_checkpoint",
+]

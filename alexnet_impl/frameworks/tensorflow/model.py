@@ -1,0 +1,97 @@
+"""A keras.Model built from a Spec; its layers bear the Spec's names.
+
+Tensors are (batch, height, width, channels) and (batch, features). This module speaks Keras
+alone.
+"""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+import keras
+
+from alexnet_impl import spec as s
+from alexnet_impl.frameworks.tensorflow.layers import GroupedConv2D, LocalResponseNorm
+from alexnet_impl.spec import Spec
+
+POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+"""Keras's name of a precision, where it differs from ours."""
+
+
+def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> keras.Sequential:
+    """A keras.Sequential with Keras's own initial weights.
+
+    Args:
+        spec: The network.
+        precision: 'float32', 'float64', or 'bfloat16' and 'float16' as Keras's mixed policies.
+        seed: Of the initial weights and of dropout.
+
+    Returns:
+        A model that reads (batch, height, width, 3) and yields logits (batch, num_classes).
+    """
+    policy = POLICIES.get(precision, precision)
+    keras.utils.set_random_seed(seed)
+    channels, height, width = spec.input_shape
+    dtype = "float64" if precision == "float64" else "float32"
+    layers: list[keras.layers.Layer] = [
+        keras.Input((height, width, channels), name="images", dtype=dtype)
+    ]
+    for step in s.trace(spec).layers:
+        layers.extend(_layers(step, policy, seed))
+    return keras.Sequential(layers, name=spec.name)
+
+
+def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers.Layer]:
+    name = step.layer.name
+    match step.layer:
+        case s.Conv() as layer:
+            yield from _convolution(layer, step, policy)
+        case s.Relu():
+            yield keras.layers.ReLU(name=name, dtype=policy)
+        case s.MaxPool(kernel_size=kernel_size, stride=stride):
+            yield keras.layers.MaxPooling2D(kernel_size, stride, name=name, dtype=policy)
+        case s.LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
+            wide = policy if policy.startswith("float") else "float32"
+            yield LocalResponseNorm(
+                size=size, alpha=alpha, beta=beta, k=k, name=name, dtype=wide
+            )
+        case s.Flatten():
+            yield keras.layers.Flatten(name=name, dtype=policy)
+        case s.Dropout(rate=rate):
+            yield keras.layers.Dropout(rate, seed=seed, name=name, dtype=policy)
+        case s.Dense(out_features=out_features):
+            yield keras.layers.Dense(out_features, name=name, dtype=policy)
+        case _:
+            assert_never(step.layer)
+
+
+def _convolution(
+    layer: s.Conv, step: s.LayerTrace, policy: str
+) -> Iterator[keras.layers.Layer]:
+    """The convolution, behind a zero padding of its own where Keras's 'same' is another one."""
+    padding = "valid"
+    size = step.input_shape[1]
+    if layer.padding == s.same_padding(size, layer.kernel_size, layer.stride):
+        padding = "same"
+    elif layer.padding != (0, 0):
+        yield keras.layers.ZeroPadding2D(
+            (layer.padding, layer.padding), name=f"{layer.name}_padding", dtype=policy
+        )
+    if layer.groups > 1:
+        yield GroupedConv2D(
+            filters=layer.out_channels,
+            kernel_size=layer.kernel_size,
+            groups=layer.groups,
+            strides=layer.stride,
+            padding=padding,
+            name=layer.name,
+            dtype=policy,
+        )
+    else:
+        yield keras.layers.Conv2D(
+            layer.out_channels,
+            layer.kernel_size,
+            strides=layer.stride,
+            padding=padding,
+            name=layer.name,
+            dtype=policy,
+        )

@@ -1,0 +1,178 @@
+"""The Recipe's optimisers as keras.Optimizer subclasses, since Keras's own mean something else.
+
+Keras keeps the learning rate inside SGD's velocity, adds Adam's epsilon before the bias
+correction, and decays weights decoupled from the gradient, biases too. These follow the formulas
+in Recipe. This module speaks Keras alone.
+"""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, Variable, ops
+
+from alexnet_impl.recipe import Recipe
+
+
+class _Optimizer(keras.optimizers.Optimizer):
+    """Weight decay and clipping as the Recipe means them; subclasses add the formula."""
+
+    def __init__(
+        self,
+        learning_rate: float,
+        *,
+        l2: float = 0.0,
+        decay_biases: bool = True,
+        clip: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(learning_rate, name=name or type(self).__name__)
+        self.l2, self.decay_biases, self.clip = l2, decay_biases, clip
+
+    slot_names: tuple[str, ...] = ()
+    """What is kept per weight, by the names that a run's state uses."""
+
+    def build(self, variables: list[Variable]) -> None:
+        """Make the slots."""
+        if self.built:
+            return
+        super().build(variables)
+        self.slots = {
+            name: self.add_optimizer_variables(variables, name) for name in self.slot_names
+        }
+
+    def slot(self, name: str, variable: Variable) -> Variable:
+        """What is kept under this name for this weight."""
+        kept: Variable = self.slots[name][self._get_variable_index(variable)]
+        return kept
+
+    def apply(
+        self, grads: list[KerasTensor], trainable_variables: list[Variable] | None = None
+    ) -> None:
+        """Clip by the global norm, then update every weight."""
+        if self.clip is not None:
+            norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
+            factor = ops.minimum(1.0, self.clip / (norm + 1e-6))
+            grads = [gradient * factor for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def decays(self, variable: Variable) -> bool:
+        """Whether weight decay touches this weight."""
+        return self.l2 > 0 and (self.decay_biases or len(variable.shape) > 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "learning_rate": float(ops.convert_to_numpy(self.learning_rate)),
+            "l2": self.l2,
+            "decay_biases": self.decay_biases,
+            "clip": self.clip,
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(package="alexnet_impl")
+class SGD(_Optimizer):
+    """b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov."""
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, **kwargs)
+        self.momentum, self.nesterov = momentum, nesterov
+        self.slot_names = ("momentum",) if momentum else ()
+
+    def update_step(
+        self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
+    ) -> None:
+        """One update of one weight."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(gradient, variable.dtype)
+        if self.decays(variable):
+            step = step + self.l2 * variable
+        if self.momentum:
+            buffer = self.slot("momentum", variable)
+            self.assign(buffer, self.momentum * buffer + step)
+            step = step + self.momentum * buffer if self.nesterov else buffer
+        self.assign_sub(variable, rate * step)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"momentum": self.momentum, "nesterov": self.nesterov}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="alexnet_impl")
+class Adam(_Optimizer):
+    """Adam with epsilon beside the root of the bias-corrected second moment.
+
+    Args:
+        decoupled: AdamW: w -= learning_rate * l2 * w instead of g += l2 * w.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        decoupled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, **kwargs)
+        self.betas, self.epsilon, self.decoupled = tuple(betas), epsilon, decoupled
+        self.slot_names = ("first", "second")
+
+    def update_step(
+        self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
+    ) -> None:
+        """One update of one weight."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        beta1, beta2 = self.betas
+        if self.decays(variable) and self.decoupled:
+            self.assign_sub(variable, rate * self.l2 * variable)
+        elif self.decays(variable):
+            gradient = gradient + self.l2 * variable
+        first, second = self.slot("first", variable), self.slot("second", variable)
+        self.assign(first, beta1 * first + (1 - beta1) * gradient)
+        self.assign(second, beta2 * second + (1 - beta2) * ops.square(gradient))
+        correction1, correction2 = (self._correction(beta, variable) for beta in self.betas)
+        root = ops.sqrt(second) / ops.sqrt(correction2) + self.epsilon
+        self.assign_sub(variable, rate / correction1 * first / root)
+
+    def _correction(self, beta: float, variable: Variable) -> KerasTensor:
+        """1 - beta**t in float64: in float32 it is 1e-4 off at the first step."""
+        step = ops.cast(self.iterations + 1, "float64")
+        # ops.cast(beta, "float64") would round beta through float32 first.
+        exact = ops.convert_to_tensor(beta, dtype="float64")
+        return ops.cast(1 - ops.power(exact, step), variable.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"betas": self.betas, "epsilon": self.epsilon, "decoupled": self.decoupled}
+        return {**super().get_config(), **own}
+
+
+def make_optimizer(recipe: Recipe) -> _Optimizer:
+    """The Recipe's optimiser; the rate is set at each step."""
+    common = {
+        "l2": recipe.weight_decay,
+        "decay_biases": recipe.weight_decay_on == "all",
+        "clip": recipe.clip_norm,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(
+            recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, **common
+        )
+    return Adam(
+        recipe.learning_rate,
+        betas=(recipe.beta1, recipe.beta2),
+        epsilon=recipe.epsilon,
+        decoupled=recipe.optimizer == "adamw",
+        **common,
+    )

@@ -1,0 +1,120 @@
+"""Canonical weights into and out of Keras: transposes, and the permutation of fc1's rows.
+
+A convolution kernel goes from (out, in, height, width) to (height, width, in, out), a dense one
+from (out, in) to (in, out). The first dense layer reads the flattened map channels-last here and
+channels-first in the canonical layout, so its rows are permuted as well. This module speaks Keras
+alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl import spec as s
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks.tensorflow.model import build_model
+from alexnet_impl.spec import Shape, Spec
+from alexnet_impl.weights import Weights, check_weights, replace_whole
+
+_KERAS_NAMES = {"weight": "kernel", "bias": "bias"}
+
+
+def get_weights(model: keras.Model, spec: Spec) -> Weights:
+    """A copy of the model's weights in the canonical layout, bit for bit."""
+    return {
+        name: to_canonical(name, variable_of(model, name).numpy(), spec)
+        for name in s.weight_shapes(spec)
+    }
+
+
+def set_weights(model: keras.Model, spec: Spec, weights: Weights) -> None:
+    """Put canonical weights into the model.
+
+    Raises:
+        WeightsError: If they are not those of this network.
+    """
+    check_weights(weights, spec)
+    for name, array in weights.items():
+        variable_of(model, name).assign(from_canonical(name, array, spec))
+
+
+def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """An array of a weight's shape, such as the weight or its momentum, in Keras's layout.
+
+    Args:
+        name: The weight's canonical name.
+        array: In the canonical layout.
+        spec: The network, which knows the map that fc1 reads flattened.
+    """
+    flattened_map = _flattened_maps(spec).get(name)
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if array.ndim == 2 and flattened_map is not None:
+        out_features = array.shape[0]
+        maps = array.reshape(out_features, *flattened_map)  # (out, channels, height, width)
+        return maps.transpose(0, 2, 3, 1).reshape(out_features, -1).T
+    return array.T
+
+
+def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """The reverse of from_canonical: a C-contiguous copy."""
+    flattened_map = _flattened_maps(spec).get(name)
+    if array.ndim == 4:
+        moved = array.transpose(3, 2, 0, 1)
+    elif array.ndim == 2 and flattened_map is not None:
+        channels, height, width = flattened_map
+        maps = array.T.reshape(-1, height, width, channels)
+        moved = maps.transpose(0, 3, 1, 2).reshape(array.shape[1], -1)
+    else:
+        moved = array.T
+    return np.ascontiguousarray(moved).copy()
+
+
+def _flattened_maps(spec: Spec) -> dict[str, Shape]:
+    """Name of the first dense kernel behind a Flatten to the (channels, height, width) it reads."""
+    steps = s.trace(spec).layers
+    flattened = next(step for step in steps if isinstance(step.layer, s.Flatten))
+    dense = next(step for step in steps if isinstance(step.layer, s.Dense))
+    return {f"{dense.layer.name}.weight": flattened.input_shape}
+
+
+def variable_of(model: keras.Model, name: str) -> keras.Variable:
+    """The variable of a canonical name, by layer: model.variables has dropout's seed states in between."""
+    layer_name, short = name.split(".")
+    variable: keras.Variable = getattr(model.get_layer(layer_name), _KERAS_NAMES[short])
+    return variable
+
+
+def read_checkpoint(path: Path, spec: Spec) -> Weights:
+    """Canonical weights of a .keras or .weights.h5 file.
+
+    A .keras file is not deserialised: only its weights are read, into a model of this Spec, so
+    that no code in it runs.
+
+    Raises:
+        WeightsError: If it is missing, damaged, or of another network.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file.")
+    model = build_model(spec)
+    try:
+        model.load_weights(path)
+    except Exception as error:  # noqa: BLE001 - Keras raises every kind, by file and by mistake
+        text = " ".join(str(error).split())
+        raise WeightsError(f"{path}: is damaged or not of {spec.name} ({text[:300]}).") from error
+    return get_weights(model, spec)
+
+
+def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
+    """Write a .keras file (the whole model) or a .weights.h5 file (its weights)."""
+    model = build_model(spec)
+    set_weights(model, spec, weights)
+    # Keras decides by the name's ending, which the temporary name keeps.
+    with replace_whole(path) as temporary:
+        if path.name.endswith(".weights.h5"):
+            model.save_weights(temporary)
+        else:
+            model.save(temporary)

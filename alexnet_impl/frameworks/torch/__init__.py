@@ -1,0 +1,28 @@
+"""AlexNet in PyTorch: an nn.Module, its weights, its training step."""
+
+from alexnet_impl.frameworks import keep_frameworks_apart
+
+keep_frameworks_apart("torch")
+
+from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_threads  # noqa: E402
+from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
+from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
+from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
+    get_weights,
+    read_checkpoint,
+    set_weights,
+    write_checkpoint,
+)
+
+__all__ = [
+    "AlexNet",
+    "build_model",
+    "find_device",
+    "fingerprint",
+    "get_weights",
+    "make_trainer",
+    "read_checkpoint",
+    "set_threads",
+    "set_weights",
+    "write_checkpoint",
+]

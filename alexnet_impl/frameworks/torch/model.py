@@ -1,0 +1,116 @@
+"""An nn.Module built from a Spec; its submodules bear the Spec's layer names.
+
+Tensors are (batch, channels, height, width) and (batch, features).
+"""
+
+from collections import OrderedDict
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from alexnet_impl import spec as s
+from alexnet_impl.spec import Spec
+
+DTYPES = {"float64": torch.float64}
+"""Type of the weights by precision; float32 where nothing is said."""
+
+
+class AlexNet(nn.Sequential):
+    """The layers of a Spec in order: `model.conv1.weight`, `model.fc3.bias`.
+
+    Reads images of shape (batch, 3, height, width), yields logits of shape (batch, num_classes).
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(
+            OrderedDict((step.layer.name, _module(step)) for step in s.trace(spec).layers)
+        )
+        self.spec = spec
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose zero padding differs before and after the map."""
+
+    def __init__(self, in_channels: int, layer: s.Conv) -> None:
+        super().__init__(
+            in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            stride=layer.stride,
+            groups=layer.groups,
+        )
+        before, after = layer.padding
+        self.sides = (before, after, before, after)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Conv2d's own name
+        """(batch, in_channels, height, width) to (batch, out_channels, ...)."""
+        return super().forward(functional.pad(input, self.sides))
+
+
+class LocalResponseNorm(nn.Module):
+    """The Spec's LocalResponseNorm; nn.LocalResponseNorm divides its alpha by the window."""
+
+    def __init__(self, layer: s.LocalResponseNorm) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shape (batch, channels, height, width), kept."""
+        layer = self.layer
+        with torch.autocast(images.device.type, enabled=False):
+            wide = images if images.dtype == torch.float64 else images.float()
+            return functional.local_response_norm(
+                wide, layer.size, layer.alpha * layer.size, layer.beta, layer.k
+            )
+
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        return s.kernel_text(self.layer)
+
+
+def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> AlexNet:
+    """An AlexNet with PyTorch's own initial weights.
+
+    Args:
+        spec: The network.
+        precision: 'float64' gives float64 weights, all else float32: autocast lowers the rest.
+        seed: Of the initial weights and of dropout: in PyTorch, the process's generator.
+    """
+    torch.manual_seed(seed)
+    return AlexNet(spec).to(DTYPES.get(precision, torch.float32))
+
+
+def _module(step: s.LayerTrace) -> nn.Module:
+    match step.layer:
+        case s.Conv() as layer:
+            return _conv(layer, step.input_shape[0])
+        case s.Relu():
+            return nn.ReLU(inplace=True)
+        case s.MaxPool(kernel_size=kernel_size, stride=stride):
+            return nn.MaxPool2d(kernel_size, stride)
+        case s.LocalResponseNorm() as layer:
+            return LocalResponseNorm(layer)
+        case s.Flatten():
+            return nn.Flatten()
+        case s.Dropout(rate=rate):
+            return nn.Dropout(rate)
+        case s.Dense(out_features=out_features):
+            return nn.Linear(step.input_shape[0], out_features)
+        case _:
+            assert_never(step.layer)
+
+
+def _conv(layer: s.Conv, in_channels: int) -> nn.Conv2d:
+    before, after = layer.padding
+    if before != after:
+        return PaddedConv2d(in_channels, layer)
+    return nn.Conv2d(
+        in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=before,
+        groups=layer.groups,
+    )

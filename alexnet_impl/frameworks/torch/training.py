@@ -1,0 +1,189 @@
+"""The training step in PyTorch: treat the images, forward, loss, backward, update."""
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from alexnet_impl.data.resize import interpolation_matrix
+from alexnet_impl.data.treatment import INPUT_SCALINGS
+from alexnet_impl.frameworks import Labels, Logits, Pixels, StepValues
+from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, build_model
+from alexnet_impl.frameworks.torch.optimizers import make_optimizer
+from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Spec
+from alexnet_impl.weights import Weights
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first", "exp_avg_sq": "second"}
+"""What an optimiser keeps per weight: torch.optim's name to that in a run's state."""
+LOSS_SCALE = 2.0**15
+"""First scale of the loss in float16; doubled after 2,000 steps without overflow."""
+
+
+def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TorchTrainer":
+    """A trainer that starts from these weights.
+
+    Raises:
+        FrameworkError: If there is no such device.
+    """
+    return TorchTrainer(spec, recipe, weights, find_device(device))
+
+
+class InputTreatment(nn.Module):
+    """uint8 (batch, height, width, 3) to floats (batch, 3, size, size), on the device."""
+
+    def __init__(self, spec: Spec, recipe: Recipe) -> None:
+        super().__init__()
+        self.dtype = DTYPES.get(recipe.precision, torch.float32)
+        scaling = INPUT_SCALINGS[recipe.input_scaling]
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(scaling.mean, dtype=self.dtype).view(shape))
+        self.register_buffer("std", torch.tensor(scaling.std, dtype=self.dtype).view(shape))
+        self.target_size = spec.input_shape[1]
+        self.matrices: dict[int, Tensor] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale, normalise, and resize if the stored size is not the network's."""
+        channels_first = images.permute(0, 3, 1, 2).to(self.dtype)
+        scaled = (channels_first / 255 - self.mean) / self.std
+        _, _, height, width = scaled.shape
+        if (height, width) == (self.target_size, self.target_size):
+            return scaled
+        return self._matrix(height) @ scaled @ self._matrix(width).T
+
+    def _matrix(self, source_size: int) -> Tensor:
+        if source_size not in self.matrices:
+            matrix = interpolation_matrix(source_size, self.target_size)
+            self.matrices[source_size] = torch.from_numpy(matrix).to(self.mean)
+        return self.matrices[source_size]
+
+
+class TorchTrainer:
+    """The Trainer protocol over an AlexNet module."""
+
+    def __init__(
+        self, spec: Spec, recipe: Recipe, weights: Weights, device: torch.device
+    ) -> None:
+        self.spec, self.recipe, self.device = spec, recipe, device
+        self.memory_format = (
+            torch.channels_last
+            if recipe.memory_layout == "channels-last"
+            else torch.contiguous_format
+        )
+        self.model: AlexNet = build_model(spec, recipe.precision, recipe.seed)
+        set_weights(self.model, spec, weights)
+        self.model.to(device=device, memory_format=self.memory_format)
+        self.treatment = InputTreatment(spec, recipe).to(device)
+        self.optimizer = make_optimizer(self.model, recipe, device)
+        self.scaler = torch.amp.GradScaler(
+            device.type, init_scale=LOSS_SCALE, enabled=recipe.precision == "float16"
+        )
+        compiled = recipe.compile_mode == "compiled"
+        self.forward: Any = torch.compile(self.model) if compiled else self.model
+
+    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Tensor:
+        """Update the weights on one batch; the handle holds (loss, number correct)."""
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
+        logits = self._logits(images)
+        loss = functional.cross_entropy(
+            logits, targets, label_smoothing=self.recipe.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self._clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        num_correct = (logits.detach().argmax(1) == targets).sum()
+        return torch.stack([loss.detach(), num_correct.to(loss.dtype)])
+
+    def read(self, handles: list[Tensor]) -> list[StepValues]:
+        """The values of steps taken earlier; waits for the device."""
+        if not handles:
+            return []
+        rows = torch.stack(handles).cpu().tolist()
+        return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
+
+    @torch.inference_mode()
+    def logits(self, images: Pixels) -> Logits:
+        """Logits without dropout, shape (batch, num_classes)."""
+        self.model.eval()
+        return self._logits(images).cpu().numpy()
+
+    def _logits(self, images: Pixels) -> Tensor:
+        """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
+        pixels = torch.from_numpy(images).to(self.device, non_blocking=True)
+        floats = self.treatment(pixels).contiguous(memory_format=self.memory_format)
+        dtype = AUTOCAST.get(self.recipe.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            logits: Tensor = self.forward(floats)
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def _clip(self) -> None:
+        if self.recipe.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished its work."""
+        synchronize(self.device)
+
+    def weights(self) -> Weights:
+        """A copy of the weights in the canonical layout."""
+        return get_weights(self.model, self.spec)
+
+    def state(self) -> Weights:
+        """Optimiser slots by weight, generator states, and the loss scale."""
+        state: Weights = {"optimizer.step": np.zeros((), np.int64)}
+        for name, parameter in self.model.named_parameters():
+            kept = self.optimizer.state[parameter]
+            for slot, ours in SLOTS.items():
+                if kept.get(slot) is not None:
+                    state[f"optimizer.{name}.{ours}"] = to_numpy(kept[slot])
+            if "step" in kept:
+                state["optimizer.step"] = to_numpy(kept["step"]).astype(np.int64)
+        state["generator.cpu"] = torch.get_rng_state().numpy()
+        if self.device.type == "cuda":
+            state["generator.cuda"] = torch.cuda.get_rng_state(self.device).numpy()
+        scale = json.dumps(self.scaler.state_dict()).encode()
+        state["loss_scale"] = np.frombuffer(scale, dtype=np.uint8)
+        return state
+
+    def restore(self, weights: Weights, state: Weights) -> None:
+        """Continue from weights() and state() of an earlier trainer."""
+        set_weights(self.model, self.spec, weights)
+        for name, parameter in self.model.named_parameters():
+            self.optimizer.state[parameter] = self._slots(name, parameter, state)
+        if "generator.cpu" in state:
+            torch.set_rng_state(torch.from_numpy(state["generator.cpu"]))
+        if "generator.cuda" in state:
+            torch.cuda.set_rng_state(torch.from_numpy(state["generator.cuda"]), self.device)
+        if "loss_scale" in state:
+            self.scaler.load_state_dict(json.loads(state["loss_scale"].tobytes()))
+
+    def _slots(self, name: str, parameter: Tensor, state: Weights) -> dict[str, Tensor]:
+        """One weight's optimiser slots, on its device and in its memory format."""
+        slots = {
+            slot: torch.empty_like(parameter, requires_grad=False).copy_(
+                torch.from_numpy(state[f"optimizer.{name}.{ours}"])
+            )
+            for slot, ours in SLOTS.items()
+            if f"optimizer.{name}.{ours}" in state
+        }
+        if "exp_avg" in slots:
+            step = float(state["optimizer.step"])
+            slots["step"] = torch.tensor(step, dtype=torch.float32, device=parameter.device)
+        return slots
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory allocated on the accelerator; None on a CPU."""
+        return peak_memory_bytes(self.device)
+

@@ -1,0 +1,107 @@
+"""Canonical weights into and out of PyTorch: the layout is PyTorch's own, so nothing moves."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alexnet_impl import spec as s
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.spec import Spec
+from alexnet_impl.weights import Weights, check_weights, replace_whole
+
+
+def get_weights(model: nn.Module, spec: Spec) -> Weights:
+    """A copy of the model's weights in the canonical layout, bit for bit."""
+    tensors = model.state_dict()
+    return {name: to_numpy(tensors[name]) for name in s.weight_shapes(spec)}
+
+
+def set_weights(model: nn.Module, spec: Spec, weights: Weights) -> None:
+    """Put canonical weights into the model.
+
+    Raises:
+        WeightsError: If they are not those of this network.
+    """
+    check_weights(weights, spec)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+
+
+def torchvision_names(spec: Spec) -> dict[str, str]:
+    """Canonical name to the name in torchvision's state_dict: 'conv1.weight' to 'features.0.weight'.
+
+    torchvision numbers the layers before the flattening as `features` and those behind it as
+    `classifier`, so the names follow from the places in the Spec.
+    """
+    kinds = [isinstance(layer, s.Flatten) for layer in spec.layers]
+    flatten = kinds.index(True)
+    names = {}
+    for place, step in enumerate(s.trace(spec).layers):
+        part = f"features.{place}" if place < flatten else f"classifier.{place - flatten - 1}"
+        names |= {f"{step.layer.name}.{short}": f"{part}.{short}" for short in step.weight_shapes}
+    return names
+
+
+def read_checkpoint(path: Path, spec: Spec) -> Weights:
+    """Canonical weights of a .pt or .pth state_dict, with our names or torchvision's.
+
+    Args:
+        path: A file that torch.save wrote; it is read with weights_only=True, so that no code in
+            it runs.
+        spec: The network it belongs to.
+
+    Raises:
+        WeightsError: If it is missing, damaged, no state_dict, or of another network.
+    """
+    tensors = _load_tensors(path)
+    ours = {theirs: ours for ours, theirs in torchvision_names(spec).items()}
+    if any(name in ours for name in tensors):
+        tensors = {ours.get(name, name): tensor for name, tensor in tensors.items()}
+    weights = {name: to_numpy(tensor) for name, tensor in tensors.items()}
+    check_weights(weights, spec, where=str(path))
+    return {name: weights[name] for name in s.weight_shapes(spec)}
+
+
+def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
+    """Write a state_dict; that of the torchvision variant loads into torchvision's alexnet."""
+    check_weights(weights, spec)
+    names = torchvision_names(spec) if spec.name == "torchvision" else {}
+    tensors = {names.get(n, n): torch.from_numpy(array) for n, array in weights.items()}
+    with replace_whole(path) as temporary:
+        torch.save(tensors, temporary)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file.") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: holds more than tensors, or is damaged; it was not run. Save "
+            "`model.state_dict()` instead of the model."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path}: cannot be read by torch.load ({_line(error)}).") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a state_dict.")
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
+    """A copy of a tensor on the host, C-contiguous; bfloat16 widened to float32."""
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array.copy()
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,290 @@
+"""A recipe: every number of a training run, each with one meaning in both frameworks.
+
+The adapters translate; where a framework's own argument of the same name means something else,
+the formula here is the one that holds.
+"""
+
+import math
+import struct
+from dataclasses import asdict, dataclass, fields
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from alexnet_impl.errors import RecipeError, UnknownNameError
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "step", "cosine", "one-cycle"]
+Initializer = Literal["torch-default", "keras-default", "paper", "he"]
+InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10"]
+Precision = Literal["float64", "float32", "bfloat16", "float16"]
+MemoryLayout = Literal["channels-first", "channels-last"]
+CompileMode = Literal["eager", "default", "compiled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Every number of a training run.
+
+    Raises:
+        RecipeError: If a value is out of range or two fields contradict each other.
+    """
+
+    optimizer: Optimizer = "sgd"
+    """sgd: b = momentum * b + g; w -= learning_rate * b.
+    adam: m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g**2;
+    w -= learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon).
+    adamw: adam with decoupled weight decay."""
+    learning_rate: float = 0.01
+    """The highest learning rate of the schedule."""
+    momentum: float = 0.9
+    """Of sgd; the learning rate stays outside the momentum buffer, as in PyTorch."""
+    nesterov: bool = False
+    """Of sgd: w -= learning_rate * (g + momentum * b)."""
+    beta1: float = 0.9
+    """Of adam and adamw."""
+    beta2: float = 0.999
+    """Of adam and adamw."""
+    epsilon: float = 1e-8
+    """Of adam and adamw: added to the root of the bias-corrected second moment."""
+    weight_decay: float = 0.0
+    """sgd, adam: g += weight_decay * w (L2). adamw: w -= learning_rate * weight_decay * w."""
+    weight_decay_on: Literal["all", "kernels"] = "all"
+    """Which weights decay: all of them, or convolution and dense kernels but no biases."""
+    clip_norm: float | None = None
+    """Gradients are scaled by min(1, clip_norm / (norm + 1e-6)), norm over all weights."""
+
+    schedule: Schedule = "constant"
+    """How the learning rate moves with each step, after the warm-up.
+    constant: stays. step: times step_factor at each of step_at. cosine: half a cosine down to 0.
+    one-cycle: linearly down to 0."""
+    warmup: float = 0.0
+    """Fraction of all steps in which the learning rate rises linearly from 0."""
+    step_at: tuple[float, ...] = (0.5, 0.75)
+    """Of the step schedule: fractions of all steps."""
+    step_factor: float = 0.1
+    """Of the step schedule."""
+
+    epochs: int = 1
+    """Passes over the training images."""
+    steps: int | None = None
+    """If given, training ends after so many steps, whatever epochs says."""
+    global_batch_size: int = 128
+    """Images per step, over all devices."""
+    drop_last: bool = False
+    """Whether a last batch that is not full is left out of the epoch."""
+    validation_fraction: float = 0.0
+    """Share of the training images held back, class by class; without it, each epoch is
+    evaluated on the test images."""
+
+    label_smoothing: float = 0.0
+    """Targets are (1 - label_smoothing) * one_hot + label_smoothing / num_classes."""
+    flip: bool = False
+    """Whether each training image is mirrored left to right with probability 1/2."""
+    crop_padding: int = 0
+    """Training images are padded with so many black pixels and cropped back at random."""
+    eval_flip: bool = False
+    """Whether probabilities are averaged over an image and its mirror image at evaluation."""
+    input_scaling: InputScaling = "symmetric"
+    """unit: pixels to [0, 1]. symmetric: to [-1, 1]. imagenet, cifar10: [0, 1], then minus that
+    dataset's mean, divided by its standard deviation, channel by channel."""
+    input_size: int | None = None
+    """Height and width the network reads, in pixels; None: the variant's own. Images of
+    another size are resized on the device (bilinear, half-pixel centres, antialiased)."""
+
+    initializer: Initializer = "torch-default"
+    """torch-default: weights and biases U(+-1/sqrt(fan_in)). keras-default: Glorot uniform,
+    biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, else 0.
+    he: N(0, 2/fan_in), biases 0."""
+    last_layer_std: float | None = None
+    """If given, the last layer's kernel is N(0, last_layer_std**2) instead."""
+
+    precision: Precision = "float32"
+    """float32 or float64 throughout; bfloat16 or float16: convolutions and dense products in
+    it, with weights, LRN, loss and update in float32, and loss scaling for float16."""
+    memory_layout: MemoryLayout = "channels-last"
+    """Order of feature maps in memory. TensorFlow runs channels-last alone here."""
+    compile_mode: CompileMode = "default"
+    """eager: operation by operation. default: PyTorch eager, TensorFlow in one tf.function.
+    compiled: torch.compile and XLA."""
+    seed: int = 0
+    """Of initial weights, validation split, batches, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_ranges(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """The recipe of these plain values.
+
+        Raises:
+            RecipeError: If a value is out of range or of the wrong type.
+            UnknownNameError: If a field is unknown.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise UnknownNameError("recipe field", name, known)
+        plain = dict(values)
+        if isinstance(plain.get("step_at"), list):
+            plain["step_at"] = tuple(plain["step_at"])
+        return cls(**plain)
+
+
+def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
+    """How many steps a run has.
+
+    Args:
+        recipe: Its epochs or steps count.
+        batches_per_epoch: Of the training images at hand.
+    """
+    return recipe.epochs * batches_per_epoch if recipe.steps is None else recipe.steps
+
+
+def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
+    """The learning rate of one step.
+
+    Args:
+        recipe: Its schedule and highest rate.
+        step: 0 for the first.
+        num_steps: Of the whole run.
+
+    Returns:
+        A value that float32 holds exactly, so that both frameworks see the same number.
+    """
+    rise = recipe.warmup * num_steps
+    if step + 1 <= rise:
+        return _float32(recipe.learning_rate * (step + 1) / rise)
+    left = (num_steps - step) / max(num_steps - rise, 1)
+    match recipe.schedule:
+        case "constant":
+            factor = 1.0
+        case "step":
+            passed = sum(step >= at * num_steps for at in recipe.step_at)
+            factor = recipe.step_factor**passed
+        case "cosine":
+            factor = 0.5 * (1 - math.cos(math.pi * min(left, 1.0)))
+        case "one-cycle":
+            factor = min(left, 1.0)
+    return _float32(recipe.learning_rate * factor)
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _check_types(recipe: Recipe) -> None:
+    hints = get_type_hints(Recipe)
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        hint = hints[field.name]
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise UnknownNameError(f"{field.name}", str(value), [str(a) for a in get_args(hint)])
+        if not _fits(value, hint):
+            raise RecipeError(f"{field.name}={value!r} must be of type {_name(hint)}.")
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, float) for item in value)
+    return not isinstance(hint, type) or isinstance(value, hint)
+
+
+_AT_LEAST: dict[str, float] = {
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "epochs": 1,
+    "steps": 1,
+    "global_batch_size": 1,
+    "crop_padding": 0,
+    "input_size": 1,
+    "last_layer_std": 0,
+    "step_factor": 0,
+    "seed": 0,
+}
+_BELOW_ONE = ("momentum", "beta1", "beta2", "label_smoothing", "validation_fraction", "warmup")
+_ABOVE_ZERO = ("epsilon", "clip_norm")
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    values = recipe.to_dict()
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"{name}={value} must be a finite number.")
+    for name, least in _AT_LEAST.items():
+        if values[name] is not None and values[name] < least:
+            raise RecipeError(f"{name}={values[name]} must be at least {least}.")
+    for name in _BELOW_ONE:
+        if not 0 <= values[name] < 1:
+            raise RecipeError(f"{name}={values[name]} must lie in [0, 1).")
+    for name in _ABOVE_ZERO:
+        if values[name] is not None and values[name] <= 0:
+            raise RecipeError(f"{name}={values[name]} must be above 0.")
+    if recipe.nesterov and (recipe.optimizer != "sgd" or recipe.momentum == 0):
+        raise RecipeError(
+            f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
+            f"momentum={recipe.momentum}."
+        )
+    if any(not 0 < at < 1 for at in recipe.step_at):
+        raise RecipeError(f"step_at={recipe.step_at} must be fractions between 0 and 1.")
+
+
+RECIPES: dict[str, Recipe] = {
+    "quick": Recipe(
+        learning_rate=0.03,
+        nesterov=True,
+        schedule="one-cycle",
+        warmup=0.2,
+        epochs=6,
+        global_batch_size=64,
+        validation_fraction=0.1,
+        crop_padding=2,
+        initializer="he",
+        last_layer_std=0.01,
+    ),
+    "report": Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30),
+    "speedrun": Recipe(
+        learning_rate=0.04,
+        nesterov=True,
+        schedule="one-cycle",
+        warmup=0.2,
+        epochs=4,
+        global_batch_size=128,
+        weight_decay=5e-4,
+        weight_decay_on="kernels",
+        label_smoothing=0.05,
+        flip=True,
+        crop_padding=1,
+        eval_flip=True,
+        initializer="he",
+        last_layer_std=0.01,
+        precision="bfloat16",
+    ),
+}
+"""quick: a few epochs on a small dataset, the default of `compare`. report: R3-torch and R3-tf.
+speedrun: the fewest epochs to R3's 80.76 % on the cifar variant."""
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UnknownNameError: If there is none; the message offers the nearest.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES)
+    return RECIPES[name]

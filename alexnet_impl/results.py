@@ -1,0 +1,533 @@
+"""A run as a folder: what was asked, where it ran, what came out.
+
+    run.json               the request and the dataset's fingerprint, written first
+    environment.json       machine, versions and flags
+    history.json           one record per epoch, and each step's loss and learning rate
+    checkpoint.safetensors weights, optimiser, random states and progress; gone once finished
+    weights.safetensors    the weights at the end, in the canonical layout
+    predictions.npz        probabilities and labels of the test images, and a few of the images
+    result.json            status, accuracy, timing and memory, written last
+
+Every file is written under a temporary name and renamed, so a crash at any instant leaves each of
+them whole or absent. Whatever is shown anywhere is computed from such folders.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from alexnet_impl.data import DataConfig, Dataset
+from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Spec
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import (
+    Weights,
+    WeightsInfo,
+    load_weights,
+    read_safetensors,
+    save_weights,
+    write_bytes,
+    write_safetensors,
+)
+
+SCHEMA_VERSION = 1
+NUM_SAMPLE_IMAGES = 24
+
+Status = Literal["finished", "interrupted", "diverged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What a run was asked to do: variant x recipe x framework x data.
+
+    Attributes:
+        framework: 'torch' or 'tensorflow'.
+        variant: A key of VARIANTS.
+        width: Multiplier of the variant's channels and features.
+        recipe: Every number of the training.
+        data: Which images.
+        device: 'auto', 'cpu' or 'gpu'.
+        threads: CPU threads of the framework; None leaves it the framework's choice.
+    """
+
+    framework: str
+    variant: str
+    width: float
+    recipe: Recipe
+    data: DataConfig
+    device: str = "auto"
+    threads: int | None = None
+
+    def spec(self, num_classes: int) -> Spec:
+        """The network of this run, for so many classes."""
+        return build_spec(
+            self.variant,
+            num_classes=num_classes,
+            input_size=self.recipe.input_size,
+            width=self.width,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return plain | {"recipe": self.recipe.to_dict(), "data": self.data.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The config that to_dict() wrote."""
+        recipe = Recipe.from_dict(values["recipe"])
+        return cls(**values | {"recipe": recipe, "data": DataConfig.from_dict(values["data"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRecord:
+    """Which images a run saw."""
+
+    name: str
+    source: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    num_train_images: int
+    num_validation_images: int
+    num_test_images: int
+    image_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """The record of a dataset in memory."""
+        return cls(
+            name=dataset.name,
+            source=dataset.source,
+            fingerprint=dataset.fingerprint,
+            class_names=dataset.class_names,
+            num_train_images=len(dataset.train),
+            num_validation_images=len(dataset.validation) if dataset.validation else 0,
+            num_test_images=len(dataset.test),
+            image_size=dataset.image_size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One pass over the training images.
+
+    Attributes:
+        epoch: 1 for the first.
+        step: Steps taken in the run so far.
+        loss: Mean over the epoch's images of what was trained on, each batch before its update.
+        train_top1_accuracy: Of the same forward passes, augmentation and dropout included.
+        evaluated_on: 'validation' or 'test'.
+        eval_loss: Mean cross-entropy of the evaluated images, without label smoothing.
+        eval_top1_accuracy: Of the evaluated images.
+        learning_rate: Of the epoch's last step.
+        training_time_s: Of the epoch's steps, the run's first one left out.
+        evaluation_time_s: Of the evaluation.
+        images_per_second: Of the epoch's steps, the run's first one left out.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    train_top1_accuracy: float
+    evaluated_on: str
+    eval_loss: float
+    eval_top1_accuracy: float
+    learning_rate: float
+    training_time_s: float
+    evaluation_time_s: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where a run's time went, in seconds; interruptions are not counted.
+
+    Attributes:
+        first_step_time_s: The first step, with tracing, compilation and allocation.
+        training_time_s: All other steps.
+        evaluation_time_s: All evaluations.
+        images_per_second: Training images over training_time_s.
+    """
+
+    first_step_time_s: float
+    training_time_s: float
+    evaluation_time_s: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What came out of a run.
+
+    Attributes:
+        status: Only 'finished' has test figures.
+        message: Why a run that is not finished stopped.
+        test_loss: Mean cross-entropy over the test images.
+        test_top1_accuracy: Share of the test images.
+        peak_memory_bytes: Most memory of the process (its resident set).
+        peak_device_memory_bytes: Most memory on the accelerator; None on a CPU.
+        batches_sha256: Chained over every batch that was trained on: equal, so were all bytes.
+    """
+
+    status: Status
+    message: str = ""
+    steps: int
+    test_loss: float | None = None
+    test_top1_accuracy: float | None = None
+    timing: Timing
+    peak_memory_bytes: int
+    peak_device_memory_bytes: int | None
+    batches_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A run's figures by epoch and by step."""
+
+    epochs: list[EpochRecord] = field(default_factory=list)
+    step_loss: list[float] = field(default_factory=list)
+    step_learning_rate: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What a finished run says of the test images.
+
+    Attributes:
+        probabilities: float32 of shape (num_images, num_classes).
+        labels: int64 of shape (num_images,).
+        sample_indices: int64 of shape (num_samples,), of the images kept for pictures.
+        sample_images: uint8 of shape (num_samples, height, width, 3).
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    sample_indices: NDArray[np.int64]
+    sample_images: NDArray[np.uint8]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each image, shape (num_images,)."""
+        return self.probabilities.argmax(axis=1).astype(np.int64)
+
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, dataset: Dataset, weights_sha256: str) -> Self:
+        """Start a run's folder; what identifies the run is on disk before the first step.
+
+        Raises:
+            RunError: If the folder holds something already or cannot be written.
+        """
+        make_folder(path)
+        folder = cls(path)
+        folder.write_json(
+            "run.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "config": config.to_dict(),
+                "dataset": asdict(DatasetRecord.of(dataset)),
+                "initial_weights_sha256": weights_sha256,
+            },
+        )
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The folder of a run that exists.
+
+        Raises:
+            RunError: If it is not a run folder of this release.
+        """
+        folder = cls(path)
+        if not path.is_dir():
+            raise RunError(f"{path}: there is no such run folder.")
+        if not (path / "run.json").is_file():
+            raise RunError(f"{path}: is no run folder: it has no run.json.")
+        version = folder.read_json("run.json").get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
+            )
+        return folder
+
+    @property
+    def config(self) -> RunConfig:
+        """What the run was asked to do."""
+        try:
+            return RunConfig.from_dict(self.read_json("run.json")["config"])
+        except (KeyError, TypeError, AlexNetError) as error:
+            raise RunError(f"{self.path}: run.json is damaged ({error}).") from error
+
+    @property
+    def dataset(self) -> DatasetRecord:
+        """Which images it saw."""
+        return self._record("run.json", self.read_json("run.json").get("dataset"), DatasetRecord)
+
+    @property
+    def initial_weights_sha256(self) -> str:
+        """Of the weights it started from."""
+        return str(self.read_json("run.json").get("initial_weights_sha256"))
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Machine, versions and flags."""
+        return self.read_json("environment.json")
+
+    @property
+    def history(self) -> History:
+        """Figures by epoch and by step, as far as the run has come."""
+        if not (self.path / "history.json").is_file():
+            return History()
+        values = self.read_json("history.json")
+        epochs = [self._record("history.json", v, EpochRecord) for v in values.get("epochs", [])]
+        return self._record("history.json", values | {"epochs": epochs}, History)
+
+    @property
+    def result(self) -> RunResult | None:
+        """What came out; None while it runs or if it was killed."""
+        if not (self.path / "result.json").is_file():
+            return None
+        values = self.read_json("result.json")
+        timing = self._record("result.json", values.get("timing"), Timing)
+        return self._record("result.json", values | {"timing": timing}, RunResult)
+
+    def finished_result(self) -> RunResult:
+        """The result of a run that came to its end.
+
+        Raises:
+            RunError: If it did not; the message says how to go on.
+        """
+        result = self.result
+        if result is None or result.status == "interrupted":
+            raise RunError(
+                f"{self.path}: this run is not finished; go on with: "
+                f"alexnet train --resume {self.path}"
+            )
+        if result.status == "diverged":
+            raise RunError(f"{self.path}: this run diverged: {result.message}")
+        return result
+
+    def write_json(self, name: str, values: dict[str, Any]) -> None:
+        """Write one of the folder's JSON files, whole or not at all."""
+        write_bytes(self.path / name, json.dumps(values, indent=1).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the folder's JSON files.
+
+        Raises:
+            RunError: If it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: is missing; the run did not get so far.") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read as JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{path}: holds a {type(values).__name__} instead of an object.")
+        return values
+
+    def write_history(self, history: History) -> None:
+        """Replace history.json."""
+        self.write_json("history.json", asdict(history))
+
+    def write_result(self, result: RunResult) -> None:
+        """Replace result.json."""
+        self.write_json("result.json", asdict(result))
+
+    def write_weights(self, weights: Weights, spec: Spec) -> None:
+        """Replace weights.safetensors."""
+        config = self.config
+        info = WeightsInfo(
+            variant=config.variant,
+            num_classes=len(self.dataset.class_names),
+            input_size=spec.input_shape[1],
+            width=config.width,
+        )
+        save_weights(self.path / "weights.safetensors", weights, info)
+
+    def read_weights(self) -> Weights:
+        """The weights at the end of the run."""
+        weights, _ = load_weights(self.path / "weights.safetensors")
+        return weights
+
+    def write_checkpoint(self, arrays: Weights, progress: dict[str, Any]) -> None:
+        """Replace checkpoint.safetensors."""
+        path = self.path / "checkpoint.safetensors"
+        write_safetensors(path, arrays, {"progress": json.dumps(progress)})
+
+    def read_checkpoint(self) -> tuple[Weights, dict[str, Any]] | None:
+        """Arrays and progress of the last checkpoint; None if there is none."""
+        path = self.path / "checkpoint.safetensors"
+        if not path.is_file():
+            return None
+        arrays, info = read_safetensors(path)
+        return arrays, json.loads(info["progress"])
+
+    def clean(self) -> None:
+        """Remove what writers that were killed have left under temporary names."""
+        for path in self.path.glob(".*-*"):
+            path.unlink(missing_ok=True)
+
+    def remove_checkpoint(self) -> None:
+        """A finished run has no further use for it."""
+        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def write_predictions(self, predictions: Predictions) -> None:
+        """Replace predictions.npz."""
+        buffer = io.BytesIO()
+        arrays = {entry.name: getattr(predictions, entry.name) for entry in fields(predictions)}
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(self.path / "predictions.npz", buffer.getvalue())
+
+    def read_predictions(self) -> Predictions:
+        """The test predictions.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        path = self.path / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Predictions(**{name: file[name] for name in file.files})
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: is missing; the run did not get so far.") from error
+        except Exception as error:  # noqa: BLE001 - a damaged zip raises half a dozen kinds
+            raise RunError(f"{path}: is damaged ({error}).") from error
+
+    def _record(self, name: str, values: Any, kind: type[Record]) -> Record:
+        try:
+            plain = {k: tuple(v) if k in _TUPLES else v for k, v in values.items()}
+            return kind(**plain)
+        except (TypeError, AttributeError) as error:
+            raise RunError(f"{self.path / name}: is damaged ({error}).") from error
+
+
+_TUPLES = frozenset({"class_names", "image_size"})
+
+
+def make_folder(path: Path) -> None:
+    """Make an empty folder, or take one that is empty.
+
+    Raises:
+        RunError: If it holds something, or cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise RunError(f"{path}: holds files already; choose another folder with --output.")
+        write_bytes(path / "writable", b"")
+        (path / "writable").unlink()
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder with --output."
+        ) from error
+
+
+def weights_sha256(weights: Weights) -> str:
+    """One hex digest over names, shapes and bytes of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array)
+    return digest.hexdigest()
+
+
+def environment_fingerprint() -> dict[str, Any]:
+    """Machine, versions and settings that decide speed and numerics; imports no framework."""
+    memory = psutil.virtual_memory()
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpu_features": sorted(_cpu_flags() & _TELLING_FLAGS),
+        "logical_cpus": psutil.cpu_count(),
+        "physical_cpus": psutil.cpu_count(logical=False),
+        "memory_bytes": memory.total,
+        "packages": dict(_package_versions()),
+        "git_commit": _git_commit(),
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(_TELLING_VARIABLES)},
+    }
+
+
+_TELLING_FLAGS = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "fma", "asimd", "sve"})
+_TELLING_VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "TF_", "XLA_", "CUDA_", "KERAS_", "TORCH_")
+_PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
+
+
+def _package_versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _cpu_model() -> str:
+    match = re.search(r"model name\s*:\s*(.+)", _cpuinfo())
+    return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    match = re.search(r"(?:flags|Features)\s*:\s*(.+)", _cpuinfo())
+    return set(match.group(1).split()) if match else set()
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.is_file() else ""
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout this package runs from, '+' behind it if the work tree differs."""
+    here = Path(__file__).parent
+    if _git(here, "rev-parse", "--show-prefix") != f"{here.name}/":
+        return None  # installed somewhere inside another project's checkout
+    return _git(here, "describe", "--always", "--dirty=+", "--abbrev=12")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def process_peak_memory_bytes() -> int:
+    """Most memory that this process has held at once (its resident set's high-water mark)."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would count the parent's memory as well, where it forked
+        match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if match:
+            return int(match.group(1)) * 1024
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

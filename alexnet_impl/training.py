@@ -1,0 +1,489 @@
+"""The training loop, one for every framework: epochs, steps, evaluation, checkpoints.
+
+It knows the Trainer protocol, NumPy batches and the run folder. It never waits for the device in a
+step: losses are read back together, at the pace at which a person looks.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data import (
+    Batch,
+    BatchPlan,
+    Dataset,
+    Split,
+    chain_digest,
+    epoch_batches,
+    num_batches,
+    prefetch,
+)
+from alexnet_impl.errors import DivergedError, RecipeError, RunError
+from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
+from alexnet_impl.frameworks import Trainer, get_framework
+from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
+from alexnet_impl.results import (
+    NUM_SAMPLE_IMAGES,
+    EpochRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+    Timing,
+    environment_fingerprint,
+    process_peak_memory_bytes,
+    weights_sha256,
+)
+from alexnet_impl.spec import Spec
+from alexnet_impl.weights import Weights, initial_weights
+
+READ_EVERY_S = 0.5
+"""How often losses are read back from the device, for the progress bar and to catch NaN."""
+CHECKPOINT_EVERY_S = 300.0
+"""How often, beside the end of each epoch, a state to resume from is written."""
+
+
+class Observer(Protocol):
+    """Whoever shows a run's progress."""
+
+    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
+        """Called once, with the step to start from."""
+
+    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
+        """Called about twice a second; loss is the latest step's."""
+
+    def epoch_ended(self, record: EpochRecord) -> None:
+        """Called after each epoch's evaluation."""
+
+    def ended(self, result: RunResult) -> None:
+        """Called once, when the run has come to its end or was stopped."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where a run stands: with the arrays of a checkpoint, all that resuming needs."""
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    epoch_images: int = 0
+    epoch_loss_sum: float = 0.0
+    epoch_correct: int = 0
+    epoch_timed_images: int = 0
+    epoch_training_time_s: float = 0.0
+    timed_images: int = 0
+    first_step_time_s: float = 0.0
+    training_time_s: float = 0.0
+    evaluation_time_s: float = 0.0
+    batches_sha256: str = ""
+
+
+def start_run(folder_path: Any, config: RunConfig, dataset: Dataset, observer: Observer) -> RunResult:
+    """Train from the recipe's initial weights and write a run folder.
+
+    Args:
+        folder_path: A folder that is empty or not there yet.
+        config: What to do.
+        dataset: What config.data loads.
+        observer: Is told of the progress.
+
+    Returns:
+        What is in result.json; its status says whether the run came to its end.
+
+    Raises:
+        AlexNetError: If the run cannot start; nothing is left behind then.
+        DivergedError: If the loss is not finite any more; the folder keeps the last good state.
+    """
+    spec = config.spec(dataset.num_classes)
+    _check_plan(config.recipe, dataset)
+    weights = initial_weights(spec, config.recipe)
+    trainer = _make_trainer(config, spec, weights)
+    folder = RunFolder.create(folder_path, config, dataset, weights_sha256(weights))
+    folder.write_json("environment.json", _environment(config))
+    run = _Run(folder, config, dataset, trainer, observer)
+    return run.execute()
+
+
+def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunResult:
+    """Go on from the last checkpoint of a run that was interrupted or killed.
+
+    Raises:
+        RunError: If the run is finished or diverged, or the dataset is another one.
+    """
+    _check_resumable(folder, dataset)
+    config = folder.config
+    spec = config.spec(dataset.num_classes)
+    folder.clean()
+    trainer = _make_trainer(config, spec, initial_weights(spec, config.recipe))
+    run = _Run(folder, config, dataset, trainer, observer)
+    run.restore()
+    return run.execute()
+
+
+def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
+    result = folder.result
+    if result is not None and result.status == "finished":
+        raise RunError(f"{folder.path}: this run is finished; there is nothing to resume.")
+    if result is not None and result.status == "diverged":
+        raise RunError(
+            f"{folder.path}: this run diverged and would do so again; start a new one with a "
+            "lower --recipe.learning-rate or with --recipe.clip-norm."
+        )
+    recorded = folder.dataset.fingerprint
+    if dataset.fingerprint != recorded:
+        raise RunError(
+            f"{folder.path}: was started on images with fingerprint {recorded[:12]}, but those "
+            f"at hand have {dataset.fingerprint[:12]}; give the run its own images back."
+        )
+
+
+def _check_plan(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a recipe that leaves an epoch without a batch."""
+    if num_batches(batch_plan(recipe), len(dataset.train)) < 1:
+        raise RecipeError(
+            f"global_batch_size={recipe.global_batch_size} with drop_last leaves no batch of the "
+            f"{len(dataset.train)} training images."
+        )
+
+
+def _make_trainer(config: RunConfig, spec: Spec, weights: Weights) -> Trainer:
+    framework = get_framework(config.framework)
+    if config.threads is not None:
+        framework.set_threads(config.threads)
+    return framework.make_trainer(spec, config.recipe, weights, config.device)
+
+
+def _environment(config: RunConfig) -> dict[str, Any]:
+    framework = get_framework(config.framework).fingerprint(config.device)
+    return environment_fingerprint() | {"framework": framework}
+
+
+def batch_plan(recipe: Recipe) -> BatchPlan:
+    """How a recipe cuts the training images into batches."""
+    return BatchPlan(
+        global_batch_size=recipe.global_batch_size,
+        seed=recipe.seed,
+        drop_last=recipe.drop_last,
+        flip=recipe.flip,
+        crop_padding=recipe.crop_padding,
+    )
+
+
+class _Run:
+    """One run from its first step, or from a checkpoint, to its end."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        dataset: Dataset,
+        trainer: Trainer,
+        observer: Observer,
+    ) -> None:
+        self.folder, self.config, self.recipe = folder, config, config.recipe
+        self.dataset, self.trainer, self.observer = dataset, trainer, observer
+        self.spec = config.spec(dataset.num_classes)
+        self.plan = batch_plan(self.recipe)
+        self.batches_per_epoch = num_batches(self.plan, len(dataset.train))
+        self.num_steps = total_steps(self.recipe, self.batches_per_epoch)
+        self.progress, self.history = Progress(), History()
+        self.pending: list[tuple[Any, int]] = []
+        self.test_probabilities: NDArray[np.float64] | None = None
+        self.stop_asked, self.first_step = False, True
+
+    def restore(self) -> None:
+        """Take up the last checkpoint; without one, the run starts over from its seed."""
+        found = self.folder.read_checkpoint()
+        if found is None:
+            return
+        arrays, progress = found
+        parts: dict[str, Weights] = {"weights": {}, "state": {}}
+        for name, array in arrays.items():
+            part, _, key = name.partition("/")
+            parts[part][key] = array
+        self.trainer.restore(parts["weights"], parts["state"])
+        self.progress = Progress(**progress)
+        history = self.folder.history
+        self.history = History(
+            epochs=history.epochs[: self.progress.epoch],
+            step_loss=history.step_loss[: self.progress.step],
+            step_learning_rate=history.step_learning_rate[: self.progress.step],
+        )
+
+    def execute(self) -> RunResult:
+        """Train to the end, or until somebody asks to stop."""
+        self.observer.started(self.config, self.num_steps, self.progress.step)
+        try:
+            with self._stop_on_signals():
+                while self.progress.step < self.num_steps and not self.stop_asked:
+                    self._train_epoch()
+        except DivergedError as error:
+            self._keep_last_good_weights()
+            self._end("diverged", str(error))
+            raise
+        if self.progress.step < self.num_steps:
+            return self._end("interrupted", "stopped by the user")
+        return self._finish()
+
+    @contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets the step end and the state be saved."""
+
+        def ask(number: int, _: FrameType | None) -> None:
+            self.stop_asked = True
+            signal.signal(number, before[number])
+
+        before: dict[int, Any] = {}
+        main = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM) if main else ():
+            before[number] = signal.getsignal(number)
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _train_epoch(self) -> None:
+        progress = self.progress
+        batches = prefetch(self._digested(progress.epoch, progress.step_in_epoch))
+        clock = _Clock(self.trainer)
+        last_save = time.perf_counter()
+        try:
+            for batch, digest in batches:
+                self._step(batch, clock)
+                progress.batches_sha256 = digest
+                if clock.since_read() > READ_EVERY_S:
+                    self._read(clock)
+                if time.perf_counter() - last_save > CHECKPOINT_EVERY_S and not self.stop_asked:
+                    self._save(clock)
+                    last_save = time.perf_counter()
+                if self.stop_asked or progress.step == self.num_steps:
+                    break
+        finally:
+            batches.close()
+        self._read(clock)
+        epoch_done = progress.step_in_epoch == self.batches_per_epoch
+        if epoch_done or progress.step == self.num_steps:
+            self._end_epoch()
+        self._save(clock)
+
+    def _digested(self, epoch: int, start: int) -> Iterator[tuple[Batch, str]]:
+        """Batches with the digest of all bytes up to them; runs on the prefetching thread."""
+        digest = self.progress.batches_sha256
+        for batch in epoch_batches(self.dataset.train, self.plan, epoch, start=start):
+            digest = chain_digest(digest, batch)
+            yield batch, digest
+
+    def _step(self, batch: Batch, clock: "_Clock") -> None:
+        progress = self.progress
+        rate = learning_rate_at(self.recipe, progress.step, self.num_steps)
+        handle = self.trainer.train_step(batch.images, batch.labels, rate)
+        self.pending.append((handle, len(batch)))
+        self.history.step_learning_rate.append(rate)
+        progress.step += 1
+        progress.step_in_epoch += 1
+        if self.first_step:
+            # Tracing and allocation happen once per process: also a resumed one's first step.
+            elapsed, self.first_step = clock.lap(), False
+            progress.first_step_time_s = progress.first_step_time_s or elapsed
+        else:
+            progress.epoch_timed_images += len(batch)
+            progress.timed_images += len(batch)
+
+    def _read(self, clock: "_Clock") -> None:
+        """Read the pending losses back, which waits for the device, and account for the time."""
+        values = self.trainer.read([handle for handle, _ in self.pending])
+        elapsed = clock.lap()
+        progress = self.progress
+        progress.epoch_training_time_s += elapsed
+        progress.training_time_s += elapsed
+        num_images = sum(count for _, count in self.pending)
+        for value, (_, count) in zip(values, self.pending, strict=True):
+            self.history.step_loss.append(value.loss)
+            progress.epoch_images += count
+            progress.epoch_loss_sum += value.loss * count
+            progress.epoch_correct += value.num_correct
+        self.pending.clear()
+        if values:
+            self._check_finite([value.loss for value in values])
+            rate = _rate(num_images, elapsed)
+            self.observer.stepped(progress.step, self.num_steps, values[-1].loss, rate)
+
+    def _check_finite(self, losses: list[float]) -> None:
+        """Of the latest steps."""
+        for step, loss in enumerate(losses, start=self.progress.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise DivergedError(self._divergence(f"the loss is {loss} at step {step}"))
+
+    def _divergence(self, what: str) -> str:
+        return (
+            f"{self.folder.path}: {what} of {self.num_steps} (learning_rate="
+            f"{self.recipe.learning_rate:g}, precision={self.recipe.precision}); try a lower "
+            "--recipe.learning-rate or --recipe.clip-norm 1. The weights of the last good "
+            "checkpoint are kept."
+        )
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        split_name = "validation" if self.dataset.validation else "test"
+        split = self.dataset.validation or self.dataset.test
+        started = time.perf_counter()
+        loss, accuracy, probabilities = self._evaluate(split)
+        evaluation_time_s = time.perf_counter() - started
+        progress.evaluation_time_s += evaluation_time_s
+        if split_name == "test":
+            self.test_probabilities = probabilities
+        record = EpochRecord(
+            epoch=progress.epoch + 1,
+            step=progress.step,
+            loss=progress.epoch_loss_sum / progress.epoch_images,
+            train_top1_accuracy=progress.epoch_correct / progress.epoch_images,
+            evaluated_on=split_name,
+            eval_loss=loss,
+            eval_top1_accuracy=accuracy,
+            learning_rate=self.history.step_learning_rate[-1],
+            training_time_s=progress.epoch_training_time_s,
+            evaluation_time_s=evaluation_time_s,
+            images_per_second=_rate(progress.epoch_timed_images, progress.epoch_training_time_s),
+        )
+        self.history.epochs.append(record)
+        self.observer.epoch_ended(record)
+        self.progress = replace(
+            progress,
+            epoch=progress.epoch + 1,
+            step_in_epoch=0,
+            epoch_images=0,
+            epoch_loss_sum=0.0,
+            epoch_correct=0,
+            epoch_timed_images=0,
+            epoch_training_time_s=0.0,
+        )
+
+    def _evaluate(self, split: Split) -> tuple[float, float, NDArray[np.float64]]:
+        """(mean cross-entropy, top-1 accuracy, probabilities)."""
+        probabilities = predict_probabilities(
+            self.trainer,
+            split,
+            batch_size=eval_batch_size(self.spec.input_shape[1]),
+            flip=self.recipe.eval_flip,
+        )
+        if not np.isfinite(probabilities).all():
+            where = f"probabilities are not finite after step {self.progress.step}"
+            raise DivergedError(self._divergence(where))
+        loss = mean_cross_entropy(probabilities, split.labels)
+        return loss, float((probabilities.argmax(1) == split.labels).mean()), probabilities
+
+    def _save(self, clock: "_Clock") -> None:
+        """Write history and checkpoint; the last epoch's history first, so that none is lost."""
+        self._read(clock)
+        weights = self.trainer.weights()
+        for name, array in weights.items():
+            if not np.isfinite(array).all():
+                where = f"{name} holds values that are not finite after step {self.progress.step}"
+                raise DivergedError(self._divergence(where))
+        arrays = {f"weights/{name}": array for name, array in weights.items()}
+        arrays |= {f"state/{name}": array for name, array in self.trainer.state().items()}
+        self.folder.write_history(self.history)
+        self.folder.write_checkpoint(arrays, asdict(self.progress))
+        clock.restart()
+
+    def _keep_last_good_weights(self) -> None:
+        """What was learned before the loss broke, or the initial weights if nothing was."""
+        found = self.folder.read_checkpoint()
+        if found is None:
+            weights = initial_weights(self.spec, self.recipe)
+        else:
+            arrays, _ = found
+            prefix = "weights/"
+            weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self.folder.write_history(self.history)
+        self.folder.write_weights(weights, self.spec)
+
+    def _finish(self) -> RunResult:
+        """Measure the test images, write what is to be kept, and drop the checkpoint."""
+        split = self.dataset.test
+        if self.test_probabilities is None:
+            started = time.perf_counter()
+            self.test_probabilities = self._evaluate(split)[2]
+            self.progress.evaluation_time_s += time.perf_counter() - started
+        probabilities = self.test_probabilities.astype(np.float32)
+        rng = np.random.default_rng(self.recipe.seed)
+        samples = np.sort(rng.permutation(len(split))[:NUM_SAMPLE_IMAGES])
+        self.folder.write_weights(self.trainer.weights(), self.spec)
+        self.folder.write_predictions(
+            Predictions(
+                probabilities=probabilities,
+                labels=split.labels,
+                sample_indices=samples,
+                sample_images=split.images[samples],
+            )
+        )
+        result = self._end("finished")
+        self.folder.remove_checkpoint()
+        return result
+
+    def _end(self, status: Any, message: str = "") -> RunResult:
+        progress = self.progress
+        loss = accuracy = None
+        if status == "finished" and self.test_probabilities is not None:
+            labels = self.dataset.test.labels
+            loss = mean_cross_entropy(self.test_probabilities, labels)
+            accuracy = float((self.test_probabilities.argmax(1) == labels).mean())
+        result = RunResult(
+            status=status,
+            message=message,
+            steps=progress.step,
+            test_loss=loss,
+            test_top1_accuracy=accuracy,
+            timing=Timing(
+                first_step_time_s=progress.first_step_time_s,
+                training_time_s=progress.training_time_s,
+                evaluation_time_s=progress.evaluation_time_s,
+                images_per_second=_rate(progress.timed_images, progress.training_time_s),
+            ),
+            peak_memory_bytes=process_peak_memory_bytes(),
+            peak_device_memory_bytes=self.trainer.peak_memory_bytes(),
+            batches_sha256=progress.batches_sha256,
+        )
+        self.folder.write_result(result)
+        self.observer.ended(result)
+        return result
+
+
+def _rate(num_images: int, time_s: float) -> float:
+    return num_images / time_s if time_s > 0 else 0.0
+
+
+class _Clock:
+    """Time since the last lap, taken when the device has finished its work."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a lap; what lies before it is not counted."""
+        self.trainer.synchronize()
+        self.started = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the lap began, and begin another."""
+        self.trainer.synchronize()
+        now = time.perf_counter()
+        elapsed, self.started = now - self.started, now
+        return elapsed
+
+    def since_read(self) -> float:
+        """Seconds since the lap began, without waiting for the device."""
+        return time.perf_counter() - self.started

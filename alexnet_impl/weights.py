@@ -1,0 +1,210 @@
+"""Weights that belong to no framework: their layout, how they are drawn, and their file.
+
+The canonical layout is a dict from '<layer>.weight' and '<layer>.bias' to arrays, in the order of
+the Spec's layers:
+
+- convolution: (out_channels, in_channels / groups, height, width);
+- dense: (out_features, in_features), where the features of a flattened map run channels first:
+  feature = (channel * height + row) * width + column;
+- bias: (out_channels,) or (out_features,).
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Conv, Dense, LayerTrace, Shape, Spec, trace, weight_shapes
+
+Array: TypeAlias = NDArray[Any]
+Weights: TypeAlias = dict[str, Array]
+
+SCHEMA_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsInfo:
+    """What a weight file says of itself: which network the weights belong to."""
+
+    variant: str
+    num_classes: int
+    input_size: int
+    width: float
+
+
+def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
+    """Draw initial weights in NumPy, so that both frameworks start from the same bytes.
+
+    Each layer has a random stream of its own, keyed by the seed and its place: a layer put in
+    elsewhere without weights changes nothing.
+
+    Args:
+        spec: The network.
+        recipe: Its initializer, last_layer_std and seed.
+
+    Returns:
+        float32 arrays in the canonical layout.
+    """
+    steps = [step for step in trace(spec).layers if step.weight_shapes]
+    weights: Weights = {}
+    for index, step in enumerate(steps):
+        rng = np.random.default_rng([recipe.seed, index])
+        kernel, bias = _draw(step, recipe, rng)
+        if step is steps[-1] and recipe.last_layer_std is not None:
+            kernel = rng.standard_normal(kernel.shape) * recipe.last_layer_std
+        weights[f"{step.layer.name}.weight"] = kernel.astype(np.float32)
+        weights[f"{step.layer.name}.bias"] = bias.astype(np.float32)
+    return weights
+
+
+def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
+    shape = step.weight_shapes["weight"]
+    num_out = shape[0]
+    fan_in, fan_out = _fans(step)
+    zeros = np.zeros(num_out)
+    match recipe.initializer:
+        case "torch-default":
+            bound = 1 / math.sqrt(fan_in)
+            return rng.uniform(-bound, bound, shape), rng.uniform(-bound, bound, num_out)
+        case "keras-default":
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            return rng.uniform(-bound, bound, shape), zeros
+        case "paper":
+            one = step.layer.name in _BIAS_ONE
+            return rng.standard_normal(shape) * 0.01, np.full(num_out, float(one))
+        case "he":
+            return rng.standard_normal(shape) * math.sqrt(2 / fan_in), zeros
+
+
+_BIAS_ONE = frozenset({"conv2", "conv4", "conv5", "fc1", "fc2"})
+"""Krizhevsky et al. 2012, section 5: 'the second, fourth, and fifth convolutional layers, as well
+as the fully-connected hidden layers'."""
+
+
+def _fans(step: LayerTrace) -> tuple[int, int]:
+    """(fan_in, fan_out) as both frameworks count them; fan_out as Keras: groups not divided."""
+    shape = step.weight_shapes["weight"]
+    match step.layer:
+        case Conv(kernel_size=size, out_channels=out_channels):
+            return math.prod(shape[1:]), out_channels * size * size
+        case Dense(out_features=out_features):
+            return shape[1], out_features
+        case _:
+            raise WeightsError(f"{step.layer.name}: has no kernel to draw.")
+
+
+def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> None:
+    """Refuse weights that are not those of this network.
+
+    Raises:
+        WeightsError: Naming the first weight that is missing, superfluous or of another shape.
+    """
+    expected = weight_shapes(spec)
+    for name, shape in expected.items():
+        if name not in weights:
+            raise WeightsError(f"{where}: {name} of shape {shape} is missing for {spec.name}.")
+        found: Shape = tuple(weights[name].shape)
+        if found != shape:
+            raise WeightsError(
+                f"{where}: {name} has shape {found}, but {spec.name} needs {shape}; these are "
+                "weights of another variant, width, input size or number of classes."
+            )
+    for name in weights:
+        if name not in expected:
+            raise WeightsError(f"{where}: {name} is not a weight of {spec.name}.")
+
+
+def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
+    """Write weights as safetensors, whole or not at all.
+
+    Args:
+        path: The file.
+        weights: In the canonical layout.
+        info: Kept in the file's metadata beside the schema version.
+    """
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "variant": info.variant,
+        "num_classes": str(info.num_classes),
+        "input_size": str(info.input_size),
+        "width": json.dumps(info.width),
+    }
+    write_safetensors(path, weights, metadata)
+
+
+def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
+    """Read a file that save_weights wrote.
+
+    Raises:
+        WeightsError: If it is missing, damaged, or not of this package.
+    """
+    weights, metadata = read_safetensors(path)
+    if metadata.get("schema_version") != SCHEMA_VERSION:
+        raise WeightsError(
+            f"{path}: schema_version is {metadata.get('schema_version')!r}, not "
+            f"{SCHEMA_VERSION!r}: not a weight file of this package, or of a newer release."
+        )
+    try:
+        info = WeightsInfo(
+            variant=metadata["variant"],
+            num_classes=int(metadata["num_classes"]),
+            input_size=int(metadata["input_size"]),
+            width=float(metadata["width"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error
+    return weights, info
+
+
+def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
+    """Write arrays and metadata as safetensors, whole or not at all."""
+    with replace_whole(path) as temporary:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, metadata)
+
+
+def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Arrays and metadata of a safetensors file.
+
+    Raises:
+        WeightsError: If it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            return arrays, dict(file.metadata() or {})
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file.") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: cannot be read as safetensors ({error}); it is truncated or damaged."
+        ) from error
+
+
+@contextmanager
+def replace_whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it if the block succeeds: whole, or not there."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replace_whole(path) as temporary:
+        temporary.write_bytes(content)

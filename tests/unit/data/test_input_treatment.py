@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_impl.data.treatment import INPUT_SCALINGS, treat
+
+pytestmark = pytest.mark.fast
+
+FLOAT32_ROUNDING = 1e-5  # of values up to 3, through two matrix products
+
+
+def random_images(num_images=2, height=8, width=8) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (num_images, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", INPUT_SCALINGS)
+def test_treatment_scales_by_mean_and_std_of_each_channel(name):
+    scaling, images = INPUT_SCALINGS[name], random_images()
+    expected = (images / 255 - np.array(scaling.mean)) / np.array(scaling.std)
+    treated = treat(images, scaling, 8)
+    assert treated.dtype == np.float32
+    np.testing.assert_allclose(treated, expected, atol=FLOAT32_ROUNDING)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("unit", 0, 1), ("symmetric", -1, 1)])
+def test_treatment_maps_black_and_white_to_the_ends(name, low, high):
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    images[1] = 255
+    treated = treat(images, INPUT_SCALINGS[name], 4)
+    assert (treated[0] == low).all()
+    assert (treated[1] == high).all()
+
+
+@pytest.mark.parametrize("target", [5, 11, 27])
+def test_treatment_resizes_height_and_width_apart(target):
+    images = random_images(height=10, width=14)
+    treated = treat(images, INPUT_SCALINGS["unit"], target)
+    assert treated.shape == (2, target, target, 3)
+    for image, result in zip(images, treated, strict=True):
+        for channel in range(3):
+            plane = Image.fromarray(image[..., channel].astype(np.float32) / 255)
+            expected = plane.resize((target, target), Image.Resampling.BILINEAR)
+            np.testing.assert_allclose(result[..., channel], expected, atol=FLOAT32_ROUNDING)
