@@ -1,0 +1,12 @@
+"""AlexNet in PyTorch and TensorFlow, proved equal before they are compared.
+
+Importing this package imports no framework: `get_framework("torch")` does.
+"""
+
+from alexnet_impl.errors import AlexNetError
+from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.spec import Spec, trace
+from alexnet_impl.variants import VARIANTS, build_spec
+
+__all__ = ["RECIPES", "VARIANTS", "AlexNetError", "Recipe", "Spec", "build_spec", "trace"]
+__version__ = "0.1.0"

@@ -35,6 +35,10 @@ class RunError(AlexNetError, RuntimeError):
     """A run folder or a training run that cannot go on."""
 
 
+class StoppedError(RunError):
+    """A run that the user stopped; it can be resumed."""
+
+
 class DivergedError(RunError):
     """A loss that is no longer a finite number."""
 

@@ -245,14 +245,14 @@ def _check_ranges(recipe: Recipe) -> None:
 
 RECIPES: dict[str, Recipe] = {
     "quick": Recipe(
-        learning_rate=0.03,
+        learning_rate=0.01,
         nesterov=True,
         schedule="one-cycle",
         warmup=0.2,
         epochs=6,
         global_batch_size=64,
         validation_fraction=0.1,
-        crop_padding=2,
+        crop_padding=1,
         initializer="he",
         last_layer_std=0.01,
     ),

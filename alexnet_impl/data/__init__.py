@@ -17,7 +17,7 @@ from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.config import DATASETS, DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.decoding import decode_image, fit_to_square
-from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.data.progress import Progress, terminal_progress
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS, InputScaling, treat
@@ -42,6 +42,7 @@ __all__ = [
     "load_dataset",
     "num_batches",
     "prefetch",
+    "settle",
     "terminal_progress",
     "treat",
 ]

@@ -43,10 +43,10 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
     path = cache_dir() / f"{key}.safetensors"
     try:
         return read_cache(path, key)
-    except FileNotFoundError:
-        pass
     except DataError as error:
         warnings.warn(f"{error} It is made anew.", stacklevel=2)
+    except OSError:
+        pass  # not there yet, or a folder that may not be looked into: writing will warn of that
     dataset = build()
     try:
         write_cache(path, dataset, key)

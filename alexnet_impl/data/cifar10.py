@@ -225,8 +225,7 @@ def _read(found: FoundRelease, progress: Progress) -> Dataset:
         raise DataError(f"{found.path}: has no {min(missing)} in it; get the archive again.")
     return Dataset(
         name="cifar10",
-        source=f"The official CIFAR-10, {release.folder.removeprefix('cifar-10-batches-')} version "
-        f"from '{found.path.name}', checksum verified.",
+        source=f"The official CIFAR-10 in '{found.path.resolve().name}', checksums verified.",
         class_names=CLASS_NAMES,
         train=train,
         test=test,

@@ -46,18 +46,22 @@ def load_dataset(
         raise DataError(f"validation_fraction={validation_fraction} must be in [0, 1).")
     if seed < 0:
         raise DataError(f"seed={seed} must be at least 0.")
-    config = _settle(config)
+    config = settle(config)
     dataset = _load(config, progress or silent)
     if config.dataset == "synthetic":  # made in the sizes asked for
         config = replace(config, train_images=None, test_images=None)
     return _take_parts(dataset, config, validation_fraction, seed)
 
 
-def _settle(config: DataConfig) -> DataConfig:
-    """The config with its dataset named, if need be after a look at data_dir."""
+def settle(config: DataConfig) -> DataConfig:
+    """The config with its dataset named, after a look at data_dir, and data_dir absolute.
+
+    Raises:
+        DataError: If data_dir does not exist.
+    """
     if config.data_dir is None:
         return replace(config, dataset=config.dataset or "digits")
-    data_dir = require_existing(config.data_dir.expanduser())
+    data_dir = require_existing(config.data_dir.expanduser()).resolve()
     found = "image_folder" if find_cifar10(data_dir) is None else "cifar10"
     return replace(config, dataset=config.dataset or found, data_dir=data_dir)
 

@@ -109,6 +109,10 @@ class Framework(Protocol):
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:
         """Canonical weights of one of the framework's own files."""
 
+    def describe_checkpoint(self, path: Any) -> dict[str, Any]:
+        """What one of the framework's own files says of its network: any of variant,
+        num_classes and input_size."""
+
     def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
         """Write one of the framework's own files, which opens without this package."""
 

@@ -8,6 +8,7 @@ from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, 
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
+    describe_checkpoint,
     get_weights,
     read_checkpoint,
     set_weights,
@@ -16,6 +17,7 @@ from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
 
 __all__ = [
     "build_model",
+    "describe_checkpoint",
     "find_device",
     "fingerprint",
     "get_weights",

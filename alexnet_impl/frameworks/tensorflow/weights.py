@@ -6,6 +6,8 @@ channels-first in the canonical layout, so its rows are permuted as well. This m
 alone.
 """
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,25 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
         text = " ".join(str(error).split())
         raise WeightsError(f"{path}: is damaged or not of {spec.name} ({text[:300]}).") from error
     return get_weights(model, spec)
+
+
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """From the config in a .keras file, which is a zip: a model of ours bears its variant's name.
+
+    Raises:
+        WeightsError: If a .keras file is damaged or holds no model.
+    """
+    if path.suffix != ".keras":
+        return {}
+    try:
+        with zipfile.ZipFile(path) as file:
+            config = json.loads(file.read("config.json"))["config"]
+        layers = [layer["config"] for layer in config["layers"]]
+        sizes = [layer["batch_shape"][1] for layer in layers if "batch_shape" in layer]
+        units = [layer["units"] for layer in layers if "units" in layer]
+        return {"variant": config["name"], "input_size": sizes[0], "num_classes": units[-1]}
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
+        raise WeightsError(f"{path}: is no Keras model, or is damaged ({error}).") from error
 
 
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:

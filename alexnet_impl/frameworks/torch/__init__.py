@@ -8,6 +8,7 @@ from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_t
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
+    describe_checkpoint,
     get_weights,
     read_checkpoint,
     set_weights,
@@ -17,6 +18,7 @@ from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
 __all__ = [
     "AlexNet",
     "build_model",
+    "describe_checkpoint",
     "find_device",
     "fingerprint",
     "get_weights",

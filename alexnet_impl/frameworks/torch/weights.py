@@ -66,6 +66,12 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     return {name: weights[name] for name in s.weight_shapes(spec)}
 
 
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """The number of classes of a state_dict: the length of its last tensor, a bias."""
+    tensors = list(_load_tensors(path).values())
+    return {"num_classes": len(tensors[-1])} if tensors and tensors[-1].ndim else {}
+
+
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
     """Write a state_dict; that of the torchvision variant loads into torchvision's alexnet."""
     check_weights(weights, spec)

@@ -245,7 +245,9 @@ def test_batches_keep_up_with_a_device():
     images = np.zeros((1280, 32, 32, 3), np.uint8)
     split = Split(images=images, labels=np.zeros(1280, np.int64))
     plan = BatchPlan(global_batch_size=128, seed=0, flip=True, crop_padding=4)
-    read(split, plan)
-    start = time.perf_counter()
-    count = len(read(split, plan))
-    assert (time.perf_counter() - start) / count < 0.01
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        count = len(read(split, plan))
+        seconds.append((time.perf_counter() - start) / count)
+    assert min(seconds) < 0.01

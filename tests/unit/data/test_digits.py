@@ -27,4 +27,8 @@ def test_digits_are_scikit_learns_each_pixel_repeated():
 
 
 def test_digits_are_the_same_every_time():
-    assert load_digits().fingerprint == load_digits().fingerprint == "be7b6b94d13ee77a94aed83a3727f911c5f0c742f480954eb823e6dc250ea85a"
+    assert (
+        load_digits().fingerprint
+        == load_digits().fingerprint
+        == "be7b6b94d13ee77a94aed83a3727f911c5f0c742f480954eb823e6dc250ea85a"
+    )

@@ -1,0 +1,172 @@
+"""Weight files from one format into another, and the proof that both mean the same.
+
+    .safetensors          the canonical layout, with the network's name in its metadata
+    .pt  .pth             a PyTorch state_dict, with our names or torchvision's
+    .keras  .weights.h5   a whole Keras model, or its weights
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Spec
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import Weights, WeightsInfo, check_weights, load_weights, save_weights
+
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".keras": "tensorflow",
+    ".weights.h5": "tensorflow",
+}
+NUM_CHECKED_IMAGES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What was converted, and how far the two files' outputs lie apart.
+
+    Attributes:
+        source: The framework that read the old file's weights for the check.
+        target: The framework that read the new file's.
+        max_absolute_difference: Of logits, over images and classes.
+        max_relative_difference: That over the largest logit.
+    """
+
+    spec: Spec
+    num_weights: int
+    source: str
+    target: str
+    max_absolute_difference: float
+    max_relative_difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What is known of the network of a file; None where it has to be found in the file."""
+
+    variant: str | None = None
+    num_classes: int | None = None
+    input_size: int | None = None
+    width: float | None = None
+
+
+def convert(source: Path, target: Path, hints: Hints) -> Conversion:
+    """Convert a weight file, read the new one back, and compare the outputs of both.
+
+    Raises:
+        WeightsError: If a format is unknown, the file is damaged or belongs to another network,
+            or its network is not known.
+        FrameworkError: If a format's framework is not installed.
+    """
+    kinds = file_kind(source), file_kind(target)
+    if source.resolve() == target.resolve():
+        raise WeightsError(f"{target}: is the file that is to be converted.")
+    if not source.is_file():
+        raise WeightsError(f"{source}: there is no such file.")
+    if not target.parent.is_dir():
+        raise WeightsError(f"{target}: its folder does not exist.")
+    info = _network(source, hints)
+    spec = build_spec(
+        info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
+    )
+    weights = _read(source, spec)
+    _write(target, spec, weights, info)
+    readers = _readers(*kinds)
+    before = _logits(readers[0], spec, weights)
+    after = _logits(readers[1], spec, _read(target, spec))
+    difference = float(np.abs(before - after).max())
+    return Conversion(
+        spec=spec,
+        num_weights=len(weights),
+        source=readers[0],
+        target=readers[1],
+        max_absolute_difference=difference,
+        max_relative_difference=difference / max(float(np.abs(before).max()), 1e-30),
+    )
+
+
+def file_kind(path: Path) -> str:
+    """'safetensors', or the framework whose file it is, by the name's ending.
+
+    Raises:
+        WeightsError: If the ending is none of SUFFIXES.
+    """
+    for suffix, kind in SUFFIXES.items():
+        if path.name.endswith(suffix) and path.name != suffix:
+            return kind
+    raise WeightsError(f"{path}: must end in one of {', '.join(SUFFIXES)}.")
+
+
+def _network(source: Path, hints: Hints) -> WeightsInfo:
+    """The network's name and numbers: what the user said, else what the file says."""
+    found = _named_in(source)
+    variant = hints.variant or found.get("variant")
+    if variant is None:
+        raise WeightsError(
+            f"{source}: does not say which network it belongs to; name it with --variant."
+        )
+    size = hints.input_size or found.get("input_size") or build_spec(variant).input_shape[1]
+    return WeightsInfo(
+        variant=variant,
+        num_classes=hints.num_classes or found.get("num_classes") or 10,
+        input_size=size,
+        width=hints.width or found.get("width") or 1.0,
+    )
+
+
+def _named_in(source: Path) -> dict[str, Any]:
+    """What a file says of its network."""
+    if source.suffix == ".safetensors":
+        _, info = load_weights(source)
+        return {name: getattr(info, name) for name in info.__slots__}
+    return get_framework(file_kind(source)).describe_checkpoint(source)
+
+
+def _read(path: Path, spec: Spec) -> Weights:
+    kind = file_kind(path)
+    if kind != "safetensors":
+        return get_framework(kind).read_checkpoint(path, spec)
+    weights, _ = load_weights(path)
+    check_weights(weights, spec, where=str(path))
+    return weights
+
+
+def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
+    kind = file_kind(path)
+    try:
+        if kind == "safetensors":
+            save_weights(path, weights, info)
+        else:
+            get_framework(kind).write_checkpoint(path, spec, weights)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _readers(source_kind: str, target_kind: str) -> tuple[str, str]:
+    """Who computes the outputs: each file's own framework, and for safetensors the other one."""
+    installed = [name for name in FRAMEWORKS if is_installed(name)]
+    if not installed:
+        get_framework(FRAMEWORKS[0])  # says how to install one
+
+    def other(kind: str) -> str:
+        return next((name for name in installed if name != kind), installed[0])
+
+    source = other(target_kind) if source_kind == "safetensors" else source_kind
+    target = other(source_kind) if target_kind == "safetensors" else target_kind
+    return source, target
+
+
+def _logits(framework: str, spec: Spec, weights: Weights) -> Logits:
+    """Logits of real images, normalised as ImageNet's: activations of a real scale."""
+    images = load_dataset(DataConfig(dataset="digits")).test.images[:NUM_CHECKED_IMAGES]
+    recipe = Recipe(input_scaling="imagenet")
+    trainer = get_framework(framework).make_trainer(spec, recipe, weights, "cpu")
+    return trainer.logits(images)

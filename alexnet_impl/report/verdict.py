@@ -1,0 +1,127 @@
+"""What a report says in words; every sentence follows from the run folders alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alexnet_impl.report import numbers
+from alexnet_impl.report.comparison import accuracy_difference, equalities
+from alexnet_impl.report.runs import RunView
+
+SPEED_NOTE = (
+    "One run of each, not repeated and not interleaved: read times and images/s as an "
+    "observation. A fair comparison of speed needs the benchmark's paired rounds."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome in one headline and a few sentences.
+
+    Attributes:
+        headline: The outcome.
+        sentences: What it rests on.
+        is_settled: Whether every run is finished and, of several, every check of equal input
+            holds; if not, the headline says what is wrong.
+    """
+
+    headline: str
+    sentences: tuple[str, ...]
+    is_settled: bool
+
+
+def verdict(views: Sequence[RunView]) -> Verdict:
+    """Judge the accuracies of runs, and say what does not let one judge."""
+    unfinished = [view for view in views if not view.finished]
+    if unfinished:
+        return Verdict(
+            headline=_and([f"{view.label} {_end(view)}" for view in unfinished]),
+            sentences=(*(_state(view) for view in unfinished), *_accuracies(views)),
+            is_settled=False,
+        )
+    broken = [check.what for check in equalities(views) if check.holds is not True]
+    return Verdict(
+        headline=_headline(views),
+        sentences=(*_accuracies(views), *_difference(views), *_caveats(broken), *_speed(views)),
+        is_settled=not broken,
+    )
+
+
+def _headline(views: Sequence[RunView]) -> str:
+    found = accuracy_difference(views)
+    if found is None:
+        shares = [
+            f"{view.label} {numbers.percent(view.accuracy.value)}"
+            for view in views
+            if view.accuracy is not None
+        ]
+        return f"{_and(shares)} of the test images classified rightly"
+    if not _same_images(views):
+        return "Trained on different images: the accuracies cannot be compared"
+    difference, low, high = found
+    first, second = views[0].label, views[1].label
+    if low <= 0 <= high:
+        return f"{first} and {second} are equally accurate, as far as these images can tell"
+    better = first if difference > 0 else second
+    return f"{better} is more accurate, by {abs(100 * difference):.2f} points"
+
+
+def _same_images(views: Sequence[RunView]) -> bool:
+    return len({view.dataset.fingerprint for view in views}) == 1
+
+
+def _accuracies(views: Sequence[RunView]) -> Iterator[str]:
+    for view in views:
+        if view.accuracy is not None:
+            yield (
+                f"{view.label} classifies {numbers.percent(view.accuracy.value)} of "
+                f"{numbers.count(view.accuracy.num_images)} test images rightly (95% interval "
+                f"{numbers.percent(view.accuracy.low)} to {numbers.percent(view.accuracy.high)})."
+            )
+
+
+def _difference(views: Sequence[RunView]) -> Iterator[str]:
+    found = accuracy_difference(views)
+    if found is None or not _same_images(views):
+        return
+    difference, low, high = found
+    where = "contains 0" if low <= 0 <= high else "does not contain 0"
+    yield (
+        f"The difference, {numbers.points(difference)} points, has the 95% interval "
+        f"{numbers.points(low)} to {numbers.points(high)}, which {where}."
+    )
+    predicted = [view.predictions.predicted for view in views if view.predictions is not None]
+    agreed = int((predicted[0] == predicted[1]).sum())
+    yield (
+        f"They name the same class for {numbers.count(agreed)} of "
+        f"{numbers.count(len(predicted[0]))} test images."
+    )
+
+
+def _caveats(broken: Sequence[str]) -> Iterator[str]:
+    if broken:
+        yield f"Not shown to be the same in all runs: {', '.join(broken)}."
+
+
+def _speed(views: Sequence[RunView]) -> Iterator[str]:
+    rates = [view.result.timing.images_per_second for view in views if view.result is not None]
+    texts = [
+        f"{view.label} trained {numbers.rate(speed)} images/s"
+        for view, speed in zip(views, rates, strict=True)
+    ]
+    ratio = f", a ratio of {numbers.ratio(*rates)}" if len(rates) == 2 else ""
+    yield f"{_and(texts)}{ratio}."
+
+
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _end(view: RunView) -> str:
+    if view.result is None:
+        return "has not finished"
+    return "diverged" if view.result.status == "diverged" else "was interrupted"
+
+
+def _state(view: RunView) -> str:
+    text = f"{view.label}: {view.state}"
+    return text if text.endswith(".") else f"{text}."

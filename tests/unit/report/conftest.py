@@ -1,0 +1,188 @@
+"""Run folders made of seeded numbers, written by RunFolder's own writers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.evaluation import mean_cross_entropy
+from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.results import (
+    EpochRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+    Timing,
+)
+
+CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+RECIPE = dataclasses.replace(
+    RECIPES["quick"], learning_rate=0.02, epochs=2, global_batch_size=20, seed=3
+)
+TIMING = {
+    "torch": Timing(
+        first_step_time_s=0.25, training_time_s=4.0, evaluation_time_s=0.5, images_per_second=195.0
+    ),
+    "tensorflow": Timing(
+        first_step_time_s=1.5, training_time_s=5.0, evaluation_time_s=0.75, images_per_second=156.0
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakeRun:
+    """What a fake run folder is to hold; the defaults are a finished run on 60 test images."""
+
+    framework: str = "torch"
+    variant: str = "cifar"
+    width: float = 0.125
+    recipe: Recipe = RECIPE
+    classes: tuple[str, ...] = CLASSES
+    status: str | None = "finished"
+    num_train: int = 400
+    num_test: int = 60
+    num_correct: int = 48
+    image_size: int = 8
+    data_seed: int = 0
+    noise: float = 1e-6
+    batches: str = "ab" * 32
+    weights: str = "cd" * 32
+
+
+def write_run(path, fake):
+    """Write the folder of a fake run."""
+    config = RunConfig(
+        framework=fake.framework,
+        variant=fake.variant,
+        width=fake.width,
+        recipe=fake.recipe,
+        data=DataConfig(dataset="digits"),
+        device="cpu",
+    )
+    dataset = make_dataset(fake)
+    folder = RunFolder.create(path, config, dataset, fake.weights)
+    folder.write_json("environment.json", {"python": "3.11.7", "framework": {"threads": 2}})
+    history = make_history(fake, len(dataset.train))
+    folder.write_history(history)
+    if fake.status is not None:
+        finish(folder, fake, dataset, len(history.step_loss))
+    return folder
+
+
+def make_dataset(fake):
+    rng = np.random.default_rng(fake.data_seed)
+
+    def split(num_images):
+        shape = (num_images, fake.image_size, fake.image_size, 3)
+        labels = np.arange(num_images) % len(fake.classes)
+        return Split(images=rng.integers(0, 256, shape, dtype=np.uint8), labels=labels)
+
+    return Dataset(
+        name="noise",
+        source="Seeded noise & nothing else.",
+        class_names=fake.classes,
+        train=split(fake.num_train),
+        test=split(fake.num_test),
+    )
+
+
+def make_history(fake, num_train):
+    rng = np.random.default_rng(7)
+    per_epoch = -(-num_train // fake.recipe.global_batch_size)
+    num_epochs = fake.recipe.epochs if fake.status == "finished" else fake.recipe.epochs - 1
+    num_steps = per_epoch * num_epochs + (0 if fake.status == "finished" else 3)
+    place = np.arange(num_steps) / max(per_epoch * fake.recipe.epochs, 1)
+    loss = 2.3 * np.exp(-3 * place) + 0.15 * rng.random(num_steps)
+    sign = 1 if fake.framework == "torch" else -1
+    loss = loss + sign * fake.noise * np.exp(np.minimum(12 * place, 10)) * rng.random(num_steps)
+    if fake.status == "diverged":
+        loss[-1] = np.nan
+    return History(
+        epochs=[make_epoch(fake, number, per_epoch, loss) for number in range(1, num_epochs + 1)],
+        step_loss=loss.tolist(),
+        step_learning_rate=[0.01] * num_steps,
+    )
+
+
+def make_epoch(fake, number, per_epoch, loss):
+    last = loss[(number - 1) * per_epoch : number * per_epoch]
+    final = fake.num_correct / fake.num_test
+    reached = final * (1 - np.exp(-3 * number / fake.recipe.epochs)) / (1 - np.exp(-3))
+    return EpochRecord(
+        epoch=number,
+        step=number * per_epoch,
+        loss=float(last.mean()),
+        train_top1_accuracy=float(reached * 0.96),
+        evaluated_on="validation",
+        eval_loss=float(last[-1] + 0.1),
+        eval_top1_accuracy=float(reached),
+        learning_rate=0.01,
+        training_time_s=2.0,
+        evaluation_time_s=0.25,
+        images_per_second=195.0,
+    )
+
+
+def finish(folder, fake, dataset, num_steps):
+    loss = accuracy = None
+    if fake.status == "finished":
+        predictions = make_predictions(fake, dataset)
+        folder.write_predictions(predictions)
+        loss = mean_cross_entropy(predictions.probabilities, predictions.labels)
+        accuracy = fake.num_correct / fake.num_test
+    folder.write_result(
+        RunResult(
+            status=fake.status,
+            message="" if fake.status == "finished" else "stopped by the user",
+            steps=num_steps,
+            test_loss=loss,
+            test_top1_accuracy=accuracy,
+            timing=TIMING[fake.framework],
+            peak_memory_bytes=512 * 2**20,
+            peak_device_memory_bytes=None,
+            batches_sha256=fake.batches,
+        )
+    )
+
+
+def make_predictions(fake, dataset):
+    """The last images are the wrong ones, each taken for the class after its own."""
+    labels = dataset.test.labels
+    num_classes = len(fake.classes)
+    named = labels.copy()
+    order = np.random.default_rng(5).permutation(fake.num_test)
+    wrong = order[fake.num_correct :]
+    named[wrong] = (labels[wrong] + 1) % num_classes
+    sure = np.random.default_rng(6).uniform(0.6, 0.99, fake.num_test)
+    probabilities = np.repeat(((1 - sure) / (num_classes - 1))[:, None], num_classes, axis=1)
+    probabilities[np.arange(fake.num_test), named] = sure
+    samples = np.sort(order[-24:])
+    return Predictions(
+        probabilities=probabilities.astype(np.float32),
+        labels=labels,
+        sample_indices=samples,
+        sample_images=dataset.test.images[samples],
+    )
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write a run folder of that name with these changes to FakeRun's defaults."""
+
+    def make(name, **changes):
+        return write_run(tmp_path / name, FakeRun(**changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory):
+    """A finished run of each framework, to be read only: 48 and 45 of 60 test images right."""
+    path = tmp_path_factory.mktemp("pair")
+    return [
+        write_run(path / "torch", FakeRun(framework="torch", num_correct=48)),
+        write_run(path / "tensorflow", FakeRun(framework="tensorflow", num_correct=45)),
+    ]

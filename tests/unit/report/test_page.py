@@ -1,0 +1,187 @@
+import dataclasses
+import re
+import subprocess
+import sys
+
+import pytest
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.recipe import RECIPES
+from alexnet_impl.report import page
+from alexnet_impl.report.reproduce import commands
+from alexnet_impl.report.runs import view_runs
+from alexnet_impl.report.verdict import verdict
+
+pytestmark = pytest.mark.fast
+
+NAMESPACES = ("http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink")
+
+
+@pytest.fixture
+def report(tmp_path):
+    """The page of runs, as text."""
+
+    def write(runs, **options):
+        path = tmp_path / "report.html"
+        page.write_report(path, runs, **options)
+        return path.read_text(encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def pair_html(pair, tmp_path_factory):
+    """The page of the pair, written once for all tests that read it."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    page.write_report(path, pair)
+    return path.read_text(encoding="utf-8")
+
+
+def test_page_has_the_numbers_of_the_folders(pair, pair_html):
+    html = pair_html
+    for folder in pair:
+        assert f"{folder.result.test_loss:.4f}" in html
+        assert folder.dataset.fingerprint in html
+    assert "80.00% [68.22%, 88.17%]" in html
+    assert "+5.00 points [-9.96, +19.71]" in html
+    assert "The same went in: 6 of 6 checks hold" in html
+    assert "468,090 parameters" in html
+    assert "Seeded noise &amp; nothing else." in html
+
+
+def test_page_refers_to_nothing_outside(pair_html):
+    html = pair_html
+    for namespace in NAMESPACES:
+        html = html.replace(namespace, "")
+    assert not re.findall(r"https?://[^\s\"']*", html)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", html)
+    assert "<script" not in html
+    assert "<link" not in html
+    assert "@import" not in html
+
+
+def test_page_has_all_figures_and_samples_of_a_pair(pair_html):
+    html = pair_html
+    assert html.count("<svg ") == 6
+    assert html.count('src="data:image/png;base64,') == 24
+    # The 24 samples hold all images that either run took for another class.
+    assert html.count('class="sample wrong"') == 15
+
+
+def test_page_escapes_hostile_names(make_run, report):
+    hostile = ("<script>alert(1)</script>", '"><img src=x>', "'&")
+    html = report([make_run("torch", classes=hostile)], title="<b>title")
+    assert "<script" not in html
+    assert "<img src=x" not in html
+    assert "&lt;script&gt;" in html
+    assert "<title>&lt;b&gt;title</title>" in html
+
+
+def test_page_of_one_run_compares_nothing(pair, report):
+    html = report(pair[:1])
+    assert "PyTorch 80.00% of the test images classified rightly" in html
+    assert "TensorFlow" not in html
+    assert "The same went in" not in html
+    assert html.count("<svg ") == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (None, "PyTorch has not finished"),
+        ("interrupted", "PyTorch was interrupted"),
+        ("diverged", "PyTorch diverged"),
+    ],
+)
+def test_page_of_a_run_without_an_end_says_so_and_shows_its_curves(make_run, report, status, words):
+    html = report([make_run("torch", status=status)])
+    assert words in html
+    assert "23 of 40 steps" in html
+    assert html.count("<svg ") == 2
+
+
+def test_page_of_a_run_before_its_first_epoch_has_no_figures(make_run, report):
+    folder = make_run("torch", status=None)
+    (folder.path / "history.json").unlink()
+    (folder.path / "environment.json").unlink()
+    html = report([folder])
+    assert "0 of 40 steps recorded so far" in html
+    assert "<svg " not in html
+
+
+def test_page_labels_two_runs_of_one_framework_by_their_folders(make_run, report):
+    html = report([make_run("before"), make_run("after", num_correct=30)])
+    assert "PyTorch (before) is more accurate, by 30.00 points" in html
+
+
+def test_page_of_runs_on_different_images_does_not_compare_them(make_run, report):
+    other = make_run("b", framework="tensorflow", data_seed=1, classes=("x", "y"))
+    html = report([make_run("a"), other])
+    assert "the accuracies cannot be compared" in html
+    assert "Not shown to be the same in all runs: images (fingerprint)" in html
+
+
+def test_verdict_tells_a_difference_from_none(pair, make_run):
+    assert "equally accurate, as far as" in verdict(view_runs(pair)).headline
+    worse = make_run("worse", framework="tensorflow", num_correct=20)
+    found = verdict(view_runs([pair[0], worse]))
+    assert found.headline == "PyTorch is more accurate, by 46.67 points"
+    assert any("does not contain 0" in sentence for sentence in found.sentences)
+
+
+def test_verdict_is_not_settled_when_a_check_fails(make_run):
+    runs = [make_run("a"), make_run("b", framework="tensorflow", weights="99" * 32)]
+    found = verdict(view_runs(runs))
+    assert not found.is_settled
+    assert "Not shown to be the same in all runs: initial weights (sha256)." in found.sentences
+
+
+def test_page_says_that_speed_is_an_observation(pair_html):
+    html = pair_html
+    assert "PyTorch trained 195 images/s and TensorFlow trained 156 images/s" in html
+    assert "needs the benchmark&#39;s paired rounds" in html
+
+
+def test_page_marks_the_recipe_fields_that_are_not_the_default(pair_html):
+    rows = re.findall(r'<tr class="(.*?)"><td><code>(\w+)</code>', pair_html)
+    marked = {name for kind, name in rows if "changed" in kind}
+    assert {"learning_rate", "nesterov", "initializer", "seed"} <= marked
+    assert "momentum" not in marked
+
+
+def test_commands_give_one_compare_with_the_fields_that_differ(make_run):
+    recipe = dataclasses.replace(RECIPES["speedrun"], seed=5, flip=False, steps=40)
+    runs = [make_run("a", recipe=recipe), make_run("b", framework="tensorflow", recipe=recipe)]
+    expected = (
+        "alexnet compare --variant cifar --width 0.125 --dataset digits --recipe speedrun "
+        "--seed 5 --recipe.steps 40 --recipe.no-flip --device cpu"
+    )
+    assert commands(view_runs(runs)) == [expected]
+    assert commands(view_runs(runs[:1]))[0].startswith("alexnet train --framework torch ")
+
+
+def test_page_is_left_as_it_was_when_rendering_fails(pair, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    monkeypatch.setattr(page, "comparison_rows", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        page.write_report(path, pair)
+    assert not path.exists()
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError):
+        page.write_report(path, pair)
+    assert path.read_text() == "before"
+
+
+def test_report_without_runs_or_into_no_folder_is_refused(pair, tmp_path):
+    with pytest.raises(RunError, match="needs at least one run"):
+        page.write_report(tmp_path / "report.html", [])
+    with pytest.raises(RunError, match=r"nowhere.*cannot be written"):
+        page.write_report(tmp_path / "nowhere" / "report.html", pair[:1])
+
+
+def test_tables_import_neither_matplotlib_nor_jinja_nor_scikit_learn():
+    heavy = "{'matplotlib', 'jinja2', 'sklearn', 'torch', 'tensorflow'}"
+    code = f"import sys, alexnet_impl.report.tables; sys.exit(str({heavy} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert found.stderr.strip() == "set()"

@@ -1,0 +1,129 @@
+import re
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from alexnet_impl.report import plots
+from alexnet_impl.report.runs import COLOURS, view_runs
+
+pytestmark = pytest.mark.fast
+
+FIGURES = (
+    plots.loss_figure,
+    plots.accuracy_figure,
+    plots.difference_figure,
+    plots.accuracy_bars,
+    plots.per_class_bars,
+    plots.confusion_figure,
+)
+
+
+@pytest.fixture(scope="module")
+def svgs(pair):
+    """Each figure of the pair as an SVG."""
+    views = view_runs(pair)
+    return [plots.to_svg(draw(views)) for draw in FIGURES]
+
+
+def ids_of(svg):
+    return set(re.findall(r'\bid="([^"]+)"', svg))
+
+
+def test_figures_become_the_same_svg_every_time(pair, svgs):
+    views = view_runs(pair)
+    assert [plots.to_svg(draw(views)) for draw in FIGURES] == svgs
+    for svg in svgs:
+        assert svg.startswith("<svg ")
+        assert "<dc:date>" not in svg
+        assert "<style" not in svg
+
+
+def test_svgs_of_different_figures_share_no_id(svgs):
+    ids = [ids_of(svg) for svg in svgs]
+    assert all(ids)
+    assert len(set.union(*ids)) == sum(len(names) for names in ids)
+
+
+def test_svg_refers_only_to_ids_that_it_has(svgs):
+    for svg in svgs:
+        assert set(re.findall(r'href="#([^"]+)"', svg)) <= ids_of(svg)
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= ids_of(svg)
+
+
+def test_each_framework_has_its_colour_in_either_order(pair):
+    for runs in (pair, pair[::-1]):
+        colours = {view.config.framework: view.colour for view in view_runs(runs)}
+        assert colours == {"torch": "#ee4c2c", "tensorflow": "#1f77b4"}
+
+
+def test_runs_of_one_framework_have_colours_and_labels_of_their_own(make_run):
+    views = view_runs([make_run("before"), make_run("after")])
+    assert [view.label for view in views] == ["PyTorch (before)", "PyTorch (after)"]
+    assert tuple(view.colour for view in views) == COLOURS["torch"][:2]
+
+
+def test_loss_figure_draws_the_losses_of_the_folders(pair):
+    axes = plots.loss_figure(view_runs(pair)).axes[0]
+    raw = [line for line in axes.lines if line.get_alpha() is not None]
+    for line, folder, colour in zip(raw, pair, ("#ee4c2c", "#1f77b4"), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), folder.history.step_loss)
+        assert to_hex(line.get_color()) == colour
+
+
+def test_loss_figure_leaves_out_a_loss_that_is_no_number(make_run):
+    folder = make_run("diverged", status="diverged")
+    line = plots.loss_figure(view_runs([folder])).axes[0].lines[0]
+    assert len(line.get_ydata()) == len(folder.history.step_loss) - 1
+
+
+def test_long_curve_is_thinned_but_keeps_its_extremes(make_run):
+    folder = make_run("long", num_train=100_000)
+    line = plots.loss_figure(view_runs([folder])).axes[0].lines[0]
+    losses = folder.history.step_loss
+    assert len(line.get_ydata()) < 1300 < len(losses)
+    assert (line.get_ydata().min(), line.get_ydata().max()) == (min(losses), max(losses))
+
+
+def test_difference_figure_has_a_logarithmic_axis_and_counts_equal_steps(make_run):
+    runs = [make_run("a", noise=0.0), make_run("b", framework="tensorflow", noise=0.0)]
+    figure = plots.difference_figure(view_runs(runs))
+    assert "equal to the last bit at 40 of 40 steps" in plots.to_svg(figure)
+    runs = [make_run("c"), make_run("d", framework="tensorflow")]
+    assert plots.difference_figure(view_runs(runs)).axes[0].get_yscale() == "log"
+
+
+def test_confusion_figure_writes_the_counts(pair):
+    views = view_runs(pair)
+    for axes, view in zip(plots.confusion_figure(views).axes, views, strict=True):
+        counts = [int(text.get_text()) for text in axes.texts]
+        assert sum(counts) == len(view.predictions.labels)
+
+
+def test_class_names_are_text_and_not_mathematics(make_run):
+    folder = make_run("odd", classes=("$a$", "b<c", r"\frac"))
+    svg = plots.to_svg(plots.confusion_figure(view_runs([folder])))
+    assert "$a$" in svg
+    assert "b&lt;c" in svg
+
+
+def test_figure_of_many_classes_shows_the_lowest_and_writes_no_counts(make_run):
+    classes = tuple(f"c{number}" for number in range(40))
+    views = view_runs([make_run("many", classes=classes, num_test=80)])
+    assert not plots.confusion_figure(views).axes[0].texts
+    axes = plots.per_class_bars(views).axes[0]
+    assert len(axes.get_yticks()) == plots.MAX_BAR_CLASSES
+    assert "20 lowest of 40" in axes.get_title(loc="left")
+
+
+def test_png_is_a_data_uri(pair):
+    uri = plots.to_png_data_uri(plots.accuracy_bars(view_runs(pair)), dpi=40)
+    assert uri.startswith("data:image/png;base64,iVBOR")
+
+
+def test_figures_leave_the_callers_matplotlib_settings_alone(pair):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    plots.to_svg(plots.loss_figure(view_runs(pair)))
+    assert dict(mpl.rcParams) == before

@@ -1,0 +1,162 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.recipe import RECIPES
+from alexnet_impl.report.tables import (
+    comparison_table,
+    describe_table,
+    equality_lines,
+    equality_table,
+    evaluation_renderables,
+    markdown_variants,
+    recipes_table,
+    variants_table,
+)
+from alexnet_impl.variants import VARIANTS, build_spec
+
+pytestmark = pytest.mark.fast
+
+
+def shown(*renderables):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(*renderables)
+    return console.file.getvalue()
+
+
+def row_of(table, name):
+    """The cells of the row that begins with that name, as text."""
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    return [column[columns[0].index(name)] for column in columns]
+
+
+def test_variants_table_has_every_variant_with_its_published_total():
+    text = shown(variants_table())
+    assert all(f" {name} " in text for name in VARIANTS)
+    assert "60,965,224 (1000)" in text
+    assert "29,585,290" in text
+
+
+def test_markdown_variants_has_one_row_per_variant_of_equal_width():
+    lines = markdown_variants().splitlines()
+    assert len(lines) == 2 + len(VARIANTS)
+    assert {line.count("|") for line in lines} == {8}
+    assert "| `cifar` | 29,585,290 | 29,585,290 (10) | 32x32 | 230 M |" in markdown_variants()
+
+
+def test_describe_table_gives_kernels_shapes_and_totals():
+    table = describe_table(build_spec("cifar"))
+    assert row_of(table, "conv2") == [
+        "conv2",
+        "Conv",
+        "3x3 s1 p1",
+        "256 x 15 x 15",
+        "221,440",
+        "49,766,400",
+    ]
+    assert row_of(table, "total")[-2:] == ["29,585,290", "230,408,192"]
+
+
+def test_recipes_table_has_every_recipe_and_its_numbers():
+    table = recipes_table()
+    rates = [f"{recipe.learning_rate:g}" for recipe in RECIPES.values()]
+    assert [column.header for column in table.columns][2:] == list(RECIPES)
+    assert row_of(table, "learning_rate")[1:] == ["0.01", *rates]
+
+
+def test_comparison_table_shows_the_numbers_of_the_folders(pair):
+    table = comparison_table(pair)
+    assert [str(column.header) for column in table.columns] == [
+        "",
+        "PyTorch",
+        "TensorFlow",
+        "difference",
+    ]
+    results = [folder.result for folder in pair]
+    assert row_of(table, "test loss")[1:3] == [f"{result.test_loss:.4f}" for result in results]
+    losses = [folder.history.epochs[-1].loss for folder in pair]
+    assert row_of(table, "last epoch's train loss")[1:3] == [f"{loss:.4f}" for loss in losses]
+    assert row_of(table, "training images/s")[1:] == ["195", "156", "1.25x"]
+    assert row_of(table, "training time, first step left out")[3] == "0.80x"
+    assert row_of(table, "first step's time")[1:] == ["0.250 s", "1.500 s", "0.17x"]
+    assert row_of(table, "peak memory of the process")[1:] == ["512 MiB", "512 MiB", "1.00x"]
+
+
+def test_comparison_table_gives_the_interval_of_accuracies_and_of_their_difference(pair):
+    # 48/60 and 45/60; Wilson and Newcombe's method 10 worked out by hand.
+    assert row_of(comparison_table(pair), "test top-1 accuracy [95% interval]")[1:] == [
+        "80.00% [68.22%, 88.17%]",
+        "75.00% [62.77%, 84.22%]",
+        "+5.00 points [-9.96, +19.71]",
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_comparison_table_has_a_difference_for_two_runs_only(make_run, number):
+    runs = [make_run(f"run{index}") for index in range(number)]
+    headers = [str(column.header) for column in comparison_table(runs).columns]
+    assert len(headers) == 1 + number
+    assert "difference" not in headers
+
+
+def test_comparison_table_of_an_interrupted_run_says_so_and_leaves_figures_out(pair, make_run):
+    table = comparison_table([pair[0], make_run("stopped", status="interrupted")])
+    assert row_of(table, "state")[2] == "interrupted after 23 of 40 steps: stopped by the user"
+    assert row_of(table, "test loss")[2:] == ["—", ""]
+
+
+def test_equality_lines_all_hold_for_equal_input(pair):
+    lines = equality_lines(pair)
+    assert len(lines) == 6
+    assert all(line.holds for line in lines)
+    assert "✓" in shown(equality_table(pair))
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({"variant": "cifar-dropout"}, "variant and width"),
+        ({"width": 0.25}, "variant and width"),
+        ({"recipe": RECIPES["report"]}, "recipe"),
+        ({"data_seed": 1}, "images (fingerprint)"),
+        ({"weights": "99" * 32}, "initial weights (sha256)"),
+        ({"batches": "99" * 32}, "batches, every byte (sha256)"),
+        ({"noise": 1e-2}, "first step's loss"),
+    ],
+)
+def test_equality_line_breaks_for_what_differs(make_run, changes, broken):
+    runs = [make_run("torch"), make_run("tensorflow", framework="tensorflow", **changes)]
+    assert broken in {line.what for line in equality_lines(runs) if line.holds is not True}
+
+
+def test_equality_of_batches_cannot_be_told_of_an_interrupted_run(pair, make_run):
+    lines = equality_lines([pair[0], make_run("stopped", status="interrupted")])
+    assert {line.what: line.holds for line in lines}["batches, every byte (sha256)"] is None
+
+
+def test_evaluation_shows_accuracy_report_and_confusions(pair):
+    text = shown(*evaluation_renderables(pair[0]))
+    assert "80.00% [68.22%, 88.17%] (95% interval)" in text
+    assert "precision    recall  f1-score   support" in text
+    assert "Confusion matrix" in text
+    assert "airplane" in text
+
+
+def test_evaluation_of_many_classes_lists_the_largest_confusions(make_run):
+    classes = tuple(f"c{number}" for number in range(30))
+    text = shown(*evaluation_renderables(make_run("many", classes=classes)))
+    assert "Most frequent confusions (30 classes)" in text
+    assert "Confusion matrix" not in text
+
+
+def test_evaluation_does_not_read_class_names_as_markup(make_run):
+    text = shown(*evaluation_renderables(make_run("torch", classes=("[red]a", "b[/]"))))
+    assert "[red]a" in text
+    assert "b[/]" in text
+
+
+def test_evaluation_refuses_a_run_that_is_not_finished(make_run):
+    with pytest.raises(RunError, match="alexnet train --resume"):
+        evaluation_renderables(make_run("killed", status=None))
