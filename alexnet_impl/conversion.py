@@ -1,8 +1,8 @@
 """Weight files from one format into another, and the proof that both mean the same.
 
-    .safetensors          the canonical layout, with the network's name in its metadata
-    .pt  .pth             a PyTorch state_dict, with our names or torchvision's
-    .keras  .weights.h5   a whole Keras model, or its weights
+.safetensors          the canonical layout, with the network's name in its metadata
+.pt  .pth             a PyTorch state_dict, with our names or torchvision's
+.keras  .weights.h5   a whole Keras model, or its weights
 """
 
 from dataclasses import dataclass

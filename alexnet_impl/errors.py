@@ -11,6 +11,10 @@ class AlexNetError(Exception):
     """Something the caller can put right; the base of every error raised on purpose."""
 
 
+class AlexNetWarning(UserWarning):
+    """Something that went on all the same, and that the user should know."""
+
+
 class SpecError(AlexNetError, ValueError):
     """A specification that no framework could build."""
 

@@ -40,8 +40,13 @@ class LineObserver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to take down."""
 
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:  # noqa: ARG002
         """Remember whose run it is."""
@@ -174,5 +179,3 @@ def make_observer(console: Console) -> LineObserver:
     """A bar on a terminal, lines elsewhere; use it as a context manager."""
     observer: LineObserver = BarObserver(console) if console.is_terminal else LineObserver(console)
     return observer
-
-

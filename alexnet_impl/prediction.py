@@ -51,7 +51,9 @@ def predict_files(
     if not paths:
         raise DataError("no image was given; name one or more image files behind the run folder.")
     height, _ = dataset.image_size
-    images = np.stack([fit_to_square(decode_image(path, where=str(path)), height) for path in paths])
+    images = np.stack(
+        [fit_to_square(decode_image(path, where=str(path)), height) for path in paths]
+    )
     spec = config.spec(len(dataset.class_names))
     trainer = get_framework(framework or config.framework).make_trainer(
         spec, config.recipe, folder.read_weights(), device

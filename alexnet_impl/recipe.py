@@ -221,19 +221,9 @@ _ABOVE_ZERO = ("epsilon", "clip_norm")
 
 
 def _check_ranges(recipe: Recipe) -> None:
-    values = recipe.to_dict()
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RecipeError(f"{name}={value} must be a finite number.")
-    for name, least in _AT_LEAST.items():
-        if values[name] is not None and values[name] < least:
-            raise RecipeError(f"{name}={values[name]} must be at least {least}.")
-    for name in _BELOW_ONE:
-        if not 0 <= values[name] < 1:
-            raise RecipeError(f"{name}={values[name]} must lie in [0, 1).")
-    for name in _ABOVE_ZERO:
-        if values[name] is not None and values[name] <= 0:
-            raise RecipeError(f"{name}={values[name]} must be above 0.")
+    for name, value in recipe.to_dict().items():
+        if isinstance(value, float | int) and (trouble := _range_trouble(name, value)):
+            raise RecipeError(f"{name}={value} must {trouble}.")
     if recipe.nesterov and (recipe.optimizer != "sgd" or recipe.momentum == 0):
         raise RecipeError(
             f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
@@ -241,6 +231,17 @@ def _check_ranges(recipe: Recipe) -> None:
         )
     if any(not 0 < at < 1 for at in recipe.step_at):
         raise RecipeError(f"step_at={recipe.step_at} must be fractions between 0 and 1.")
+
+
+def _range_trouble(name: str, value: float) -> str:
+    """What a number must be and is not; empty if all is well."""
+    if not math.isfinite(value):
+        return "be a finite number"
+    if name in _AT_LEAST and value < _AT_LEAST[name]:
+        return f"be at least {_AT_LEAST[name]}"
+    if name in _BELOW_ONE and not 0 <= value < 1:
+        return "lie in [0, 1)"
+    return "be above 0" if name in _ABOVE_ZERO and value <= 0 else ""
 
 
 RECIPES: dict[str, Recipe] = {

@@ -223,7 +223,8 @@ class Predictions:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each image, shape (num_images,)."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        best: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
+        return best
 
 
 Record = TypeVar("Record")
@@ -417,7 +418,7 @@ class RunFolder:
                 return Predictions(**{name: file[name] for name in file.files})
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run did not get so far.") from error
-        except Exception as error:  # noqa: BLE001 - a damaged zip raises half a dozen kinds
+        except Exception as error:  # a damaged zip raises half a dozen kinds
             raise RunError(f"{path}: is damaged ({error}).") from error
 
     def _record(self, name: str, values: Any, kind: type[Record]) -> Record:
@@ -455,7 +456,7 @@ def weights_sha256(weights: Weights) -> str:
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -516,7 +517,9 @@ def _git_commit() -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         command = ["git", "-C", str(folder), *arguments]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        found = subprocess.run(  # noqa: S603 - our own words and folder
+            command, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None

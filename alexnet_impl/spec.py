@@ -122,6 +122,7 @@ class LayerTrace:
 
     @property
     def num_params(self) -> int:
+        """Weights and biases of the layer."""
         return sum(math.prod(shape) for shape in self.weight_shapes.values())
 
 
@@ -133,14 +134,17 @@ class Trace:
 
     @property
     def num_params(self) -> int:
+        """Weights and biases of all layers."""
         return sum(step.num_params for step in self.layers)
 
     @property
     def num_macs(self) -> int:
+        """Multiply-accumulates of one forward pass of one image."""
         return sum(step.num_macs for step in self.layers)
 
     @property
     def output_shape(self) -> Shape:
+        """(num_classes,)."""
         return self.layers[-1].output_shape
 
 

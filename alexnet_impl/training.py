@@ -88,7 +88,9 @@ class Progress:
     batches_sha256: str = ""
 
 
-def start_run(folder_path: Any, config: RunConfig, dataset: Dataset, observer: Observer) -> RunResult:
+def start_run(
+    folder_path: Any, config: RunConfig, dataset: Dataset, observer: Observer
+) -> RunResult:
     """Train from the recipe's initial weights and write a run folder.
 
     Args:
@@ -243,11 +245,9 @@ class _Run:
             self.stop_asked = True
             signal.signal(number, before[number])
 
-        before: dict[int, Any] = {}
         main = threading.current_thread() is threading.main_thread()
-        for number in (signal.SIGINT, signal.SIGTERM) if main else ():
-            before[number] = signal.getsignal(number)
-            signal.signal(number, ask)
+        numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+        before: dict[int, Any] = {number: signal.signal(number, ask) for number in numbers}
         try:
             yield
         finally:

@@ -139,9 +139,7 @@ VARIANTS: dict[str, Variant] = {
         about="krizhevsky2012 with every convolution over all channels",
         input_size=227,
         published_num_params={1000: 62_378_344},
-        layers=_Body(
-            channels=_KRIZHEVSKY, conv1_padding=(0, 0), lrn=True, dropout="after"
-        ).layers,
+        layers=_Body(channels=_KRIZHEVSKY, conv1_padding=(0, 0), lrn=True, dropout="after").layers,
     ),
     "caffenet-like": Variant(
         source="R1-tf",
@@ -254,4 +252,3 @@ def build_spec(
     )
     trace(spec)
     return spec
-

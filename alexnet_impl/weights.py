@@ -170,7 +170,7 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
     """Write arrays and metadata as safetensors, whole or not at all."""
     with replace_whole(path) as temporary:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, metadata)
+        save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
 
 
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from alexnet_impl.data import load_dataset
 from alexnet_impl.errors import AlexNetError, RunError
@@ -44,7 +44,7 @@ def train_in_worker(
     request = json.dumps({"config": config.to_dict(), "folder": str(folder.resolve())})
     with log_path.open("w") as log, _ctrl_c_is_the_workers():
         try:
-            worker = subprocess.Popen(
+            worker = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
                 [interpreter, "-m", "alexnet_impl", "worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -87,7 +87,7 @@ def _relay(worker: "subprocess.Popen[str]", request: str, observer: LineObserver
         replay(event, observer)
 
 
-def _events(stream: TextIO) -> Iterator[dict[str, Any]]:
+def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
     for line in stream:
         try:
             event = json.loads(line)
@@ -123,7 +123,9 @@ def serve() -> int:
     Returns:
         The exit code: 0 if the run ended or was stopped, 1 if it failed.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent ignores it, and we inherit
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # the parent ignores it, and we inherit
     observer = JsonObserver(sys.stdout)
     with redirect_stdout(sys.stderr):
         try:

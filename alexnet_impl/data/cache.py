@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from alexnet_impl.data.dataset import Dataset, Split
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import AlexNetWarning, DataError
 
 _SCHEMA_VERSION = "1"
 _ABANDONED_AFTER_S = 3600
@@ -44,7 +44,7 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
     try:
         return read_cache(path, key)
     except DataError as error:
-        warnings.warn(f"{error} It is made anew.", stacklevel=2)
+        warnings.warn(f"{error} It is made anew.", AlexNetWarning, stacklevel=2)
     except OSError:
         pass  # not there yet, or a folder that may not be looked into: writing will warn of that
     dataset = build()
@@ -54,6 +54,7 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
         warnings.warn(
             f"Decoded images cannot be kept in '{path.parent}' ({error}), so they are decoded "
             "each time; set ALEXNET_CACHE_DIR to a folder that can be written to.",
+            AlexNetWarning,
             stacklevel=2,
         )
     return dataset

@@ -77,8 +77,12 @@ class Trainer(Protocol):
         """A copy of the weights in the canonical layout."""
 
     def state(self) -> Weights:
-        """All that train_step changes but the weights: optimiser, dropout's random state, loss
-        scale; arrays by name, exact."""
+        """All that train_step changes but the weights, exact, by name.
+
+        `optimizer.step`, and `optimizer.<weight>.<slot>` in the canonical layout with slot one of
+        momentum, first and second, mean the same in every framework; the rest is its own:
+        dropout's random state and the loss scale.
+        """
 
     def restore(self, weights: Weights, state: Weights) -> None:
         """Continue from weights() and state() of a trainer of the same network and recipe."""
@@ -110,8 +114,7 @@ class Framework(Protocol):
         """Canonical weights of one of the framework's own files."""
 
     def describe_checkpoint(self, path: Any) -> dict[str, Any]:
-        """What one of the framework's own files says of its network: any of variant,
-        num_classes and input_size."""
+        """Any of variant, num_classes and input_size, as the framework's own file says them."""
 
     def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
         """Write one of the framework's own files, which opens without this package."""

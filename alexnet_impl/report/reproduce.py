@@ -36,8 +36,7 @@ def _differing(recipe: Recipe, named: Recipe) -> list[str]:
 
 def _options(config: RunConfig) -> Iterator[str]:
     yield from ("--variant", config.variant)
-    if config.width != 1:
-        yield from ("--width", f"{config.width:g}")
+    yield from ("--width", f"{config.width:g}")
     for name, value in config.data.to_dict().items():
         if value is not None:
             yield from (f"--{_kebab(name)}", str(value))

@@ -9,12 +9,24 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.evaluation import Accuracy, confusion_matrix, per_class_accuracy, top1_accuracy
+from alexnet_impl.prediction import ImagePrediction
 from alexnet_impl.recipe import RECIPES, Recipe
 from alexnet_impl.report import numbers
 from alexnet_impl.report.comparison import Equality, comparison_rows, equalities
 from alexnet_impl.report.runs import framework_label, view_runs
 from alexnet_impl.results import Predictions, RunFolder
-from alexnet_impl.spec import Spec, kernel_text, trace
+from alexnet_impl.spec import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+    Spec,
+    kernel_text,
+    trace,
+)
 from alexnet_impl.variants import VARIANTS, Variant, build_spec
 
 MAX_MATRIX_CLASSES = 20
@@ -25,13 +37,13 @@ _NUM_CONFUSIONS = 15
 def variants_table() -> Table:
     """Every variant with its totals and its source."""
     table = _table(title="Variants")
-    table.add_column("variant", style="bold", no_wrap=True)
+    table.add_column("variant", overflow="fold")
     for header in ("parameters\n(10 classes)", "published\n(classes)", "input", "MACs"):
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("about, source", ratio=1)
     for name, variant in VARIANTS.items():
-        about = Text.assemble(variant.about, "\n", (variant.source, "dim"))
-        table.add_row(name, *_variant_numbers(name, variant, "\n"), about)
+        about = Text.assemble((name, "bold"), "\n", variant.about, "\n", (variant.source, "dim"))
+        table.add_row(about, *_variant_numbers(name, variant, "\n"))
+        table.add_section()
     return table
 
 
@@ -51,6 +63,18 @@ def markdown_variants() -> str:
         cells = (f"`{name}`", *_variant_numbers(name, variant, ", "), variant.about, variant.source)
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Table:
+    """The `top` most probable classes of each image file."""
+    table = _table(title="Predictions")
+    table.add_column("image", style="bold", overflow="fold")
+    table.add_column("class")
+    table.add_column("probability", justify="right")
+    for prediction in predictions:
+        for place, (name, probability) in enumerate(prediction.top(top)):
+            table.add_row("" if place else str(prediction.path), name, numbers.percent(probability))
+    return table
 
 
 def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, str, str, str]:
@@ -78,13 +102,13 @@ def describe_table(spec: Spec) -> Table:
     table = _table(title=f"{spec.name}, input {numbers.shape(spec.input_shape)}")
     table.add_column("layer", style="bold", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    table.add_column("kernel", no_wrap=True)
+    table.add_column("kernel", overflow="fold")
     for header in ("output shape", "parameters", "MACs"):
         table.add_column(header, justify="right", no_wrap=True)
     for step in totals.layers:
         table.add_row(
             step.layer.name,
-            type(step.layer).__name__,
+            _KINDS[type(step.layer)],
             kernel_text(step.layer),
             numbers.shape(step.output_shape),
             numbers.count(step.num_params) if step.num_params else "",
@@ -96,13 +120,24 @@ def describe_table(spec: Spec) -> Table:
     return table
 
 
+_KINDS: dict[type, str] = {
+    Conv: "conv",
+    Relu: "ReLU",
+    MaxPool: "max-pool",
+    LocalResponseNorm: "LRN",
+    Flatten: "flatten",
+    Dropout: "dropout",
+    Dense: "dense",
+}
+
+
 def recipes_table() -> Table:
     """Every named recipe; bold is what differs from the defaults."""
     table = _table(title="Recipes", caption="Bold: differs from the default of Recipe.")
     table.add_column("field", no_wrap=True)
-    table.add_column("default", style="dim")
+    table.add_column("default", style="dim", overflow="fold")
     for name in RECIPES:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     default = Recipe().to_dict()
     recipes = [recipe.to_dict() for recipe in RECIPES.values()]
     for field, usual in default.items():

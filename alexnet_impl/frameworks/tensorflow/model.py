@@ -51,9 +51,7 @@ def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers
             yield keras.layers.MaxPooling2D(kernel_size, stride, name=name, dtype=policy)
         case s.LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
             wide = policy if policy.startswith("float") else "float32"
-            yield LocalResponseNorm(
-                size=size, alpha=alpha, beta=beta, k=k, name=name, dtype=wide
-            )
+            yield LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k, name=name, dtype=wide)
         case s.Flatten():
             yield keras.layers.Flatten(name=name, dtype=policy)
         case s.Dropout(rate=rate):
@@ -64,9 +62,7 @@ def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers
             assert_never(step.layer)
 
 
-def _convolution(
-    layer: s.Conv, step: s.LayerTrace, policy: str
-) -> Iterator[keras.layers.Layer]:
+def _convolution(layer: s.Conv, step: s.LayerTrace, policy: str) -> Iterator[keras.layers.Layer]:
     """The convolution, behind a zero padding of its own where Keras's 'same' is another one."""
     padding = "valid"
     size = step.input_shape[1]

@@ -130,9 +130,7 @@ class TensorflowTrainer:
             if rest:
                 signature += [tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.float32)]
             compiled = self.recipe.compile_mode == "compiled"
-            self.functions[key] = tf.function(
-                work, input_signature=signature, jit_compile=compiled
-            )
+            self.functions[key] = tf.function(work, input_signature=signature, jit_compile=compiled)
         return self.functions[key]
 
     def read(self, handles: list[tf.Tensor]) -> list[StepValues]:
@@ -176,21 +174,18 @@ class TensorflowTrainer:
         for key, name, variable in self._slots():
             array = state.get(key)
             zeros = np.zeros(variable.shape)
-            variable.assign(
-                zeros if array is None else from_canonical(name, array, self.spec)
-            )
+            variable.assign(zeros if array is None else from_canonical(name, array, self.spec))
         for key, variable in self._own_variables().items():
             if key in state:
                 variable.assign(state[key])
 
     def _slots(self) -> list[tuple[str, str, keras.Variable]]:
         """(name in a run's state, the weight's canonical name, variable) of each slot."""
-        found = []
-        for name in weight_shapes(self.spec):
-            variable = variable_of(self.model, name)
-            for slot in self.rules.slot_names:
-                found.append((f"optimizer.{name}.{slot}", name, self.rules.slot(slot, variable)))
-        return found
+        return [
+            (f"optimizer.{name}.{slot}", name, self.rules.slot(slot, variable_of(self.model, name)))
+            for name in weight_shapes(self.spec)
+            for slot in self.rules.slot_names
+        ]
 
     def _own_variables(self) -> dict[str, keras.Variable]:
         """What only TensorFlow's side keeps, by its name in a run's state."""

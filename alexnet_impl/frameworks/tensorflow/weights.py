@@ -76,7 +76,7 @@ def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 
 
 def _flattened_maps(spec: Spec) -> dict[str, Shape]:
-    """Name of the first dense kernel behind a Flatten to the (channels, height, width) it reads."""
+    """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened."""
     steps = s.trace(spec).layers
     flattened = next(step for step in steps if isinstance(step.layer, s.Flatten))
     dense = next(step for step in steps if isinstance(step.layer, s.Dense))
@@ -84,7 +84,7 @@ def _flattened_maps(spec: Spec) -> dict[str, Shape]:
 
 
 def variable_of(model: keras.Model, name: str) -> keras.Variable:
-    """The variable of a canonical name, by layer: model.variables has dropout's seed states in between."""
+    """The variable of a canonical name, by layer: model.variables has seed states in between."""
     layer_name, short = name.split(".")
     variable: keras.Variable = getattr(model.get_layer(layer_name), _KERAS_NAMES[short])
     return variable
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     model = build_model(spec)
     try:
         model.load_weights(path)
-    except Exception as error:  # noqa: BLE001 - Keras raises every kind, by file and by mistake
+    except Exception as error:  # Keras raises any kind
         text = " ".join(str(error).split())
         raise WeightsError(f"{path}: is damaged or not of {spec.name} ({text[:300]}).") from error
     return get_weights(model, spec)

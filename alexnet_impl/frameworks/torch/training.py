@@ -43,6 +43,8 @@ class InputTreatment(nn.Module):
         self.dtype = DTYPES.get(recipe.precision, torch.float32)
         scaling = INPUT_SCALINGS[recipe.input_scaling]
         shape = (1, 3, 1, 1)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(scaling.mean, dtype=self.dtype).view(shape))
         self.register_buffer("std", torch.tensor(scaling.std, dtype=self.dtype).view(shape))
         self.target_size = spec.input_shape[1]
@@ -67,9 +69,7 @@ class InputTreatment(nn.Module):
 class TorchTrainer:
     """The Trainer protocol over an AlexNet module."""
 
-    def __init__(
-        self, spec: Spec, recipe: Recipe, weights: Weights, device: torch.device
-    ) -> None:
+    def __init__(self, spec: Spec, recipe: Recipe, weights: Weights, device: torch.device) -> None:
         self.spec, self.recipe, self.device = spec, recipe, device
         self.memory_format = (
             torch.channels_last
@@ -78,7 +78,7 @@ class TorchTrainer:
         )
         self.model: AlexNet = build_model(spec, recipe.precision, recipe.seed)
         set_weights(self.model, spec, weights)
-        self.model.to(device=device, memory_format=self.memory_format)
+        self.model.to(device).to(memory_format=self.memory_format)
         self.treatment = InputTreatment(spec, recipe).to(device)
         self.optimizer = make_optimizer(self.model, recipe, device)
         self.scaler = torch.amp.GradScaler(
@@ -98,7 +98,7 @@ class TorchTrainer:
             logits, targets, label_smoothing=self.recipe.label_smoothing
         )
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -186,4 +186,3 @@ class TorchTrainer:
     def peak_memory_bytes(self) -> int | None:
         """Most memory allocated on the accelerator; None on a CPU."""
         return peak_memory_bytes(self.device)
-

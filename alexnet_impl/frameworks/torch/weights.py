@@ -32,14 +32,14 @@ def set_weights(model: nn.Module, spec: Spec, weights: Weights) -> None:
 
 
 def torchvision_names(spec: Spec) -> dict[str, str]:
-    """Canonical name to the name in torchvision's state_dict: 'conv1.weight' to 'features.0.weight'.
+    """Canonical names to those of torchvision's state_dict: conv1.weight to features.0.weight.
 
     torchvision numbers the layers before the flattening as `features` and those behind it as
     `classifier`, so the names follow from the places in the Spec.
     """
     kinds = [isinstance(layer, s.Flatten) for layer in spec.layers]
     flatten = kinds.index(True)
-    names = {}
+    names: dict[str, str] = {}
     for place, step in enumerate(s.trace(spec).layers):
         part = f"features.{place}" if place < flatten else f"classifier.{place - flatten - 1}"
         names |= {f"{step.layer.name}.{short}": f"{part}.{short}" for short in step.weight_shapes}

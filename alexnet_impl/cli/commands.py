@@ -1,0 +1,260 @@
+"""What each subcommand does with its flags; each returns the exit code."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import (
+    Compare,
+    Convert,
+    Describe,
+    Evaluate,
+    Predict,
+    Recipes,
+    Report,
+    Train,
+    TrainingOptions,
+    Variants,
+    Worker,
+)
+from alexnet_impl.comparison import check_frameworks, compare
+from alexnet_impl.conversion import Hints, convert
+from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
+from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
+from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.observers import make_observer
+from alexnet_impl.prediction import predict_files
+from alexnet_impl.report.tables import (
+    comparison_table,
+    describe_table,
+    equality_table,
+    evaluation_renderables,
+    predictions_table,
+    recipes_table,
+    variants_table,
+)
+from alexnet_impl.results import RunConfig, RunFolder, make_folder
+from alexnet_impl.training import resume_run, start_run
+from alexnet_impl.variants import build_spec, get_variant
+from alexnet_impl.workers import serve
+
+DEMO_WIDTH = 0.25
+"""Of the embedded digits: the first command ends in under two minutes on two cores."""
+
+
+def _config(options: TrainingOptions, framework: str) -> RunConfig:
+    """The RunConfig of these flags."""
+    get_variant(options.variant)
+    data = settle(
+        DataConfig(
+            dataset=options.dataset,
+            data_dir=options.data_dir,
+            train_images=options.train_images,
+            test_images=options.test_images,
+            image_size=options.image_size,
+        )
+    )
+    width = options.width
+    if width is None:
+        width = DEMO_WIDTH if data.dataset == "digits" else 1.0
+    recipe = options.recipe
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
+    return RunConfig(
+        framework=framework,
+        variant=options.variant,
+        width=width,
+        recipe=recipe,
+        data=data,
+        device=options.device,
+        threads=options.threads,
+    )
+
+
+def _dataset(config: RunConfig, console: Console) -> Dataset:
+    """Load the images with a bar for decoding and downloading, and say what they are."""
+    with terminal_progress() as progress:
+        dataset = load_dataset(
+            config.data,
+            validation_fraction=config.recipe.validation_fraction,
+            seed=config.recipe.seed,
+            progress=progress,
+        )
+    held_back = f" + {len(dataset.validation)} validation" if dataset.validation else ""
+    console.print(
+        f"{dataset.name}: {len(dataset.train)} training{held_back} and {len(dataset.test)} test "
+        f"images of {dataset.num_classes} classes, {dataset.fingerprint[:12]}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return dataset
+
+
+def _new_folder(options: TrainingOptions, what: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+
+
+def variants_command(_: Variants, console: Console) -> int:
+    """List the variants."""
+    console.print(variants_table())
+    return 0
+
+
+def recipes_command(_: Recipes, console: Console) -> int:
+    """List the recipes."""
+    console.print(recipes_table())
+    return 0
+
+
+def describe_command(command: Describe, console: Console) -> int:
+    """Print a variant's layers."""
+    spec = build_spec(
+        command.variant,
+        num_classes=command.num_classes,
+        input_size=command.input_size,
+        width=command.width,
+    )
+    console.print(describe_table(spec))
+    return 0
+
+
+def train_command(command: Train, console: Console) -> int:
+    """Train one framework, or go on with a run that was interrupted."""
+    if command.resume is not None:
+        folder = RunFolder.open(command.resume)
+        config = folder.config
+    else:
+        config = _config(command.options, command.framework)
+        folder = RunFolder(_new_folder(command.options, command.framework))
+    get_framework(config.framework)
+    dataset = _dataset(config, console)
+    with make_observer(console) as observer:
+        if command.resume is not None:
+            result = resume_run(folder, dataset, observer)
+        else:
+            result = start_run(folder.path, config, dataset, observer)
+    if result.status == "interrupted":
+        raise StoppedError(f"stopped; go on with: alexnet train --resume {folder.path}")
+
+    console.print(comparison_table([folder]))
+    console.print(f"Run folder: {folder.path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def compare_command(command: Compare, console: Console) -> int:
+    """Train both frameworks, print the comparison and write the report."""
+    interpreters = _interpreters(command.interpreter)
+    check_frameworks(interpreters)
+    config = _config(command.options, FRAMEWORKS[0])
+    dataset = _dataset(config, console)
+    config.spec(dataset.num_classes)
+    del dataset  # each worker loads its own
+    folder = _new_folder(command.options, "compare")
+    make_folder(folder)
+    console.print(
+        f"{config.variant} at width {config.width:g}, recipe {command.options.recipe_name}, "
+        f"seed {config.recipe.seed}",
+        highlight=False,
+    )
+    runs = compare(config, folder, console, interpreters)
+    return _show_report(runs, folder / "report.html", console)
+
+
+def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int:
+
+    console.print(comparison_table(runs))
+    if len(runs) > 1:
+        console.print(equality_table(runs))
+    # matplotlib and jinja2 take a second, which only a report should cost.
+    from alexnet_impl.report.page import write_report  # noqa: PLC0415
+
+    write_report(path, runs)
+    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _interpreters(pairs: tuple[str, ...]) -> dict[str, str]:
+
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, python = pair.partition("=")
+        if not equals or not python:
+            raise RunError(f"--interpreter {pair}: must read FRAMEWORK=PYTHON.")
+        if name not in FRAMEWORKS:
+            raise UnknownNameError("framework", name, FRAMEWORKS)
+        found[name] = python
+    return found
+
+
+def evaluate_command(command: Evaluate, console: Console) -> int:
+    """Print what a finished run says of the test images."""
+    folder = RunFolder.open(command.run)
+    folder.finished_result()
+    for renderable in evaluation_renderables(folder):
+        console.print(renderable)
+    return 0
+
+
+def predict_command(command: Predict, console: Console) -> int:
+    """Print the most probable classes of image files."""
+    folder = RunFolder.open(command.run)
+    predictions = predict_files(
+        folder, command.images, framework=command.framework, device=command.device
+    )
+    console.print(predictions_table(predictions, top=command.top))
+    return 0
+
+
+def convert_command(command: Convert, console: Console) -> int:
+    """Convert a weight file and print how far the outputs differ."""
+    done = convert(
+        command.source,
+        command.target,
+        Hints(
+            variant=command.variant,
+            num_classes=command.num_classes,
+            input_size=command.input_size,
+            width=command.width,
+        ),
+    )
+    console.print(
+        f"{command.target}: {done.num_weights} weights of {done.spec.name}. Logits of "
+        f"{done.source} ({command.source.name}) and {done.target} ({command.target.name}) differ by at "
+        f"most {done.max_absolute_difference:.2e}, relative {done.max_relative_difference:.2e}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def report_command(command: Report, console: Console) -> int:
+    """Write the report again, from run folders or comparisons' folders."""
+    paths = []
+    for path in command.runs:
+        inner = sorted(entry.parent for entry in path.glob("*/run.json"))
+        paths.extend(inner if inner and not (path / "run.json").is_file() else [path])
+    return _show_report([RunFolder.open(path) for path in paths], command.output, console)
+
+
+def worker_command(_: Worker, __: Console) -> int:
+    """Serve the request on standard input."""
+    return serve()
+
+
+HANDLERS: dict[type, Callable[[Any, Console], int]] = {
+    Variants: variants_command,
+    Recipes: recipes_command,
+    Describe: describe_command,
+    Train: train_command,
+    Compare: compare_command,
+    Evaluate: evaluate_command,
+    Predict: predict_command,
+    Convert: convert_command,
+    Report: report_command,
+    Worker: worker_command,
+}

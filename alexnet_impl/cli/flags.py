@@ -1,0 +1,143 @@
+"""The subcommands and their flags: dataclasses, whose fields' docstrings are the help texts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from alexnet_impl.recipe import RECIPES, Recipe
+
+DEFAULT_RECIPE = "quick"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What `train` and `compare` share."""
+
+    variant: str = "cifar"
+    """The architecture; `alexnet variants` lists them."""
+    width: float | None = None
+    """Multiplies channels and features. Default: 1, and 0.25 on the embedded digits."""
+    recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
+    """Every number of the training; `alexnet recipes` lists them, --recipe.FIELD changes one."""
+    dataset: str | None = None
+    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else digits."""
+    data_dir: Path | None = None
+    """A folder, zip or archive with the images."""
+    train_images: int | None = None
+    """Train on so many images only, evenly from every class."""
+    test_images: int | None = None
+    """Test on so many images only, evenly from every class."""
+    image_size: int | None = None
+    """Store images of a folder in this size, where they differ in size."""
+    seed: int | None = None
+    """The same as --recipe.seed."""
+    device: str = "auto"
+    """auto, cpu or gpu."""
+    threads: int | None = None
+    """CPU threads of the framework; its own choice by default."""
+    output: Path | None = None
+    """The folder to write, which must not hold anything yet. Default: one under runs/."""
+    recipe: Recipe = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variants:
+    """List the AlexNets: parameters, MACs, published totals, sources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """List the recipes and where they differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """Print a variant layer by layer: kernel, output shape, parameters, MACs."""
+
+    variant: Positional[str]
+    """A name from `alexnet variants`."""
+    num_classes: int = 10
+    """Number of logits."""
+    input_size: int | None = None
+    """Height and width of the images in pixels; the variant's own by default."""
+    width: float = 1.0
+    """Multiplies channels and features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one framework and write a run folder."""
+
+    framework: str = "torch"
+    """torch or tensorflow."""
+    resume: Path | None = None
+    """Go on with this interrupted run instead; every other flag is the run's own."""
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Train both frameworks on the same bytes from the same weights, and report."""
+
+    interpreter: tuple[str, ...] = ()
+    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Print a run's accuracy, per-class figures and confusion matrix."""
+
+    run: Positional[Path]
+    """The run folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Name the class of image files."""
+
+    run: Positional[Path]
+    """The run folder."""
+    images: Positional[tuple[Path, ...]]
+    """Image files of any kind and size."""
+    framework: str | None = None
+    """Run the weights in this framework; the run's own by default."""
+    top: int = 3
+    """How many classes to show."""
+    device: str = "auto"
+    """auto, cpu or gpu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it."""
+
+    source: Annotated[Positional[Path], arg(metavar="IN")]
+    """The file to read."""
+    target: Annotated[Positional[Path], arg(metavar="OUT")]
+    """The file to write."""
+    variant: str | None = None
+    """The network, where the file does not say it."""
+    num_classes: int | None = None
+    """Number of logits, where the file does not say it."""
+    input_size: int | None = None
+    """Height and width in pixels, where the file does not say it."""
+    width: float | None = None
+    """Width multiplier, where the file does not say it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write report.html again from run folders."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders, or the folder of a comparison."""
+    output: Path = Path("report.html")
+    """The file to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Train what a request on standard input says; `alexnet compare` starts it."""
