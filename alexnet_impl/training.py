@@ -276,6 +276,7 @@ class _Run:
         epoch_done = progress.step_in_epoch == self.batches_per_epoch
         if epoch_done or progress.step == self.num_steps:
             self._end_epoch()
+            clock.restart()  # evaluation is accounted for by itself
         self._save(clock)
 
     def _digested(self, epoch: int, start: int) -> Iterator[tuple[Batch, str]]:

@@ -35,6 +35,7 @@ from alexnet_impl.report.tables import (
     evaluation_renderables,
     predictions_table,
     recipes_table,
+    sources_table,
     variants_table,
 )
 from alexnet_impl.results import RunConfig, RunFolder, make_folder
@@ -102,6 +103,7 @@ def _new_folder(options: TrainingOptions, what: str) -> Path:
 def variants_command(_: Variants, console: Console) -> int:
     """List the variants."""
     console.print(variants_table())
+    console.print(sources_table())
     return 0
 
 
@@ -223,9 +225,10 @@ def convert_command(command: Convert, console: Console) -> int:
         ),
     )
     console.print(
-        f"{command.target}: {done.num_weights} weights of {done.spec.name}. Logits of "
-        f"{done.source} ({command.source.name}) and {done.target} ({command.target.name}) differ by at "
-        f"most {done.max_absolute_difference:.2e}, relative {done.max_relative_difference:.2e}.",
+        f"{command.target}: {done.num_weights} weights of {done.spec.name}. The logits of "
+        f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "
+        f"differ by at most {done.max_absolute_difference:.2e}, relative "
+        f"{done.max_relative_difference:.2e}.",
         highlight=False,
         soft_wrap=True,
     )

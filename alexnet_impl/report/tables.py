@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -35,15 +36,24 @@ _NUM_CONFUSIONS = 15
 
 
 def variants_table() -> Table:
-    """Every variant with its totals and its source."""
-    table = _table(title="Variants")
-    table.add_column("variant", overflow="fold")
+    """Every variant with its totals."""
+    table = _table(title="Variants", narrow=True)
+    table.add_column("variant", style="bold", no_wrap=True)
     for header in ("parameters\n(10 classes)", "published\n(classes)", "input", "MACs"):
         table.add_column(header, justify="right", no_wrap=True)
     for name, variant in VARIANTS.items():
-        about = Text.assemble((name, "bold"), "\n", variant.about, "\n", (variant.source, "dim"))
-        table.add_row(about, *_variant_numbers(name, variant, "\n"))
-        table.add_section()
+        table.add_row(name, *_variant_numbers(name, variant, "\n"))
+    return table
+
+
+def sources_table() -> Table:
+    """Every variant with what sets it apart and where it comes from."""
+    table = _table(title="Sources", narrow=True)
+    table.add_column("variant", style="bold", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("source")
+    for name, variant in VARIANTS.items():
+        table.add_row(name, variant.about, variant.source)
     return table
 
 
@@ -289,5 +299,8 @@ def _largest_confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> Tabl
     return table
 
 
-def _table(title: str, caption: str | None = None) -> Table:
-    return Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+def _table(title: str, caption: str | None = None, *, narrow: bool = False) -> Table:
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    if narrow:  # whole on 80 columns
+        table.box, table.pad_edge, table.collapse_padding = box.SIMPLE_HEAD, False, True
+    return table

@@ -62,7 +62,7 @@ def _headline(views: Sequence[RunView]) -> str:
     if low <= 0 <= high:
         return f"{first} and {second} are equally accurate, as far as these images can tell"
     better = first if difference > 0 else second
-    return f"{better} is more accurate, by {abs(100 * difference):.2f} points"
+    return f"In these two runs {better} is ahead by {abs(100 * difference):.2f} points"
 
 
 def _same_images(views: Sequence[RunView]) -> bool:
@@ -87,7 +87,9 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
     where = "contains 0" if low <= 0 <= high else "does not contain 0"
     yield (
         f"The difference, {numbers.points(difference)} points, has the 95% interval "
-        f"{numbers.points(low)} to {numbers.points(high)}, which {where}."
+        f"{numbers.points(low)} to {numbers.points(high)}, which {where}. That interval is of the "
+        "test images alone: runs of one framework differ as well, by seed and by rounding, and only "
+        "several seeds can tell how far."
     )
     predicted = [view.predictions.predicted for view in views if view.predictions is not None]
     agreed = int((predicted[0] == predicted[1]).sum())

@@ -59,12 +59,15 @@ class InputTreatment:
         _, height, width, _ = scaled.shape
         if (height, width) == (self.target_size, self.target_size):
             return scaled
-        rows = tf.constant(interpolation_matrix(height, self.target_size), self.dtype)
-        columns = tf.constant(interpolation_matrix(width, self.target_size), self.dtype)
+        rows, columns = self._matrix(height), self._matrix(width)
         # (batch, height, width, 3) -> (batch, height, size, 3) -> (batch, size, size, 3)
         wide = tf.matmul(columns, scaled)
         tall = tf.matmul(rows, tf.reshape(wide, (-1, height, self.target_size * 3)))
         return tf.reshape(tall, (-1, self.target_size, self.target_size, 3))
+
+    def _matrix(self, source_size: int) -> tf.Tensor:
+        matrix = interpolation_matrix(source_size, self.target_size, dtype=np.float64)
+        return tf.cast(tf.constant(matrix), self.dtype)
 
 
 class TensorflowTrainer:

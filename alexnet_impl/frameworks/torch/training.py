@@ -61,7 +61,7 @@ class InputTreatment(nn.Module):
 
     def _matrix(self, source_size: int) -> Tensor:
         if source_size not in self.matrices:
-            matrix = interpolation_matrix(source_size, self.target_size)
+            matrix = interpolation_matrix(source_size, self.target_size, dtype=np.float64)
             self.matrices[source_size] = torch.from_numpy(matrix).to(self.mean)
         return self.matrices[source_size]
 

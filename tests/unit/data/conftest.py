@@ -4,12 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
-
-# A busy machine is no failure.
-settings.register_profile("data", settings(), deadline=None)
-settings.load_profile("data")
 
 
 @pytest.fixture(autouse=True)

@@ -111,7 +111,7 @@ def test_page_of_a_run_before_its_first_epoch_has_no_figures(make_run, report):
 
 def test_page_labels_two_runs_of_one_framework_by_their_folders(make_run, report):
     html = report([make_run("before"), make_run("after", num_correct=30)])
-    assert "PyTorch (before) is more accurate, by 30.00 points" in html
+    assert "PyTorch (before) is ahead by 30.00 points" in html
 
 
 def test_page_of_runs_on_different_images_does_not_compare_them(make_run, report):
@@ -125,7 +125,7 @@ def test_verdict_tells_a_difference_from_none(pair, make_run):
     assert "equally accurate, as far as" in verdict(view_runs(pair)).headline
     worse = make_run("worse", framework="tensorflow", num_correct=20)
     found = verdict(view_runs([pair[0], worse]))
-    assert found.headline == "PyTorch is more accurate, by 46.67 points"
+    assert found.headline == "PyTorch is ahead by 46.67 points"
     assert any("does not contain 0" in sentence for sentence in found.sentences)
 
 

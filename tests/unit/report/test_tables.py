@@ -50,7 +50,7 @@ def test_describe_table_gives_kernels_shapes_and_totals():
     table = describe_table(build_spec("cifar"))
     assert row_of(table, "conv2") == [
         "conv2",
-        "Conv",
+        "conv",
         "3x3 s1 p1",
         "256 x 15 x 15",
         "221,440",

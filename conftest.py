@@ -1,0 +1,81 @@
+"""What every test shares: which frameworks are here, where the images are, what a marker needs."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed, keep_frameworks_apart
+
+hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("alexnet")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get("ALEXNET_DATA"),
+        help="CIFAR-10 images for the accuracy tests: an archive, a zip or a folder "
+        "(default: ALEXNET_DATA)",
+    )
+
+
+def pytest_configure(config):  # noqa: ARG001 - pytest's name
+    """Refuse to start where a framework that was promised is missing: no skip may hide it."""
+    promised = os.environ.get("ALEXNET_REQUIRE", "")
+    for name in filter(None, promised.split(",")):
+        if name not in FRAMEWORKS:
+            raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is none of {FRAMEWORKS}.")
+        if not is_installed(name):
+            raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is not installed.")
+    # Here, before any test module can import a framework by itself.
+    keep_frameworks_apart("tensorflow")
+
+
+def pytest_runtest_setup(item):
+    for name in FRAMEWORKS:
+        if item.get_closest_marker(name) and not is_installed(name):
+            pytest.skip(f"{name} is not installed; ALEXNET_REQUIRE={name} makes this an error")
+    if item.get_closest_marker("gpu"):
+        _require_gpu(item)
+    if item.get_closest_marker("accuracy") and not item.config.getoption("--data-dir"):
+        pytest.skip("needs the CIFAR-10 images: give --data-dir or set ALEXNET_DATA")
+
+
+def _require_gpu(item):
+    names = [name for name in FRAMEWORKS if item.get_closest_marker(name)] or list(FRAMEWORKS)
+    for name in names:
+        if is_installed(name) and get_framework(name).fingerprint("auto")["device"] == "cpu":
+            pytest.skip(f"needs a GPU, and {name} sees none")
+
+
+def framework_params():
+    """One parameter per framework, each with its marker."""
+    return [pytest.param(name, marks=getattr(pytest.mark, name), id=name) for name in FRAMEWORKS]
+
+
+def pytest_generate_tests(metafunc):
+    if "framework_name" in metafunc.fixturenames:
+        metafunc.parametrize("framework_name", framework_params(), scope="session")
+
+
+@pytest.fixture
+def framework(framework_name):
+    """The adapter of each framework in turn."""
+    return get_framework(framework_name)
+
+
+@pytest.fixture
+def data_dir(request):
+    """The CIFAR-10 images of --data-dir or ALEXNET_DATA."""
+    return Path(request.config.getoption("--data-dir"))
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path_factory, monkeypatch, request):
+    """No test reads or fills the user's cache, but for those that decode all of CIFAR-10."""
+    if not request.node.get_closest_marker("accuracy"):
+        folder = tmp_path_factory.getbasetemp() / "cache"
+        monkeypatch.setenv("ALEXNET_CACHE_DIR", str(folder))

@@ -1,0 +1,144 @@
+"""The same facts of every variant's model, read off each framework's own model."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import specs
+
+from alexnet_impl.spec import Conv, Dense, MaxPool, trace
+from alexnet_impl.variants import VARIANTS, build_spec
+
+NARROW = 1 / 16
+
+LAYER_COUNTS = {name: (5, 3, 3) for name in VARIANTS} | {"big": (5, 2, 4)}
+"""Convolutions, pools and dense layers; `big` lost a pool and won a dense layer (R2-tf-big)."""
+
+
+def layer_facts(framework_name, model, images):
+    """Of each layer in order: (name, output shape without the batch), channels first."""
+    facts = []
+    if framework_name == "torch":
+        import torch
+
+        values = torch.from_numpy(images.transpose(0, 3, 1, 2))
+        for name, module in model.named_children():
+            values = module(values)
+            facts.append((name, tuple(values.shape[1:])))
+        return facts
+    values = images
+    for layer in model.layers:
+        values = layer(values)
+        _, *sizes = values.shape
+        facts.append((layer.name, tuple(sizes[-1:] + sizes[:-1])))
+    return facts
+
+
+def num_params(framework_name, model):
+    if framework_name == "torch":
+        return sum(parameter.numel() for parameter in model.parameters())
+    return model.count_params()
+
+
+def count_kinds(framework_name, model):
+    """(convolutions, max pools, dense layers), by the framework's own classes."""
+    if framework_name == "torch":
+        from torch import nn
+
+        kinds, layers = (nn.Conv2d, nn.MaxPool2d, nn.Linear), list(model.modules())
+    else:
+        import keras
+
+        from alexnet_impl.frameworks.tensorflow.layers import GroupedConv2D
+
+        convolutions = (keras.layers.Conv2D, GroupedConv2D)
+        kinds = (convolutions, keras.layers.MaxPooling2D, keras.layers.Dense)
+        layers = model.layers
+    return tuple(sum(isinstance(layer, kind) for layer in layers) for kind in kinds)
+
+
+def images_for(spec, count=1):
+    channels, height, width = spec.input_shape
+    return np.random.default_rng(0).standard_normal((count, height, width, channels), np.float32)
+
+
+def assert_model_follows_spec(framework_name, framework, spec):
+    model = framework.build_model(spec)
+    steps = trace(spec).layers
+    expected = [(step.layer.name, step.output_shape) for step in steps]
+    found = [
+        fact
+        for fact in layer_facts(framework_name, model, images_for(spec))
+        if not fact[0].endswith("_padding")
+    ]
+    assert found == expected
+    assert num_params(framework_name, model) == trace(spec).num_params
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_model_has_the_specs_layer_names_shapes_and_total(variant, framework_name, framework):
+    assert_model_follows_spec(framework_name, framework, build_spec(variant, width=NARROW))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_model_has_five_convolutions_three_pools_three_dense(variant, framework_name, framework):
+    spec = build_spec(variant, width=NARROW)
+    found = count_kinds(framework_name, framework.build_model(spec))
+    by_spec = tuple(
+        sum(isinstance(layer, kind) for layer in spec.layers) for kind in (Conv, MaxPool, Dense)
+    )
+    assert found == by_spec == LAYER_COUNTS[variant]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_model_at_full_width_has_the_published_total(variant, framework_name, framework):
+    published = VARIANTS[variant].published_num_params or {10: trace(build_spec(variant)).num_params}
+    for num_classes, total in published.items():
+        model = framework.build_model(build_spec(variant, num_classes=num_classes))
+        assert num_params(framework_name, model) == total
+
+
+@pytest.mark.fast
+@settings(max_examples=25)
+@given(spec=specs())
+def test_model_of_any_valid_spec_has_the_shapes_that_trace_says(framework_name, framework, spec):
+    assert_model_follows_spec(framework_name, framework, spec)
+
+
+@pytest.mark.fast
+@pytest.mark.tensorflow
+def test_keras_model_is_a_model_as_keras_users_know_it(tmp_path, capsys):
+    from alexnet_impl.frameworks.tensorflow import build_model
+
+    keras = pytest.importorskip("keras")
+    model = build_model(build_spec("krizhevsky2012", width=NARROW, input_size=67))
+    model.summary()
+    assert "conv2" in capsys.readouterr().out
+    model.compile(
+        optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    images = images_for(build_spec("krizhevsky2012", width=NARROW, input_size=67), 4)
+    model.fit(images, np.arange(4), verbose=0)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras.models.load_model(path)
+    np.testing.assert_array_equal(
+        again.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+@pytest.mark.fast
+@pytest.mark.torch
+def test_torch_model_is_a_module_as_pytorch_users_know_it():
+    import torch
+
+    from alexnet_impl.frameworks.torch import AlexNet
+
+    model = AlexNet(build_spec("cifar", width=NARROW))
+    assert isinstance(model, torch.nn.Module)
+    assert model.conv1.weight.shape == (6, 3, 3, 3)
+    assert list(model.state_dict())[:2] == ["conv1.weight", "conv1.bias"]
+    logits = model(torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 10)

@@ -1,0 +1,188 @@
+"""Canonical weights into and out of each framework, and each framework's own files."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import specs
+
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import weight_shapes
+from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.weights import initial_weights
+
+pytestmark = pytest.mark.fast
+
+RECIPE = Recipe(initializer="torch-default")
+SUFFIXES = {"torch": [".pt", ".pth"], "tensorflow": [".keras", ".weights.h5"]}
+
+
+def random_weights(spec, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return {n: rng.standard_normal(shape).astype(dtype) for n, shape in weight_shapes(spec).items()}
+
+
+def assert_same_bytes(first, second):
+    assert list(first) == list(second)
+    for name in first:
+        assert first[name].dtype == second[name].dtype
+        assert first[name].tobytes() == second[name].tobytes(), name
+
+
+@settings(max_examples=25)
+@given(spec=specs())
+def test_weights_come_back_bit_for_bit_from_any_model(framework, spec):
+    weights = random_weights(spec)
+    model = framework.build_model(spec)
+    framework.set_weights(model, spec, weights)
+    assert_same_bytes(framework.get_weights(model, spec), weights)
+
+
+def test_weights_in_float64_come_back_bit_for_bit(framework):
+    spec = build_spec("cifar", width=1 / 16)
+    weights = random_weights(spec, np.float64)
+    model = framework.build_model(spec, "float64")
+    framework.set_weights(model, spec, weights)
+    assert_same_bytes(framework.get_weights(model, spec), weights)
+
+
+def test_weights_of_another_variant_are_refused(framework):
+    spec = build_spec("cifar", width=1 / 16)
+    model = framework.build_model(spec)
+    others = initial_weights(build_spec("cifar", width=1 / 8), RECIPE)
+    with pytest.raises(WeightsError, match=r"conv1.weight has shape \(12, 3, 3, 3\)"):
+        framework.set_weights(model, spec, others)
+
+
+@pytest.mark.parametrize("variant", ["cifar-dropout", "krizhevsky2012", "torchvision"])
+def test_checkpoint_files_give_the_weights_back(tmp_path, framework, framework_name, variant):
+    spec = build_spec(variant, width=1 / 16)
+    weights = random_weights(spec)
+    for suffix in SUFFIXES[framework_name]:
+        path = tmp_path / f"model{suffix}"
+        framework.write_checkpoint(path, spec, weights)
+        assert_same_bytes(framework.read_checkpoint(path, spec), weights)
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+        path.unlink()
+
+
+def test_damaged_and_missing_checkpoints_are_refused(tmp_path, framework, framework_name):
+    spec = build_spec("cifar", width=1 / 16)
+    for suffix in SUFFIXES[framework_name]:
+        path = tmp_path / f"model{suffix}"
+        with pytest.raises(WeightsError, match="there is no such file"):
+            framework.read_checkpoint(path, spec)
+        framework.write_checkpoint(path, spec, random_weights(spec))
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(WeightsError, match=path.name):
+            framework.read_checkpoint(path, spec)
+
+
+def test_checkpoint_of_another_width_is_refused(tmp_path, framework, framework_name):
+    narrow, wide = build_spec("cifar", width=1 / 16), build_spec("cifar", width=1 / 8)
+    path = tmp_path / f"model{SUFFIXES[framework_name][0]}"
+    framework.write_checkpoint(path, narrow, random_weights(narrow))
+    with pytest.raises(WeightsError, match=path.name):
+        framework.read_checkpoint(path, wide)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("num_classes", [10, 1000])
+def test_torchvision_names_are_torchvisions_own_and_its_state_dict_loads(tmp_path, num_classes):
+    import torch
+    import torchvision
+
+    from alexnet_impl.frameworks.torch import build_model, read_checkpoint, set_weights
+
+    theirs = torchvision.models.alexnet(num_classes=num_classes).eval()
+    path = tmp_path / "alexnet.pth"
+    torch.save(theirs.state_dict(), path)
+    spec = build_spec("torchvision", num_classes=num_classes)
+    model = build_model(spec).eval()
+    set_weights(model, spec, read_checkpoint(path, spec))
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), theirs(images), rtol=0, atol=0)
+
+
+@pytest.mark.torch
+def test_torchvision_checkpoint_that_we_write_loads_into_torchvision(tmp_path):
+    import torch
+    import torchvision
+
+    from alexnet_impl.frameworks.torch import write_checkpoint
+
+    spec = build_spec("torchvision")
+    path = tmp_path / "alexnet.pt"
+    write_checkpoint(path, spec, random_weights(spec))
+    model = torchvision.models.alexnet(num_classes=10)
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
+
+
+class _Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.torch
+def test_torch_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
+    import torch
+
+    from alexnet_impl.frameworks.torch import read_checkpoint
+
+    trap = tmp_path / "sprung"
+    for path, save in ((tmp_path / "a.pt", torch.save), (tmp_path / "b.pt", _plain_pickle)):
+        save({"conv1.weight": _Trap(trap)}, path)
+        with pytest.raises(WeightsError, match="holds more than tensors, or is damaged"):
+            read_checkpoint(path, build_spec("cifar", width=1 / 16))
+    assert not trap.exists()
+
+
+def _plain_pickle(content, path):
+    path.write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.torch
+def test_torch_checkpoint_inside_a_training_checkpoint_is_found(tmp_path):
+    import torch
+
+    from alexnet_impl.frameworks.torch import read_checkpoint
+
+    spec = build_spec("cifar", width=1 / 16)
+    weights = random_weights(spec)
+    tensors = {f"module.{name}": torch.from_numpy(array) for name, array in weights.items()}
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "run.pt")
+    assert_same_bytes(read_checkpoint(tmp_path / "run.pt", spec), weights)
+
+
+@pytest.mark.tensorflow
+def test_keras_file_opens_in_plain_keras_without_this_package(tmp_path):
+    from alexnet_impl.frameworks.tensorflow import write_checkpoint
+
+    spec = build_spec("torchvision", width=1 / 16)
+    path = tmp_path / "model.keras"
+    write_checkpoint(path, spec, random_weights(spec))
+    script = (
+        "import sys, keras, numpy; model = keras.models.load_model(sys.argv[1]); "
+        "print(model.predict(numpy.zeros((1, 224, 224, 3)), verbose=0).shape); "
+        "assert 'alexnet_impl' not in sys.modules"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "(1, 10)" in done.stdout, done.stderr
+
+
+def test_every_variant_has_weights_in_the_canonical_layout(framework):
+    for name in VARIANTS:
+        spec = build_spec(name, width=1 / 32)
+        found = framework.get_weights(framework.build_model(spec), spec)
+        assert {key: array.shape for key, array in found.items()} == weight_shapes(spec)
