@@ -113,13 +113,18 @@ def _network(source: Path, hints: Hints) -> WeightsInfo:
         raise WeightsError(
             f"{source}: does not say which network it belongs to; name it with --variant."
         )
-    size = hints.input_size or found.get("input_size") or build_spec(variant).input_shape[1]
+    size = _first(hints.input_size, found.get("input_size"), build_spec(variant).input_shape[1])
     return WeightsInfo(
         variant=variant,
-        num_classes=hints.num_classes or found.get("num_classes") or 10,
+        num_classes=_first(hints.num_classes, found.get("num_classes"), 10),
         input_size=size,
-        width=hints.width or found.get("width") or 1.0,
+        width=_first(hints.width, found.get("width"), 1.0),
     )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is given; 0 is given, and refused later."""
+    return next(value for value in values if value is not None)
 
 
 def _named_in(source: Path) -> dict[str, Any]:

@@ -19,8 +19,8 @@ class SpecError(AlexNetError, ValueError):
     """A specification that no framework could build."""
 
 
-class RecipeError(AlexNetError, ValueError):
-    """A recipe that cannot be followed."""
+class RecipeError(AlexNetError):
+    """A recipe that cannot be followed; no ValueError, which tyro would not let through."""
 
 
 class WeightsError(AlexNetError, ValueError):

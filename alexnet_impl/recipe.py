@@ -216,6 +216,11 @@ _AT_LEAST: dict[str, float] = {
     "step_factor": 0,
     "seed": 0,
 }
+_AT_MOST: dict[str, float] = {
+    "learning_rate": 3e38,  # beyond, float32 has only infinity
+    "step_factor": 1,  # or learning_rate would not be the highest
+    "seed": 2**32 - 1,  # NumPy's and Keras's global seeds end here
+}
 _BELOW_ONE = ("momentum", "beta1", "beta2", "label_smoothing", "validation_fraction", "warmup")
 _ABOVE_ZERO = ("epsilon", "clip_norm")
 
@@ -239,6 +244,8 @@ def _range_trouble(name: str, value: float) -> str:
         return "be a finite number"
     if name in _AT_LEAST and value < _AT_LEAST[name]:
         return f"be at least {_AT_LEAST[name]}"
+    if name in _AT_MOST and value > _AT_MOST[name]:
+        return f"be at most {_AT_MOST[name]}"
     if name in _BELOW_ONE and not 0 <= value < 1:
         return "lie in [0, 1)"
     return "be above 0" if name in _ABOVE_ZERO and value <= 0 else ""

@@ -47,6 +47,7 @@ from alexnet_impl.weights import (
 
 SCHEMA_VERSION = 1
 NUM_SAMPLE_IMAGES = 24
+DEVICES = ("auto", "cpu", "gpu")
 
 Status = Literal["finished", "interrupted", "diverged"]
 
@@ -63,6 +64,9 @@ class RunConfig:
         data: Which images.
         device: 'auto', 'cpu' or 'gpu'.
         threads: CPU threads of the framework; None leaves it the framework's choice.
+
+    Raises:
+        RunError: If there is no such device, or threads is below 1.
     """
 
     framework: str
@@ -72,6 +76,12 @@ class RunConfig:
     data: DataConfig
     device: str = "auto"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise RunError(f"device '{self.device}' is unknown; choose {', '.join(DEVICES)}.")
+        if self.threads is not None and self.threads < 1:
+            raise RunError(f"threads={self.threads} must be at least 1; leave it out for all.")
 
     def spec(self, num_classes: int) -> Spec:
         """The network of this run, for so many classes."""
@@ -280,7 +290,7 @@ class RunFolder:
         """What the run was asked to do."""
         try:
             return RunConfig.from_dict(self.read_json("run.json")["config"])
-        except (KeyError, TypeError, AlexNetError) as error:
+        except (KeyError, TypeError, AttributeError, AlexNetError) as error:
             raise RunError(f"{self.path}: run.json is damaged ({error}).") from error
 
     @property
@@ -304,7 +314,10 @@ class RunFolder:
         if not (self.path / "history.json").is_file():
             return History()
         values = self.read_json("history.json")
-        epochs = [self._record("history.json", v, EpochRecord) for v in values.get("epochs", [])]
+        epochs = values.get("epochs")
+        if not isinstance(epochs, list):
+            raise RunError(f"{self.path / 'history.json'}: is damaged (epochs={epochs!r}).")
+        epochs = [self._record("history.json", entry, EpochRecord) for entry in epochs]
         return self._record("history.json", values | {"epochs": epochs}, History)
 
     @property
@@ -383,12 +396,20 @@ class RunFolder:
         write_safetensors(path, arrays, {"progress": json.dumps(progress)})
 
     def read_checkpoint(self) -> tuple[Weights, dict[str, Any]] | None:
-        """Arrays and progress of the last checkpoint; None if there is none."""
+        """Arrays and progress of the last checkpoint; None if there is none.
+
+        Raises:
+            WeightsError: If it is damaged.
+            RunError: If it is no checkpoint.
+        """
         path = self.path / "checkpoint.safetensors"
         if not path.is_file():
             return None
         arrays, info = read_safetensors(path)
-        return arrays, json.loads(info["progress"])
+        try:
+            return arrays, dict(json.loads(info["progress"]))
+        except (KeyError, ValueError, TypeError) as error:
+            raise RunError(f"{path}: is no checkpoint of a run ({error}).") from error
 
     def clean(self) -> None:
         """Remove what writers that were killed have left under temporary names."""

@@ -237,7 +237,7 @@ def _check_numbers(layer: Layer) -> None:
     """Refuse field values that mean nothing, whatever layer comes before."""
     for field in fields(layer):
         value = getattr(layer, field.name)
-        if isinstance(value, int) and value < 1:
+        if field.type is int and value < 1:
             raise SpecError(f"{layer.name}: {field.name}={value} must be at least 1.")
     match layer:
         case Conv(padding=padding) if min(padding) < 0:

@@ -27,7 +27,7 @@ from alexnet_impl.data import (
     num_batches,
     prefetch,
 )
-from alexnet_impl.errors import DivergedError, RecipeError, RunError
+from alexnet_impl.errors import DivergedError, RunError
 from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
 from alexnet_impl.frameworks import Trainer, get_framework
 from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
@@ -106,14 +106,25 @@ def start_run(
         AlexNetError: If the run cannot start; nothing is left behind then.
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
-    spec = config.spec(dataset.num_classes)
-    _check_plan(config.recipe, dataset)
+    spec = check_run(config, dataset)
     weights = initial_weights(spec, config.recipe)
     trainer = _make_trainer(config, spec, weights)
     folder = RunFolder.create(folder_path, config, dataset, weights_sha256(weights))
     folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, trainer, observer)
     return run.execute()
+
+
+def check_run(config: RunConfig, dataset: Dataset) -> Spec:
+    """The network of a run, once it is clear that these images can train it.
+
+    Raises:
+        UnknownNameError: If there is no such variant.
+        SpecError: If the variant does not allow these numbers.
+        DataError: If an epoch would not have a single batch.
+    """
+    num_batches(batch_plan(config.recipe), len(dataset.train))
+    return config.spec(dataset.num_classes)
 
 
 def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunResult:
@@ -127,6 +138,8 @@ def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunRe
     spec = config.spec(dataset.num_classes)
     folder.clean()
     trainer = _make_trainer(config, spec, initial_weights(spec, config.recipe))
+    if not (folder.path / "environment.json").is_file():  # killed before it was written
+        folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, trainer, observer)
     run.restore()
     return run.execute()
@@ -146,15 +159,6 @@ def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
         raise RunError(
             f"{folder.path}: was started on images with fingerprint {recorded[:12]}, but those "
             f"at hand have {dataset.fingerprint[:12]}; give the run its own images back."
-        )
-
-
-def _check_plan(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse a recipe that leaves an epoch without a batch."""
-    if num_batches(batch_plan(recipe), len(dataset.train)) < 1:
-        raise RecipeError(
-            f"global_batch_size={recipe.global_batch_size} with drop_last leaves no batch of the "
-            f"{len(dataset.train)} training images."
         )
 
 
@@ -229,13 +233,13 @@ class _Run:
             with self._stop_on_signals():
                 while self.progress.step < self.num_steps and not self.stop_asked:
                     self._train_epoch()
+            if self.progress.step < self.num_steps:
+                return self._end("interrupted", "stopped by the user")
+            return self._finish()
         except DivergedError as error:
             self._keep_last_good_weights()
             self._end("diverged", str(error))
             raise
-        if self.progress.step < self.num_steps:
-            return self._end("interrupted", "stopped by the user")
-        return self._finish()
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:

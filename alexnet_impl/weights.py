@@ -189,6 +189,11 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
         raise WeightsError(
             f"{path}: cannot be read as safetensors ({error}); it is truncated or damaged."
         ) from error
+    except (TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path}: holds numbers of a type that NumPy has not ({error}); it is not of this "
+            "package."
+        ) from error
 
 
 @contextmanager

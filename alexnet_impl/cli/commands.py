@@ -39,7 +39,7 @@ from alexnet_impl.report.tables import (
     variants_table,
 )
 from alexnet_impl.results import RunConfig, RunFolder, make_folder
-from alexnet_impl.training import resume_run, start_run
+from alexnet_impl.training import check_run, resume_run, start_run
 from alexnet_impl.variants import build_spec, get_variant
 from alexnet_impl.workers import serve
 
@@ -154,7 +154,7 @@ def compare_command(command: Compare, console: Console) -> int:
     check_frameworks(interpreters)
     config = _config(command.options, FRAMEWORKS[0])
     dataset = _dataset(config, console)
-    config.spec(dataset.num_classes)
+    check_run(config, dataset)
     del dataset  # each worker loads its own
     folder = _new_folder(command.options, "compare")
     make_folder(folder)
@@ -237,6 +237,8 @@ def convert_command(command: Convert, console: Console) -> int:
 
 def report_command(command: Report, console: Console) -> int:
     """Write the report again, from run folders or comparisons' folders."""
+    if not command.runs:
+        raise RunError("no run folder was given; name one or more, or a comparison's folder.")
     paths = []
     for path in command.runs:
         inner = sorted(entry.parent for entry in path.glob("*/run.json"))

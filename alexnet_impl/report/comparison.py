@@ -11,6 +11,7 @@ from alexnet_impl.report.runs import RunView
 from alexnet_impl.spec import Dropout
 from alexnet_impl.tolerances import tolerance
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One figure of every run.

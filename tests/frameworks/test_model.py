@@ -10,7 +10,7 @@ from alexnet_impl.variants import VARIANTS, build_spec
 
 NARROW = 1 / 16
 
-LAYER_COUNTS = {name: (5, 3, 3) for name in VARIANTS} | {"big": (5, 2, 4)}
+LAYER_COUNTS = dict.fromkeys(VARIANTS, (5, 3, 3)) | {"big": (5, 2, 4)}
 """Convolutions, pools and dense layers; `big` lost a pool and won a dense layer (R2-tf-big)."""
 
 
@@ -94,7 +94,9 @@ def test_model_has_five_convolutions_three_pools_three_dense(variant, framework_
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_model_at_full_width_has_the_published_total(variant, framework_name, framework):
-    published = VARIANTS[variant].published_num_params or {10: trace(build_spec(variant)).num_params}
+    published = VARIANTS[variant].published_num_params or {
+        10: trace(build_spec(variant)).num_params
+    }
     for num_classes, total in published.items():
         model = framework.build_model(build_spec(variant, num_classes=num_classes))
         assert num_params(framework_name, model) == total

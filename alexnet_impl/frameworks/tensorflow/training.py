@@ -44,29 +44,28 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
 
 
 class InputTreatment:
-    """uint8 (batch, height, width, 3) to floats (batch, size, size, 3), on the device."""
+    """uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         self.dtype = tf.float64 if recipe.precision == "float64" else tf.float32
         scaling = INPUT_SCALINGS[recipe.input_scaling]
         self.mean = tf.constant(scaling.mean, self.dtype)
         self.std = tf.constant(scaling.std, self.dtype)
-        self.target_size = spec.input_shape[1]
+        _, self.height, self.width = spec.input_shape
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Scale, normalise, and resize if the stored size is not the network's."""
         scaled = (tf.cast(images, self.dtype) / 255 - self.mean) / self.std
         _, height, width, _ = scaled.shape
-        if (height, width) == (self.target_size, self.target_size):
+        if (height, width) == (self.height, self.width):
             return scaled
-        rows, columns = self._matrix(height), self._matrix(width)
-        # (batch, height, width, 3) -> (batch, height, size, 3) -> (batch, size, size, 3)
-        wide = tf.matmul(columns, scaled)
-        tall = tf.matmul(rows, tf.reshape(wide, (-1, height, self.target_size * 3)))
-        return tf.reshape(tall, (-1, self.target_size, self.target_size, 3))
+        rows, columns = self._matrix(height, self.height), self._matrix(width, self.width)
+        wide = tf.matmul(columns, scaled)  # (batch, stored height, width, 3)
+        tall = tf.matmul(rows, tf.reshape(wide, (-1, height, self.width * 3)))
+        return tf.reshape(tall, (-1, self.height, self.width, 3))
 
-    def _matrix(self, source_size: int) -> tf.Tensor:
-        matrix = interpolation_matrix(source_size, self.target_size, dtype=np.float64)
+    def _matrix(self, source_size: int, target_size: int) -> tf.Tensor:
+        matrix = interpolation_matrix(source_size, target_size, dtype=np.float64)
         return tf.cast(tf.constant(matrix), self.dtype)
 
 

@@ -36,7 +36,7 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
 
 
 class InputTreatment(nn.Module):
-    """uint8 (batch, height, width, 3) to floats (batch, 3, size, size), on the device."""
+    """uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         super().__init__()
@@ -47,23 +47,24 @@ class InputTreatment(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(scaling.mean, dtype=self.dtype).view(shape))
         self.register_buffer("std", torch.tensor(scaling.std, dtype=self.dtype).view(shape))
-        self.target_size = spec.input_shape[1]
-        self.matrices: dict[int, Tensor] = {}
+        _, self.height, self.width = spec.input_shape
+        self.matrices: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale, normalise, and resize if the stored size is not the network's."""
         channels_first = images.permute(0, 3, 1, 2).to(self.dtype)
         scaled = (channels_first / 255 - self.mean) / self.std
         _, _, height, width = scaled.shape
-        if (height, width) == (self.target_size, self.target_size):
+        if (height, width) == (self.height, self.width):
             return scaled
-        return self._matrix(height) @ scaled @ self._matrix(width).T
+        return self._matrix(height, self.height) @ scaled @ self._matrix(width, self.width).T
 
-    def _matrix(self, source_size: int) -> Tensor:
-        if source_size not in self.matrices:
-            matrix = interpolation_matrix(source_size, self.target_size, dtype=np.float64)
-            self.matrices[source_size] = torch.from_numpy(matrix).to(self.mean)
-        return self.matrices[source_size]
+    def _matrix(self, source_size: int, target_size: int) -> Tensor:
+        sizes = source_size, target_size
+        if sizes not in self.matrices:
+            matrix = interpolation_matrix(*sizes, dtype=np.float64)
+            self.matrices[sizes] = torch.from_numpy(matrix).to(self.mean)
+        return self.matrices[sizes]
 
 
 class TorchTrainer:

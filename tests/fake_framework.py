@@ -1,0 +1,175 @@
+"""An honest framework in NumPy: softmax regression behind the Trainer protocol.
+
+So that the loop, the run folder and the command line are tested without any framework: the network
+is real (Flatten and Dense), learns by SGD with momentum, has a random state (noise on its inputs)
+and counts how often it is made to wait.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from alexnet_impl.evaluation import softmax
+from alexnet_impl.frameworks import StepValues
+from alexnet_impl.results import RunConfig
+from alexnet_impl.spec import Dense, Flatten
+from alexnet_impl.variants import VARIANTS, Variant
+
+LINEAR = Variant(
+    source="Softmax regression, for tests",
+    about="one dense layer on the pixels",
+    input_size=4,
+    published_num_params={10: 490},
+    layers=lambda _, num_classes, __: iter(
+        [Flatten(name="flatten"), Dense(name="fc1", out_features=num_classes)]
+    ),
+)
+NOISE = 0.01
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+class FakeTrainer:
+    """Softmax regression on pixels in [-1, 1], in float32.
+
+    Attributes:
+        steps_taken: By this object.
+        reads: Lengths of what read() was asked for.
+        waits: How often synchronize() was called.
+        before_step: Called with the number of the coming step, counted over the whole run.
+    """
+
+    def __init__(self, recipe, weights, before_step=None):
+        self.recipe = recipe
+        self.kernel, self.bias = weights["fc1.weight"].copy(), weights["fc1.bias"].copy()
+        self.momentum = {"kernel": np.zeros_like(self.kernel), "bias": np.zeros_like(self.bias)}
+        self.step = 0
+        self.steps_taken, self.reads, self.waits = 0, [], 0
+        self.before_step = before_step
+        self.broken_loss = None
+
+    def features(self, images):
+        """Pixels in [-1, 1], channels outermost, of shape (batch, 3 * height * width)."""
+        pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+        return pixels.astype(np.float32) / np.float32(127.5) - 1
+
+    def train_step(self, images, labels, learning_rate):
+        if self.before_step is not None:
+            self.before_step(self, self.step + 1)
+        rng = np.random.default_rng([self.recipe.seed, self.step])
+        features = self.features(images)
+        features += rng.normal(0, NOISE, features.shape).astype(np.float32)
+        probabilities = softmax(features @ self.kernel.T + self.bias)
+        picked = probabilities[np.arange(len(labels)), labels]
+        loss = float(-np.log(np.maximum(picked, 1e-30)).mean())
+        num_correct = int((probabilities.argmax(1) == labels).sum())
+        wrong = probabilities.copy()
+        wrong[np.arange(len(labels)), labels] -= 1
+        wrong = (wrong / len(labels)).astype(np.float32)
+        self._update("kernel", wrong.T @ features, learning_rate)
+        self._update("bias", wrong.sum(0), learning_rate)
+        self.step += 1
+        self.steps_taken += 1
+        if self.broken_loss is not None:
+            loss, self.broken_loss = self.broken_loss, None
+        return StepValues(loss=loss, num_correct=num_correct)
+
+    def _update(self, name, gradient, learning_rate):
+        self.momentum[name] = np.float32(self.recipe.momentum) * self.momentum[name] + gradient
+        value = getattr(self, name) - np.float32(learning_rate) * self.momentum[name]
+        setattr(self, name, value)
+
+    def read(self, handles):
+        self.reads.append(len(handles))
+        return list(handles)
+
+    def logits(self, images):
+        return self.features(images) @ self.kernel.T + self.bias
+
+    def synchronize(self):
+        self.waits += 1
+
+    def weights(self):
+        return {"fc1.weight": self.kernel.copy(), "fc1.bias": self.bias.copy()}
+
+    def state(self):
+        momentum = {f"optimizer.{name}.momentum": a for name, a in self.momentum.items()}
+        return momentum | {"noise.step": np.array(self.step, np.int64)}
+
+    def restore(self, weights, state):
+        self.kernel, self.bias = weights["fc1.weight"].copy(), weights["fc1.bias"].copy()
+        self.momentum = {n: state[f"optimizer.{n}.momentum"].copy() for n in self.momentum}
+        self.step = int(state["noise.step"])
+
+    def peak_memory_bytes(self):
+        return None
+
+
+class FakeFramework:
+    """What get_framework() gives: makes FakeTrainers and remembers them.
+
+    Attributes:
+        trainers: All that were made, the latest last.
+        before_step: Handed to each trainer that is made from now on.
+        threads: What set_threads() was told.
+    """
+
+    def __init__(self):
+        self.trainers = []
+        self.before_step = None
+        self.threads = None
+
+    def make_trainer(self, spec, recipe, weights, device):  # noqa: ARG002 - the protocol's
+        self.trainers.append(FakeTrainer(recipe, weights, self.before_step))
+        return self.trainers[-1]
+
+    def set_threads(self, threads):
+        self.threads = threads
+
+    def fingerprint(self, device):
+        return {"name": "numpy", "device": device}
+
+    @property
+    def trainer(self):
+        """The latest one."""
+        return self.trainers[-1]
+
+
+def install(monkeypatch):
+    """Put the fake in the place of every framework, and its network among the variants."""
+    framework = FakeFramework()
+    monkeypatch.setitem(VARIANTS, "linear", LINEAR)
+    for module in ("training", "prediction", "cli.commands"):
+        monkeypatch.setattr(f"alexnet_impl.{module}.get_framework", lambda _: framework)
+    return framework
+
+
+def linear_config(recipe, data):
+    """A RunConfig of the fake's network."""
+    return RunConfig(framework="torch", variant="linear", width=1.0, recipe=recipe, data=data)
+
+
+class RecordingObserver:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.started_at, self.num_steps = None, None
+        self.steps, self.epochs, self.results = [], [], []
+        self.on = SimpleNamespace(epoch_ended=lambda _: None)
+
+    def started(self, config, num_steps, step):  # noqa: ARG002 - the protocol's
+        self.num_steps, self.started_at = num_steps, step
+
+    def stepped(self, step, num_steps, loss, images_per_second):
+        assert num_steps == self.num_steps
+        assert images_per_second >= 0
+        self.steps.append((step, loss))
+
+    def epoch_ended(self, record):
+        self.epochs.append(record)
+        self.on.epoch_ended(record)
+
+    def ended(self, result):
+        self.results.append(result)

@@ -1,0 +1,36 @@
+"""Eager, default and compiled steps compute the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import initial_weights
+
+SPEC = build_spec("cifar", width=1 / 16)
+RECIPE = Recipe(initializer="he", last_layer_std=0.01)
+
+
+def losses_of(framework, compile_mode):
+    recipe = replace(RECIPE, compile_mode=compile_mode)
+    trainer = framework.make_trainer(SPEC, recipe, initial_weights(SPEC, recipe), "cpu")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    handles = [trainer.train_step(images, np.arange(16) % 10, 0.01) for _ in range(3)]
+    return [value.loss for value in trainer.read(handles)]
+
+
+@pytest.mark.parametrize(
+    "compile_mode",
+    [
+        pytest.param("eager", marks=pytest.mark.fast),
+        pytest.param("compiled", marks=pytest.mark.slow),
+    ],
+)
+def test_compile_mode_changes_no_loss(framework, compile_mode):
+    reference = losses_of(framework, "default")
+    found = losses_of(framework, compile_mode)
+    np.testing.assert_allclose(found, reference, rtol=tolerance("update", "float32"))

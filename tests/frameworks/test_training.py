@@ -1,0 +1,259 @@
+"""What a trainer does in one step and over a few, in each framework."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet_impl.data import INPUT_SCALINGS, treat
+from alexnet_impl.errors import FrameworkError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import weights_sha256
+from alexnet_impl.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import initial_weights
+
+pytestmark = pytest.mark.fast
+
+SPEC = build_spec("cifar-dropout", width=1 / 16)
+PLAIN = build_spec("cifar", width=1 / 16)
+TINY = Spec(
+    name="tiny",
+    input_shape=(3, 8, 8),
+    layers=(
+        Conv(name="conv1", out_channels=4, kernel_size=3, padding=(1, 1)),
+        Relu(name="relu1"),
+        MaxPool(name="pool1"),
+        Flatten(name="flatten"),
+        Dense(name="fc1", out_features=10),
+    ),
+)
+HE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01)
+
+
+def batch(count=16, size=32):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return images, rng.integers(0, 10, count)
+
+
+def make_trainer(framework, spec, recipe):
+    weights = initial_weights(spec, recipe)
+    if recipe.precision == "float64":
+        weights = {name: array.astype(np.float64) for name, array in weights.items()}
+    return framework.make_trainer(spec, recipe, weights, "cpu")
+
+
+def train(trainer, steps, learning_rate=0.01):
+    handles = [trainer.train_step(*batch(), learning_rate) for _ in range(steps)]
+    return [value.loss for value in trainer.read(handles)]
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("variant", ["cifar", "krizhevsky2012"])
+def test_training_lowers_the_loss_in_every_precision(framework, variant, precision):
+    spec = build_spec(variant, width=1 / 16, input_size=67 if variant != "cifar" else None)
+    trainer = make_trainer(framework, spec, replace(HE, precision=precision))
+    losses = train(trainer, 12)
+    assert losses[0] == pytest.approx(math.log(10), abs=0.5)
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_training_values_are_the_batch_mean_and_the_number_right(framework):
+    trainer = make_trainer(framework, PLAIN, HE)
+    images, labels = batch()
+    logits = trainer.logits(images).astype(np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    (value,) = trainer.read([trainer.train_step(images, labels, 0.0)])
+    assert value.loss == pytest.approx(-log_probabilities[np.arange(16), labels].mean(), rel=1e-5)
+    assert value.num_correct == (logits.argmax(1) == labels).sum()
+    assert trainer.read([]) == []
+
+
+def test_label_smoothing_mixes_in_the_mean_over_classes(framework):
+    trainer = make_trainer(framework, PLAIN, replace(HE, label_smoothing=0.2))
+    images, labels = batch()
+    logits = trainer.logits(images).astype(np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    targets = 0.8 * np.eye(10)[labels] + 0.2 / 10
+    (value,) = trainer.read([trainer.train_step(images, labels, 0.0)])
+    assert value.loss == pytest.approx(-(targets * log_probabilities).sum(1).mean(), rel=1e-5)
+
+
+OPTIMIZERS = {
+    "sgd": Recipe(momentum=0.0),
+    "momentum": Recipe(momentum=0.875),
+    "nesterov": Recipe(momentum=0.875, nesterov=True),
+    "sgd-l2": Recipe(momentum=0.875, weight_decay=0.125),
+    "sgd-l2-kernels": Recipe(momentum=0.875, weight_decay=0.125, weight_decay_on="kernels"),
+    "clipped": Recipe(momentum=0.875, clip_norm=0.25),
+    "adam": Recipe(optimizer="adam"),
+    "adam-epsilon": Recipe(optimizer="adam", epsilon=0.25),
+    "adam-l2": Recipe(optimizer="adam", weight_decay=0.125),
+    "adamw": Recipe(optimizer="adamw", weight_decay=0.125, weight_decay_on="kernels"),
+}
+RATES = [2.0**-6, 2.0**-6, 2.0**-9, 2.0**-8]
+"""Exact in float32, and changing: momentum's two formulas part when the rate changes."""
+
+
+def reference_update(recipe, rates, weights, gradients):
+    """The formulas of Recipe, word for word, in float64; gradients by step."""
+    slots = {name: (np.zeros_like(w), np.zeros_like(w)) for name, w in weights.items()}
+    for t, (rate, gradient) in enumerate(zip(rates, gradients, strict=True), start=1):
+        norm = math.sqrt(sum((g**2).sum() for g in gradient.values()))
+        clip = 1.0 if recipe.clip_norm is None else min(1.0, recipe.clip_norm / (norm + 1e-6))
+        for name, w in weights.items():
+            decay = recipe.weight_decay if w.ndim > 1 or recipe.weight_decay_on == "all" else 0.0
+            g = gradient[name] * clip
+            first, second = slots[name]
+            if recipe.optimizer == "adamw":
+                w -= rate * decay * w
+            else:
+                g = g + decay * w
+            if recipe.optimizer == "sgd":
+                first[...] = recipe.momentum * first + g
+                w -= rate * (g + recipe.momentum * first if recipe.nesterov else first)
+                continue
+            first[...] = recipe.beta1 * first + (1 - recipe.beta1) * g
+            second[...] = recipe.beta2 * second + (1 - recipe.beta2) * g**2
+            root = np.sqrt(second / (1 - recipe.beta2**t))
+            w -= rate * (first / (1 - recipe.beta1**t)) / (root + recipe.epsilon)
+
+
+def gradient_of(framework, spec, weights, images, labels):
+    """The gradient that a step of plain SGD at rate 1 subtracts."""
+    recipe = Recipe(momentum=0.0, precision="float64", compile_mode="eager")
+    trainer = framework.make_trainer(spec, recipe, weights, "cpu")
+    trainer.train_step(images, labels, 1.0)
+    after = trainer.weights()
+    return {name: weights[name] - after[name] for name in weights}
+
+
+@pytest.mark.parametrize("recipe", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_optimizer_follows_the_recipes_formula(framework, recipe):
+    recipe = replace(recipe, precision="float64", compile_mode="eager")
+    images, labels = batch(size=8)
+    weights = initial_weights(TINY, HE)
+    weights = {name: array.astype(np.float64) for name, array in weights.items()}
+    trainer = framework.make_trainer(TINY, recipe, weights, "cpu")
+    gradients = []
+    for rate in RATES:
+        gradients.append(gradient_of(framework, TINY, trainer.weights(), images, labels))
+        trainer.train_step(images, labels, rate)
+    reference_update(recipe, RATES, weights, gradients)
+    for name, array in trainer.weights().items():
+        np.testing.assert_allclose(
+            array, weights[name], rtol=0, atol=tolerance("update", "float64")
+        )
+
+
+@pytest.mark.parametrize("recipe", ["momentum", "adam"])
+def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
+    recipe = replace(OPTIMIZERS[recipe], seed=3)
+    straight = make_trainer(framework, SPEC, recipe)
+    train(straight, 2)
+    weights, state = straight.weights(), straight.state()
+    expected = train(straight, 2)
+    resumed = make_trainer(framework, SPEC, replace(recipe, seed=4))
+    resumed.restore(weights, state)
+    assert train(resumed, 2) == expected
+    assert weights_sha256(resumed.weights()) == weights_sha256(straight.weights())
+
+
+def test_state_names_optimizer_slots_alike_in_every_framework(framework):
+    trainer = make_trainer(framework, PLAIN, OPTIMIZERS["adam"])
+    train(trainer, 2)
+    state = trainer.state()
+    assert state["optimizer.step"] == 2
+    slots = {name for name in state if name.startswith("optimizer.") and name.count(".") == 3}
+    weights = trainer.weights()
+    assert slots == {f"optimizer.{name}.{slot}" for name in weights for slot in ("first", "second")}
+    assert all(state[f"optimizer.{name}.first"].shape == weights[name].shape for name in weights)
+
+
+def test_weights_returned_are_copies(framework):
+    trainer = make_trainer(framework, PLAIN, HE)
+    before = trainer.weights()
+    digest = weights_sha256(before)
+    train(trainer, 1)
+    assert weights_sha256(before) == digest != weights_sha256(trainer.weights())
+
+
+def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
+    images, _ = batch()
+    trainer = make_trainer(framework, SPEC, HE)
+    np.testing.assert_array_equal(trainer.logits(images), trainer.logits(images))
+    losses = train(trainer, 2, learning_rate=0.0)
+    assert losses[0] != losses[1]
+    assert train(make_trainer(framework, SPEC, HE), 2, learning_rate=0.0) == losses
+    assert train(make_trainer(framework, SPEC, replace(HE, seed=1)), 2, 0.0) != losses
+
+
+@pytest.mark.parametrize("scaling", INPUT_SCALINGS)
+@pytest.mark.parametrize("size", [32, 67, 24])
+def test_input_treatment_on_the_device_is_the_numpy_one(framework, framework_name, scaling, size):
+    images, _ = batch(4)
+    spec = replace(TINY, input_shape=(3, size, size))
+    recipe = replace(HE, input_scaling=scaling)
+    trainer = make_trainer(framework, spec, recipe)
+    if framework_name == "torch":
+        import torch
+
+        found = trainer.treatment(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
+    else:
+        found = trainer.treatment(images).numpy()
+    expected = treat(images, INPUT_SCALINGS[scaling], size)
+    bound = tolerance("treatment", "float32") * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+
+
+def test_a_gpu_that_is_not_there_is_refused(framework):
+    if framework.fingerprint("auto")["device"] != "cpu":
+        pytest.skip("there is a GPU")
+    with pytest.raises(FrameworkError, match="sees no GPU here"):
+        framework.make_trainer(TINY, HE, initial_weights(TINY, HE), "gpu")
+
+
+def test_an_unknown_device_is_refused(framework):
+    with pytest.raises(FrameworkError, match="device 'tpu' is unknown"):
+        framework.make_trainer(TINY, HE, initial_weights(TINY, HE), "tpu")
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_refuses_channels_first_with_the_reason():
+    from alexnet_impl.frameworks.tensorflow import make_trainer as make
+
+    recipe = replace(HE, memory_layout="channels-first")
+    with pytest.raises(FrameworkError, match="memory_layout=channels-first is not to be had"):
+        make(TINY, recipe, initial_weights(TINY, recipe), "cpu")
+
+
+@pytest.mark.torch
+def test_torch_computes_the_same_in_both_memory_layouts():
+    from alexnet_impl.frameworks import get_framework
+
+    losses = [
+        train(make_trainer(get_framework("torch"), PLAIN, replace(HE, memory_layout=layout)), 3)
+        for layout in ("channels-first", "channels-last")
+    ]
+    np.testing.assert_allclose(*losses, rtol=tolerance("update", "float32"))
+
+
+def test_fingerprint_names_version_device_and_threads(framework, framework_name):
+    facts = framework.fingerprint("cpu")
+    assert framework_name in facts
+    assert facts["device"] == "cpu"
+    assert any("threads" in name for name in facts)
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_gives_the_cpus_losses(framework):
+    recipe = replace(HE, precision="float32")
+    weights = initial_weights(PLAIN, recipe)
+    on = {d: framework.make_trainer(PLAIN, recipe, weights, d) for d in ("cpu", "gpu")}
+    losses = {device: train(trainer, 3) for device, trainer in on.items()}
+    np.testing.assert_allclose(losses["gpu"], losses["cpu"], rtol=tolerance("update", "float32"))
+    assert on["gpu"].peak_memory_bytes() > 0
+    assert on["cpu"].peak_memory_bytes() is None

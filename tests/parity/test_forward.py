@@ -1,0 +1,51 @@
+"""The same weights give the same logits in both frameworks, on images of a real scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparing import logits_apart
+from hypothesis import given, settings
+from strategies import specs
+
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import VARIANTS, build_spec
+
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
+
+# He keeps the activations at the images' own scale through all layers; the frameworks' default
+# initialisers shrink them, and a wrong LRN would not be seen.
+HE = Recipe(initializer="he", input_scaling="imagenet")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset(DataConfig(dataset="digits")).test.images[:4]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_of_a_narrow_variant_are_equal(variant, precision, images):
+    spec = build_spec(variant, width=1 / 16)
+    found = logits_apart(spec, replace(HE, precision=precision), images)
+    assert found <= tolerance("logits", precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_at_full_width_are_equal(variant, images):
+    spec = build_spec(variant, num_classes=1000 if variant == "big" else 10)
+    assert logits_apart(spec, HE, images) <= tolerance("logits", "float32")
+
+
+@pytest.mark.fast
+@settings(max_examples=15)
+@given(spec=specs())
+def test_logits_of_any_valid_spec_are_equal_in_float64(spec):
+    recipe = replace(HE, precision="float64", compile_mode="eager")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
+    if spec.input_shape[0] == 3:
+        assert logits_apart(spec, recipe, pixels) <= tolerance("logits", "float64")
