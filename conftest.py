@@ -79,3 +79,13 @@ def _cache_of_its_own(tmp_path_factory, monkeypatch, request):
     if not request.node.get_closest_marker("accuracy"):
         folder = tmp_path_factory.getbasetemp() / "cache"
         monkeypatch.setenv("ALEXNET_CACHE_DIR", str(folder))
+
+
+SPEEDS = ("fast", "slow", "gpu", "accuracy")
+
+
+def pytest_collection_modifyitems(items):
+    """Every test says how long it takes: one without a marker would never run."""
+    for item in items:
+        if not any(item.get_closest_marker(speed) for speed in SPEEDS):
+            raise pytest.UsageError(f"{item.nodeid}: has none of the markers {', '.join(SPEEDS)}.")

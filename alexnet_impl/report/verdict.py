@@ -87,9 +87,9 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
     where = "contains 0" if low <= 0 <= high else "does not contain 0"
     yield (
         f"The difference, {numbers.points(difference)} points, has the 95% interval "
-        f"{numbers.points(low)} to {numbers.points(high)}, which {where}. That interval is of the "
-        "test images alone: runs of one framework differ as well, by seed and by rounding, and only "
-        "several seeds can tell how far."
+        f"{numbers.points(low)} to {numbers.points(high)}, which {where}. That is the "
+        "interval of the test images alone: runs of one framework differ as well, by seed and by "
+        "rounding, and only several seeds can tell how far."
     )
     predicted = [view.predictions.predicted for view in views if view.predictions is not None]
     agreed = int((predicted[0] == predicted[1]).sum())

@@ -109,17 +109,17 @@ def reference_update(recipe, rates, weights, gradients):
             g = gradient[name] * clip
             first, second = slots[name]
             if recipe.optimizer == "adamw":
-                w -= rate * decay * w
+                w[...] -= rate * decay * w
             else:
                 g = g + decay * w
             if recipe.optimizer == "sgd":
                 first[...] = recipe.momentum * first + g
-                w -= rate * (g + recipe.momentum * first if recipe.nesterov else first)
+                w[...] -= rate * (g + recipe.momentum * first if recipe.nesterov else first)
                 continue
             first[...] = recipe.beta1 * first + (1 - recipe.beta1) * g
             second[...] = recipe.beta2 * second + (1 - recipe.beta2) * g**2
             root = np.sqrt(second / (1 - recipe.beta2**t))
-            w -= rate * (first / (1 - recipe.beta1**t)) / (root + recipe.epsilon)
+            w[...] -= rate * (first / (1 - recipe.beta1**t)) / (root + recipe.epsilon)
 
 
 def gradient_of(framework, spec, weights, images, labels):
@@ -246,14 +246,3 @@ def test_fingerprint_names_version_device_and_threads(framework, framework_name)
     assert framework_name in facts
     assert facts["device"] == "cpu"
     assert any("threads" in name for name in facts)
-
-
-@pytest.mark.gpu
-def test_training_on_a_gpu_gives_the_cpus_losses(framework):
-    recipe = replace(HE, precision="float32")
-    weights = initial_weights(PLAIN, recipe)
-    on = {d: framework.make_trainer(PLAIN, recipe, weights, d) for d in ("cpu", "gpu")}
-    losses = {device: train(trainer, 3) for device, trainer in on.items()}
-    np.testing.assert_allclose(losses["gpu"], losses["cpu"], rtol=tolerance("update", "float32"))
-    assert on["gpu"].peak_memory_bytes() > 0
-    assert on["cpu"].peak_memory_bytes() is None

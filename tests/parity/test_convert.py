@@ -1,5 +1,7 @@
 """`alexnet convert` across the frameworks, bit for bit, and the outputs that prove it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_conversion_round_trip_over_all_formats_is_exact(tmp_path):
     weights = write_canonical(tmp_path / "a.safetensors")
     hints = Hints(variant="krizhevsky2012", width=1 / 16)
     chain = ["a.safetensors", "b.pt", "c.keras", "d.pth", "e.weights.h5", "f.safetensors"]
-    for source, target in zip(chain, chain[1:], strict=False):
+    for source, target in pairwise(chain):
         done = convert(tmp_path / source, tmp_path / target, hints)
         assert done.max_relative_difference <= tolerance("logits", "float32")
         assert done.max_absolute_difference > 0 or done.source == done.target

@@ -205,7 +205,7 @@ def test_two_processes_may_build_the_same_cache_at_once(image_tree, tmp_path):
     go = tmp_path / "go"
     readies = [tmp_path / f"ready{number}" for number in range(2)]
     workers = [
-        subprocess.Popen(  # noqa: S603
+        subprocess.Popen(
             [sys.executable, "-c", LOAD, str(image_tree), str(ready), str(go)],
             cwd=Path(__file__).parents[3],
             stdout=subprocess.PIPE,

@@ -183,5 +183,5 @@ def test_tables_import_neither_matplotlib_nor_jinja_nor_scikit_learn():
     heavy = "{'matplotlib', 'jinja2', 'sklearn', 'torch', 'tensorflow'}"
     code = f"import sys, alexnet_impl.report.tables; sys.exit(str({heavy} & set(sys.modules)))"
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.stderr.strip() == "set()"

@@ -1,0 +1,49 @@
+"""A device gives the CPU's figures. The CPU stands in for the GPU where there is none."""
+
+import numpy as np
+import pytest
+
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import initial_weights
+
+SPEC = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
+RECIPE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01)
+DEVICES = [
+    pytest.param("cpu", marks=pytest.mark.fast),
+    pytest.param("gpu", marks=pytest.mark.gpu),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_training_on_a_device_gives_the_cpus_losses(framework, device, precision):
+    recipe = Recipe(**RECIPE.to_dict() | {"precision": precision})
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    losses = {}
+    for place in ("cpu", device):
+        weights = initial_weights(SPEC, recipe)
+        trainer = framework.make_trainer(SPEC, recipe, weights, place)
+        trainer.synchronize()
+        handle = trainer.train_step(images, np.arange(16) % 10, 0.0)
+        losses[place] = [value.loss for value in trainer.read([handle])]
+        memory = trainer.peak_memory_bytes()
+        assert (memory is None) if place == "cpu" else (memory > 0)
+    # Dropout draws other masks on another device; at a last layer of 0.01 they hardly matter.
+    bound = max(tolerance("first loss", precision), 0.05 if device == "gpu" else 0.0)
+    np.testing.assert_allclose(losses[device], losses["cpu"], rtol=bound)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_state_of_a_device_goes_on_bit_for_bit(framework, device):
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(16) % 10
+    first = framework.make_trainer(SPEC, RECIPE, initial_weights(SPEC, RECIPE), device)
+    first.train_step(images, labels, 0.01)
+    weights, state = first.weights(), first.state()
+    second = framework.make_trainer(SPEC, RECIPE, initial_weights(SPEC, RECIPE), device)
+    second.restore(weights, state)
+    for name, array in second.state().items():
+        np.testing.assert_array_equal(array, state[name], err_msg=name)
+    assert all(second.weights()[name].tobytes() == weights[name].tobytes() for name in weights)

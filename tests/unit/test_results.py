@@ -1,0 +1,496 @@
+"""The run folder: what is written comes back, and what is not a run is refused in words."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import recipes
+
+from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.errors import RunError, WeightsError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import (
+    DatasetRecord,
+    EpochRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+    Timing,
+    environment_fingerprint,
+    make_folder,
+    process_peak_memory_bytes,
+    weights_sha256,
+)
+from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.weights import initial_weights, load_weights, write_safetensors
+
+pytestmark = pytest.mark.fast
+
+CONFIG = RunConfig(
+    framework="torch",
+    variant="cifar",
+    width=0.0625,
+    recipe=Recipe(epochs=2, step_at=(0.25,)),
+    data=DataConfig(dataset="image_folder", data_dir=Path("/data/pets"), train_images=30),
+    device="cpu",
+    threads=2,
+)
+EPOCH = EpochRecord(
+    epoch=1,
+    step=2,
+    loss=2.25,
+    train_top1_accuracy=0.125,
+    evaluated_on="test",
+    eval_loss=2.0,
+    eval_top1_accuracy=0.25,
+    learning_rate=0.01,
+    training_time_s=3.5,
+    evaluation_time_s=0.5,
+    images_per_second=20.0,
+)
+RESULT = RunResult(
+    status="finished",
+    steps=2,
+    test_loss=2.0,
+    test_top1_accuracy=0.25,
+    timing=Timing(
+        first_step_time_s=0.5,
+        training_time_s=3.5,
+        evaluation_time_s=0.5,
+        images_per_second=20.0,
+    ),
+    peak_memory_bytes=2**30,
+    peak_device_memory_bytes=None,
+    batches_sha256="ab" * 32,
+)
+
+
+def make_dataset():
+    def split(num_images):
+        labels = np.arange(num_images) % 2
+        images = np.full((num_images, 6, 8, 3), 7, np.uint8)
+        return Split(images=images, labels=labels)
+
+    return Dataset(
+        name="image_folder",
+        source="two pets",
+        class_names=("cat", "dog"),
+        train=split(30),
+        test=split(10),
+        validation=split(4),
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder that has just been created."""
+    return RunFolder.create(tmp_path / "run", CONFIG, make_dataset(), "cd" * 32)
+
+
+def refusal_of(call):
+    with pytest.raises(RunError) as caught:
+        call()
+    return str(caught.value)
+
+
+def damage(run, name, **changes):
+    """Change top-level values of one of the JSON files."""
+    run.write_json(name, run.read_json(name) | changes)
+
+
+paths = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(Path)
+configs = st.builds(
+    RunConfig,
+    framework=st.sampled_from(["torch", "tensorflow"]),
+    variant=st.sampled_from(list(VARIANTS)),
+    width=st.floats(0.01, 16),
+    recipe=recipes(),
+    data=st.builds(
+        DataConfig,
+        dataset=st.sampled_from([None, "image_folder"]),
+        data_dir=st.none() | paths,
+        train_images=st.none() | st.integers(1, 10**6),
+        image_size=st.none() | st.integers(1, 512),
+    ),
+    device=st.sampled_from(["auto", "cpu", "gpu"]),
+    threads=st.none() | st.integers(1, 64),
+)
+
+
+@given(configs)
+def test_run_config_comes_back_from_json_as_it_was(config):
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_run_config_gives_the_spec_of_its_recipe_and_data():
+    config = replace(CONFIG, recipe=Recipe(input_size=64))
+    assert config.spec(7) == build_spec("cifar", num_classes=7, input_size=64, width=0.0625)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda"}, "device 'cuda' is unknown; choose auto, cpu, gpu."),
+        ({"device": ""}, "device '' is unknown; choose auto, cpu, gpu."),
+        ({"threads": 0}, "threads=0 must be at least 1; leave it out for all."),
+        ({"threads": -2}, "threads=-2 must be at least 1; leave it out for all."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_run_config_refuses_what_no_framework_could_do(changes, message):
+    assert refusal_of(lambda: replace(CONFIG, **changes)) == message
+
+
+def test_created_folder_says_what_was_asked(run):
+    assert [path.name for path in run.path.iterdir()] == ["run.json"]
+    opened = RunFolder.open(run.path)
+    assert opened.config == CONFIG
+    assert opened.initial_weights_sha256 == "cd" * 32
+    assert opened.dataset == DatasetRecord(
+        name="image_folder",
+        source="two pets",
+        fingerprint=make_dataset().fingerprint,
+        class_names=("cat", "dog"),
+        num_train_images=30,
+        num_validation_images=4,
+        num_test_images=10,
+        image_size=(6, 8),
+    )
+
+
+def test_created_folder_has_no_figures_yet(run):
+    assert run.history == History()
+    assert run.result is None
+    assert run.read_checkpoint() is None
+
+
+def test_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".hidden"])
+def test_folder_with_files_is_not_taken(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    message = f"{tmp_path}: holds files already; choose another folder with --output."
+    assert refusal_of(lambda: make_folder(tmp_path)) == message
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("below", "reason"), [("file", "File exists"), ("file/run", "Not a directory")]
+)
+def test_folder_that_cannot_be_written_is_refused(tmp_path, below, reason):
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / below
+    message = f"{path}: cannot be written ({reason}); choose another folder with --output."
+    assert refusal_of(lambda: make_folder(path)) == message
+
+
+def test_folder_on_a_full_disk_is_refused(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "cannot be written (No space left on device)" in refusal_of(
+        lambda: make_folder(tmp_path / "run")
+    )
+
+
+def test_folder_that_is_not_there_is_no_run(tmp_path):
+    path = tmp_path / "none"
+    assert refusal_of(lambda: RunFolder.open(path)) == f"{path}: there is no such run folder."
+
+
+def test_file_is_no_run(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    assert refusal_of(lambda: RunFolder.open(path)) == f"{path}: there is no such run folder."
+
+
+def test_foreign_folder_is_no_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    message = f"{tmp_path}: is no run folder: it has no run.json."
+    assert refusal_of(lambda: RunFolder.open(tmp_path)) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "run.json: cannot be read as JSON ("),
+        (b'{"schema_version": 1', "run.json: cannot be read as JSON ("),
+        (b"\xff\xfe\x00", "run.json: cannot be read as JSON ("),
+        (b"[1]", "run.json: holds a list instead of an object."),
+        (b"{}", "has schema_version=None; this release reads 1."),
+        (b'{"schema_version": 2}', "has schema_version=2; this release reads 1."),
+        (b'{"schema_version": "1"}', "has schema_version='1'; this release reads 1."),
+    ],
+    ids=["empty", "cut off", "no text", "a list", "no version", "newer", "a word"],
+)
+def test_damaged_or_newer_run_is_refused(run, content, said):
+    (run.path / "run.json").write_bytes(content)
+    refusal = refusal_of(lambda: RunFolder.open(run.path))
+    assert refusal.startswith(str(run.path))
+    assert said in refusal
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"variant": "cifar"},
+        None,
+        3,
+        CONFIG.to_dict() | {"colour": "red"},
+        CONFIG.to_dict() | {"recipe": {"epochs": 0}},
+        CONFIG.to_dict() | {"recipe": {"learning_rat": 1}},
+        CONFIG.to_dict() | {"recipe": None},
+        CONFIG.to_dict() | {"data": []},
+        CONFIG.to_dict() | {"data": {"dataset": "mnist"}},
+        CONFIG.to_dict() | {"device": "tpu"},
+    ],
+    ids=[
+        "fields missing",
+        "null",
+        "a number",
+        "unknown field",
+        "impossible recipe",
+        "unknown recipe field",
+        "no recipe",
+        "data of another kind",
+        "unknown dataset",
+        "unknown device",
+    ],
+)
+def test_damaged_config_is_refused(run, changed):
+    damage(run, "run.json", config=changed)
+    refusal = refusal_of(lambda: run.config)
+    assert refusal.startswith(f"{run.path}: run.json is damaged (")
+
+
+@pytest.mark.parametrize("changed", [None, 3, {}, {"name": "digits"}], ids=str)
+def test_damaged_dataset_record_is_refused(run, changed):
+    damage(run, "run.json", dataset=changed)
+    assert "run.json: is damaged (" in refusal_of(lambda: run.dataset)
+
+
+def test_history_comes_back(run):
+    history = History(
+        epochs=[EPOCH, replace(EPOCH, epoch=2, loss=1 / 3)],
+        step_loss=[2.25, 1 / 3, 1e-30],
+        step_learning_rate=[0.01, 0.005],
+    )
+    run.write_history(history)
+    assert run.history == history
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": None}, {"epochs": 3}, {"epochs": [3]}, {"epochs": [{"epoch": 1}]}, {"more": 1}],
+    ids=str,
+)
+def test_damaged_history_is_refused(run, changes):
+    run.write_history(History(epochs=[EPOCH]))
+    damage(run, "history.json", **changes)
+    assert "history.json: is damaged (" in refusal_of(lambda: run.history)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        RESULT,
+        replace(RESULT, status="interrupted", test_loss=None, test_top1_accuracy=None),
+        replace(RESULT, peak_device_memory_bytes=5, message="done"),
+    ],
+    ids=["finished", "interrupted", "on a GPU"],
+)
+def test_result_comes_back(run, result):
+    run.write_result(result)
+    assert run.result == result
+
+
+@pytest.mark.parametrize("changes", [{"timing": None}, {"timing": {}}, {"score": 1}], ids=str)
+def test_damaged_result_is_refused(run, changes):
+    run.write_result(RESULT)
+    damage(run, "result.json", **changes)
+    assert "result.json: is damaged (" in refusal_of(lambda: run.result)
+
+
+def test_finished_result_is_that_of_a_finished_run(run):
+    run.write_result(RESULT)
+    assert run.finished_result() == RESULT
+
+
+@pytest.mark.parametrize("status", [None, "interrupted"])
+def test_unfinished_run_says_how_to_go_on(run, status):
+    if status is not None:
+        run.write_result(replace(RESULT, status=status))
+    assert refusal_of(run.finished_result) == (
+        f"{run.path}: this run is not finished; go on with: alexnet train --resume {run.path}"
+    )
+
+
+def test_diverged_run_says_why(run):
+    run.write_result(replace(RESULT, status="diverged", message="the loss is nan at step 2"))
+    assert refusal_of(run.finished_result) == (
+        f"{run.path}: this run diverged: the loss is nan at step 2"
+    )
+
+
+def test_missing_file_says_that_the_run_did_not_get_so_far(run):
+    path = run.path / "environment.json"
+    message = f"{path}: is missing; the run did not get so far."
+    assert refusal_of(lambda: run.environment) == message
+
+
+def test_weights_come_back_with_what_identifies_them(run):
+    spec = CONFIG.spec(2)
+    weights = initial_weights(spec, CONFIG.recipe)
+    run.write_weights(weights, spec)
+    assert weights_sha256(run.read_weights()) == weights_sha256(weights)
+    _, info = load_weights(run.path / "weights.safetensors")
+    assert (info.variant, info.num_classes, info.input_size, info.width) == ("cifar", 2, 32, 0.0625)
+
+
+def test_missing_weights_are_named(run):
+    with pytest.raises(WeightsError, match=r"weights\.safetensors: there is no such file"):
+        run.read_weights()
+
+
+def test_checkpoint_comes_back_and_can_be_removed(run):
+    arrays = {"weights/a": np.ones(3), "state/step": np.array(7, np.int64)}
+    progress = {"epoch": 1, "loss": 1 / 3, "digest": "ab"}
+    run.write_checkpoint(arrays, progress)
+    found, info = run.read_checkpoint()
+    assert info == progress
+    assert {name: (a.dtype, a.tolist()) for name, a in found.items()} == {
+        name: (a.dtype, a.tolist()) for name, a in arrays.items()
+    }
+    run.remove_checkpoint()
+    assert run.read_checkpoint() is None
+    run.remove_checkpoint()
+
+
+@pytest.mark.parametrize("metadata", [{}, {"progress": "{"}, {"progress": "3"}], ids=str)
+def test_foreign_checkpoint_is_refused(run, metadata):
+    path = run.path / "checkpoint.safetensors"
+    write_safetensors(path, {"a": np.ones(3)}, metadata)
+    assert refusal_of(run.read_checkpoint).startswith(f"{path}: is no checkpoint of a run (")
+
+
+def make_predictions():
+    rng = np.random.default_rng(0)
+    return Predictions(
+        probabilities=rng.random((10, 2)).astype(np.float32),
+        labels=np.arange(10) % 2,
+        sample_indices=np.array([1, 4]),
+        sample_images=rng.integers(0, 256, (2, 6, 8, 3), dtype=np.uint8),
+    )
+
+
+def test_predictions_come_back(run):
+    predictions = make_predictions()
+    run.write_predictions(predictions)
+    found = run.read_predictions()
+    for name in asdict(predictions):
+        ours, theirs = getattr(predictions, name), getattr(found, name)
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs)
+    assert found.predicted.tolist() == predictions.probabilities.argmax(1).tolist()
+    assert found.predicted.dtype == np.int64
+
+
+def test_missing_predictions_say_that_the_run_did_not_get_so_far(run):
+    path = run.path / "predictions.npz"
+    assert refusal_of(run.read_predictions) == f"{path}: is missing; the run did not get so far."
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300])
+def test_truncated_predictions_are_refused(run, keep):
+    run.write_predictions(make_predictions())
+    path = run.path / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert refusal_of(run.read_predictions).startswith(f"{path}: is damaged (")
+
+
+def test_predictions_execute_no_pickle(run, tmp_path):
+    path = run.path / "predictions.npz"
+    trap = tmp_path / "executed"
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (trap,)
+
+    with path.open("wb") as file:
+        np.savez(file, probabilities=np.array([Trap()], dtype=object))
+    assert "is damaged (" in refusal_of(run.read_predictions)
+    assert not trap.exists()
+
+
+def test_clean_removes_temporary_files_and_nothing_else(run):
+    for name in (".123-checkpoint.safetensors", ".9-history.json"):
+        (run.path / name).write_bytes(b"half")
+    (run.path / "my-notes.txt").write_text("mine")
+    run.clean()
+    assert sorted(path.name for path in run.path.iterdir()) == ["my-notes.txt", "run.json"]
+
+
+def test_weights_sha256_sees_names_shapes_types_and_values():
+    base = {"a": np.arange(6, dtype=np.float32), "b": np.zeros(2, np.float32)}
+    changed = [
+        {"c": base["a"], "b": base["b"]},
+        base | {"a": base["a"].reshape(2, 3)},
+        base | {"a": base["a"].view(np.int32)},
+        base | {"a": base["a"] + np.float32(1e-6)},
+        {"a": base["a"]},
+    ]
+    digests = {weights_sha256(weights) for weights in [base, *changed]}
+    assert len(digests) == 6
+
+
+def test_weights_sha256_does_not_mind_order_or_memory_layout():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    one = {"a": array, "b": np.ones(2)}
+    other = {"b": np.ones(2), "a": np.asfortranarray(array)}
+    assert weights_sha256(one) == weights_sha256(other)
+
+
+def test_environment_fingerprint_tells_machine_versions_and_flags(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("MY_SECRET", "hidden")
+    found = environment_fingerprint()
+    assert set(found) == {
+        "python",
+        "executable",
+        "platform",
+        "cpu",
+        "cpu_features",
+        "logical_cpus",
+        "physical_cpus",
+        "memory_bytes",
+        "packages",
+        "git_commit",
+        "variables",
+    }
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["variables"]["OMP_NUM_THREADS"] == "3"
+    assert "hidden" not in json.dumps(found)
+    assert found["logical_cpus"] >= 1
+    assert found["memory_bytes"] > 2**28
+
+
+def test_process_peak_memory_is_this_processs_and_in_bytes():
+    """A process with NumPy takes tens of megabytes, and a new array adds its size."""
+    before = process_peak_memory_bytes()
+    assert 2**24 < before < 2**40
+    block = np.ones(2**27, np.uint8)
+    assert process_peak_memory_bytes() >= before
+    assert process_peak_memory_bytes() > 2**27
+    del block
