@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("framework_name", framework_params(), scope="session")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def framework(framework_name):
     """The adapter of each framework in turn."""
     return get_framework(framework_name)

@@ -78,8 +78,8 @@ def convert(source: Path, target: Path, hints: Hints) -> Conversion:
         info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
     )
     weights = _read(source, spec)
-    _write(target, spec, weights, info)
     readers = _readers(*kinds)
+    _write(target, spec, weights, info)
     before = _logits(readers[0], spec, weights)
     after = _logits(readers[1], spec, _read(target, spec))
     difference = float(np.abs(before - after).max())

@@ -141,7 +141,7 @@ def install(monkeypatch):
     """Put the fake in the place of every framework, and its network among the variants."""
     framework = FakeFramework()
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
-    for module in ("training", "prediction", "cli.commands"):
+    for module in ("training", "prediction", "conversion", "cli.commands"):
         monkeypatch.setattr(f"alexnet_impl.{module}.get_framework", lambda _: framework)
     return framework
 

@@ -210,7 +210,10 @@ def test_validation_images_are_evaluated_where_there_are_any(tmp_path):
 
 
 @pytest.mark.parametrize("num_images", [64, 640])
-def test_run_waits_for_the_device_by_epoch_not_by_step(tmp_path, framework, num_images):
+def test_run_waits_for_the_device_by_epoch_not_by_step(
+    tmp_path, framework, monkeypatch, num_images
+):
+    monkeypatch.setattr(training, "READ_EVERY_S", math.inf)  # a slow machine reads more often
     data = replace(DATA, train_images=num_images)
     recipe = replace(RECIPE, epochs=2, global_batch_size=8)
     config = linear_config(recipe, data)

@@ -65,8 +65,9 @@ def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers
 def _convolution(layer: s.Conv, step: s.LayerTrace, policy: str) -> Iterator[keras.layers.Layer]:
     """The convolution, behind a zero padding of its own where Keras's 'same' is another one."""
     padding = "valid"
-    size = step.input_shape[1]
-    if layer.padding == s.same_padding(size, layer.kernel_size, layer.stride):
+    _, *sizes = step.input_shape
+    same = [s.same_padding(size, layer.kernel_size, layer.stride) for size in sizes]
+    if all(layer.padding == sides for sides in same):
         padding = "same"
     elif layer.padding != (0, 0):
         yield keras.layers.ZeroPadding2D(

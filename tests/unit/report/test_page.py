@@ -125,7 +125,7 @@ def test_verdict_tells_a_difference_from_none(pair, make_run):
     assert "equally accurate, as far as" in verdict(view_runs(pair)).headline
     worse = make_run("worse", framework="tensorflow", num_correct=20)
     found = verdict(view_runs([pair[0], worse]))
-    assert found.headline == "PyTorch is ahead by 46.67 points"
+    assert found.headline == "In these two runs PyTorch is ahead by 46.67 points"
     assert any("does not contain 0" in sentence for sentence in found.sentences)
 
 

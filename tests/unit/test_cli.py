@@ -1,0 +1,589 @@
+"""The command line, called in this process: what is printed, the exit code, what is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import fake_framework
+import fake_worker
+import numpy as np
+import pytest
+from fake_framework import linear_config
+from PIL import Image
+
+from alexnet_impl import frameworks
+from alexnet_impl.cli import COMMANDS, commands, main
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.errors import AlexNetWarning, StoppedError
+from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.results import RunFolder
+from alexnet_impl.training import start_run
+from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
+
+pytestmark = pytest.mark.fast
+
+DATA = DataConfig(dataset="synthetic", train_images=50, test_images=30, image_size=4)
+SYNTHETIC = [
+    *("--dataset", "synthetic", "--image-size", "4"),
+    *("--train-images", "50", "--test-images", "30"),
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty folder to work in, a wide terminal, and nothing kept from one test to the next."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("ALEXNET_TRACEBACK", raising=False)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    return folder
+
+
+@pytest.fixture
+def framework(monkeypatch):
+    """The NumPy framework in the place of every other."""
+    return fake_framework.install(monkeypatch)
+
+
+@pytest.fixture
+def alexnet(capsys):
+    """Run a command: (exit code, standard output, standard error)."""
+
+    def alexnet(*arguments):
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return alexnet
+
+
+@pytest.fixture
+def refusal(alexnet, home):
+    """Run a command that must fail: its one line, with nothing left behind."""
+
+    def refusal(*arguments):
+        before = sorted(home.rglob("*"))
+        code, _, err = alexnet(*arguments)
+        assert code == 1
+        assert err.startswith("alexnet: error: ")
+        assert err.count("\n") == 1
+        assert sorted(home.rglob("*")) == before
+        return err.removeprefix("alexnet: error: ").rstrip("\n")
+
+    return refusal
+
+
+@pytest.fixture
+def started(monkeypatch, framework):  # noqa: ARG001 - no framework is imported
+    """The RunConfig that a command line leads to; nothing is trained."""
+
+    def started(*arguments):
+        found = []
+
+        def start(_, config, *__):
+            found.append(config)
+            raise StoppedError("started")
+
+        monkeypatch.setattr(commands, "start_run", start)
+        assert main(["train", "--dataset", "synthetic", *arguments]) == 130
+        return found[0]
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the NumPy framework; to be read only."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    recipe = Recipe(learning_rate=0.1, epochs=4, global_batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        fake_framework.install(patch)
+        observer = fake_framework.RecordingObserver()
+        start_run(path, linear_config(recipe, DATA), load_dataset(DATA), observer)
+    return path
+
+
+# ---- lists
+
+
+def test_variants_prints_every_variant_with_its_published_total(alexnet):
+    code, out, err = alexnet("variants")
+    assert (code, err) == (0, "")
+    for name in VARIANTS:
+        assert name in out
+    for total in ("61,100,840", "57,044,810", "60,965,224", "62,378,344", "58,322,314"):
+        assert total in out
+    for total in ("56,278,666", "202,839,952", "29,585,290"):
+        assert total in out
+
+
+def test_describe_prints_layers_and_totals(alexnet):
+    code, out, _ = alexnet("describe", "cifar")
+    assert code == 0
+    for text in ("conv1", "96 x 32 x 32", "2304", "29,585,290", "230,408,192"):
+        assert text in out
+
+
+def test_describe_takes_classes_size_and_width(alexnet):
+    _, out, _ = alexnet("describe", "torchvision", "--num-classes", "1000")
+    assert "61,100,840" in out
+    assert "714,188,480" in out
+    _, out, _ = alexnet("describe", "cifar", "--input-size", "64", "--width", "0.5")
+    assert "input 3 x 64 x 64" in out
+    assert "48 x 64 x 64" in out
+
+
+def test_recipes_prints_every_recipe(alexnet):
+    code, out, _ = alexnet("recipes")
+    assert code == 0
+    for text in (*RECIPES, "learning_rate", "0.04", "bfloat16"):
+        assert text in out
+
+
+# ---- refusals: one line, exit code 1, nothing left behind
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--variant", "cifer"), "Unknown variant 'cifer'. Did you mean 'cifar'? Known: "),
+        (("--recipe", "quik"), "Unknown recipe 'quik'. Did you mean 'quick'? Known: "),
+        (("--recipe=quik",), "Unknown recipe 'quik'. Did you mean 'quick'? Known: "),
+        (("--dataset", "digit"), "Unknown dataset 'digit'. Did you mean 'digits'? Known: "),
+        (("--device", "tpu"), "device 'tpu' is unknown; choose auto, cpu, gpu."),
+        (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
+        (("--width", "0"), "cifar: width=0.0 must lie above 0 and at most at 16."),
+        (("--train-images", "0"), "train_images=0 must be at least 1; leave it out for all."),
+        (("--train-images", "5000"), "train_images=5000 are more than the 1293 images"),
+        (("--seed", "-1"), "seed=-1 must be at least 0."),
+        (("--seed", "4294967296"), "seed=4294967296 must be at most 4294967295."),
+        (("--recipe.learning-rate", "-1"), "learning_rate=-1.0 must be at least 0."),
+        (("--recipe.learning-rate", "nan"), "learning_rate=nan must be a finite number."),
+        (("--recipe.global-batch-size", "0"), "global_batch_size=0 must be at least 1."),
+        (("--recipe.step-at", "0.5", "1.5"), "step_at=(0.5, 1.5) must be fractions"),
+        (
+            ("--recipe.optimizer", "adam"),
+            "nesterov=True needs optimizer=sgd with momentum, not adam with momentum=0.9.",
+        ),
+        (
+            ("--recipe.global-batch-size", "2000", "--recipe.drop-last"),
+            "1293 images give no batch of global_batch_size=2000 with drop_last=True",
+        ),
+        (("--recipe.input-size", "8"), "pool5: the map shrinks below 1"),
+        (("--data-dir", "nowhere"), "nowhere: does not exist; "),
+        (("--dataset", "image_folder"), "dataset='image_folder' needs data_dir"),
+        (("--dataset", "digits", "--data-dir", "."), "dataset='digits' reads no files, but"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_refused_in_one_line(
+    refusal, framework, monkeypatch, command, arguments, message
+):
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    assert refusal(command, *arguments).startswith(message)
+    assert all(trainer.steps_taken == 0 for trainer in framework.trainers)
+
+
+def test_unknown_framework_is_refused_with_the_nearest(refusal):
+    assert refusal("train", "--framework", "pytorch") == (
+        "Unknown framework 'pytorch'. Did you mean 'torch'? Known: torch, tensorflow."
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_missing_framework_is_refused_with_the_line_that_installs_it(refusal, monkeypatch, command):
+    monkeypatch.setattr(frameworks, "is_installed", lambda _: False)
+    monkeypatch.setattr("alexnet_impl.comparison.is_installed", lambda _: False)
+    assert refusal(command).endswith("install it with: pip install 'alexnet_impl[torch]'")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("torch", "--interpreter torch: must read FRAMEWORK=PYTHON."),
+        ("torch=", "--interpreter torch=: must read FRAMEWORK=PYTHON."),
+        ("pytorch=python", "Unknown framework 'pytorch'. Did you mean 'torch'?"),
+    ],
+)
+def test_interpreter_must_name_a_framework_and_a_python(refusal, pair, message):
+    assert refusal("compare", "--interpreter", pair).startswith(message)
+
+
+@pytest.mark.usefixtures("framework")
+def test_data_directory_without_images_is_refused(refusal, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    refused = refusal("train", "--data-dir", folder)
+    assert str(folder) in refused
+    assert "train" in refused
+
+
+@pytest.mark.usefixtures("framework")
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_output_that_holds_files_is_refused(refusal, monkeypatch, tmp_path, command):
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert refusal(command, "--variant", "linear", *SYNTHETIC, "--output", tmp_path) == (
+        f"{tmp_path}: holds files already; choose another folder with --output."
+    )
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("framework")
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_output_that_cannot_be_written_is_refused(refusal, monkeypatch, tmp_path, command):
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "run"
+    assert refusal(command, "--variant", "linear", *SYNTHETIC, "--output", path) == (
+        f"{path}: cannot be written (Not a directory); choose another folder with --output."
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [("evaluate",), ("predict",), ("report",), ("train", "--resume")], ids=" ".join
+)
+@pytest.mark.parametrize("name", ["none", "foreign"])
+def test_folder_that_is_no_run_is_refused(refusal, tmp_path, command, name):
+    (tmp_path / "foreign").mkdir()
+    path = tmp_path / name
+    said = "there is no such run folder." if name == "none" else "is no run folder"
+    assert refusal(*command, path).startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_unfinished_run_says_how_to_go_on(refusal, tmp_path, command):
+    path = tmp_path / "run"
+    RunFolder.create(path, linear_config(Recipe(), DATA), load_dataset(DATA), "ab")
+    assert refusal(command, path) == (
+        f"{path}: this run is not finished; go on with: alexnet train --resume {path}"
+    )
+
+
+def test_damaged_run_is_refused(refusal, tmp_path, finished):
+    path = tmp_path / "run"
+    path.mkdir()
+    for file in finished.iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    (path / "result.json").write_text("{")
+    assert refusal("evaluate", path).startswith(f"{path / 'result.json'}: cannot be read as JSON")
+
+
+def test_report_of_nothing_is_refused(refusal):
+    assert refusal("report") == (
+        "no run folder was given; name one or more, or a comparison's folder."
+    )
+
+
+@pytest.mark.usefixtures("framework")
+def test_predict_refuses_what_is_no_image(refusal, tmp_path, finished):
+    assert "no image was given" in refusal("predict", finished)
+    missing = tmp_path / "none.png"
+    assert str(missing) in refusal("predict", finished, missing)
+    (tmp_path / "text.png").write_text("no image")
+    assert str(tmp_path / "text.png") in refusal("predict", finished, tmp_path / "text.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cifer",), "Unknown variant 'cifer'. Did you mean 'cifar'?"),
+        (("cifar", "--num-classes", "0"), "cifar: num_classes=0 must be at least 1."),
+        (("cifar", "--width", "99"), "cifar: width=99.0 must lie above 0 and at most at 16."),
+        (("torchvision", "--input-size", "62"), "pool5: the map shrinks below 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_describe_refuses_networks_that_cannot_be(refusal, arguments, message):
+    assert refusal("describe", *arguments).startswith(message)
+
+
+def test_convert_refuses_in_one_line(refusal):
+    assert refusal("convert", "a.pt", "b.onnx").startswith("b.onnx: must end in one of")
+    assert refusal("convert", "a.pt", "b.safetensors") == "a.pt: there is no such file."
+
+
+def test_worker_without_a_request_is_no_traceback(alexnet, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115, PTH123 - read once
+    code, _, err = alexnet("worker")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+# ---- flags that tyro refuses: exit code 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("trian",),
+        ("train", "--nosuch"),
+        ("train", "--seed", "one"),
+        ("train", "--recipe.nosuch", "1"),
+        ("train", "--recipe.optimizer", "sdg"),
+        ("describe",),
+        ("convert", "a.pt"),
+        ("variants", "cifar"),
+    ],
+    ids=lambda arguments: " ".join(arguments) or "nothing",
+)
+def test_wrong_flags_exit_with_2_and_say_which(capsys, home, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)])
+def test_help_is_there_for_every_command(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 0
+    assert "usage: alexnet" in capsys.readouterr().out
+
+
+# ---- no traceback ever
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (
+            ValueError("an odd\nvalue"),
+            1,
+            "unexpected ValueError: an odd value; ALEXNET_TRACE",
+        ),
+        (KeyError("name"), 1, "unexpected KeyError: 'name'; ALEXNET_TRACEBACK=1 shows where"),
+        (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
+        (MemoryError(), 1, "MemoryError"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (StoppedError("stopped; go on with x"), 130, "stopped; go on with x"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_any_error_is_one_line_and_no_traceback(alexnet, monkeypatch, error, code, line):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], fail)
+    found, _, err = alexnet("variants")
+    assert found == code
+    assert err.startswith(f"alexnet: error: {line}")
+    assert err.count("\n") == 1
+
+
+def test_traceback_can_be_had(alexnet, monkeypatch):
+    def fail(*_):
+        raise ValueError("an odd value")
+
+    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], fail)
+    monkeypatch.setenv("ALEXNET_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="an odd value"):
+        alexnet("variants")
+
+
+def test_own_warnings_are_one_line_and_a_librarys_are_silent(alexnet, monkeypatch):
+    def warn(*_):
+        warnings.warn("the cache is damaged", AlexNetWarning, stacklevel=1)
+        warnings.warn("use another function", FutureWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = alexnet("variants")
+    assert (code, err) == (0, "alexnet: warning: the cache is damaged\n")
+
+
+# ---- flags that reach the run
+
+
+def test_recipe_is_quick_unless_named(started):
+    assert started().recipe == RECIPES["quick"]
+    assert started("--recipe", "speedrun").recipe == RECIPES["speedrun"]
+    assert started("--recipe=report").recipe == RECIPES["report"]
+
+
+def test_recipe_fields_change_the_named_recipe(started):
+    config = started(
+        "--recipe.epochs", "2", "--recipe", "speedrun", "--recipe.precision", "float32"
+    )
+    assert config.recipe == replace(RECIPES["speedrun"], epochs=2, precision="float32")
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        (("--recipe.learning-rate", "0.25"), {"learning_rate": 0.25}),
+        (("--recipe.no-nesterov",), {"nesterov": False}),
+        (("--recipe.flip",), {"flip": True}),
+        (("--recipe.clip-norm", "1"), {"clip_norm": 1.0}),
+        (("--recipe.last-layer-std", "None"), {"last_layer_std": None}),
+        (("--recipe.step-at", "0.3", "0.6"), {"step_at": (0.3, 0.6)}),
+        (("--recipe.steps", "7"), {"steps": 7}),
+        (("--recipe.input-scaling", "imagenet"), {"input_scaling": "imagenet"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_recipe_field_of_any_kind_can_be_changed(started, flags, changes):
+    assert started(*flags).recipe == replace(RECIPES["quick"], **changes)
+
+
+def test_seed_is_the_recipes_seed(started):
+    assert started("--seed", "7").recipe == replace(RECIPES["quick"], seed=7)
+    assert started("--seed", "7", "--recipe.seed", "8").recipe.seed == 7
+
+
+def test_other_flags_reach_the_run(started):
+    config = started(
+        *("--framework", "tensorflow", "--variant", "slim", "--width", "0.5"),
+        *("--device", "cpu", "--threads", "2", "--train-images", "60", "--test-images", "40"),
+        *("--image-size", "8"),
+    )
+    assert (config.framework, config.variant, config.width) == ("tensorflow", "slim", 0.5)
+    assert (config.device, config.threads) == ("cpu", 2)
+    assert config.data == DataConfig(
+        dataset="synthetic", train_images=60, test_images=40, image_size=8
+    )
+
+
+def test_width_is_a_quarter_on_the_embedded_digits_alone(started):
+    assert started("--dataset", "digits").width == 0.25
+    assert started("--dataset", "digits", "--width", "1").width == 1.0
+    assert started().width == 1.0
+
+
+def test_output_is_a_folder_below_runs_unless_named(framework, monkeypatch, home):
+    found = []
+
+    def start(path, *_):
+        found.append(path)
+        raise StoppedError("started")
+
+    monkeypatch.setattr(commands, "start_run", start)
+    main(["train", *SYNTHETIC])
+    main(["train", *SYNTHETIC, "--output", "here"])
+    assert found[0].parent == Path("runs")
+    assert found[0].name.endswith("-torch-cifar")
+    assert found[1] == Path("here")
+    assert list(home.iterdir()) == []
+    assert framework.trainers == []
+
+
+# ---- whole commands, on the NumPy framework
+
+
+@pytest.mark.usefixtures("framework")
+def test_train_then_evaluate_and_predict(alexnet, tmp_path):
+    run = tmp_path / "run"
+    flags = ("--recipe", "report", "--recipe.epochs", "3", "--recipe.learning-rate", "0.05")
+    code, out, err = alexnet("train", "--variant", "linear", *SYNTHETIC, *flags, "--output", run)
+    assert (code, err) == (0, "")
+    assert "synthetic: 50 training and 30 test images of 10 classes" in out
+    assert out.count("epoch ") >= 3
+    assert f"Run folder: {run}" in out
+    accuracy = RunFolder.open(run).result.test_top1_accuracy
+
+    code, out, _ = alexnet("evaluate", run)
+    assert code == 0
+    assert f"{accuracy:.2%}" in out
+    for text in ("precision", "recall", "f1", "support", "pattern9"):
+        assert text in out.lower()
+
+    image = tmp_path / "image.png"
+    Image.fromarray(np.full((9, 7, 3), 200, np.uint8)).save(image)
+    code, out, _ = alexnet("predict", run, image)
+    assert code == 0
+    assert "image.png" in out
+    assert out.count("pattern") == 3
+    assert "%" in out
+
+
+def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, framework):
+    def interrupt(trainer, step):
+        if step == 3:
+            trainer.before_step = None
+            signal.raise_signal(signal.SIGINT)
+
+    framework.before_step = interrupt
+    run = tmp_path / "run"
+    flags = ("--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2", "--output", run)
+    code, _, err = alexnet("train", *flags, "--recipe.global-batch-size", "16")
+    assert code == 130
+    assert err == f"alexnet: error: stopped; go on with: alexnet train --resume {run}\n"
+    framework.before_step = None
+    code, out, err = alexnet("train", "--resume", run)
+    assert (code, err) == (0, "")
+    assert "goes on after step 3" in out
+    assert RunFolder.open(run).result.status == "finished"
+
+
+def test_diverged_train_is_one_line(alexnet, tmp_path, framework):
+    def break_loss(trainer, step):
+        trainer.broken_loss = float("nan") if step == 2 else None
+
+    framework.before_step = break_loss
+    run = tmp_path / "run"
+    code, _, err = alexnet("train", "--variant", "linear", *SYNTHETIC, "--output", run)
+    assert code == 1
+    assert err.startswith(f"alexnet: error: {run}: the loss is nan at step ")
+    assert err.count("\n") == 1
+    assert alexnet("evaluate", run)[2].startswith(f"alexnet: error: {run}: this run diverged: ")
+
+
+@pytest.mark.usefixtures("framework")
+def test_convert_prints_how_far_the_outputs_differ(alexnet, tmp_path):
+    weights = initial_weights(build_spec("linear", input_size=32), Recipe())
+    info = WeightsInfo(variant="linear", num_classes=10, input_size=32, width=1.0)
+    save_weights(tmp_path / "in.safetensors", weights, info)
+    target = tmp_path / "out.safetensors"
+    code, out, _ = alexnet("convert", tmp_path / "in.safetensors", target)
+    assert code == 0
+    assert out.startswith(f"{target}: 2 weights of linear.")
+    assert "differ by at most 0.00e+00, relative 0.00e+00." in out
+
+
+@pytest.mark.usefixtures("framework")
+def test_compare_trains_both_in_workers_and_writes_the_report(alexnet, tmp_path):
+    """With the NumPy framework on both sides, each in a process of its own."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{fake_worker.__file__}'\n")
+    python.chmod(0o755)
+    folder = tmp_path / "comparison"
+    code, out, err = alexnet(
+        *("compare", "--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2"),
+        *("--interpreter", f"torch={python}", f"tensorflow={python}", "--output", folder),
+    )
+    assert (code, err) == (0, "")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"torch", "tensorflow"}
+    runs = [RunFolder.open(folder / name) for name in ("torch", "tensorflow")]
+    assert [run.config.framework for run in runs] == ["torch", "tensorflow"]
+    assert runs[0].result.batches_sha256 == runs[1].result.batches_sha256
+    assert f"Report: {folder / 'report.html'}" in out
+    assert "PyTorch" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_module_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "alexnet_impl", "describe", "cifer"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("alexnet: error: Unknown variant 'cifer'. Did you mean 'cifar'?")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,191 @@
+"""Conversion without a framework: names, refusals, and the check of the outputs."""
+
+import fake_framework
+import numpy as np
+import pytest
+
+from alexnet_impl import conversion
+from alexnet_impl.conversion import Hints, convert, file_kind
+from alexnet_impl.errors import FrameworkError, SpecError, UnknownNameError, WeightsError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import (
+    WeightsInfo,
+    initial_weights,
+    load_weights,
+    save_weights,
+    write_safetensors,
+)
+
+pytestmark = pytest.mark.fast
+
+INFO = WeightsInfo(variant="linear", num_classes=10, input_size=32, width=1.0)
+
+
+@pytest.fixture(autouse=True)
+def framework(monkeypatch):
+    """The NumPy framework in the place of every other."""
+    return fake_framework.install(monkeypatch)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A weight file of the NumPy framework's network."""
+    spec = build_spec("linear", input_size=32)
+    path = tmp_path / "in.safetensors"
+    save_weights(path, initial_weights(spec, Recipe(seed=3)), INFO)
+    return path
+
+
+def refusal_of(source, target, hints=None, error=WeightsError):
+    with pytest.raises(error) as caught:
+        convert(source, target, hints or Hints())
+    assert not target.is_file() or target == source
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.safetensors", "safetensors"),
+        ("a.pt", "torch"),
+        ("a.pth", "torch"),
+        ("a.keras", "tensorflow"),
+        ("a.weights.h5", "tensorflow"),
+        ("a.b.pt", "torch"),
+    ],
+)
+def test_file_kind_is_told_by_the_ending(tmp_path, name, kind):
+    assert file_kind(tmp_path / name) == kind
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.ckpt", "a", ".pt", "a.pt.zip", "a.PT"])
+def test_unknown_ending_is_refused(tmp_path, name):
+    path = tmp_path / name
+    message = f"{path}: must end in one of .safetensors, .pt, .pth, .keras, .weights.h5."
+    with pytest.raises(WeightsError) as caught:
+        file_kind(path)
+    assert str(caught.value) == message
+
+
+def test_conversion_keeps_every_bit_and_compares_the_outputs(source, tmp_path):
+    target = tmp_path / "out.safetensors"
+    done = convert(source, target, Hints())
+    before, info = load_weights(source)
+    after, found = load_weights(target)
+    assert info == found == INFO
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+    assert (done.spec.name, done.num_weights) == ("linear", 2)
+    assert (done.max_absolute_difference, done.max_relative_difference) == (0.0, 0.0)
+
+
+def test_conversion_that_loses_a_bit_shows_in_the_outputs(source, tmp_path, monkeypatch):
+    """A wrong writer: one bias moves by 1/2."""
+
+    def wrong(path, weights, info):
+        save_weights(path, weights | {"fc1.bias": weights["fc1.bias"] + np.float32(0.5)}, info)
+
+    monkeypatch.setattr(conversion, "save_weights", wrong)
+    done = convert(source, tmp_path / "out.safetensors", Hints())
+    assert done.max_absolute_difference == pytest.approx(0.5, rel=1e-4)
+    assert 0 < done.max_relative_difference < done.max_absolute_difference
+
+
+def test_conversion_says_that_there_is_no_file(tmp_path):
+    path = tmp_path / "none.pt"
+    message = f"{path}: there is no such file."
+    assert refusal_of(path, tmp_path / "out.safetensors") == message
+
+
+def test_conversion_onto_itself_is_refused(source):
+    message = f"{source}: is the file that is to be converted."
+    before = source.read_bytes()
+    assert refusal_of(source, source) == message
+    assert source.read_bytes() == before
+
+
+def test_conversion_into_a_folder_that_is_not_there_is_refused(source, tmp_path):
+    target = tmp_path / "none" / "out.pt"
+    assert refusal_of(source, target) == f"{target}: its folder does not exist."
+
+
+def test_network_that_the_file_does_not_name_must_be_named(tmp_path, framework):
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"")
+    framework.describe_checkpoint = lambda _: {"num_classes": 10}
+    message = f"{path}: does not say which network it belongs to; name it with --variant."
+    assert refusal_of(path, tmp_path / "out.safetensors") == message
+
+
+def test_hints_go_before_what_the_file_says(source, tmp_path):
+    refusal = refusal_of(source, tmp_path / "out.safetensors", Hints(num_classes=7))
+    assert refusal.startswith(
+        f"{source}: fc1.weight has shape (10, 3072), but linear needs (7, 3072);"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hints", "error", "message"),
+    [
+        (Hints(variant="liner"), UnknownNameError, "Unknown variant 'liner'. Did you mean"),
+        (Hints(num_classes=0), SpecError, "linear: num_classes=0 must be at least 1."),
+        (Hints(width=0.0), SpecError, "linear: width=0.0 must lie above 0"),
+        (Hints(input_size=0), SpecError, "linear: input_shape=(3, 0, 0) must be"),
+    ],
+    ids=["variant", "no classes", "no width", "no pixels"],
+)
+def test_impossible_hints_are_refused(source, tmp_path, hints, error, message):
+    refusal = refusal_of(source, tmp_path / "out.safetensors", hints, error)
+    assert refusal.startswith(message)
+
+
+def test_damaged_file_is_refused(source, tmp_path):
+    source.write_bytes(source.read_bytes()[:-4])
+    refusal = refusal_of(source, tmp_path / "out.safetensors")
+    assert refusal.startswith(f"{source}: cannot be read as safetensors")
+
+
+def test_foreign_safetensors_file_is_refused(source, tmp_path):
+    weights, _ = load_weights(source)
+    write_safetensors(source, weights, {"format": "pt"})
+    refusal = refusal_of(source, tmp_path / "out.safetensors", Hints(variant="linear"))
+    assert "schema_version is None" in refusal
+
+
+def test_target_that_cannot_be_written_is_named(source, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(conversion, "save_weights", full)
+    target = tmp_path / "out.safetensors"
+    message = f"{target}: cannot be written (No space left on device)."
+    assert refusal_of(source, target) == message
+
+
+@pytest.mark.parametrize(
+    ("kinds", "installed", "readers"),
+    [
+        (("torch", "tensorflow"), ("torch", "tensorflow"), ("torch", "tensorflow")),
+        (("torch", "safetensors"), ("torch", "tensorflow"), ("torch", "tensorflow")),
+        (("safetensors", "torch"), ("torch", "tensorflow"), ("tensorflow", "torch")),
+        (("safetensors", "tensorflow"), ("torch", "tensorflow"), ("torch", "tensorflow")),
+        (("torch", "safetensors"), ("torch",), ("torch", "torch")),
+        (("safetensors", "safetensors"), ("tensorflow",), ("tensorflow", "tensorflow")),
+    ],
+    ids=str,
+)
+def test_outputs_are_computed_by_two_frameworks_where_there_are_two(
+    monkeypatch, kinds, installed, readers
+):
+    monkeypatch.setattr(conversion, "is_installed", installed.__contains__)
+    assert conversion._readers(*kinds) == readers  # noqa: SLF001 - which of the two reads
+
+
+def test_outputs_need_one_framework(source, tmp_path, monkeypatch):
+    def missing(name):
+        raise FrameworkError(f"{name} is not installed")
+
+    monkeypatch.setattr(conversion, "is_installed", lambda _: False)
+    monkeypatch.setattr(conversion, "get_framework", missing)
+    target = tmp_path / "out.safetensors"
+    assert refusal_of(source, target, error=FrameworkError) == "torch is not installed"

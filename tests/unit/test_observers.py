@@ -1,0 +1,163 @@
+"""Who watches a run: lines for a log, a bar on a terminal, JSON lines for another process."""
+
+import io
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from fake_framework import RecordingObserver
+from rich.console import Console
+
+from alexnet_impl.data import DataConfig
+from alexnet_impl.errors import RunError
+from alexnet_impl.observers import (
+    BarObserver,
+    JsonObserver,
+    LineObserver,
+    epoch_line,
+    make_observer,
+    replay,
+)
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import EpochRecord, RunConfig, RunResult, Timing
+
+pytestmark = pytest.mark.fast
+
+CONFIG = RunConfig(
+    framework="tensorflow",
+    variant="cifar",
+    width=1.0,
+    recipe=Recipe(epochs=3),
+    data=DataConfig(dataset="digits"),
+)
+RECORD = EpochRecord(
+    epoch=2,
+    step=20,
+    loss=1.23456,
+    train_top1_accuracy=0.5,
+    evaluated_on="validation",
+    eval_loss=1.0,
+    eval_top1_accuracy=0.625,
+    learning_rate=0.01,
+    training_time_s=12.34,
+    evaluation_time_s=1.0,
+    images_per_second=456.7,
+)
+RESULT = RunResult(
+    status="finished",
+    steps=30,
+    test_loss=1.0,
+    test_top1_accuracy=0.6,
+    timing=Timing(
+        first_step_time_s=1.0, training_time_s=36.0, evaluation_time_s=3.0, images_per_second=456.7
+    ),
+    peak_memory_bytes=2**30,
+    peak_device_memory_bytes=None,
+    batches_sha256="ab",
+)
+LINE = "tensorflow  epoch 2/3  loss 1.2346  train 50.00%  validation 62.50%  457 images/s  12.3 s"
+
+
+def watch(observer):
+    """Tell an observer of a run of three epochs, of which one is shown."""
+    with observer:
+        observer.started(CONFIG, 30, 0)
+        observer.stepped(7, 30, 2.0, 400.0)
+        observer.epoch_ended(RECORD)
+        observer.stepped(27, 30, 1.5, 450.0)
+        observer.ended(RESULT)
+
+
+def test_epoch_line_has_the_epochs_figures():
+    assert epoch_line("tensorflow", RECORD, 3) == LINE
+
+
+def test_log_has_one_whole_line_per_epoch_and_nothing_else():
+    stream = io.StringIO()
+    watch(LineObserver(Console(file=stream, width=40)))
+    assert stream.getvalue() == LINE + "\n"
+
+
+def test_log_says_where_a_resumed_run_goes_on():
+    stream = io.StringIO()
+    LineObserver(Console(file=stream)).started(CONFIG, 30, 12)
+    assert stream.getvalue() == "tensorflow  goes on after step 12\n"
+
+
+def test_bar_shows_steps_rate_loss_and_accuracy_above_a_line_per_epoch():
+    stream = io.StringIO()
+    observer = BarObserver(Console(file=stream, width=120, force_terminal=True))
+    with observer:
+        observer.started(CONFIG, 30, 0)
+        observer.stepped(7, 30, 2.0, 400.0)
+        observer.bar.refresh()
+        assert "7/30" in stream.getvalue()
+        assert "400 images/s  loss 2.0000" in stream.getvalue()
+        observer.epoch_ended(RECORD)
+        observer.stepped(27, 30, 1.5, 450.0)
+        observer.bar.refresh()
+        assert "450 images/s  loss 1.5000  validation 62.50%" in stream.getvalue()
+        observer.ended(RESULT)
+        assert observer.bar.finished
+    assert LINE in stream.getvalue()
+
+
+def test_bar_goes_on_at_the_step_of_a_resumed_run():
+    observer = BarObserver(Console(file=io.StringIO(), width=120, force_terminal=True))
+    with observer:
+        observer.started(CONFIG, 30, 12)
+        assert observer.bar.tasks[0].completed == 12
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, BarObserver), (False, LineObserver)])
+def test_bar_is_for_terminals_alone(terminal, kind):
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    assert type(make_observer(console)) is kind
+
+
+def tell(observer):
+    observer.started(CONFIG, 30, 4)
+    observer.stepped(7, 30, 2.0, 400.0)
+    observer.epoch_ended(RECORD)
+    observer.ended(RESULT)
+
+
+def test_json_lines_tell_another_process_the_same():
+    stream = io.StringIO()
+    tell(JsonObserver(stream))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [event["event"] for event in events] == ["started", "stepped", "epoch_ended", "ended"]
+    direct, relayed = RecordingObserver(), RecordingObserver()
+    tell(direct)
+    for event in events:
+        replay(event, relayed)
+    for name in ("started_at", "num_steps", "steps", "epochs", "results"):
+        assert getattr(relayed, name) == getattr(direct, name)
+
+
+def test_json_lines_carry_a_loss_that_is_not_finite():
+    stream = io.StringIO()
+    JsonObserver(stream).epoch_ended(replace(RECORD, eval_loss=math.nan))
+    observer = RecordingObserver()
+    replay(json.loads(stream.getvalue()), observer)
+    assert math.isnan(observer.epochs[0].eval_loss)
+
+
+def test_each_json_line_is_sent_at_once():
+    class Stream(io.StringIO):
+        flushed = 0
+
+        def flush(self):
+            self.flushed += 1
+
+    stream = Stream()
+    tell(JsonObserver(stream))
+    assert stream.flushed == 4
+
+
+def test_unknown_event_is_refused():
+    message = "a worker sent the unknown event 'paused': is it another release?"
+    with pytest.raises(RunError) as caught:
+        replay({"event": "paused"}, RecordingObserver())
+    assert str(caught.value) == message
