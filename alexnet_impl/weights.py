@@ -182,7 +182,7 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            return arrays, dict(file.metadata() or {})
+            info = dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file.") from error
     except (SafetensorError, OSError) as error:
@@ -190,10 +190,15 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
             f"{path}: cannot be read as safetensors ({error}); it is truncated or damaged."
         ) from error
     except (TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{path}: holds numbers of a type that NumPy has not ({error}); it is not of this "
-            "package."
-        ) from error
+        raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=error)) from error
+    # TensorFlow teaches NumPy bfloat16, whose kind is V: what is refused must not depend on it.
+    foreign = [array.dtype for array in arrays.values() if array.dtype.kind not in "fiu"]
+    if foreign:
+        raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=foreign[0]))
+    return arrays, info
+
+
+_FOREIGN_NUMBERS = "{path}: holds numbers of a type that NumPy has not ({why}): of another package."
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import initial_weights
 
 SPEC = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
-RECIPE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01)
+RECIPE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01, compile_mode="eager")
 DEVICES = [
     pytest.param("cpu", marks=pytest.mark.fast),
     pytest.param("gpu", marks=pytest.mark.gpu),

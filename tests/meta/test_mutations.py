@@ -15,7 +15,7 @@ from alexnet_impl.variants import build_spec
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
 
-HE = Recipe(initializer="he", input_scaling="imagenet", precision="float64")
+HE = Recipe(initializer="he", input_scaling="imagenet", precision="float64", compile_mode="eager")
 CIFAR = build_spec("cifar", width=1 / 16)
 LRN = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
 SAME = build_spec("caffenet-like-same", width=1 / 16, input_size=64)
@@ -91,7 +91,7 @@ def test_swapped_colour_channels_are_seen():
     ids=["nesterov", "decay", "bias-decay", "epsilon", "coupled", "smoothing", "clipping"],
 )
 def test_another_update_is_seen_within_six_steps(recipe, change, split):
-    recipe = replace(recipe, last_layer_std=0.1, compile_mode="eager")
+    recipe = replace(recipe, last_layer_std=0.1)
     batch = (split.images, split.labels)
     right = losses_of(make_trainer("torch", CIFAR, recipe), *batch, RATES)
     same = losses_of(make_trainer("tensorflow", CIFAR, recipe), *batch, RATES)
@@ -103,7 +103,7 @@ def test_another_update_is_seen_within_six_steps(recipe, change, split):
 
 def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     keras = pytest.importorskip("keras")
-    recipe = replace(HE, last_layer_std=0.1, momentum=0.875, compile_mode="eager")
+    recipe = replace(HE, last_layer_std=0.1, momentum=0.875)
     batch = (split.images, split.labels)
     right = losses_of(make_trainer("torch", CIFAR, recipe), *batch, RATES)
     trainer = make_trainer("tensorflow", CIFAR, recipe)
@@ -155,7 +155,7 @@ def test_dropout_left_on_at_evaluation_is_seen(monkeypatch, framework, split):
         spec, layers=tuple(layer for layer in spec.layers if not isinstance(layer, Dropout))
     )
     expected = make_trainer(name, without, HE).logits(split.images)
-    trainer = make_trainer(name, spec, replace(HE, compile_mode="eager"))
+    trainer = make_trainer(name, spec, HE)
     assert relative(expected, trainer.logits(split.images)) <= BOUND
     if name == "torch":
         monkeypatch.setattr(trainer.model, "eval", trainer.model.train)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
 USE_BOTH = """
 from alexnet_impl import Recipe, build_spec
@@ -21,25 +21,15 @@ print("alive")
 """
 
 ORDERS = {
-    "tensorflow-by-hand-first": (
-        "import tensorflow\nimport torch\n",
-        ("torch", "tensorflow"),
-        "fast",
-    ),
-    "torch-by-hand-first": ("import torch\nimport tensorflow\n", ("tensorflow", "torch"), "slow"),
-    "keras-by-hand-first": ("import keras\n", ("torch", "tensorflow"), "slow"),
-    "adapters-torch-first": ("", ("torch", "tensorflow"), "slow"),
-    "adapters-tensorflow-first": ("", ("tensorflow", "torch"), "slow"),
+    "tensorflow-by-hand-first": ("import tensorflow, torch\n", ("torch", "tensorflow")),
+    "torch-by-hand-first": ("import torch, tensorflow\n", ("tensorflow", "torch")),
+    "keras-by-hand-first": ("import keras\n", ("torch", "tensorflow")),
+    "adapters-torch-first": ("", ("torch", "tensorflow")),
+    "adapters-tensorflow-first": ("", ("tensorflow", "torch")),
 }
 
 
-@pytest.mark.parametrize(
-    ("imports", "order"),
-    [
-        pytest.param(imports, order, id=name, marks=getattr(pytest.mark, speed))
-        for name, (imports, order, speed) in ORDERS.items()
-    ],
-)
+@pytest.mark.parametrize(("imports", "order"), ORDERS.values(), ids=ORDERS)
 def test_both_frameworks_live_in_one_process(imports, order):
     script = imports + USE_BOTH.format(order=order)
     done = subprocess.run(
