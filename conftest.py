@@ -1,5 +1,6 @@
 """What every test shares: which frameworks are here, where the images are, what a marker needs."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session")
 def framework(framework_name):
     """The adapter of each framework in turn."""
-    return get_framework(framework_name)
+    adapter = get_framework(framework_name)
+    # Each brings a million objects to stay; the collector need not walk them again and again.
+    gc.collect()
+    gc.freeze()
+    return adapter
 
 
 @pytest.fixture

@@ -3,10 +3,29 @@
 tests/meta breaks one side and shows that the same figures then exceed their tolerance.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from alexnet_impl.frameworks import get_framework
+from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, Spec
 from alexnet_impl.weights import initial_weights
+
+TINY = Spec(
+    name="tiny",
+    input_shape=(3, 8, 8),
+    layers=(
+        Conv(name="conv1", out_channels=4, kernel_size=3, padding=(1, 1)),
+        Relu(name="relu1"),
+        MaxPool(name="pool1"),
+        Flatten(name="flatten"),
+        Dense(name="fc1", out_features=32),
+        Relu(name="relu2"),
+        Dense(name="fc2", out_features=10),
+    ),
+)
+"""Where any network will do: a variant takes several times as long to build and step."""
+TINY_DROPOUT = replace(TINY, layers=(*TINY.layers[:-1], Dropout(name="dropout1"), TINY.layers[-1]))
 
 
 def starting_weights(spec, recipe):

@@ -5,31 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from comparing import TINY, TINY_DROPOUT
 
 from alexnet_impl.data import INPUT_SCALINGS, treat
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import weights_sha256
-from alexnet_impl.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
 from alexnet_impl.tolerances import tolerance
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import initial_weights
 
 pytestmark = pytest.mark.fast
 
-SPEC = build_spec("cifar-dropout", width=1 / 16)
-PLAIN = build_spec("cifar", width=1 / 16)
-TINY = Spec(
-    name="tiny",
-    input_shape=(3, 8, 8),
-    layers=(
-        Conv(name="conv1", out_channels=4, kernel_size=3, padding=(1, 1)),
-        Relu(name="relu1"),
-        MaxPool(name="pool1"),
-        Flatten(name="flatten"),
-        Dense(name="fc1", out_features=10),
-    ),
-)
 # Eager: tracing a graph per test would take most of the time, and test_compile_modes.py shows that
 # the mode changes no loss.
 HE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01, compile_mode="eager")
@@ -67,13 +54,13 @@ def train(trainer, steps, learning_rate=0.01):
 def test_training_lowers_the_loss_in_every_precision(framework, variant, precision):
     spec = build_spec(variant, width=1 / 16, input_size=67 if variant != "cifar" else None)
     trainer = make_trainer(framework, spec, replace(HE, precision=precision))
-    losses = train(trainer, 12)
+    losses = train(trainer, 8)
     assert losses[0] == pytest.approx(math.log(10), abs=0.5)
     assert losses[-1] < losses[0] - 0.1
 
 
 def test_training_values_are_the_batch_mean_and_the_number_right(framework):
-    trainer = make_trainer(framework, PLAIN, HE)
+    trainer = make_trainer(framework, TINY, HE)
     images, labels = batch()
     logits = trainer.logits(images).astype(np.float64)
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -84,7 +71,7 @@ def test_training_values_are_the_batch_mean_and_the_number_right(framework):
 
 
 def test_label_smoothing_mixes_in_the_mean_over_classes(framework):
-    trainer = make_trainer(framework, PLAIN, replace(HE, label_smoothing=0.2))
+    trainer = make_trainer(framework, TINY, replace(HE, label_smoothing=0.2))
     images, labels = batch()
     logits = trainer.logits(images).astype(np.float64)
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -133,12 +120,11 @@ def reference_update(recipe, rates, weights, gradients):
             w[...] -= rate * (first / (1 - recipe.beta1**t)) / (root + recipe.epsilon)
 
 
-def gradient_of(framework, spec, weights, images, labels):
-    """The gradient that a step of plain SGD at rate 1 subtracts."""
-    recipe = Recipe(momentum=0.0, precision="float64", compile_mode="eager")
-    trainer = framework.make_trainer(spec, recipe, weights, "cpu")
-    trainer.train_step(images, labels, 1.0)
-    after = trainer.weights()
+def gradient_of(probe, weights, images, labels):
+    """The gradient that a step of plain SGD at rate 1 subtracts; `probe` takes that step."""
+    probe.restore(weights, probe.state())
+    probe.train_step(images, labels, 1.0)
+    after = probe.weights()
     return {name: weights[name] - after[name] for name in weights}
 
 
@@ -149,9 +135,11 @@ def test_optimizer_follows_the_recipes_formula(framework, recipe):
     weights = initial_weights(TINY, HE)
     weights = {name: array.astype(np.float64) for name, array in weights.items()}
     trainer = framework.make_trainer(TINY, recipe, weights, "cpu")
+    plain = Recipe(momentum=0.0, precision="float64", compile_mode="eager")
+    probe = framework.make_trainer(TINY, plain, weights, "cpu")
     gradients = []
     for rate in RATES:
-        gradients.append(gradient_of(framework, TINY, trainer.weights(), images, labels))
+        gradients.append(gradient_of(probe, trainer.weights(), images, labels))
         trainer.train_step(images, labels, rate)
     reference_update(recipe, RATES, weights, gradients)
     for name, array in trainer.weights().items():
@@ -163,18 +151,18 @@ def test_optimizer_follows_the_recipes_formula(framework, recipe):
 @pytest.mark.parametrize("recipe", ["momentum", "adam"])
 def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
     recipe = replace(OPTIMIZERS[recipe], seed=3, compile_mode="default")
-    straight = make_trainer(framework, SPEC, recipe)
+    straight = make_trainer(framework, TINY_DROPOUT, recipe)
     train(straight, 2)
     weights, state = straight.weights(), straight.state()
     expected = train(straight, 2)
-    resumed = make_trainer(framework, SPEC, replace(recipe, seed=4))
+    resumed = make_trainer(framework, TINY_DROPOUT, replace(recipe, seed=4))
     resumed.restore(weights, state)
     assert train(resumed, 2) == expected
     assert weights_sha256(resumed.weights()) == weights_sha256(straight.weights())
 
 
 def test_state_names_optimizer_slots_alike_in_every_framework(framework):
-    trainer = make_trainer(framework, PLAIN, replace(OPTIMIZERS["adam"], compile_mode="eager"))
+    trainer = make_trainer(framework, TINY, replace(OPTIMIZERS["adam"], compile_mode="eager"))
     train(trainer, 2)
     state = trainer.state()
     assert state["optimizer.step"] == 2
@@ -185,7 +173,7 @@ def test_state_names_optimizer_slots_alike_in_every_framework(framework):
 
 
 def test_weights_returned_are_copies(framework):
-    trainer = make_trainer(framework, PLAIN, HE)
+    trainer = make_trainer(framework, TINY, HE)
     before = trainer.weights()
     digest = weights_sha256(before)
     train(trainer, 1)
@@ -194,12 +182,12 @@ def test_weights_returned_are_copies(framework):
 
 def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
     images, _ = batch()
-    trainer = make_trainer(framework, SPEC, HE)
+    trainer = make_trainer(framework, TINY_DROPOUT, HE)
     np.testing.assert_array_equal(trainer.logits(images), trainer.logits(images))
     losses = train(trainer, 2, learning_rate=0.0)
     assert losses[0] != losses[1]
-    assert train(make_trainer(framework, SPEC, HE), 2, learning_rate=0.0) == losses
-    assert train(make_trainer(framework, SPEC, replace(HE, seed=1)), 2, 0.0) != losses
+    assert train(make_trainer(framework, TINY_DROPOUT, HE), 2, learning_rate=0.0) == losses
+    assert train(make_trainer(framework, TINY_DROPOUT, replace(HE, seed=1)), 2, 0.0) != losses
 
 
 @pytest.mark.parametrize("scaling", INPUT_SCALINGS)
@@ -246,7 +234,7 @@ def test_torch_computes_the_same_in_both_memory_layouts():
     from alexnet_impl.frameworks import get_framework
 
     losses = [
-        train(make_trainer(get_framework("torch"), PLAIN, replace(HE, memory_layout=layout)), 3)
+        train(make_trainer(get_framework("torch"), TINY, replace(HE, memory_layout=layout)), 3)
         for layout in ("channels-first", "channels-last")
     ]
     np.testing.assert_allclose(*losses, rtol=tolerance("update", "float32"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import logits_apart, losses_of, make_trainer, relative, starting_weights
+from comparing import TINY, logits_apart, losses_of, make_trainer, relative, starting_weights
 
 from alexnet_impl.data import BatchPlan, DataConfig, chain_digest, epoch_batches, load_dataset
 from alexnet_impl.recipe import Recipe
@@ -93,9 +93,9 @@ def test_swapped_colour_channels_are_seen():
 def test_another_update_is_seen_within_six_steps(recipe, change, split):
     recipe = replace(recipe, last_layer_std=0.1)
     batch = (split.images, split.labels)
-    right = losses_of(make_trainer("torch", CIFAR, recipe), *batch, RATES)
-    same = losses_of(make_trainer("tensorflow", CIFAR, recipe), *batch, RATES)
-    other = losses_of(make_trainer("tensorflow", CIFAR, replace(recipe, **change)), *batch, RATES)
+    right = losses_of(make_trainer("torch", TINY, recipe), *batch, RATES)
+    same = losses_of(make_trainer("tensorflow", TINY, recipe), *batch, RATES)
+    other = losses_of(make_trainer("tensorflow", TINY, replace(recipe, **change)), *batch, RATES)
     bound = tolerance("update", "float64")
     assert relative(right, same) <= bound
     assert relative(right, other) > bound
@@ -105,8 +105,8 @@ def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     keras = pytest.importorskip("keras")
     recipe = replace(HE, last_layer_std=0.1, momentum=0.875)
     batch = (split.images, split.labels)
-    right = losses_of(make_trainer("torch", CIFAR, recipe), *batch, RATES)
-    trainer = make_trainer("tensorflow", CIFAR, recipe)
+    right = losses_of(make_trainer("torch", TINY, recipe), *batch, RATES)
+    trainer = make_trainer("tensorflow", TINY, recipe)
     trainer.rules = trainer.optimizer = keras.optimizers.SGD(0.01, momentum=0.875)
     other = losses_of(trainer, *batch, RATES)
     # Keras holds hyper-parameters in float32, hence the wider bound while the rate is constant.
@@ -117,13 +117,13 @@ def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
 def test_a_step_resumed_without_its_optimizer_state_is_seen(framework, split):
     name = framework.__name__.rpartition(".")[2]
     batch = (split.images, split.labels)
-    straight = make_trainer(name, CIFAR, replace(HE, precision="float32"))
+    straight = make_trainer(name, TINY, replace(HE, precision="float32"))
     losses_of(straight, *batch, RATES[:2])
     weights, state = straight.weights(), straight.state()
     losses_of(straight, *batch, RATES[2:4])
     digests = []
     for kept in (state, {k: v for k, v in state.items() if not k.endswith("momentum")}):
-        resumed = make_trainer(name, CIFAR, replace(HE, precision="float32"))
+        resumed = make_trainer(name, TINY, replace(HE, precision="float32"))
         resumed.restore(weights, kept)
         losses_of(resumed, *batch, RATES[2:4])
         digests.append(weights_sha256(resumed.weights()))
