@@ -21,6 +21,7 @@ from alexnet_impl.cli.flags import (
     Variants,
     Worker,
 )
+from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.comparison import check_frameworks, compare
 from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
@@ -133,7 +134,8 @@ def train_command(command: Train, console: Console) -> int:
     else:
         config = _config(command.options, command.framework)
         folder = RunFolder(_new_folder(command.options, command.framework))
-    get_framework(config.framework)
+    with quiet_stderr():
+        get_framework(config.framework).fingerprint(config.device)
     dataset = _dataset(config, console)
     with make_observer(console) as observer:
         if command.resume is not None:
@@ -205,25 +207,24 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
 def predict_command(command: Predict, console: Console) -> int:
     """Print the most probable classes of image files."""
     folder = RunFolder.open(command.run)
-    predictions = predict_files(
-        folder, command.images, framework=command.framework, device=command.device
-    )
+    with quiet_stderr():
+        predictions = predict_files(
+            folder, command.images, framework=command.framework, device=command.device
+        )
     console.print(predictions_table(predictions, top=command.top))
     return 0
 
 
 def convert_command(command: Convert, console: Console) -> int:
     """Convert a weight file and print how far the outputs differ."""
-    done = convert(
-        command.source,
-        command.target,
-        Hints(
-            variant=command.variant,
-            num_classes=command.num_classes,
-            input_size=command.input_size,
-            width=command.width,
-        ),
+    hints = Hints(
+        variant=command.variant,
+        num_classes=command.num_classes,
+        input_size=command.input_size,
+        width=command.width,
     )
+    with quiet_stderr():
+        done = convert(command.source, command.target, hints)
     console.print(
         f"{command.target}: {done.num_weights} weights of {done.spec.name}. The logits of "
         f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "

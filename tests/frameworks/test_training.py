@@ -11,6 +11,7 @@ from alexnet_impl.data import INPUT_SCALINGS, treat
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import weights_sha256
+from alexnet_impl.spec import Dropout
 from alexnet_impl.tolerances import tolerance
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import initial_weights
@@ -188,6 +189,29 @@ def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
     assert losses[0] != losses[1]
     assert train(make_trainer(framework, TINY_DROPOUT, HE), 2, learning_rate=0.0) == losses
     assert train(make_trainer(framework, TINY_DROPOUT, replace(HE, seed=1)), 2, 0.0) != losses
+
+
+def test_two_dropout_layers_draw_masks_of_their_own(framework, framework_name):
+    spec = replace(
+        TINY, layers=(*TINY.layers[:4], Dropout(name="dropout1"), Dropout(name="dropout2"))
+    )
+    model = framework.build_model(spec)
+    features = np.ones((4, 36), np.float32)
+    if framework_name == "torch":
+        import torch
+
+        model.train()
+        masks = [
+            getattr(model, name)(torch.from_numpy(features)).numpy()
+            for name in ("dropout1", "dropout2")
+        ]
+    else:
+        masks = [
+            model.get_layer(name)(features, training=True).numpy()
+            for name in ("dropout1", "dropout2")
+        ]
+    assert all(set(np.unique(mask)) == {0.0, 2.0} for mask in masks)
+    assert (masks[0] != masks[1]).any()
 
 
 @pytest.mark.parametrize("scaling", INPUT_SCALINGS)

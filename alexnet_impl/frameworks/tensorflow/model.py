@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 import keras
+import numpy as np
 
 from alexnet_impl import spec as s
 from alexnet_impl.frameworks.tensorflow.layers import GroupedConv2D, LocalResponseNorm
@@ -35,9 +36,14 @@ def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> keras.
     layers: list[keras.layers.Layer] = [
         keras.Input((height, width, channels), name="images", dtype=dtype)
     ]
-    for step in s.trace(spec).layers:
-        layers.extend(_layers(step, policy, seed))
+    for place, step in enumerate(s.trace(spec).layers):
+        layers.extend(_layers(step, policy, _layer_seed(seed, place)))
     return keras.Sequential(layers, name=spec.name)
+
+
+def _layer_seed(seed: int, place: int) -> int:
+    """A seed of its own for each layer: two dropouts of one seed would draw the same masks."""
+    return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
 
 
 def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers.Layer]:
