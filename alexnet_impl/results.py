@@ -15,6 +15,7 @@ them whole or absent. Whatever is shown anywhere is computed from such folders.
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -318,7 +319,9 @@ class RunFolder:
         if not isinstance(epochs, list):
             raise RunError(f"{self.path / 'history.json'}: is damaged (epochs={epochs!r}).")
         epochs = [self._record("history.json", entry, EpochRecord) for entry in epochs]
-        return self._record("history.json", values | {"epochs": epochs}, History)
+        losses = [math.nan if loss is None else loss for loss in values.get("step_loss") or []]
+        parts = {"epochs": epochs, "step_loss": losses}
+        return self._record("history.json", values | parts, History)
 
     @property
     def result(self) -> RunResult | None:
@@ -347,7 +350,7 @@ class RunFolder:
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write one of the folder's JSON files, whole or not at all."""
-        write_bytes(self.path / name, json.dumps(values, indent=1).encode())
+        write_bytes(self.path / name, json.dumps(values, indent=1, allow_nan=False).encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One of the folder's JSON files.
@@ -367,8 +370,10 @@ class RunFolder:
         return values
 
     def write_history(self, history: History) -> None:
-        """Replace history.json."""
-        self.write_json("history.json", asdict(history))
+        """Replace history.json; a loss that is not finite becomes null, which JSON can say."""
+        values = asdict(history)
+        losses = [loss if math.isfinite(loss) else None for loss in history.step_loss]
+        self.write_json("history.json", values | {"step_loss": losses})
 
     def write_result(self, result: RunResult) -> None:
         """Replace result.json."""
@@ -453,16 +458,27 @@ class RunFolder:
 _TUPLES = frozenset({"class_names", "image_size"})
 
 
+def check_free(path: Path) -> None:
+    """Refuse a folder that holds something, before any work is done for it.
+
+    Raises:
+        RunError: If it does, or is no folder.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(f"{path}: holds files already; choose another folder with --output.")
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: is a file; choose another folder with --output.")
+
+
 def make_folder(path: Path) -> None:
     """Make an empty folder, or take one that is empty.
 
     Raises:
         RunError: If it holds something, or cannot be made or written.
     """
+    check_free(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise RunError(f"{path}: holds files already; choose another folder with --output.")
         write_bytes(path / "writable", b"")
         (path / "writable").unlink()
     except OSError as error:

@@ -39,7 +39,7 @@ from alexnet_impl.report.tables import (
     sources_table,
     variants_table,
 )
-from alexnet_impl.results import RunConfig, RunFolder, make_folder
+from alexnet_impl.results import RunConfig, RunFolder, check_free, make_folder
 from alexnet_impl.training import check_run, resume_run, start_run
 from alexnet_impl.variants import build_spec, get_variant
 from alexnet_impl.workers import serve
@@ -134,6 +134,7 @@ def train_command(command: Train, console: Console) -> int:
     else:
         config = _config(command.options, command.framework)
         folder = RunFolder(_new_folder(command.options, command.framework))
+        check_free(folder.path)
     with quiet_stderr():
         get_framework(config.framework).fingerprint(config.device)
     dataset = _dataset(config, console)

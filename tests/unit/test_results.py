@@ -1,6 +1,7 @@
 """The run folder: what is written comes back, and what is not a run is refused in words."""
 
 import json
+import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -186,12 +187,13 @@ def test_folder_with_files_is_not_taken(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("below", "reason"), [("file", "File exists"), ("file/run", "Not a directory")]
+    ("below", "reason"),
+    [("file", "is a file"), ("file/run", "cannot be written (Not a directory)")],
 )
 def test_folder_that_cannot_be_written_is_refused(tmp_path, below, reason):
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / below
-    message = f"{path}: cannot be written ({reason}); choose another folder with --output."
+    message = f"{path}: {reason}; choose another folder with --output."
     assert refusal_of(lambda: make_folder(path)) == message
 
 
@@ -494,3 +496,10 @@ def test_process_peak_memory_is_this_processs_and_in_bytes():
     assert process_peak_memory_bytes() >= before
     assert process_peak_memory_bytes() > 2**27
     del block
+
+
+def test_history_of_a_diverged_run_is_json_that_every_parser_reads(run):
+    run.write_history(History(step_loss=[2.5, math.nan], step_learning_rate=[0.1, 0.1]))
+    text = (run.path / "history.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["step_loss"] == [2.5, None]
+    assert math.isnan(run.history.step_loss[1])
