@@ -143,6 +143,8 @@ def install(monkeypatch):
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
     for module in ("training", "prediction", "conversion", "cli.commands"):
         monkeypatch.setattr(f"alexnet_impl.{module}.get_framework", lambda _: framework)
+    for module in ("conversion", "comparison"):
+        monkeypatch.setattr(f"alexnet_impl.{module}.is_installed", lambda _: True)
     return framework
 
 
