@@ -32,7 +32,7 @@ def pytest_configure(config):  # noqa: ARG001 - pytest's name
         if not is_installed(name):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is not installed.")
     # Here, before any test module can import a framework by itself.
-    keep_frameworks_apart("tensorflow")
+    keep_frameworks_apart()
 
 
 def pytest_runtest_setup(item):

@@ -1,4 +1,4 @@
-"""AlexNet in PyTorch and TensorFlow, proved equal before they are compared.
+"""One AlexNet in PyTorch and TensorFlow: the same weights, the same bytes, one meaning each.
 
 Importing this package imports no framework: `get_framework("torch")` does.
 """

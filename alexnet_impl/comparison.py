@@ -1,5 +1,6 @@
 """The main job: the same variant, recipe, seed, images and weights in both frameworks."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.errors import StoppedError
+from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.observers import make_observer
 from alexnet_impl.results import RunConfig, RunFolder
@@ -19,9 +20,13 @@ def check_frameworks(interpreters: Mapping[str, str]) -> None:
 
     Raises:
         FrameworkError: With the line that installs it.
+        RunError: If an interpreter is not there.
     """
     for name in FRAMEWORKS:
-        if interpreters.get(name, sys.executable) == sys.executable and not is_installed(name):
+        interpreter = interpreters.get(name, sys.executable)
+        if shutil.which(interpreter) is None:
+            raise RunError(f"--interpreter {name}={interpreter}: is no program that can be run.")
+        if interpreter == sys.executable and not is_installed(name):
             get_framework(name)
 
 
@@ -32,7 +37,8 @@ def compare(
 
     Args:
         config: What to do; its framework is put in for each.
-        folder: An empty folder; each run becomes a folder in it, named by its framework.
+        folder: Each run becomes a folder in it, named by its framework. A run that is there
+            already is kept if it is finished, and gone on with if it was interrupted.
         console: Where progress is shown.
         interpreters: Framework to the Python that runs it; this one by default.
 
@@ -46,6 +52,9 @@ def compare(
     runs = []
     for name in FRAMEWORKS:
         path = folder / name
+        if (done := _finished(path)) is not None:
+            runs.append(done)
+            continue
         with make_observer(console) as observer:
             result = train_in_worker(
                 replace(config, framework=name),
@@ -54,6 +63,26 @@ def compare(
                 interpreter=interpreters.get(name, sys.executable),
             )
         if result.status == "interrupted":
-            raise StoppedError(f"stopped; go on with: alexnet train --resume {path}")
+            raise StoppedError(f"stopped; go on with: alexnet compare --resume {folder}")
         runs.append(RunFolder.open(path))
     return runs
+
+
+def _finished(path: Path) -> RunFolder | None:
+    """The run in this folder, if there is one and it came to its end."""
+    if not (path / "run.json").is_file():
+        return None
+    run = RunFolder.open(path)
+    return run if run.result is not None and run.result.status == "finished" else None
+
+
+def comparison_config(folder: Path) -> RunConfig:
+    """What a comparison that was interrupted is about.
+
+    Raises:
+        RunError: If no run of it was started.
+    """
+    for name in FRAMEWORKS:
+        if (folder / name / "run.json").is_file():
+            return RunFolder.open(folder / name).config
+    raise RunError(f"{folder}: holds no run of a comparison; start one without --resume.")

@@ -16,7 +16,8 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec
-from alexnet_impl.variants import build_spec
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec, get_variant
 from alexnet_impl.weights import Weights, WeightsInfo, check_weights, load_weights, save_weights
 
 SUFFIXES = {
@@ -83,13 +84,21 @@ def convert(source: Path, target: Path, hints: Hints) -> Conversion:
     before = _logits(readers[0], spec, weights)
     after = _logits(readers[1], spec, _read(target, spec))
     difference = float(np.abs(before - after).max())
+    relative = difference / max(float(np.abs(before).max()), 1e-30)
+    bound = tolerance("logits", "float32")
+    if not relative <= bound:  # NaN is not
+        target.unlink(missing_ok=True)
+        raise WeightsError(
+            f"{target}: was removed: its outputs differ from those of {source} by {relative:.2e}, "
+            f"relative, and may by {bound:.0e}; are the weights finite?"
+        )
     return Conversion(
         spec=spec,
         num_weights=len(weights),
         source=readers[0],
         target=readers[1],
         max_absolute_difference=difference,
-        max_relative_difference=difference / max(float(np.abs(before).max()), 1e-30),
+        max_relative_difference=relative,
     )
 
 
@@ -107,7 +116,15 @@ def file_kind(path: Path) -> str:
 
 def _network(source: Path, hints: Hints) -> WeightsInfo:
     """The network's name and numbers: what the user said, else what the file says."""
+    if hints.variant is not None:
+        get_variant(hints.variant)
     found = _named_in(source)
+    for name, said in found.items():
+        asked = getattr(hints, name)
+        if asked is not None and asked != said:
+            raise WeightsError(
+                f"{source}: is of {name}={said}, not of {asked}; leave that flag out."
+            )
     variant = hints.variant or found.get("variant")
     if variant is None:
         raise WeightsError(

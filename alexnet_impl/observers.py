@@ -19,10 +19,11 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.results import EpochRecord, RunConfig, RunResult, Timing
 
 
-def epoch_line(label: str, record: EpochRecord, num_epochs: int) -> str:
-    """One epoch in one line."""
+def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
+    """One epoch in one line; without a total where the steps are limited instead."""
+    total = "" if num_epochs is None else f"/{num_epochs}"
     return (
-        f"{label}  epoch {record.epoch}/{num_epochs}  loss {record.loss:.4f}  "
+        f"{label}  epoch {record.epoch}{total}  loss {record.loss:.4f}  "
         f"train {record.train_top1_accuracy:.2%}  "
         f"{record.evaluated_on} {record.eval_top1_accuracy:.2%}  "
         f"{record.images_per_second:.0f} images/s  {record.training_time_s:.1f} s"
@@ -35,7 +36,7 @@ class LineObserver:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.label = ""
-        self.num_epochs = 0
+        self.num_epochs: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +52,7 @@ class LineObserver:
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:  # noqa: ARG002
         """Remember whose run it is."""
         self.label = f"{config.framework:<10}"
-        self.num_epochs = config.recipe.epochs
+        self.num_epochs = config.recipe.epochs if config.recipe.steps is None else None
         if step:
             self.console.print(f"{self.label}  goes on after step {step}", highlight=False)
 

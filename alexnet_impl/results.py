@@ -83,6 +83,11 @@ class RunConfig:
             raise RunError(f"device '{self.device}' is unknown; choose {', '.join(DEVICES)}.")
         if self.threads is not None and self.threads < 1:
             raise RunError(f"threads={self.threads} must be at least 1; leave it out for all.")
+        if self.framework == "tensorflow" and self.recipe.memory_layout != "channels-last":
+            raise RunError(
+                f"tensorflow: memory_layout={self.recipe.memory_layout} is not to be had; take "
+                "channels-last, or train PyTorch alone."
+            )
 
     def spec(self, num_classes: int) -> Spec:
         """The network of this run, for so many classes."""
@@ -146,9 +151,9 @@ class EpochRecord:
         eval_loss: Mean cross-entropy of the evaluated images, without label smoothing.
         eval_top1_accuracy: Of the evaluated images.
         learning_rate: Of the epoch's last step.
-        training_time_s: Of the epoch's steps, the run's first one left out.
+        training_time_s: Of the epoch's steps, those in first_step_time_s left out.
         evaluation_time_s: Of the evaluation.
-        images_per_second: Of the epoch's steps, the run's first one left out.
+        images_per_second: Of the epoch's steps, those in first_step_time_s left out.
     """
 
     epoch: int
@@ -169,7 +174,8 @@ class Timing:
     """Where a run's time went, in seconds; interruptions are not counted.
 
     Attributes:
-        first_step_time_s: The first step, with tracing, compilation and allocation.
+        first_step_time_s: The first step of each batch size, with tracing, compilation and
+            allocation; a resumed run has them again.
         training_time_s: All other steps.
         evaluation_time_s: All evaluations.
         images_per_second: Training images over training_time_s.
@@ -511,12 +517,29 @@ def environment_fingerprint() -> dict[str, Any]:
         "memory_bytes": memory.total,
         "packages": dict(_package_versions()),
         "git_commit": _git_commit(),
-        "variables": {k: v for k, v in os.environ.items() if k.startswith(_TELLING_VARIABLES)},
+        "variables": {k: os.environ[k] for k in _TELLING_VARIABLES if k in os.environ},
     }
 
 
 _TELLING_FLAGS = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "fma", "asimd", "sve"})
-_TELLING_VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "TF_", "XLA_", "CUDA_", "KERAS_", "TORCH_")
+# By name, never by prefix: TF_VAR_... and the like hold Terraform's secrets.
+_TELLING_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "KERAS_BACKEND",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_NUM_THREADS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS",
+    "TORCHINDUCTOR_MAX_AUTOTUNE",
+    "XLA_FLAGS",
+)
 _PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
 
 

@@ -205,7 +205,8 @@ class _Run:
         self.progress, self.history = Progress(), History()
         self.pending: list[tuple[Any, int]] = []
         self.test_probabilities: NDArray[np.float64] | None = None
-        self.stop_asked, self.first_step = False, True
+        self.stop_asked = False
+        self.sizes_seen: set[int] = set()
 
     def restore(self) -> None:
         """Take up the last checkpoint; without one, the run starts over from its seed."""
@@ -292,16 +293,19 @@ class _Run:
 
     def _step(self, batch: Batch, clock: "_Clock") -> None:
         progress = self.progress
+        # Tracing, compilation and allocation happen once per process and batch size.
+        is_first = len(batch) not in self.sizes_seen
+        if is_first:
+            self._read(clock)
         rate = learning_rate_at(self.recipe, progress.step, self.num_steps)
         handle = self.trainer.train_step(batch.images, batch.labels, rate)
         self.pending.append((handle, len(batch)))
         self.history.step_learning_rate.append(rate)
         progress.step += 1
         progress.step_in_epoch += 1
-        if self.first_step:
-            # Tracing and allocation happen once per process: also a resumed one's first step.
-            elapsed, self.first_step = clock.lap(), False
-            progress.first_step_time_s = progress.first_step_time_s or elapsed
+        if is_first:
+            self.sizes_seen.add(len(batch))
+            progress.first_step_time_s += clock.lap()
         else:
             progress.epoch_timed_images += len(batch)
             progress.timed_images += len(batch)

@@ -169,8 +169,17 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
 
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
     """Write arrays and metadata as safetensors, whole or not at all."""
-    with replace_whole(path) as temporary:
+    with replace_whole(path) as temporary, _disk_errors(path):
         save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Safetensors reports a full disk as an error of its own kind."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error}).") from error
 
 
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:

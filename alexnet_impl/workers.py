@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from alexnet_impl.data import load_dataset
-from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.errors import AlexNetError, RunError, StoppedError
 from alexnet_impl.observers import JsonObserver, LineObserver, replay
 from alexnet_impl.results import RunConfig, RunFolder, RunResult
-from alexnet_impl.training import start_run
+from alexnet_impl.training import resume_run, start_run
 
 LOG_LINES = 5
 
@@ -26,7 +26,7 @@ LOG_LINES = 5
 def train_in_worker(
     config: RunConfig, folder: Path, observer: LineObserver, *, interpreter: str = sys.executable
 ) -> RunResult:
-    """Train in a process of its own.
+    """Train in a process of its own, or go on with a run that was interrupted there.
 
     Args:
         config: What to do.
@@ -39,13 +39,14 @@ def train_in_worker(
 
     Raises:
         RunError: If the worker refused, failed or was killed; with its own words.
+        StoppedError: If Ctrl-C came before the worker could save a state.
     """
     log_path = folder.with_name(f"{folder.name}.log")
     request = json.dumps({"config": config.to_dict(), "folder": str(folder.resolve())})
-    with log_path.open("w") as log, _ctrl_c_is_the_workers():
+    with log_path.open("w") as log, _ctrl_c_is_the_workers() as interrupts:
         try:
             worker = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
-                [interpreter, "-m", "alexnet_impl", "worker"],
+                [interpreter, "-P", "-m", "alexnet_impl", "worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -57,7 +58,11 @@ def train_in_worker(
                 f"{config.framework}=PYTHON the path of a Python."
             ) from error
         with worker:
-            _relay(worker, request, observer)
+            message = _relay(worker, request, observer)
+    if worker.returncode != 0 and interrupts:
+        raise StoppedError(f"stopped before {config.framework}'s first step")
+    if message:
+        raise RunError(message)
     if worker.returncode != 0:
         raise RunError(_last_words(config.framework, worker.returncode, log_path))
     return RunFolder.open(folder).result or _no_result(folder)
@@ -67,24 +72,21 @@ def _no_result(folder: Path) -> RunResult:
     raise RunError(f"{folder}: the worker ended without a result.")
 
 
-def _relay(worker: "subprocess.Popen[str]", request: str, observer: LineObserver) -> None:
-    """Hand over the request and replay every event.
-
-    Raises:
-        RunError: With the worker's own message, where it could say one.
-    """
+def _relay(worker: "subprocess.Popen[str]", request: str, observer: LineObserver) -> str:
+    """Hand over the request and replay every event; the worker's message if it failed."""
     if worker.stdin is None or worker.stdout is None:
         raise RunError("the worker has no pipes.")
     try:
         worker.stdin.write(request + "\n")
         worker.stdin.close()
     except BrokenPipeError:
-        return  # it has died already; its log says why
+        return ""  # it has died already; its log says why
     for event in _events(worker.stdout):
         if event["event"] == "error":
             worker.wait()
-            raise RunError(event["message"])
+            return str(event["message"])
         replay(event, observer)
+    return ""
 
 
 def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
@@ -98,11 +100,15 @@ def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _ctrl_c_is_the_workers() -> Iterator[None]:
-    """Ctrl-C reaches the worker as well, which saves its state; wait for it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ctrl_c_is_the_workers() -> Iterator[list[int]]:
+    """Ctrl-C reaches the worker as well, which saves its state; note it, and wait for the worker.
+
+    A handler, not SIG_IGN, which the worker would inherit and be deaf until it has started.
+    """
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
-        yield
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -123,9 +129,6 @@ def serve() -> int:
     Returns:
         The exit code: 0 if the run ended or was stopped, 1 if it failed.
     """
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # the parent ignores it, and we inherit
     observer = JsonObserver(sys.stdout)
     with redirect_stdout(sys.stderr):
         try:
@@ -135,7 +138,11 @@ def serve() -> int:
             dataset = load_dataset(
                 config.data, validation_fraction=recipe.validation_fraction, seed=recipe.seed
             )
-            start_run(Path(request["folder"]), config, dataset, observer)
+            path = Path(request["folder"])
+            if (path / "run.json").is_file():
+                resume_run(RunFolder.open(path), dataset, observer)
+            else:
+                start_run(path, config, dataset, observer)
         except KeyboardInterrupt:
             observer.send("error", message="stopped before the first step")
             return 1

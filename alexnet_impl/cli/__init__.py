@@ -111,9 +111,10 @@ def _parse(arguments: list[str]) -> Any:
 
 def _recipe_name(arguments: list[str]) -> str:
     """What --recipe says: it decides the defaults of all --recipe.FIELD flags."""
+    name = DEFAULT_RECIPE
     for place, argument in enumerate(arguments):
         if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-        if argument == "--recipe" and place + 1 < len(arguments):
-            return arguments[place + 1]
-    return DEFAULT_RECIPE
+            name = argument.removeprefix("--recipe=")
+        elif argument == "--recipe" and place + 1 < len(arguments):
+            name = arguments[place + 1]
+    return name

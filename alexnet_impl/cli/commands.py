@@ -22,13 +22,14 @@ from alexnet_impl.cli.flags import (
     Worker,
 )
 from alexnet_impl.cli.quiet import quiet_stderr
-from alexnet_impl.comparison import check_frameworks, compare
+from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
 from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.observers import make_observer
 from alexnet_impl.prediction import predict_files
+from alexnet_impl.report.reproduce import nearest_recipe
 from alexnet_impl.report.tables import (
     comparison_table,
     describe_table,
@@ -129,6 +130,7 @@ def describe_command(command: Describe, console: Console) -> int:
 def train_command(command: Train, console: Console) -> int:
     """Train one framework, or go on with a run that was interrupted."""
     if command.resume is not None:
+        _refuse_other_flags(command.options)
         folder = RunFolder.open(command.resume)
         config = folder.config
     else:
@@ -151,19 +153,37 @@ def train_command(command: Train, console: Console) -> int:
     return 0
 
 
+def _refuse_other_flags(options: TrainingOptions) -> None:
+    """A resumed run goes on as it was started: a flag that says otherwise would be ignored."""
+    if options != TrainingOptions():
+        raise RunError(
+            "--resume goes on with what the run was started with; leave other flags out."
+        )
+
+
 def compare_command(command: Compare, console: Console) -> int:
     """Train both frameworks, print the comparison and write the report."""
     interpreters = _interpreters(command.interpreter)
     check_frameworks(interpreters)
-    config = _config(command.options, FRAMEWORKS[0])
+    if command.resume is not None:
+        _refuse_other_flags(command.options)
+        folder = command.resume
+        config = comparison_config(folder)
+    else:
+        folder = _new_folder(command.options, "compare")
+        check_free(folder)
+        config = _config(command.options, FRAMEWORKS[0])
+    for name in FRAMEWORKS:
+        replace(config, framework=name)  # refuses what one of them cannot do
     dataset = _dataset(config, console)
     check_run(config, dataset)
     del dataset  # each worker loads its own
-    folder = _new_folder(command.options, "compare")
-    make_folder(folder)
+    if command.resume is None:
+        make_folder(folder)
+    recipe, differing = nearest_recipe(config.recipe)
     console.print(
-        f"{config.variant} at width {config.width:g}, recipe {command.options.recipe_name}, "
-        f"seed {config.recipe.seed}",
+        f"{config.variant} at width {config.width:g}, recipe {recipe}"
+        f"{' with changes' if differing else ''}, seed {config.recipe.seed}",
         highlight=False,
     )
     runs = compare(config, folder, console, interpreters)

@@ -81,6 +81,8 @@ class Train:
 class Compare:
     """Train both frameworks on the same bytes from the same weights, and report."""
 
+    resume: Path | None = None
+    """Go on with this comparison, which was interrupted; its other flags are its own."""
     interpreter: tuple[str, ...] = ()
     """FRAMEWORK=PYTHON: run that framework in another environment."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)

@@ -152,7 +152,7 @@ def is_installed(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
-def keep_frameworks_apart(about_to_import: FrameworkName) -> None:
+def keep_frameworks_apart() -> None:
     """Call before importing a framework, so that the other one may live in the same process.
 
     TensorFlow 2.20 and 2.21 expose their LLVM to the whole process; a triton that is loaded after
@@ -169,5 +169,6 @@ def keep_frameworks_apart(about_to_import: FrameworkName) -> None:
         return
     if "tensorflow" in sys.modules:
         sys.modules["triton"] = None  # type: ignore[assignment]  # import then raises ImportError
-    elif about_to_import == "tensorflow":
+    else:
+        # Before PyTorch as well: the user may import TensorFlow by hand afterwards.
         importlib.import_module("triton")

@@ -21,7 +21,7 @@ class Verdict:
         headline: The outcome.
         sentences: What it rests on.
         is_settled: Whether every run is finished and, of several, every check of equal input
-            holds; if not, the headline says what is wrong.
+            holds; if not, the headline or the sentences say what is wrong.
     """
 
     headline: str
@@ -60,7 +60,8 @@ def _headline(views: Sequence[RunView]) -> str:
     difference, low, high = found
     first, second = views[0].label, views[1].label
     if low <= 0 <= high:
-        return f"{first} and {second} are equally accurate, as far as these images can tell"
+        count = numbers.count(min(view.accuracy.num_images for view in views if view.accuracy))
+        return f"{first} and {second} cannot be told apart on these {count} test images"
     better = first if difference > 0 else second
     return f"In these two runs {better} is ahead by {abs(100 * difference):.2f} points"
 
@@ -110,8 +111,7 @@ def _speed(views: Sequence[RunView]) -> Iterator[str]:
         f"{view.label} trained {numbers.rate(speed)} images/s"
         for view, speed in zip(views, rates, strict=True)
     ]
-    ratio = f", a ratio of {numbers.ratio(*rates)}" if len(rates) == 2 else ""
-    yield f"{_and(texts)}{ratio}."
+    yield f"{_and(texts)}."
 
 
 def _and(parts: Sequence[str]) -> str:

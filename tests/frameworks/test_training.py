@@ -162,6 +162,21 @@ def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
     assert weights_sha256(resumed.weights()) == weights_sha256(straight.weights())
 
 
+def test_a_step_that_overflows_in_float16_leaves_no_trace(framework):
+    """The loss scaler skips it; what the optimiser keeps must then be zeros, not memory."""
+    recipe = replace(HE, precision="float16", momentum=0.875)
+    weights = initial_weights(TINY, recipe)
+    weights["fc2.weight"] *= np.float32(3e4)  # gradients beyond 65,504
+    trainer = framework.make_trainer(TINY, recipe, weights, "cpu")
+    train(trainer, 1)
+    slots = {k: v for k, v in trainer.state().items() if k.endswith(".momentum")}
+    assert slots
+    assert all((array == 0).all() for array in slots.values())
+    assert all(
+        array.tobytes() == weights[name].tobytes() for name, array in trainer.weights().items()
+    )
+
+
 def test_state_names_optimizer_slots_alike_in_every_framework(framework):
     trainer = make_trainer(framework, TINY, replace(OPTIMIZERS["adam"], compile_mode="eager"))
     train(trainer, 2)

@@ -24,6 +24,10 @@ ORDERS = {
     "tensorflow-by-hand-first": ("import tensorflow, torch\n", ("torch", "tensorflow")),
     "torch-by-hand-first": ("import torch, tensorflow\n", ("tensorflow", "torch")),
     "keras-by-hand-first": ("import keras\n", ("torch", "tensorflow")),
+    "adapter-then-tensorflow-by-hand": (
+        "import alexnet_impl.frameworks.torch\nimport tensorflow\n",
+        ("torch", "tensorflow"),
+    ),
     "adapters-torch-first": ("", ("torch", "tensorflow")),
     "adapters-tensorflow-first": ("", ("tensorflow", "torch")),
 }

@@ -41,7 +41,7 @@ def resize(images: np.ndarray, target: int, *, antialias: bool) -> np.ndarray:
     ids=["float32", "float64"],
 )
 def test_resize_matrix_equals_torch_interpolate(source, target, antialias, dtype, tolerance):
-    keep_frameworks_apart("torch")
+    keep_frameworks_apart()
     import torch
 
     images = make_images(source).astype(dtype)
@@ -59,7 +59,7 @@ def test_resize_matrix_equals_torch_interpolate(source, target, antialias, dtype
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(("source", "target", "antialias"), CASES)
 def test_resize_matrix_equals_tf_image_resize(source, target, antialias):
-    keep_frameworks_apart("tensorflow")
+    keep_frameworks_apart()
     import tensorflow as tf
 
     images = make_images(source)

@@ -2,7 +2,7 @@
 
 from alexnet_impl.frameworks import keep_frameworks_apart
 
-keep_frameworks_apart("tensorflow")
+keep_frameworks_apart()
 
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402

@@ -40,7 +40,10 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
             f"tensorflow: memory_layout={recipe.memory_layout} is not to be had: these Keras "
             "layers keep feature maps channels-last; take channels-last, or PyTorch alone."
         )
-    return TensorflowTrainer(spec, recipe, weights, find_device(device))
+    found = find_device(device)
+    # float32 means float32: by default TensorFlow allows TF32 throughout, PyTorch only in part.
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+    return TensorflowTrainer(spec, recipe, weights, found)
 
 
 class InputTreatment:

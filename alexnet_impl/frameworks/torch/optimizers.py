@@ -11,13 +11,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
     groups = _parameter_groups(model, recipe)
     fused = device.type in ("cpu", "cuda")
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             groups,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             fused=fused,
         )
+        # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
+        for parameter in model.parameters() if recipe.momentum else ():
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     betas = (recipe.beta1, recipe.beta2)
     return kind(groups, lr=recipe.learning_rate, betas=betas, eps=recipe.epsilon, fused=fused)

@@ -32,7 +32,11 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
     Raises:
         FrameworkError: If there is no such device.
     """
-    return TorchTrainer(spec, recipe, weights, find_device(device))
+    found = find_device(device)
+    # float32 means float32: PyTorch allows TF32 in convolutions by default, TensorFlow in all.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return TorchTrainer(spec, recipe, weights, found)
 
 
 class InputTreatment(nn.Module):

@@ -78,7 +78,10 @@ def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
     names = torchvision_names(spec) if spec.name == "torchvision" else {}
     tensors = {names.get(n, n): torch.from_numpy(array) for n, array in weights.items()}
     with replace_whole(path) as temporary:
-        torch.save(tensors, temporary)
+        try:
+            torch.save(tensors, temporary)
+        except RuntimeError as error:
+            raise WeightsError(f"{path}: cannot be written ({_line(error)}).") from error
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
@@ -97,7 +100,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not a state_dict.")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:

@@ -122,7 +122,7 @@ def test_page_of_runs_on_different_images_does_not_compare_them(make_run, report
 
 
 def test_verdict_tells_a_difference_from_none(pair, make_run):
-    assert "equally accurate, as far as" in verdict(view_runs(pair)).headline
+    assert "cannot be told apart on these" in verdict(view_runs(pair)).headline
     worse = make_run("worse", framework="tensorflow", num_correct=20)
     found = verdict(view_runs([pair[0], worse]))
     assert found.headline == "In these two runs PyTorch is ahead by 46.67 points"
