@@ -55,17 +55,27 @@ def compare(
         if (done := _finished(path)) is not None:
             runs.append(done)
             continue
-        with make_observer(console) as observer:
-            result = train_in_worker(
-                replace(config, framework=name),
-                path,
-                observer,
-                interpreter=interpreters.get(name, sys.executable),
-            )
+        try:
+            with make_observer(console) as observer:
+                result = train_in_worker(
+                    replace(config, framework=name),
+                    path,
+                    observer,
+                    interpreter=interpreters.get(name, sys.executable),
+                )
+        except StoppedError as error:
+            raise _stopped(folder) from error
         if result.status == "interrupted":
-            raise StoppedError(f"stopped; go on with: alexnet compare --resume {folder}")
+            raise _stopped(folder)
         runs.append(RunFolder.open(path))
     return runs
+
+
+def _stopped(folder: Path) -> StoppedError:
+    """What to do after Ctrl-C."""
+    if any(folder.glob("*/run.json")):
+        return StoppedError(f"stopped; go on with: alexnet compare --resume {folder}")
+    return StoppedError(f"stopped before the first step; {folder} holds nothing to go on with")
 
 
 def _finished(path: Path) -> RunFolder | None:

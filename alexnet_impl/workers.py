@@ -43,7 +43,8 @@ def train_in_worker(
     """
     log_path = folder.with_name(f"{folder.name}.log")
     request = json.dumps({"config": config.to_dict(), "folder": str(folder.resolve())})
-    with log_path.open("w") as log, _ctrl_c_is_the_workers() as interrupts:
+    workers: list[subprocess.Popen[str]] = []
+    with log_path.open("w") as log, _ctrl_c_stops(workers) as interrupts:
         try:
             worker = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
                 [interpreter, "-P", "-m", "alexnet_impl", "worker"],
@@ -57,10 +58,13 @@ def train_in_worker(
                 f"{interpreter}: cannot be started ({error.strerror}); give --interpreter "
                 f"{config.framework}=PYTHON the path of a Python."
             ) from error
+        workers.append(worker)
+        if interrupts:  # while it was being started
+            worker.terminate()
         with worker:
             message = _relay(worker, request, observer)
     if worker.returncode != 0 and interrupts:
-        raise StoppedError(f"stopped before {config.framework}'s first step")
+        raise StoppedError(f"stopped while {config.framework} was starting or ending")
     if message:
         raise RunError(message)
     if worker.returncode != 0:
@@ -100,13 +104,20 @@ def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _ctrl_c_is_the_workers() -> Iterator[list[int]]:
-    """Ctrl-C reaches the worker as well, which saves its state; note it, and wait for the worker.
+def _ctrl_c_stops(workers: list["subprocess.Popen[str]"]) -> Iterator[list[int]]:
+    """On Ctrl-C ask the workers to end, and note it; a worker that trains saves its state first.
 
-    A handler, not SIG_IGN, which the worker would inherit and be deaf until it has started.
+    The terminal sends Ctrl-C to the worker as well, but one that is still importing may lose it:
+    SIGTERM ends it there, and means the same as Ctrl-C to the training loop.
     """
     interrupts: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+
+    def stop(number: int, _: object) -> None:
+        interrupts.append(number)
+        for worker in workers:
+            worker.terminate()
+
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield interrupts
     finally:

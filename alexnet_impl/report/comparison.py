@@ -197,7 +197,10 @@ def _first_loss(views: Sequence[RunView]) -> Equality:
     bound = max(tolerance("first loss", precision) for precision in precisions)
     scale = max(abs(loss) for loss in losses)
     apart = (max(losses) - min(losses)) / scale if scale else 0.0
-    detail = f"{apart:.1e} apart relatively; at most {bound:.0e} for {precisions[0]}"
+    detail = (
+        f"{apart:.1e} apart relatively; at most {bound:.0e} for {precisions[0]}. A weak check: at "
+        "small initial weights different networks start alike; the parity tests look closer"
+    )
     return Equality(what=what, holds=apart <= bound, detail=detail)
 
 

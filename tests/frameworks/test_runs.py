@@ -1,6 +1,7 @@
 """Whole runs as a user makes them: processes that are killed, stopped, resumed and compared."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -128,3 +129,47 @@ def test_compare_says_what_a_worker_died_of(tmp_path):
     assert done.returncode == 1
     assert "torch: the worker was killed by signal 11" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.torch
+@pytest.mark.tensorflow
+def test_compare_stopped_and_resumed_finishes_both_and_writes_the_report(tmp_path):
+    folder = tmp_path / "out"
+    command = [*ALEXNET, "compare", "--output", str(folder), *OPTIONS]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not has_checkpoint(folder / "torch"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"alexnet compare --resume {folder}" in said.decode()
+    run("compare", "--resume", str(folder))
+    for name in ("torch", "tensorflow"):
+        assert RunFolder.open(folder / name).result.status == "finished"
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("delay_s", [0.1, 1.0])
+@pytest.mark.torch
+@pytest.mark.tensorflow
+def test_ctrl_c_while_a_worker_starts_stops_compare(tmp_path, delay_s):
+    folder = tmp_path / "out"
+    process = subprocess.Popen(
+        [*ALEXNET, "compare", "--output", str(folder), *OPTIONS],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "torch.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()
+    assert len(said.decode().strip().splitlines()) == 1

@@ -1,5 +1,6 @@
 """A worker's request and events, with scripts and the NumPy framework as the other side."""
 
+import contextlib
 import io
 import json
 import shlex
@@ -15,7 +16,7 @@ from fake_framework import RecordingObserver, linear_config
 
 from alexnet_impl import workers
 from alexnet_impl.data import DataConfig
-from alexnet_impl.errors import RunError
+from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.workers import serve, train_in_worker
@@ -52,9 +53,7 @@ def refusal_of(interpreter, tmp_path, config=CONFIG):
 
 
 def test_worker_trains_and_tells_its_parent(tmp_path, real_worker):
-    """Ctrl-C while it works is the worker's to handle: the parent only waits."""
     observer = RecordingObserver()
-    observer.on.epoch_ended = lambda _: signal.raise_signal(signal.SIGINT)
     before = signal.getsignal(signal.SIGINT)
     result = train_in_worker(CONFIG, tmp_path / "run", observer, interpreter=real_worker)
     folder = RunFolder.open(tmp_path / "run")
@@ -67,11 +66,28 @@ def test_worker_trains_and_tells_its_parent(tmp_path, real_worker):
     assert (tmp_path / "run.log").exists()
 
 
+def test_worker_stopped_by_ctrl_c_is_gone_on_with_to_the_same_end(tmp_path, real_worker):
+    whole = train_in_worker(CONFIG, tmp_path / "a", RecordingObserver(), interpreter=real_worker)
+    observer = RecordingObserver()
+    observer.on.epoch_ended = lambda _: signal.raise_signal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    with contextlib.suppress(StoppedError):  # it may be through with training already
+        train_in_worker(CONFIG, tmp_path / "b", observer, interpreter=real_worker)
+    assert signal.getsignal(signal.SIGINT) == before
+    result = RunFolder.open(tmp_path / "b").result
+    if result is None or result.status != "finished":
+        observer = RecordingObserver()
+        result = train_in_worker(CONFIG, tmp_path / "b", observer, interpreter=real_worker)
+    assert result.status == "finished"
+    assert result.batches_sha256 == whole.batches_sha256
+    assert result.test_loss == whole.test_loss
+
+
 def test_worker_is_asked_for_by_module_and_gets_its_request_in_one_line(tmp_path, script):
     asked, arguments = tmp_path / "asked", tmp_path / "arguments"
     interpreter = script(f'echo "$@" > {arguments}', f"cat > {asked}")
     assert refusal_of(interpreter, tmp_path).startswith(f"{tmp_path / 'run'}: there is no such")
-    assert arguments.read_text() == "-m alexnet_impl worker\n"
+    assert arguments.read_text() == "-P -m alexnet_impl worker\n"
     assert asked.read_text().count("\n") == 1
     request = json.loads(asked.read_text())
     assert RunConfig.from_dict(request["config"]) == CONFIG
