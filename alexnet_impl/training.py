@@ -340,7 +340,7 @@ class _Run:
             f"{self.folder.path}: {what} of {self.num_steps} (learning_rate="
             f"{self.recipe.learning_rate:g}, precision={self.recipe.precision}); try a lower "
             "--recipe.learning-rate or --recipe.clip-norm 1. The weights of the last good "
-            "checkpoint are kept."
+            "checkpoint, or else the initial ones, are kept."
         )
 
     def _end_epoch(self) -> None:

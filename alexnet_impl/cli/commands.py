@@ -263,9 +263,15 @@ def report_command(command: Report, console: Console) -> int:
         raise RunError("no run folder was given; name one or more, or a comparison's folder.")
     paths = []
     for path in command.runs:
-        inner = sorted(entry.parent for entry in path.glob("*/run.json"))
+        inner = sorted((entry.parent for entry in path.glob("*/run.json")), key=_place)
         paths.extend(inner if inner and not (path / "run.json").is_file() else [path])
     return _show_report([RunFolder.open(path) for path in paths], command.output, console)
+
+
+def _place(run: Path) -> tuple[int, str]:
+    """PyTorch first, as in the comparison's own report."""
+    names: list[str] = list(FRAMEWORKS)
+    return (names.index(run.name) if run.name in names else len(names), run.name)
 
 
 def worker_command(_: Worker, __: Console) -> int:
