@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -31,6 +32,9 @@ def pytest_configure(config):  # noqa: ARG001 - pytest's name
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is none of {FRAMEWORKS}.")
         if not is_installed(name):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is not installed.")
+    # A shell starts background jobs deaf to Ctrl-C, and children inherit it; tests rely on it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Here, before any test module can import a framework by itself.
     keep_frameworks_apart()
 
