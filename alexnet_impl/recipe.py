@@ -20,6 +20,11 @@ Precision = Literal["float64", "float32", "bfloat16", "float16"]
 MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
 
+LOSS_SCALE = 2.0**15
+"""First scale of the loss in float16: halved, and the step skipped, where a gradient overflows."""
+LOSS_SCALE_GROWTH_STEPS = 2000
+"""After so many steps without overflow the scale is doubled."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:

@@ -4,7 +4,6 @@ A curve shows every run, a run that stopped early as far as it came. Text stays 
 that it can be read, searched, and set in the reader's own typeface.
 """
 
-import base64
 import hashlib
 import io
 import math
@@ -284,16 +283,6 @@ def to_svg(figure: Figure) -> str:
     svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
     prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}-"
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-
-
-def to_png_data_uri(figure: Figure, dpi: int = 160) -> str:
-    """The figure on white as a data URI, for where an SVG cannot go."""
-    buffer = io.BytesIO()
-    with _style():
-        figure.savefig(
-            buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None}
-        )
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _figure(height_inches: float) -> tuple[Figure, Axes]:

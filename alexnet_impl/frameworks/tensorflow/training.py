@@ -21,12 +21,9 @@ from alexnet_impl.frameworks.tensorflow.weights import (
     to_canonical,
     variable_of,
 )
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
 from alexnet_impl.spec import Spec, weight_shapes
 from alexnet_impl.weights import Weights
-
-LOSS_SCALE = 2.0**15
-"""First scale of the loss in float16; doubled after 2,000 steps without overflow."""
 
 
 def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TensorflowTrainer":
@@ -85,7 +82,9 @@ class TensorflowTrainer:
             self.optimizer = self.rules
             if recipe.precision == "float16":
                 self.optimizer = keras.optimizers.LossScaleOptimizer(
-                    self.rules, initial_scale=LOSS_SCALE, dynamic_growth_steps=2000
+                    self.rules,
+                    initial_scale=LOSS_SCALE,
+                    dynamic_growth_steps=LOSS_SCALE_GROWTH_STEPS,
                 )
             self.optimizer.build(self.model.trainable_variables)
         self.functions: dict[tuple[str, tuple[int, ...]], Callable[..., Any]] = {}

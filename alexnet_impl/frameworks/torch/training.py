@@ -15,15 +15,13 @@ from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes,
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, build_model
 from alexnet_impl.frameworks.torch.optimizers import make_optimizer
 from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.weights import Weights
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first", "exp_avg_sq": "second"}
 """What an optimiser keeps per weight: torch.optim's name to that in a run's state."""
-LOSS_SCALE = 2.0**15
-"""First scale of the loss in float16; doubled after 2,000 steps without overflow."""
 
 
 def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TorchTrainer":
@@ -87,7 +85,10 @@ class TorchTrainer:
         self.treatment = InputTreatment(spec, recipe).to(device)
         self.optimizer = make_optimizer(self.model, recipe, device)
         self.scaler = torch.amp.GradScaler(
-            device.type, init_scale=LOSS_SCALE, enabled=recipe.precision == "float16"
+            device.type,
+            init_scale=LOSS_SCALE,
+            growth_interval=LOSS_SCALE_GROWTH_STEPS,
+            enabled=recipe.precision == "float16",
         )
         compiled = recipe.compile_mode == "compiled"
         self.forward: Any = torch.compile(self.model) if compiled else self.model

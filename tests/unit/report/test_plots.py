@@ -116,11 +116,6 @@ def test_figure_of_many_classes_shows_the_lowest_and_writes_no_counts(make_run):
     assert "20 lowest of 40" in axes.get_title(loc="left")
 
 
-def test_png_is_a_data_uri(pair):
-    uri = plots.to_png_data_uri(plots.accuracy_bars(view_runs(pair)), dpi=40)
-    assert uri.startswith("data:image/png;base64,iVBOR")
-
-
 def test_figures_leave_the_callers_matplotlib_settings_alone(pair):
     import matplotlib as mpl
 
