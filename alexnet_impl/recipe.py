@@ -12,9 +12,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
 
-Optimizer = Literal["sgd", "adam", "adamw"]
+Optimizer = Literal["sgd", "sgdw", "adam", "adamw"]
+UpdateFormula = Literal["torch", "keras"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle"]
 Initializer = Literal["torch-default", "keras-default", "paper", "he"]
+BiasInitializer = Literal["own", "zeros", "uniform"]
+LossInput = Literal["logits", "probabilities", "softmax-twice"]
+Resize = Literal["antialiased", "bilinear", "nearest"]
+ValidationSplit = Literal["stratified", "last"]
+DropoutMasks = Literal["framework", "shared"]
 InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10"]
 Precision = Literal["float64", "float32", "bfloat16", "float16"]
 MemoryLayout = Literal["channels-first", "channels-last"]
@@ -38,21 +44,27 @@ class Recipe:
     """sgd: b = momentum * b + g; w -= learning_rate * b.
     adam: m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g**2;
     w -= learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon).
-    adamw: adam with decoupled weight decay."""
+    sgdw, adamw: sgd and adam with decoupled weight decay."""
     learning_rate: float = 0.01
     """The highest learning rate of the schedule."""
     momentum: float = 0.9
-    """Of sgd; the learning rate stays outside the momentum buffer, as in PyTorch."""
+    """Of sgd and sgdw."""
+    momentum_formula: UpdateFormula = "torch"
+    """torch: as above, the learning rate stays outside the buffer. keras: it goes into it,
+    b = momentum * b + learning_rate * g; w -= b, so a buffer keeps the rates of earlier steps."""
     nesterov: bool = False
-    """Of sgd: w -= learning_rate * (g + momentum * b)."""
+    """Of sgd and sgdw: w -= learning_rate * (g + momentum * b)."""
     beta1: float = 0.9
     """Of adam and adamw."""
     beta2: float = 0.999
     """Of adam and adamw."""
     epsilon: float = 1e-8
-    """Of adam and adamw: added to the root of the bias-corrected second moment."""
+    """Of adam and adamw."""
+    epsilon_formula: UpdateFormula = "torch"
+    """torch: as above, epsilon is added to the root of the bias-corrected second moment. keras:
+    w -= learning_rate * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + epsilon)."""
     weight_decay: float = 0.0
-    """sgd, adam: g += weight_decay * w (L2). adamw: w -= learning_rate * weight_decay * w."""
+    """sgd, adam: g += weight_decay * w (L2). sgdw, adamw: w -= learning_rate * weight_decay * w."""
     weight_decay_on: Literal["all", "kernels"] = "all"
     """Which weights decay: all of them, or convolution and dense kernels but no biases."""
     clip_norm: float | None = None
@@ -78,9 +90,21 @@ class Recipe:
     drop_last: bool = False
     """Whether a last batch that is not full is left out of the epoch."""
     validation_fraction: float = 0.0
-    """Share of the training images held back, class by class; without it, each epoch is
-    evaluated on the test images."""
+    """Share of the training images held back; without it, each epoch is evaluated on the test
+    images."""
+    validation_split: ValidationSplit = "stratified"
+    """stratified: held back at random, class by class. last: the last images as they are stored,
+    as Keras's fit(validation_split=) does; of a folder sorted by class that is whole classes."""
+    shuffle_buffer: int | None = None
+    """None: each epoch is a permutation of all images. Otherwise the images pass in their stored
+    order through a buffer of so many, and each next one is drawn from it, as tf.data does."""
+    reshuffle: bool = True
+    """Whether each epoch has an order of its own; if not, all have the first one's."""
 
+    loss_input: LossInput = "logits"
+    """What the cross-entropy is taken of. logits: the network's output. probabilities: its softmax,
+    clipped to [1e-7, 1 - 1e-7], as Keras's from_logits=False in eager mode. softmax-twice: its
+    softmax, taken for logits, as a softmax layer before PyTorch's cross_entropy."""
     label_smoothing: float = 0.0
     """Targets are (1 - label_smoothing) * one_hot + label_smoothing / num_classes."""
     flip: bool = False
@@ -94,12 +118,17 @@ class Recipe:
     dataset's mean, divided by its standard deviation, channel by channel."""
     input_size: int | None = None
     """Height and width the network reads, in pixels; None: the variant's own. Images of
-    another size are resized on the device (bilinear, half-pixel centres, antialiased)."""
+    another size are resized on the device, with half-pixel centres."""
+    resize: Resize = "antialiased"
+    """antialiased: bilinear, with a wider filter where images shrink. bilinear: without it.
+    nearest: the nearest pixel."""
 
     initializer: Initializer = "torch-default"
     """torch-default: weights and biases U(+-1/sqrt(fan_in)). keras-default: Glorot uniform,
     biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, else 0.
     he: N(0, 2/fan_in), biases 0."""
+    bias_initializer: BiasInitializer = "own"
+    """own: as the initializer says. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as PyTorch's."""
     last_layer_std: float | None = None
     """If given, the last layer's kernel is N(0, last_layer_std**2) instead."""
 
@@ -111,6 +140,9 @@ class Recipe:
     compile_mode: CompileMode = "default"
     """eager: operation by operation. default: PyTorch eager, TensorFlow in one tf.function.
     compiled: torch.compile and XLA."""
+    dropout_masks: DropoutMasks = "framework"
+    """framework: from each framework's own generator. shared: from a counter hash of (seed, step,
+    layer, image, unit), bit for bit the same in both."""
     seed: int = 0
     """Of initial weights, validation split, batches, augmentation and dropout."""
 
@@ -215,6 +247,7 @@ _AT_LEAST: dict[str, float] = {
     "epochs": 1,
     "steps": 1,
     "global_batch_size": 1,
+    "shuffle_buffer": 1,
     "crop_padding": 0,
     "input_size": 1,
     "last_layer_std": 0,
@@ -234,7 +267,7 @@ def _check_ranges(recipe: Recipe) -> None:
     for name, value in recipe.to_dict().items():
         if isinstance(value, float | int) and (trouble := _range_trouble(name, value)):
             raise RecipeError(f"{name}={value} must {trouble}.")
-    if recipe.nesterov and (recipe.optimizer != "sgd" or recipe.momentum == 0):
+    if recipe.nesterov and (recipe.optimizer not in ("sgd", "sgdw") or recipe.momentum == 0):
         raise RecipeError(
             f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
             f"momentum={recipe.momentum}."

@@ -179,6 +179,8 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
     return BatchPlan(
         global_batch_size=recipe.global_batch_size,
         seed=recipe.seed,
+        shuffle_buffer=recipe.shuffle_buffer,
+        reshuffle=recipe.reshuffle,
         drop_last=recipe.drop_last,
         flip=recipe.flip,
         crop_padding=recipe.crop_padding,

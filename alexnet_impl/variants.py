@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from alexnet_impl.changes import SEPARATOR, SPEC_CHANGES
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.spec import (
     Conv,
@@ -209,14 +210,18 @@ VARIANTS: dict[str, Variant] = {
 
 
 def get_variant(name: str) -> Variant:
-    """The variant of that name.
+    """The variant of that name, changes behind it left aside.
 
     Raises:
-        UnknownNameError: If there is none; the message offers the nearest.
+        UnknownNameError: If there is no such variant or change; the message offers the nearest.
     """
-    if name not in VARIANTS:
-        raise UnknownNameError("variant", name, VARIANTS)
-    return VARIANTS[name]
+    base, *changes = name.split(SEPARATOR)
+    if base not in VARIANTS:
+        raise UnknownNameError("variant", base, VARIANTS)
+    for change in changes:
+        if change not in SPEC_CHANGES:
+            raise UnknownNameError("change of a variant", change, SPEC_CHANGES)
+    return VARIANTS[base]
 
 
 def build_spec(
@@ -225,7 +230,7 @@ def build_spec(
     """The Spec of a variant.
 
     Args:
-        name: A key of VARIANTS.
+        name: A key of VARIANTS, and keys of SPEC_CHANGES behind it, each after a plus.
         num_classes: Number of logits.
         input_size: Height and width of the images in pixels; by default the source's. Another
             one changes the features that fc1 reads.
@@ -236,7 +241,7 @@ def build_spec(
         A Spec that trace() accepts.
 
     Raises:
-        UnknownNameError: If there is no such variant.
+        UnknownNameError: If there is no such variant or change.
         SpecError: If the network does not allow these numbers.
     """
     variant = get_variant(name)
@@ -250,5 +255,7 @@ def build_spec(
         input_shape=(3, size, size),
         layers=tuple(variant.layers(size, num_classes, lambda n: max(2, 2 * round(n * width / 2)))),
     )
+    for change in name.split(SEPARATOR)[1:]:
+        spec = SPEC_CHANGES[change](spec)
     trace(spec)
     return spec

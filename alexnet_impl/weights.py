@@ -61,6 +61,7 @@ def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
     for index, step in enumerate(steps):
         rng = np.random.default_rng([recipe.seed, index])
         kernel, bias = _draw(step, recipe, rng)
+        bias = _bias(step, recipe, rng, bias)
         if step is steps[-1] and recipe.last_layer_std is not None:
             kernel = rng.standard_normal(kernel.shape) * recipe.last_layer_std
         weights[f"{step.layer.name}.weight"] = kernel.astype(np.float32)
@@ -85,6 +86,18 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
             return rng.standard_normal(shape) * 0.01, np.full(num_out, float(one))
         case "he":
             return rng.standard_normal(shape) * math.sqrt(2 / fan_in), zeros
+
+
+def _bias(step: LayerTrace, recipe: Recipe, rng: np.random.Generator, own: Array) -> Array:
+    """The bias that the recipe asks for, where it is not the initializer's own."""
+    match recipe.bias_initializer:
+        case "own":
+            return own
+        case "zeros":
+            return np.zeros_like(own)
+        case "uniform":
+            bound = 1 / math.sqrt(_fans(step)[0])
+            return rng.uniform(-bound, bound, own.shape)
 
 
 _BIAS_ONE = frozenset({"conv2", "conv4", "conv5", "fc1", "fc2"})

@@ -147,7 +147,10 @@ def serve() -> int:
             config = RunConfig.from_dict(request["config"])
             recipe = config.recipe
             dataset = load_dataset(
-                config.data, validation_fraction=recipe.validation_fraction, seed=recipe.seed
+                config.data,
+                validation_fraction=recipe.validation_fraction,
+                validation_split=recipe.validation_split,
+                seed=recipe.seed,
             )
             path = Path(request["folder"])
             if (path / "run.json").is_file():

@@ -140,6 +140,8 @@ RECIPE_FIELDS = {
     "step_at": st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), max_size=4).map(tuple),
     "step_factor": st.floats(0, 1),
     "epochs": st.integers(1, 500),
+    "shuffle_buffer": st.none() | st.integers(1, 10**5),
+    "reshuffle": st.booleans(),
     "steps": st.none() | st.integers(1, 10**6),
     "global_batch_size": st.integers(1, 4096),
     "drop_last": st.booleans(),
@@ -169,5 +171,5 @@ def recipes(**fixed):
 
 
 def _with_allowed_nesterov(values):
-    allowed = values["optimizer"] == "sgd" and values["momentum"] > 0
+    allowed = values["optimizer"] in ("sgd", "sgdw") and values["momentum"] > 0
     return values | {"nesterov": values["nesterov"] and allowed}

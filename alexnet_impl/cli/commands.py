@@ -84,6 +84,7 @@ def _dataset(config: RunConfig, console: Console) -> Dataset:
         dataset = load_dataset(
             config.data,
             validation_fraction=config.recipe.validation_fraction,
+            validation_split=config.recipe.validation_split,
             seed=config.recipe.seed,
             progress=progress,
         )

@@ -45,7 +45,10 @@ class BatchPlan:
     Attributes:
         global_batch_size: Images a batch, over all devices together.
         seed: With the epoch's number, decides everything that is random.
-        shuffle: Draw a new order each epoch.
+        shuffle: Whether the order is drawn at all.
+        shuffle_buffer: None draws a permutation of all images. Otherwise they pass in their stored
+            order through a buffer of so many, and each next image is drawn from it.
+        reshuffle: Whether each epoch draws an order of its own; if not, all have the first one's.
         drop_last: Leave out the last batch of an epoch where it is smaller than the others.
         flip: Mirror each image left to right with probability 1/2.
         crop_padding: Pad this many black pixels on every side and cut the stored size out of
@@ -58,6 +61,8 @@ class BatchPlan:
     global_batch_size: int
     seed: int
     shuffle: bool = True
+    shuffle_buffer: int | None = None
+    reshuffle: bool = True
     drop_last: bool = False
     flip: bool = False
     crop_padding: int = 0
@@ -66,6 +71,8 @@ class BatchPlan:
         for name, lowest in (("global_batch_size", 1), ("seed", 0), ("crop_padding", 0)):
             if (value := getattr(self, name)) < lowest:
                 raise DataError(f"{name}={value} must be at least {lowest}.")
+        if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
+            raise DataError(f"shuffle_buffer={self.shuffle_buffer} must be at least 1.")
 
 
 def num_batches(plan: BatchPlan, num_images: int) -> int:
@@ -156,12 +163,29 @@ class _EpochDraws:
 def _draw_epoch(plan: BatchPlan, num_images: int, epoch: int) -> _EpochDraws:
     streams = np.random.SeedSequence([plan.seed, epoch]).spawn(3)
     order_rng, flip_rng, offset_rng = (np.random.default_rng(stream) for stream in streams)
-    order = order_rng.permutation(num_images) if plan.shuffle else np.arange(num_images)
+    if not plan.reshuffle:
+        first_epoch = np.random.SeedSequence([plan.seed, 0]).spawn(3)
+        order_rng = np.random.default_rng(first_epoch[0])
     return _EpochDraws(
-        order=order,
+        order=_draw_order(plan, num_images, order_rng),
         flips=flip_rng.integers(0, 2, num_images, dtype=np.uint8).astype(bool),
         offsets=offset_rng.integers(0, 2 * plan.crop_padding + 1, (num_images, 2)),
     )
+
+
+def _draw_order(plan: BatchPlan, num_images: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if not plan.shuffle:
+        return np.arange(num_images)
+    if plan.shuffle_buffer is None or plan.shuffle_buffer >= num_images:
+        return rng.permutation(num_images)
+    buffer = np.arange(plan.shuffle_buffer)
+    order = np.empty(num_images, np.int64)
+    places = rng.integers(0, plan.shuffle_buffer, num_images - plan.shuffle_buffer)
+    for number, place in enumerate(places):
+        order[number] = buffer[place]
+        buffer[place] = number + plan.shuffle_buffer
+    order[len(places) :] = rng.permutation(buffer)
+    return order
 
 
 def _make_batch(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) -> Batch:

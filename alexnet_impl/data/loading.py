@@ -24,6 +24,7 @@ def load_dataset(
     config: DataConfig,
     *,
     validation_fraction: float = 0.0,
+    validation_split: str = "stratified",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -34,7 +35,9 @@ def load_dataset(
     Args:
         config: Which images.
         validation_fraction: The share of the training part, before `train_images` is applied,
-            that becomes the validation split; from every class alike.
+            that becomes the validation split.
+        validation_split: 'stratified' takes it from every class alike; 'last' takes the last
+            images, as Keras's validation_split does: of images sorted by class, whole classes.
         seed: What the validation split and the training subset are drawn with. The test subset
             is the same for every seed, so that runs with different seeds are measured alike.
         progress: Told how far decoding and downloading are, as (description, done, total).
@@ -50,6 +53,9 @@ def load_dataset(
     dataset = _load(config, progress or silent)
     if config.dataset == "synthetic":  # made in the sizes asked for
         config = replace(config, train_images=None, test_images=None)
+    if validation_split == "last":
+        dataset = _hold_back_last(dataset, validation_fraction)
+        validation_fraction = 0.0
     return _take_parts(dataset, config, validation_fraction, seed)
 
 
@@ -92,12 +98,21 @@ def _require_data_dir(config: DataConfig) -> Path:
     return config.data_dir
 
 
+def _hold_back_last(dataset: Dataset, validation_fraction: float) -> Dataset:
+    """The last images of the training part as its validation split."""
+    train = dataset.train
+    count = max(round(validation_fraction * len(train)), 1) if validation_fraction else 0
+    kept = np.arange(len(train) - count)
+    held_back = train.take(np.arange(len(kept), len(train))) if count else None
+    return replace(dataset, train=_take(train, kept), validation=held_back)
+
+
 def _take_parts(
     dataset: Dataset, config: DataConfig, validation_fraction: float, seed: int
 ) -> Dataset:
     validation_rng, train_rng = np.random.default_rng(seed).spawn(2)
     train, test = dataset.train, dataset.test
-    kept, validation = np.arange(len(train)), None
+    kept, validation = np.arange(len(train)), dataset.validation
     if validation_fraction > 0:
         count = max(round(validation_fraction * len(train)), 1)
         drawn = stratified_indices(train.labels, count, validation_rng)

@@ -1,4 +1,4 @@
-"""Bilinear resizing as a product with a matrix, the same one for every framework."""
+"""Resizing as a product with a matrix, the same one for every framework."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ def interpolation_matrix(
     source_size: int,
     target_size: int,
     *,
-    antialias: bool = True,
+    method: str = "antialiased",
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
-    """The matrix that resizes one image axis bilinearly: `matrix @ axis`.
+    """The matrix that resizes one image axis: `matrix @ axis`.
 
     Pixel centres lie at half coordinates and edges are clamped, as in
     `torch.nn.functional.interpolate(align_corners=False)`, `tf.image.resize` and Pillow.
@@ -23,21 +23,27 @@ def interpolation_matrix(
     Args:
         source_size: Length of the axis before, in pixels.
         target_size: Length of the axis after, in pixels.
-        antialias: When shrinking, widen the filter to cover all source pixels, as the function
-            of the same name does in both frameworks. Enlarging is the same with and without.
+        method: 'bilinear', 'antialiased' or 'nearest'. antialiased is bilinear with a filter that
+            covers all source pixels when shrinking, as `antialias=True` in both frameworks;
+            enlarging is the same with and without.
         dtype: What the float64 result is rounded to.
 
     Returns:
         Shape (target_size, source_size), non-negative, each row summing to 1.
 
     Raises:
-        DataError: If a size is below 1.
+        DataError: If a size is below 1, or there is no such method.
     """
+    if method not in ("antialiased", "bilinear", "nearest"):
+        raise DataError(f"resize={method}: choose antialiased, bilinear or nearest.")
     if min(source_size, target_size) < 1:
         raise DataError(f"Cannot resize {source_size} pixels to {target_size}: both must be >= 1.")
     scale = source_size / target_size
-    radius = max(scale, 1.0) if antialias else 1.0
     targets = (np.arange(target_size) + 0.5) * scale
+    if method == "nearest":
+        picked: NDArray[Any] = np.eye(source_size, dtype=dtype)[np.floor(targets).astype(int)]
+        return picked
+    radius = max(scale, 1.0) if method == "antialiased" else 1.0
     sources = np.arange(source_size) + 0.5
     weights = np.maximum(1 - np.abs(sources - targets[:, None]) / radius, 0)
     # Dividing by the row sum is the clamping: near an edge, part of the filter has no pixel.

@@ -26,6 +26,9 @@ FRAMEWORKS: tuple[FrameworkName, ...] = get_args(FrameworkName)
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Logits = NDArray[np.floating]
+Activations = dict[str, NDArray[np.floating]]
+"""A layer's name to its output: (batch, channels, height, width) or (batch, features), features of
+a flattened map channels first; 'images' is what the first layer reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,25 @@ class Trainer(Protocol):
             Shape (batch, num_classes).
         """
 
+    def activations(self, images: Pixels, *, training: bool = False) -> Activations:
+        """The output of every layer, in the Spec's order.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            training: With dropout, as the next train_step would see it.
+
+        Returns:
+            Copies in float32, or in float64 where the precision is.
+        """
+
+    def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
+        """The loss and its gradients, as the next train_step would see them; nothing is updated.
+
+        Returns:
+            The mean loss, and the gradient of each weight in the canonical layout: without
+            weight decay and clipping.
+        """
+
     def synchronize(self) -> None:
         """Wait until the device has done all that it was asked to do."""
 
@@ -81,7 +103,7 @@ class Trainer(Protocol):
 
         `optimizer.step`, and `optimizer.<weight>.<slot>` in the canonical layout with slot one of
         momentum, first and second, mean the same in every framework; the rest is its own:
-        dropout's random state and the loss scale.
+        dropout's random state and the loss scale. `step` counts the calls of train_step.
         """
 
     def restore(self, weights: Weights, state: Weights) -> None:
@@ -94,7 +116,9 @@ class Trainer(Protocol):
 class Framework(Protocol):
     """An adapter package's public names."""
 
-    def build_model(self, spec: Spec, precision: str = ..., seed: int = ...) -> Any:
+    def build_model(
+        self, spec: Spec, precision: str = ..., seed: int = ..., *, shared_masks: bool = ...
+    ) -> Any:
         """The framework's own kind of model, with weights still to be set."""
 
     def make_trainer(self, spec: Spec, recipe: Recipe, weights: Weights, device: str) -> Trainer:

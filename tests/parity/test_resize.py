@@ -29,7 +29,9 @@ def make_images(size: int) -> np.ndarray:
 
 def resize(images: np.ndarray, target: int, *, antialias: bool) -> np.ndarray:
     size = images.shape[1]
-    matrix = interpolation_matrix(size, target, antialias=antialias, dtype=images.dtype)
+    matrix = interpolation_matrix(
+        size, target, method="antialiased" if antialias else "bilinear", dtype=images.dtype
+    )
     return np.einsum("yh,xw,bhwc->byxc", matrix, matrix, images, optimize=True)
 
 

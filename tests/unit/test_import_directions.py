@@ -17,8 +17,8 @@ PACKAGE = Path(alexnet_impl.__file__).parent
 TIERS = (
     ("errors",),
     ("spec",),
-    ("recipe", "variants", "data"),
-    ("weights", "tolerances"),
+    ("recipe", "changes", "data", "masks"),
+    ("variants", "weights", "tolerances"),
     ("frameworks",),
     ("frameworks.torch", "frameworks.tensorflow"),
     ("evaluation", "results"),

@@ -1,4 +1,4 @@
-"""The two layers that Keras lacks, from keras.ops alone, so that they run on every backend.
+"""The layers that Keras lacks, from keras.ops alone, so that they run on every backend.
 
 Feature maps are (batch, height, width, channels).
 """
@@ -6,7 +6,11 @@ Feature maps are (batch, height, width, channels).
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
+from numpy.typing import NDArray
+
+from alexnet_impl.masks import MULTIPLIERS, SHIFTS, keep_threshold
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
@@ -114,3 +118,63 @@ class GroupedConv2D(keras.layers.Layer):
             "padding": self.padding,
         }
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="alexnet_impl")
+class SharedDropout(keras.layers.Layer):
+    """Dropout whose masks are those of masks.keep_mask; the trainer sets the key of each step.
+
+    Args:
+        rate: Share that is dropped.
+        map_shape: (channels, height, width) of the map that was flattened before this layer, if
+            its features still lie channels last; or None.
+    """
+
+    def __init__(
+        self, rate: float, *, map_shape: tuple[int, ...] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.map_shape = None if map_shape is None else tuple(map_shape)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """The key, and each value's place in the canonical order."""
+        self.key = self.add_weight(
+            shape=(), dtype="uint32", initializer="zeros", trainable=False, name="key"
+        )
+        sizes = [size for size in input_shape[1:] if size is not None]
+        self.num_units = int(np.prod(sizes))
+        units: NDArray[np.uint32] = np.arange(self.num_units, dtype=np.uint32)
+        if self.map_shape is not None:
+            units = units.reshape(self.map_shape).transpose(1, 2, 0)
+        elif len(sizes) == 3:
+            height, width, channels = sizes
+            units = units.reshape(channels, height, width).transpose(1, 2, 0)
+        self.units = units.reshape(sizes)
+
+    def call(self, inputs: KerasTensor, *, training: bool = False) -> KerasTensor:
+        """Any shape, kept."""
+        if not training:
+            return inputs
+        rows = ops.arange(ops.shape(inputs)[0], dtype="uint32")
+        rows = ops.reshape(rows, (-1, *(1 for _ in self.units.shape)))
+        index = rows * _uint32(self.num_units) + ops.convert_to_tensor(self.units)
+        hashed = _hash32(ops.bitwise_xor(_hash32(index), self.key))
+        keep = ops.greater_equal(hashed, _uint32(keep_threshold(self.rate)))
+        return ops.where(keep, inputs / (1 - self.rate), ops.zeros_like(inputs))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "map_shape": self.map_shape}
+
+
+def _hash32(values: KerasTensor) -> KerasTensor:
+    """masks.hash32."""
+    for shift, multiplier in zip(SHIFTS, (*MULTIPLIERS, 1), strict=True):
+        shifted = ops.right_shift(values, _uint32(shift))
+        values = ops.bitwise_xor(values, shifted) * _uint32(multiplier)
+    return values
+
+
+def _uint32(value: int) -> KerasTensor:
+    return ops.convert_to_tensor(np.uint32(value))

@@ -11,20 +11,27 @@ import keras
 import numpy as np
 
 from alexnet_impl import spec as s
-from alexnet_impl.frameworks.tensorflow.layers import GroupedConv2D, LocalResponseNorm
+from alexnet_impl.frameworks.tensorflow.layers import (
+    GroupedConv2D,
+    LocalResponseNorm,
+    SharedDropout,
+)
 from alexnet_impl.spec import Spec
 
 POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 """Keras's name of a precision, where it differs from ours."""
 
 
-def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> keras.Sequential:
+def build_model(
+    spec: Spec, precision: str = "float32", seed: int = 0, *, shared_masks: bool = False
+) -> keras.Sequential:
     """A keras.Sequential with Keras's own initial weights.
 
     Args:
         spec: The network.
         precision: 'float32', 'float64', or 'bfloat16' and 'float16' as Keras's mixed policies.
         seed: Of the initial weights and of dropout.
+        shared_masks: Whether dropout draws the masks that every framework can draw.
 
     Returns:
         A model that reads (batch, height, width, 3) and yields logits (batch, num_classes).
@@ -37,8 +44,31 @@ def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> keras.
         keras.Input((height, width, channels), name="images", dtype=dtype)
     ]
     for place, step in enumerate(s.trace(spec).layers):
-        layers.extend(_layers(step, policy, _layer_seed(seed, place)))
+        if shared_masks and isinstance(step.layer, s.Dropout):
+            layers.append(_shared_dropout(step.layer, policy, spec))
+        else:
+            layers.extend(_layers(step, policy, _layer_seed(seed, place)))
     return keras.Sequential(layers, name=spec.name)
+
+
+def _shared_dropout(layer: s.Dropout, policy: str, spec: Spec) -> SharedDropout:
+    map_shape = flattened_maps(spec).get(layer.name)
+    return SharedDropout(layer.rate, map_shape=map_shape, name=layer.name, dtype=policy)
+
+
+def flattened_maps(spec: Spec) -> dict[str, s.Shape]:
+    """Layers whose output is a flattened map, by name: the (channels, height, width) of that map.
+
+    From Flatten up to the first dense layer; there the features lie channels last in Keras.
+    """
+    steps = iter(s.trace(spec).layers)
+    flatten = next(step for step in steps if isinstance(step.layer, s.Flatten))
+    found = {flatten.layer.name: flatten.input_shape}
+    for step in steps:
+        if isinstance(step.layer, s.Dense):
+            break
+        found[step.layer.name] = flatten.input_shape
+    return found
 
 
 def _layer_seed(seed: int, place: int) -> int:

@@ -55,9 +55,19 @@ class _Optimizer(keras.optimizers.Optimizer):
             grads = [gradient * factor for gradient in grads]
         super().apply(grads, trainable_variables)
 
-    def decays(self, variable: Variable) -> bool:
-        """Whether weight decay touches this weight."""
-        return self.l2 > 0 and (self.decay_biases or len(variable.shape) > 1)
+    decoupled: bool
+    """Whether weight decay shrinks the weight itself instead of adding to the gradient."""
+
+    def with_decay(
+        self, gradient: KerasTensor, variable: Variable, rate: KerasTensor
+    ) -> KerasTensor:
+        """The gradient with L2's share, or as it is after decoupled decay of the weight."""
+        if self.l2 == 0 or (len(variable.shape) == 1 and not self.decay_biases):
+            return gradient
+        if not self.decoupled:
+            return gradient + self.l2 * variable
+        self.assign_sub(variable, rate * self.l2 * variable)
+        return gradient
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -72,7 +82,12 @@ class _Optimizer(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class SGD(_Optimizer):
-    """b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov."""
+    """b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov.
+
+    Args:
+        rate_inside: The rate goes into b instead: b = momentum * b + learning_rate * g; w -= b.
+        decoupled: w -= learning_rate * l2 * w instead of g += l2 * w.
+    """
 
     def __init__(
         self,
@@ -80,10 +95,13 @@ class SGD(_Optimizer):
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
+        rate_inside: bool = False,
+        decoupled: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.nesterov = momentum, nesterov
+        self.rate_inside, self.decoupled = rate_inside, decoupled
         self.slot_names = ("momentum",) if momentum else ()
 
     def update_step(
@@ -91,18 +109,23 @@ class SGD(_Optimizer):
     ) -> None:
         """One update of one weight."""
         rate = ops.cast(learning_rate, variable.dtype)
-        step = ops.cast(gradient, variable.dtype)
-        if self.decays(variable):
-            step = step + self.l2 * variable
+        step = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
+        if self.rate_inside:
+            step = rate * step
         if self.momentum:
             buffer = self.slot("momentum", variable)
             self.assign(buffer, self.momentum * buffer + step)
             step = step + self.momentum * buffer if self.nesterov else buffer
-        self.assign_sub(variable, rate * step)
+        self.assign_sub(variable, step if self.rate_inside else rate * step)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"momentum": self.momentum, "nesterov": self.nesterov}
+        own = {
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "rate_inside": self.rate_inside,
+            "decoupled": self.decoupled,
+        }
         return {**super().get_config(), **own}
 
 
@@ -111,6 +134,7 @@ class Adam(_Optimizer):
     """Adam with epsilon beside the root of the bias-corrected second moment.
 
     Args:
+        epsilon_uncorrected: Add it before the correction instead, as keras.optimizers.Adam does.
         decoupled: AdamW: w -= learning_rate * l2 * w instead of g += l2 * w.
     """
 
@@ -120,11 +144,13 @@ class Adam(_Optimizer):
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
+        epsilon_uncorrected: bool = False,
         decoupled: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         self.betas, self.epsilon, self.decoupled = tuple(betas), epsilon, decoupled
+        self.epsilon_uncorrected = epsilon_uncorrected
         self.slot_names = ("first", "second")
 
     def update_step(
@@ -132,17 +158,16 @@ class Adam(_Optimizer):
     ) -> None:
         """One update of one weight."""
         rate = ops.cast(learning_rate, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
+        gradient = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
         beta1, beta2 = self.betas
-        if self.decays(variable) and self.decoupled:
-            self.assign_sub(variable, rate * self.l2 * variable)
-        elif self.decays(variable):
-            gradient = gradient + self.l2 * variable
         first, second = self.slot("first", variable), self.slot("second", variable)
         self.assign(first, beta1 * first + (1 - beta1) * gradient)
         self.assign(second, beta2 * second + (1 - beta2) * ops.square(gradient))
         correction1, correction2 = (self._correction(beta, variable) for beta in self.betas)
-        root = ops.sqrt(second) / ops.sqrt(correction2) + self.epsilon
+        epsilon = self.epsilon
+        if self.epsilon_uncorrected:
+            epsilon = epsilon / ops.sqrt(correction2)
+        root = ops.sqrt(second) / ops.sqrt(correction2) + epsilon
         self.assign_sub(variable, rate / correction1 * first / root)
 
     def _correction(self, beta: float, variable: Variable) -> KerasTensor:
@@ -154,25 +179,35 @@ class Adam(_Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"betas": self.betas, "epsilon": self.epsilon, "decoupled": self.decoupled}
+        own = {
+            "betas": self.betas,
+            "epsilon": self.epsilon,
+            "epsilon_uncorrected": self.epsilon_uncorrected,
+            "decoupled": self.decoupled,
+        }
         return {**super().get_config(), **own}
 
 
 def make_optimizer(recipe: Recipe) -> _Optimizer:
     """The Recipe's optimiser; the rate is set at each step."""
-    common = {
+    common: dict[str, Any] = {
         "l2": recipe.weight_decay,
         "decay_biases": recipe.weight_decay_on == "all",
         "clip": recipe.clip_norm,
     }
-    if recipe.optimizer == "sgd":
+    common["decoupled"] = recipe.optimizer in ("sgdw", "adamw")
+    if recipe.optimizer in ("sgd", "sgdw"):
         return SGD(
-            recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, **common
+            recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            rate_inside=recipe.momentum_formula == "keras",
+            **common,
         )
     return Adam(
         recipe.learning_rate,
         betas=(recipe.beta1, recipe.beta2),
         epsilon=recipe.epsilon,
-        decoupled=recipe.optimizer == "adamw",
+        epsilon_uncorrected=recipe.epsilon_formula == "keras",
         **common,
     )

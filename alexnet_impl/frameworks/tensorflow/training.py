@@ -10,17 +10,20 @@ import tensorflow as tf
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
-from alexnet_impl.frameworks import Labels, Logits, Pixels, StepValues
+from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.tensorflow.layers import SharedDropout
 from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.frameworks.tensorflow.optimizers import make_optimizer
 from alexnet_impl.frameworks.tensorflow.weights import (
+    activation_to_canonical,
     from_canonical,
     get_weights,
     set_weights,
     to_canonical,
     variable_of,
 )
+from alexnet_impl.masks import mask_key
 from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
 from alexnet_impl.spec import Spec, weight_shapes
 from alexnet_impl.weights import Weights
@@ -48,6 +51,7 @@ class InputTreatment:
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         self.dtype = tf.float64 if recipe.precision == "float64" else tf.float32
+        self.method = recipe.resize
         scaling = INPUT_SCALINGS[recipe.input_scaling]
         self.mean = tf.constant(scaling.mean, self.dtype)
         self.std = tf.constant(scaling.std, self.dtype)
@@ -65,7 +69,9 @@ class InputTreatment:
         return tf.reshape(tall, (-1, self.height, self.width, 3))
 
     def _matrix(self, source_size: int, target_size: int) -> tf.Tensor:
-        matrix = interpolation_matrix(source_size, target_size, dtype=np.float64)
+        matrix = interpolation_matrix(
+            source_size, target_size, method=self.method, dtype=np.float64
+        )
         return tf.cast(tf.constant(matrix), self.dtype)
 
 
@@ -75,7 +81,8 @@ class TensorflowTrainer:
     def __init__(self, spec: Spec, recipe: Recipe, weights: Weights, device: str) -> None:
         self.spec, self.recipe, self.device = spec, recipe, device
         with tf.device(device):
-            self.model = build_model(spec, recipe.precision, recipe.seed)
+            shared_masks = recipe.dropout_masks == "shared"
+            self.model = build_model(spec, recipe.precision, recipe.seed, shared_masks=shared_masks)
             set_weights(self.model, spec, weights)
             self.treatment = InputTreatment(spec, recipe)
             self.rules = make_optimizer(recipe)
@@ -87,6 +94,7 @@ class TensorflowTrainer:
                     dynamic_growth_steps=LOSS_SCALE_GROWTH_STEPS,
                 )
             self.optimizer.build(self.model.trainable_variables)
+        self.step = 0
         self.functions: dict[tuple[str, tuple[int, ...]], Callable[..., Any]] = {}
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> tf.Tensor:
@@ -94,22 +102,49 @@ class TensorflowTrainer:
         with tf.device(self.device):
             step = self._function("train", self._train_step, images, labels)
             rate = tf.constant(learning_rate, tf.float32)
+            self._set_masks()
+            self.step += 1
             return step(tf.constant(images), tf.constant(labels), rate)
 
     def _train_step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         self.rules.learning_rate = rate
+        loss, logits, gradients = self._backward(images, labels)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        correct = tf.equal(tf.argmax(logits, axis=1), labels)
+        return tf.stack([loss, tf.reduce_sum(tf.cast(correct, loss.dtype))])
+
+    def _backward(
+        self, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """(loss, logits, gradients of the scaled loss by trainable variable)."""
         with tf.GradientTape() as tape:
             logits = self._logits(images, training=True)
             loss = self._loss(logits, labels)
             scaled_loss = self.optimizer.scale_loss(loss)
-        variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled_loss, [v.value for v in variables]), variables)
-        correct = tf.equal(tf.argmax(logits, axis=1), labels)
-        return tf.stack([loss, tf.reduce_sum(tf.cast(correct, loss.dtype))])
+        variables = [variable.value for variable in self.model.trainable_variables]
+        return loss, logits, tape.gradient(scaled_loss, variables)
+
+    def _set_masks(self) -> None:
+        """Where masks are shared: those of the coming step."""
+        names = self._layer_names()
+        for layer in self.model.layers:
+            if isinstance(layer, SharedDropout):
+                key = mask_key(self.recipe.seed, self.step, names.index(layer.name))
+                layer.key.assign(np.uint32(key))
+
+    def _log_probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Of what the Recipe takes the cross-entropy of."""
+        match self.recipe.loss_input:
+            case "logits":
+                return tf.nn.log_softmax(logits)
+            case "softmax-twice":
+                return tf.nn.log_softmax(tf.nn.softmax(logits))
+            case "probabilities":
+                return tf.math.log(tf.clip_by_value(tf.nn.softmax(logits), 1e-7, 1 - 1e-7))
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Mean cross-entropy with the Recipe's label smoothing."""
-        log_probabilities = tf.nn.log_softmax(logits)
+        log_probabilities = self._log_probabilities(logits)
         picked = tf.gather(log_probabilities, labels, batch_dims=1)
         smoothing = self.recipe.label_smoothing
         if not smoothing:
@@ -154,6 +189,52 @@ class TensorflowTrainer:
     def _eval_logits(self, images: tf.Tensor) -> tf.Tensor:
         return self._logits(images, training=False)
 
+    def activations(self, images: Pixels, *, training: bool = False) -> Activations:
+        """The output of every layer, and the treated images as 'images'."""
+        outputs: Activations = {}
+        with tf.device(self.device):
+            self._set_masks()
+            values = self.treatment(tf.constant(images))
+            outputs["images"] = self._canonical("images", values)
+            for layer in self.model.layers:
+                drops = isinstance(layer, keras.layers.Dropout | SharedDropout)
+                values = layer(values, training=training) if drops else layer(values)
+                outputs[layer.name] = self._canonical(layer.name, values)
+        # Keras pads in a layer of its own, which the Spec does not have.
+        return {name: outputs[name] for name in ("images", *self._layer_names())}
+
+    def _layer_names(self) -> list[str]:
+        return [layer.name for layer in self.spec.layers]
+
+    def _canonical(self, name: str, values: tf.Tensor) -> np.ndarray[Any, Any]:
+        """A layer's output on the host, half precision widened."""
+        wide = values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
+        return activation_to_canonical(name, wide.numpy(), self.spec)
+
+    def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
+        """The loss and its gradients in the canonical layout; nothing is updated."""
+        with tf.device(self.device):
+            function = self._function("gradients", self._gradients, images, labels)
+            self._set_masks()
+            arguments = tf.constant(images), tf.constant(labels), tf.constant(0.0)
+            loss, gradients = function(*arguments)
+        scale = float(self.optimizer.scale_loss(1.0))
+        by_variable = {
+            variable.path: gradient.numpy() / scale
+            for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True)
+        }
+        found = {
+            name: to_canonical(name, by_variable[variable_of(self.model, name).path], self.spec)
+            for name in weight_shapes(self.spec)
+        }
+        return float(loss), found
+
+    def _gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, _: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        loss, _logits, gradients = self._backward(images, labels)
+        return loss, gradients
+
     def synchronize(self) -> None:
         """Wait until the device has finished its work."""
         synchronize(self.device)
@@ -164,7 +245,10 @@ class TensorflowTrainer:
 
     def state(self) -> Weights:
         """Optimiser slots by weight, dropout's seed states, and the loss scale."""
-        state: Weights = {"optimizer.step": self.rules.iterations.numpy().astype(np.int64)}
+        state: Weights = {
+            "step": np.array(self.step, np.int64),
+            "optimizer.step": self.rules.iterations.numpy().astype(np.int64),
+        }
         for key, name, variable in self._slots():
             state[key] = to_canonical(name, variable.numpy(), self.spec)
         for key, variable in self._own_variables().items():
@@ -174,6 +258,7 @@ class TensorflowTrainer:
     def restore(self, weights: Weights, state: Weights) -> None:
         """Continue from weights() and state() of an earlier trainer."""
         set_weights(self.model, self.spec, weights)
+        self.step = int(state.get("step", 0))
         self.rules.iterations.assign(state["optimizer.step"])
         for key, name, variable in self._slots():
             array = state.get(key)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from alexnet_impl import spec as s
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.frameworks.tensorflow.model import build_model
+from alexnet_impl.frameworks.tensorflow.model import build_model, flattened_maps
 from alexnet_impl.spec import Shape, Spec
 from alexnet_impl.weights import Weights, check_weights, replace_whole
 
@@ -81,6 +81,23 @@ def _flattened_maps(spec: Spec) -> dict[str, Shape]:
     flattened = next(step for step in steps if isinstance(step.layer, s.Flatten))
     dense = next(step for step in steps if isinstance(step.layer, s.Dense))
     return {f"{dense.layer.name}.weight": flattened.input_shape}
+
+
+def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """A layer's output as a C-contiguous copy, channels first.
+
+    Args:
+        name: The layer's.
+        array: (batch, height, width, channels) or (batch, features).
+        spec: The network, which knows which features are a flattened map.
+    """
+    if array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)
+    elif (map_shape := flattened_maps(spec).get(name)) is not None:
+        channels, height, width = map_shape
+        maps = array.reshape(-1, height, width, channels)
+        array = maps.transpose(0, 3, 1, 2).reshape(len(array), -1)
+    return np.ascontiguousarray(array).copy()
 
 
 def variable_of(model: keras.Model, name: str) -> keras.Variable:

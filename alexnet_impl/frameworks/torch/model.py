@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alexnet_impl import spec as s
+from alexnet_impl.masks import MULTIPLIERS, SHIFTS, keep_threshold
 from alexnet_impl.spec import Spec
 
 DTYPES = {"float64": torch.float64}
@@ -23,9 +24,12 @@ class AlexNet(nn.Sequential):
     Reads images of shape (batch, 3, height, width), yields logits of shape (batch, num_classes).
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, *, shared_masks: bool = False) -> None:
         super().__init__(
-            OrderedDict((step.layer.name, _module(step)) for step in s.trace(spec).layers)
+            OrderedDict(
+                (step.layer.name, _module(step, shared_masks=shared_masks))
+                for step in s.trace(spec).layers
+            )
         )
         self.spec = spec
 
@@ -70,19 +74,63 @@ class LocalResponseNorm(nn.Module):
         return s.kernel_text(self.layer)
 
 
-def build_model(spec: Spec, precision: str = "float32", seed: int = 0) -> AlexNet:
+class SharedDropout(nn.Module):
+    """Dropout whose masks are those of masks.keep_mask; the trainer sets the key of each step."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.key: Tensor
+        self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
+
+    def set_key(self, key: int) -> None:
+        """Draw the masks of masks.mask_key() from now on."""
+        self.key.fill_(_signed(key))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Any shape, kept; values count in the canonical order, which is this one."""
+        if not self.training:
+            return images
+        index = torch.arange(images.numel(), dtype=torch.int32, device=images.device)
+        hashed = _hash32(_hash32(index) ^ self.key).view(images.shape)
+        # Unsigned comparison: flipping the sign bit of both sides keeps their order.
+        keep = (hashed ^ _signed(2**31)) >= keep_threshold(self.rate) - 2**31
+        return torch.where(keep, images / (1 - self.rate), 0)
+
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        return f"p={self.rate}, shared masks"
+
+
+def _hash32(values: Tensor) -> Tensor:
+    """masks.hash32 on int32: PyTorch has no arithmetic on uint32."""
+    for shift, multiplier in zip(SHIFTS, (*MULTIPLIERS, 1), strict=True):
+        kept = (1 << (32 - shift)) - 1  # what an unsigned shift leaves
+        values = (values ^ ((values >> shift) & kept)) * _signed(multiplier)
+    return values
+
+
+def _signed(value: int) -> int:
+    """The int32 of the same bits."""
+    return value - 2**32 if value >= 2**31 else value
+
+
+def build_model(
+    spec: Spec, precision: str = "float32", seed: int = 0, *, shared_masks: bool = False
+) -> AlexNet:
     """An AlexNet with PyTorch's own initial weights.
 
     Args:
         spec: The network.
         precision: 'float64' gives float64 weights, all else float32: autocast lowers the rest.
         seed: Of the initial weights and of dropout: in PyTorch, the process's generator.
+        shared_masks: Whether dropout draws the masks that every framework can draw.
     """
     torch.manual_seed(seed)
-    return AlexNet(spec).to(DTYPES.get(precision, torch.float32))
+    return AlexNet(spec, shared_masks=shared_masks).to(DTYPES.get(precision, torch.float32))
 
 
-def _module(step: s.LayerTrace) -> nn.Module:
+def _module(step: s.LayerTrace, *, shared_masks: bool) -> nn.Module:
     match step.layer:
         case s.Conv() as layer:
             return _conv(layer, step.input_shape[0])
@@ -95,7 +143,7 @@ def _module(step: s.LayerTrace) -> nn.Module:
         case s.Flatten():
             return nn.Flatten()
         case s.Dropout(rate=rate):
-            return nn.Dropout(rate)
+            return SharedDropout(rate) if shared_masks else nn.Dropout(rate)
         case s.Dense(out_features=out_features):
             return nn.Linear(step.input_shape[0], out_features)
         case _:

@@ -1,7 +1,11 @@
-"""A Recipe's optimiser as one of torch.optim's, whose formulas are the Recipe's own."""
+"""A Recipe's optimiser: torch.optim's own where its formula is the Recipe's, else one here."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alexnet_impl.recipe import Recipe
 
@@ -10,7 +14,29 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
     """The Recipe's optimiser over all of the model's weights; the rate is set at each step."""
     groups = _parameter_groups(model, recipe)
     fused = device.type in ("cpu", "cuda")
-    if recipe.optimizer == "sgd":
+    match recipe.optimizer:
+        case "sgd" | "sgdw":
+            return _make_sgd(model, recipe, groups, fused=fused)
+        case "adam" | "adamw" if recipe.epsilon_formula == "keras":
+            return KerasAdam(groups, recipe)
+        case "adam":
+            kind: Any = torch.optim.Adam
+        case "adamw":
+            kind = torch.optim.AdamW
+    betas = (recipe.beta1, recipe.beta2)
+    made: torch.optim.Optimizer = kind(
+        groups, lr=recipe.learning_rate, betas=betas, eps=recipe.epsilon, fused=fused
+    )
+    return made
+
+
+def _make_sgd(
+    model: nn.Module, recipe: Recipe, groups: list[dict[str, Any]], *, fused: bool
+) -> torch.optim.Optimizer:
+    sgd: torch.optim.Optimizer
+    if recipe.optimizer == "sgdw" or recipe.momentum_formula == "keras":
+        sgd = OtherSGD(groups, recipe)
+    else:
         sgd = torch.optim.SGD(
             groups,
             lr=recipe.learning_rate,
@@ -18,21 +44,81 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
             nesterov=recipe.nesterov,
             fused=fused,
         )
-        # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
-        for parameter in model.parameters() if recipe.momentum else ():
-            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return sgd
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    betas = (recipe.beta1, recipe.beta2)
-    return kind(groups, lr=recipe.learning_rate, betas=betas, eps=recipe.epsilon, fused=fused)
+    # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
+    for parameter in model.parameters() if recipe.momentum else ():
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
-def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
+class _Rule(torch.optim.Optimizer, ABC):
+    """An update formula that torch.optim lacks, one weight at a time."""
+
+    def __init__(self, groups: list[dict[str, Any]], recipe: Recipe) -> None:
+        super().__init__(groups, {"lr": recipe.learning_rate})
+        self.recipe = recipe
+        self.decoupled = recipe.optimizer.endswith("w")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        if closure is not None:
+            raise TypeError("this optimiser takes no closure.")
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._decay_and_update(weight, group["lr"], group["weight_decay"])
+
+    def _decay_and_update(self, weight: Tensor, rate: float, decay: float) -> None:
+        gradient: Any = weight.grad
+        if decay and self.decoupled:
+            weight.mul_(1 - rate * decay)
+        elif decay:
+            gradient = gradient + decay * weight
+        self.update(weight, gradient, rate)
+
+    @abstractmethod
+    def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
+        """Apply the formula to one weight."""
+
+
+class OtherSGD(_Rule):
+    """SGD with decoupled decay, or with the rate inside the momentum buffer as in Keras."""
+
+    def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
+        """See Recipe.momentum_formula."""
+        recipe = self.recipe
+        inside = recipe.momentum_formula == "keras"
+        step = rate * gradient if inside else gradient
+        if recipe.momentum:
+            buffer = self.state[weight]["momentum_buffer"]
+            buffer.mul_(recipe.momentum).add_(step)
+            step = step + recipe.momentum * buffer if recipe.nesterov else buffer
+        weight.sub_(step if inside else rate * step)
+
+
+class KerasAdam(_Rule):
+    """Adam and AdamW with epsilon where Keras puts it."""
+
+    def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
+        """See Recipe.epsilon_formula."""
+        recipe, state = self.recipe, self.state[weight]
+        if "step" not in state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(weight) for _ in range(2))
+        state["step"] += 1
+        step = float(state["step"])
+        state["exp_avg"].lerp_(gradient, 1 - recipe.beta1)
+        state["exp_avg_sq"].mul_(recipe.beta2).addcmul_(gradient, gradient, value=1 - recipe.beta2)
+        rate *= (1 - recipe.beta2**step) ** 0.5 / (1 - recipe.beta1**step)
+        weight.addcdiv_(state["exp_avg"], state["exp_avg_sq"].sqrt() + recipe.epsilon, value=-rate)
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Two groups: what decays, and the biases where they do not."""
     biases_decay = recipe.weight_decay_on == "all"
     decaying = [p for p in model.parameters() if p.ndim > 1 or biases_decay]
     others = [p for p in model.parameters() if p.ndim == 1 and not biases_decay]
-    groups: list[dict[str, object]] = [{"params": decaying, "weight_decay": recipe.weight_decay}]
+    groups: list[dict[str, Any]] = [{"params": decaying, "weight_decay": recipe.weight_decay}]
     if others:
         groups.append({"params": others, "weight_decay": 0.0})
     return groups

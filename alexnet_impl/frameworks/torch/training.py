@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS
-from alexnet_impl.frameworks import Labels, Logits, Pixels, StepValues
+from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
-from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, build_model
+from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
 from alexnet_impl.frameworks.torch.optimizers import make_optimizer
 from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
+from alexnet_impl.masks import mask_key
 from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.weights import Weights
@@ -43,6 +44,7 @@ class InputTreatment(nn.Module):
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         super().__init__()
         self.dtype = DTYPES.get(recipe.precision, torch.float32)
+        self.method = recipe.resize
         scaling = INPUT_SCALINGS[recipe.input_scaling]
         shape = (1, 3, 1, 1)
         self.mean: Tensor
@@ -64,7 +66,7 @@ class InputTreatment(nn.Module):
     def _matrix(self, source_size: int, target_size: int) -> Tensor:
         sizes = source_size, target_size
         if sizes not in self.matrices:
-            matrix = interpolation_matrix(*sizes, dtype=np.float64)
+            matrix = interpolation_matrix(*sizes, method=self.method, dtype=np.float64)
             self.matrices[sizes] = torch.from_numpy(matrix).to(self.mean)
         return self.matrices[sizes]
 
@@ -79,7 +81,10 @@ class TorchTrainer:
             if recipe.memory_layout == "channels-last"
             else torch.contiguous_format
         )
-        self.model: AlexNet = build_model(spec, recipe.precision, recipe.seed)
+        self.model: AlexNet = build_model(
+            spec, recipe.precision, recipe.seed, shared_masks=recipe.dropout_masks == "shared"
+        )
+        self.step = 0
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
         self.treatment = InputTreatment(spec, recipe).to(device)
@@ -95,21 +100,45 @@ class TorchTrainer:
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
-        self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
-        logits = self._logits(images)
-        loss = functional.cross_entropy(
-            logits, targets, label_smoothing=self.recipe.label_smoothing
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss, num_correct = self._backward(images, labels)
         self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        num_correct = (logits.detach().argmax(1) == targets).sum()
-        return torch.stack([loss.detach(), num_correct.to(loss.dtype)])
+        self.step += 1
+        return torch.stack([loss, num_correct.to(loss.dtype)])
+
+    def _backward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+        """(loss, number correct), with the scaled loss's gradients left in the parameters."""
+        self.model.train()
+        self._set_masks()
+        targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
+        logits = self._logits(images)
+        loss = self._loss(logits, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of what the Recipe takes it of."""
+        smoothing = self.recipe.label_smoothing
+        match self.recipe.loss_input:
+            case "logits":
+                pass
+            case "softmax-twice":
+                logits = logits.softmax(1)
+            case "probabilities":
+                logs = logits.softmax(1).clamp(1e-7, 1 - 1e-7).log()
+                picked = functional.nll_loss(logs, targets)
+                return (1 - smoothing) * picked - smoothing * logs.mean()
+        return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    def _set_masks(self) -> None:
+        """Where masks are shared: those of the coming step."""
+        for place, module in enumerate(self.model):
+            if isinstance(module, SharedDropout):
+                module.set_key(mask_key(self.recipe.seed, self.step, place))
 
     def read(self, handles: list[Tensor]) -> list[StepValues]:
         """The values of steps taken earlier; waits for the device."""
@@ -126,12 +155,44 @@ class TorchTrainer:
 
     def _logits(self, images: Pixels) -> Tensor:
         """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
-        pixels = torch.from_numpy(images).to(self.device, non_blocking=True)
-        floats = self.treatment(pixels).contiguous(memory_format=self.memory_format)
+        floats = self._floats(images)
         dtype = AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = self.forward(floats)
         return logits if logits.dtype == torch.float64 else logits.float()
+
+    def _floats(self, images: Pixels) -> Tensor:
+        """uint8 (batch, height, width, 3) to what the first layer reads, outside autocast."""
+        pixels = torch.from_numpy(images).to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, enabled=False):
+            floats: Tensor = self.treatment(pixels)
+        return floats.contiguous(memory_format=self.memory_format)
+
+    @torch.no_grad()
+    def activations(self, images: Pixels, *, training: bool = False) -> Activations:
+        """The output of every layer, and the treated images as 'images'."""
+        self.model.train(training)
+        self._set_masks()
+        dtype = AUTOCAST.get(self.recipe.precision)
+        outputs: Activations = {}
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            values = self._floats(images)
+            outputs["images"] = to_numpy(values)
+            for name, module in self.model.named_children():
+                values = module(values)
+                outputs[name] = to_numpy(values)  # a copy: the next ReLU works in place
+        return outputs
+
+    def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
+        """The loss and its gradients in the canonical layout; nothing is updated."""
+        loss, _ = self._backward(images, labels)
+        scale = self.scaler.get_scale()
+        found: Weights = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None:
+                found[name] = to_numpy(parameter.grad / scale)
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(loss), found
 
     def _clip(self) -> None:
         if self.recipe.clip_norm is not None:
@@ -148,7 +209,10 @@ class TorchTrainer:
 
     def state(self) -> Weights:
         """Optimiser slots by weight, generator states, and the loss scale."""
-        state: Weights = {"optimizer.step": np.zeros((), np.int64)}
+        state: Weights = {
+            "step": np.array(self.step, np.int64),
+            "optimizer.step": np.zeros((), np.int64),
+        }
         for name, parameter in self.model.named_parameters():
             kept = self.optimizer.state[parameter]
             for slot, ours in SLOTS.items():
@@ -166,6 +230,7 @@ class TorchTrainer:
     def restore(self, weights: Weights, state: Weights) -> None:
         """Continue from weights() and state() of an earlier trainer."""
         set_weights(self.model, self.spec, weights)
+        self.step = int(state.get("step", 0))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter] = self._slots(name, parameter, state)
         if "generator.cpu" in state:

@@ -104,8 +104,8 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """A copy of a tensor on the host, C-contiguous; bfloat16 widened to float32."""
-    if tensor.dtype == torch.bfloat16:
+    """A copy of a tensor on the host, C-contiguous; half precision widened to float32."""
+    if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     return array.copy()

@@ -17,7 +17,7 @@ FLOAT64_ROUNDING = 1e-12
 
 @given(sizes, sizes, st.booleans())
 def test_interpolation_rows_are_averages(source, target, antialias):
-    matrix = interpolation_matrix(source, target, antialias=antialias)
+    matrix = interpolation_matrix(source, target, method="antialiased" if antialias else "bilinear")
     assert matrix.shape == (target, source)
     assert matrix.dtype == np.float32
     assert (matrix >= 0).all()
@@ -26,13 +26,13 @@ def test_interpolation_rows_are_averages(source, target, antialias):
 
 @given(sizes, st.booleans())
 def test_interpolation_to_the_same_size_changes_nothing(size, antialias):
-    matrix = interpolation_matrix(size, size, antialias=antialias)
+    matrix = interpolation_matrix(size, size, method="antialiased" if antialias else "bilinear")
     np.testing.assert_array_equal(matrix, np.eye(size))
 
 
 @given(sizes, st.integers(0, 200))
 def test_interpolation_when_enlarging_is_the_same_with_antialias(source, more):
-    plain = interpolation_matrix(source, source + more, antialias=False)
+    plain = interpolation_matrix(source, source + more, method="bilinear")
     np.testing.assert_array_equal(interpolation_matrix(source, source + more), plain)
 
 
@@ -49,7 +49,7 @@ def test_interpolation_from_two_to_four_has_the_known_weights():
 
 def test_interpolation_with_antialias_uses_every_source_pixel():
     assert (interpolation_matrix(32, 7).sum(axis=0) > 0).all()
-    assert (interpolation_matrix(32, 7, antialias=False).sum(axis=0) == 0).any()
+    assert (interpolation_matrix(32, 7, method="bilinear").sum(axis=0) == 0).any()
 
 
 def test_interpolation_in_float64_is_not_rounded():
