@@ -38,7 +38,7 @@ def compare(
     Args:
         config: What to do; its framework is put in for each.
         folder: Each run becomes a folder in it, named by its framework. A run that is there
-            already is kept if it is finished, and gone on with if it was interrupted.
+            already is kept if it has ended, and gone on with if it was interrupted.
         console: Where progress is shown.
         interpreters: Framework to the Python that runs it; this one by default.
 
@@ -52,7 +52,7 @@ def compare(
     runs = []
     for name in FRAMEWORKS:
         path = folder / name
-        if (done := _finished(path)) is not None:
+        if (done := _ended(path)) is not None:
             runs.append(done)
             continue
         try:
@@ -78,12 +78,13 @@ def _stopped(folder: Path) -> StoppedError:
     return StoppedError(f"stopped before the first step; {folder} holds nothing to go on with")
 
 
-def _finished(path: Path) -> RunFolder | None:
-    """The run in this folder, if there is one and it came to its end."""
+def _ended(path: Path) -> RunFolder | None:
+    """The run in this folder, if there is one and nothing is left to do for it."""
     if not (path / "run.json").is_file():
         return None
     run = RunFolder.open(path)
-    return run if run.result is not None and run.result.status == "finished" else None
+    ended = run.result is not None and run.result.status in ("finished", "collapsed")
+    return run if ended else None
 
 
 def comparison_config(folder: Path) -> RunConfig:

@@ -47,6 +47,14 @@ class DivergedError(RunError):
     """A loss that is no longer a finite number."""
 
 
+class CollapsedError(RunError):
+    """A network whose units have died, so that it learns no more."""
+
+
+class ParityError(AlexNetError, ValueError):
+    """Two models that cannot be put side by side."""
+
+
 class UnknownNameError(AlexNetError, KeyError):
     """A name that is not in its table; the message offers the nearest ones."""
 

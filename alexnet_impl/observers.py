@@ -1,6 +1,7 @@
 """Those who watch a run: a progress bar, plain lines, or JSON lines for another process."""
 
 import json
+import warnings
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -15,8 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from alexnet_impl.errors import RunError
-from alexnet_impl.results import EpochRecord, RunConfig, RunResult, Timing
+from alexnet_impl.errors import AlexNetWarning, RunError
+from alexnet_impl.results import EpochRecord, RunConfig, RunResult
 
 
 def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
@@ -58,6 +59,10 @@ class LineObserver:
 
     def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
         """Say nothing: epochs are enough for a log."""
+
+    def warned(self, message: str) -> None:
+        """Pass it on as a warning, which the command line shows as one line."""
+        warnings.warn(message, AlexNetWarning, stacklevel=2)
 
     def epoch_ended(self, record: EpochRecord) -> None:
         """Print the epoch's line."""
@@ -145,6 +150,10 @@ class JsonObserver:
             images_per_second=images_per_second,
         )
 
+    def warned(self, message: str) -> None:
+        """See Observer."""
+        self.send("warned", message=message)
+
     def epoch_ended(self, record: EpochRecord) -> None:
         """See Observer."""
         self.send("epoch_ended", record=asdict(record))
@@ -167,11 +176,12 @@ def replay(event: dict[str, Any], observer: LineObserver) -> None:
             observer.started(config, **values)
         case "stepped":
             observer.stepped(**values)
+        case "warned":
+            observer.warned(**values)
         case "epoch_ended":
             observer.epoch_ended(EpochRecord(**values["record"]))
         case "ended":
-            result = values["result"]
-            observer.ended(RunResult(**result | {"timing": Timing(**result["timing"])}))
+            observer.ended(RunResult.from_dict(values["result"]))
         case unknown:
             raise RunError(f"a worker sent the unknown event {unknown!r}: is it another release?")
 

@@ -25,6 +25,8 @@ InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10"]
 Precision = Literal["float64", "float32", "bfloat16", "float16"]
 MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
+OnCollapse = Literal["stop", "warn", "ignore"]
+"""What a run does when its network collapses: no part of the recipe, for it changes no number."""
 
 LOSS_SCALE = 2.0**15
 """First scale of the loss in float16: halved, and the step skipped, where a gradient overflows."""
@@ -302,6 +304,13 @@ RECIPES: dict[str, Recipe] = {
         initializer="he",
         last_layer_std=0.01,
     ),
+    "explain": Recipe(
+        optimizer="adam",
+        learning_rate=2e-3,
+        weight_decay=1e-4,
+        steps=120,
+        global_batch_size=64,
+    ),
     "report": Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30),
     "speedrun": Recipe(
         learning_rate=0.04,
@@ -321,7 +330,8 @@ RECIPES: dict[str, Recipe] = {
         precision="bfloat16",
     ),
 }
-"""quick: a few epochs on a small dataset, the default of `compare`. report: R3-torch and R3-tf.
+"""quick: a few epochs on a small dataset, the default of `compare`. explain: learns in seconds at
+a small width, where `alexnet explain` switches its defaults. report: R3-torch and R3-tf.
 speedrun: meant to reach R3's 80.76 % on the cifar variant in few epochs."""
 
 

@@ -25,15 +25,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from alexnet_impl.collapse import CollapseReport
 from alexnet_impl.data import DataConfig, Dataset
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import OnCollapse, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import (
@@ -50,7 +51,7 @@ SCHEMA_VERSION = 1
 NUM_SAMPLE_IMAGES = 24
 DEVICES = ("auto", "cpu", "gpu")
 
-Status = Literal["finished", "interrupted", "diverged"]
+Status = Literal["finished", "interrupted", "diverged", "collapsed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,11 @@ class RunConfig:
         data: Which images.
         device: 'auto', 'cpu' or 'gpu'.
         threads: CPU threads of the framework; None leaves it the framework's choice.
+        on_collapse: What to do when the network collapses: 'stop' the run, 'warn' and go on, or
+            'ignore' it and do not look.
 
     Raises:
-        RunError: If there is no such device, or threads is below 1.
+        RunError: If there is no such device or on_collapse, or threads is below 1.
     """
 
     framework: str
@@ -77,10 +80,15 @@ class RunConfig:
     data: DataConfig
     device: str = "auto"
     threads: int | None = None
+    on_collapse: OnCollapse = "warn"
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise RunError(f"device '{self.device}' is unknown; choose {', '.join(DEVICES)}.")
+        if self.on_collapse not in (known := get_args(OnCollapse)):
+            raise RunError(
+                f"on_collapse '{self.on_collapse}' is unknown; choose {', '.join(known)}."
+            )
         if self.threads is not None and self.threads < 1:
             raise RunError(f"threads={self.threads} must be at least 1; leave it out for all.")
         if self.framework == "tensorflow" and self.recipe.memory_layout != "channels-last":
@@ -199,6 +207,7 @@ class RunResult:
         peak_memory_bytes: Most memory of the process (its resident set).
         peak_device_memory_bytes: Most memory on the accelerator; None on a CPU.
         batches_sha256: Chained over every batch that was trained on: equal, so were all bytes.
+        collapse: What the probe and the checks saw; None where nobody looked.
     """
 
     status: Status
@@ -210,6 +219,19 @@ class RunResult:
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None
     batches_sha256: str
+    collapse: CollapseReport | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The result whose asdict() this is.
+
+        Raises:
+            TypeError: If fields are missing or unknown.
+        """
+        parts: dict[str, Any] = {"timing": Timing(**values["timing"])}
+        if values.get("collapse") is not None:
+            parts["collapse"] = CollapseReport.from_dict(values["collapse"])
+        return cls(**values | parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,9 +356,10 @@ class RunFolder:
         """What came out; None while it runs or if it was killed."""
         if not (self.path / "result.json").is_file():
             return None
-        values = self.read_json("result.json")
-        timing = self._record("result.json", values.get("timing"), Timing)
-        return self._record("result.json", values | {"timing": timing}, RunResult)
+        try:
+            return RunResult.from_dict(self.read_json("result.json"))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.path / 'result.json'}: is damaged ({error}).") from error
 
     def finished_result(self) -> RunResult:
         """The result of a run that came to its end.
@@ -350,8 +373,8 @@ class RunFolder:
                 f"{self.path}: this run is not finished; go on with: "
                 f"alexnet train --resume {self.path}"
             )
-        if result.status == "diverged":
-            raise RunError(f"{self.path}: this run diverged: {result.message}")
+        if result.status != "finished":
+            raise RunError(f"{self.path}: this run {result.status}: {result.message}")
         return result
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:

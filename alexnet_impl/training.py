@@ -17,6 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_impl.collapse import (
+    CollapseReport,
+    CollapseWatch,
+    collapse_text,
+    foreboding,
+    make_watch,
+)
 from alexnet_impl.data import (
     Batch,
     BatchPlan,
@@ -27,7 +34,7 @@ from alexnet_impl.data import (
     num_batches,
     prefetch,
 )
-from alexnet_impl.errors import DivergedError, RunError
+from alexnet_impl.errors import CollapsedError, DivergedError, RunError
 from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
 from alexnet_impl.frameworks import Trainer, get_framework
 from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
@@ -62,6 +69,9 @@ class Observer(Protocol):
     def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
         """Called about twice a second; loss is the latest step's."""
 
+    def warned(self, message: str) -> None:
+        """Called where the run goes on all the same, but the user should know."""
+
     def epoch_ended(self, record: EpochRecord) -> None:
         """Called after each epoch's evaluation."""
 
@@ -86,6 +96,7 @@ class Progress:
     training_time_s: float = 0.0
     evaluation_time_s: float = 0.0
     batches_sha256: str = ""
+    collapse: dict[str, Any] | None = None
 
 
 def start_run(
@@ -131,7 +142,7 @@ def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunRe
     """Go on from the last checkpoint of a run that was interrupted or killed.
 
     Raises:
-        RunError: If the run is finished or diverged, or the dataset is another one.
+        RunError: If the run is finished, diverged or collapsed, or the dataset is another one.
     """
     _check_resumable(folder, dataset)
     config = folder.config
@@ -153,6 +164,11 @@ def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
         raise RunError(
             f"{folder.path}: this run diverged and would do so again; start a new one with a "
             "lower --recipe.learning-rate or with --recipe.clip-norm."
+        )
+    if result is not None and result.status == "collapsed":
+        raise RunError(
+            f"{folder.path}: this run collapsed and would not recover; start a new one with a "
+            "lower --recipe.learning-rate, or with --on-collapse warn to let it go on."
         )
     recorded = folder.dataset.fingerprint
     if dataset.fingerprint != recorded:
@@ -187,6 +203,14 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
     )
 
 
+def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
+    """(number of batches, digest of all their bytes) of a recipe's first epoch."""
+    count, digest = 0, ""
+    for batch in epoch_batches(train, batch_plan(recipe), 0):
+        count, digest = count + 1, chain_digest(digest, batch)
+    return count, digest
+
+
 class _Run:
     """One run from its first step, or from a checkpoint, to its end."""
 
@@ -209,6 +233,14 @@ class _Run:
         self.test_probabilities: NDArray[np.float64] | None = None
         self.stop_asked = False
         self.sizes_seen: set[int] = set()
+        self.watch = self._watch()
+
+    def _watch(self) -> CollapseWatch | None:
+        """Over the first epoch; None where it is not wanted or there is nothing to see."""
+        if self.config.on_collapse == "ignore":
+            return None
+        last_step = min(self.batches_per_epoch, self.num_steps)
+        return make_watch(self.trainer, self.spec, self.dataset.train.images, last_step)
 
     def restore(self) -> None:
         """Take up the last checkpoint; without one, the run starts over from its seed."""
@@ -222,6 +254,8 @@ class _Run:
             parts[part][key] = array
         self.trainer.restore(parts["weights"], parts["state"])
         self.progress = Progress(**progress)
+        if self.watch is not None and self.progress.collapse is not None:
+            self.watch.report = CollapseReport.from_dict(self.progress.collapse)
         history = self.folder.history
         self.history = History(
             epochs=history.epochs[: self.progress.epoch],
@@ -239,6 +273,10 @@ class _Run:
             if self.progress.step < self.num_steps:
                 return self._end("interrupted", "stopped by the user")
             return self._finish()
+        except CollapsedError as error:
+            self.folder.write_history(self.history)
+            self.folder.write_weights(self.trainer.weights(), self.spec)
+            return self._end("collapsed", str(error))
         except DivergedError as error:
             self._keep_last_good_weights()
             self._end("diverged", str(error))
@@ -268,8 +306,10 @@ class _Run:
         last_save = time.perf_counter()
         try:
             for batch, digest in batches:
+                self._foresee(batch, clock)
                 self._step(batch, clock)
                 progress.batches_sha256 = digest
+                self._look(clock)
                 if clock.since_read() > READ_EVERY_S:
                     self._read(clock)
                 if time.perf_counter() - last_save > CHECKPOINT_EVERY_S and not self.stop_asked:
@@ -311,6 +351,35 @@ class _Run:
         else:
             progress.epoch_timed_images += len(batch)
             progress.timed_images += len(batch)
+
+    def _foresee(self, batch: Batch, clock: "_Clock") -> None:
+        """Before the first step: warn of a collapse that a trial step lets one expect."""
+        progress = self.progress
+        if self.watch is None or progress.step > 0:
+            return
+        rate = learning_rate_at(self.recipe, 0, self.num_steps)
+        found = self.watch.foresee(batch.images, batch.labels, rate)
+        # The trial step traces, compiles and allocates what the first step would have.
+        progress.first_step_time_s += found.trial_time_s
+        progress.collapse = asdict(self.watch.report)
+        if text := foreboding(found.shift, self.spec, self.recipe):
+            self.observer.warned(f"{self.config.framework}: {text}")
+        clock.restart()
+
+    def _look(self, clock: "_Clock") -> None:
+        """Now and then in the first epoch: whether the network has collapsed."""
+        progress = self.progress
+        if self.watch is None or not self.watch.is_due(progress.step):
+            return
+        self._read(clock)
+        vitals = self.watch.look(progress.step)
+        if vitals is not None:
+            progress.collapse = asdict(self.watch.report)
+            text = collapse_text(vitals, self.recipe)
+            if self.config.on_collapse == "stop":
+                raise CollapsedError(f"{self.folder.path}: {text} History and weights are kept.")
+            self.observer.warned(f"{self.config.framework}: {text}")
+        clock.restart()
 
     def _read(self, clock: "_Clock") -> None:
         """Read the pending losses back, which waits for the device, and account for the time."""
@@ -466,6 +535,7 @@ class _Run:
             peak_memory_bytes=process_peak_memory_bytes(),
             peak_device_memory_bytes=self.trainer.peak_memory_bytes(),
             batches_sha256=progress.batches_sha256,
+            collapse=CollapseReport.from_dict(progress.collapse) if progress.collapse else None,
         )
         self.folder.write_result(result)
         self.observer.ended(result)

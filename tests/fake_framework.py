@@ -12,7 +12,7 @@ import numpy as np
 from alexnet_impl.evaluation import softmax
 from alexnet_impl.frameworks import StepValues
 from alexnet_impl.results import RunConfig
-from alexnet_impl.spec import Dense, Flatten
+from alexnet_impl.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.variants import VARIANTS, Variant
 
 LINEAR = Variant(
@@ -107,6 +107,63 @@ class FakeTrainer:
         return None
 
 
+MORTAL = Variant(
+    source="Softmax regression with a convolution beside it, for tests",
+    about="one convolution that can die",
+    input_size=4,
+    published_num_params={},
+    layers=lambda _, num_classes, __: iter(
+        [
+            Conv(name="conv1", out_channels=3, kernel_size=1),
+            Relu(name="relu1"),
+            Flatten(name="flatten"),
+            Dense(name="fc1", out_features=num_classes),
+        ]
+    ),
+)
+DIES_AT = 6
+"""The step from which a MortalTrainer's convolution yields 0."""
+
+
+class MortalTrainer(FakeTrainer):
+    """Learns like its parent, and shows activations that are a script.
+
+    Attributes:
+        dies_at: From this step on the ReLU's outputs and the logits are 0.
+        moved_by_step: By so much the convolution's outputs, of standard deviation 1, rise a step.
+        on_look: Called by activations().
+        looked_at: The steps after which activations() was called.
+    """
+
+    dies_at = DIES_AT
+    moved_by_step = 0.0
+    on_look = staticmethod(lambda: None)
+
+    def __init__(self, recipe, weights, before_step=None):
+        super().__init__(recipe, weights, before_step)
+        self.conv = {name: weights[name] for name in ("conv1.weight", "conv1.bias")}
+        self.looked_at = []
+
+    def activations(self, images, *, training=False):
+        assert not training
+        self.looked_at.append(self.step)
+        self.on_look()
+        alive = float(self.step < self.dies_at)
+        outputs = np.tile([[1.0, -1.0, 1.0]], (len(images), 1)).reshape(-1, 3, 1, 1)
+        outputs[::2] *= -1
+        outputs += self.moved_by_step * self.step
+        return {
+            "images": images,
+            "conv1": outputs,
+            "relu1": np.maximum(outputs, 0) * alive,
+            "flatten": outputs.reshape(len(images), -1),
+            "fc1": self.logits(images) * alive,
+        }
+
+    def weights(self):
+        return self.conv | super().weights()
+
+
 class FakeFramework:
     """What get_framework() gives: makes FakeTrainers and remembers them.
 
@@ -114,15 +171,17 @@ class FakeFramework:
         trainers: All that were made, the latest last.
         before_step: Handed to each trainer that is made from now on.
         threads: What set_threads() was told.
+        kind: Class of the trainers.
     """
 
     def __init__(self):
+        self.kind = FakeTrainer
         self.trainers = []
         self.before_step = None
         self.threads = None
 
     def make_trainer(self, spec, recipe, weights, device):  # noqa: ARG002 - the protocol's
-        self.trainers.append(FakeTrainer(recipe, weights, self.before_step))
+        self.trainers.append(self.kind(recipe, weights, self.before_step))
         return self.trainers[-1]
 
     def set_threads(self, threads):
@@ -148,6 +207,14 @@ def install(monkeypatch):
     return framework
 
 
+def install_mortal(monkeypatch):
+    """install() with MortalTrainers, of a class that a test may change, and their network."""
+    framework = install(monkeypatch)
+    monkeypatch.setitem(VARIANTS, "mortal", MORTAL)
+    framework.kind = type("Trainer", (MortalTrainer,), {})
+    return framework
+
+
 def linear_config(recipe, data):
     """A RunConfig of the fake's network."""
     return RunConfig(framework="torch", variant="linear", width=1.0, recipe=recipe, data=data)
@@ -158,7 +225,7 @@ class RecordingObserver:
 
     def __init__(self):
         self.started_at, self.num_steps = None, None
-        self.steps, self.epochs, self.results = [], [], []
+        self.steps, self.epochs, self.results, self.warnings = [], [], [], []
         self.on = SimpleNamespace(epoch_ended=lambda _: None)
 
     def started(self, config, num_steps, step):  # noqa: ARG002 - the protocol's
@@ -168,6 +235,9 @@ class RecordingObserver:
         assert num_steps == self.num_steps
         assert images_per_second >= 0
         self.steps.append((step, loss))
+
+    def warned(self, message):
+        self.warnings.append(message)
 
     def epoch_ended(self, record):
         self.epochs.append(record)

@@ -16,17 +16,23 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import (
     DEFAULT_RECIPE,
+    EXPLAIN_RECIPE,
     Compare,
     Convert,
     Describe,
     Evaluate,
+    Explain,
+    PairWorker,
+    Parity,
     Predict,
     Recipes,
     Report,
+    Serve,
     Train,
     TrainingOptions,
     Variants,
     Worker,
+    explain_options,
 )
 from alexnet_impl.errors import AlexNetError, AlexNetWarning, StoppedError
 from alexnet_impl.recipe import get_recipe
@@ -36,6 +42,8 @@ STOPPED = 130
 
 COMMANDS: dict[str, type] = {
     "compare": Compare,
+    "explain": Explain,
+    "parity": Parity,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
@@ -45,6 +53,8 @@ COMMANDS: dict[str, type] = {
     "convert": Convert,
     "report": Report,
     "worker": Worker,
+    "serve": Serve,
+    "pair-worker": PairWorker,
 }
 
 
@@ -94,7 +104,8 @@ def _parse(arguments: list[str]) -> Any:
     """The chosen subcommand with its fields filled in."""
     name = _recipe_name(arguments)
     options = TrainingOptions(recipe_name=name, recipe=get_recipe(name))
-    defaults = {Train: Train(options=options), Compare: Compare(options=options)}
+    defaults: dict[type, Any] = {kind: kind(options=options) for kind in (Train, Compare, Parity)}
+    defaults[Explain] = Explain(options=explain_options(name))
     choices: list[Any] = [
         Annotated[kind, tyro.conf.subcommand(command, default=defaults[kind])]
         if kind in defaults
@@ -111,7 +122,7 @@ def _parse(arguments: list[str]) -> Any:
 
 def _recipe_name(arguments: list[str]) -> str:
     """What --recipe says: it decides the defaults of all --recipe.FIELD flags."""
-    name = DEFAULT_RECIPE
+    name = EXPLAIN_RECIPE if arguments[:1] == ["explain"] else DEFAULT_RECIPE
     for place, argument in enumerate(arguments):
         if argument.startswith("--recipe="):
             name = argument.removeprefix("--recipe=")

@@ -1,6 +1,5 @@
 """What each subcommand does with its flags; each returns the exit code."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,27 +7,35 @@ from typing import Any
 
 from rich.console import Console
 
+from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
     Compare,
     Convert,
     Describe,
     Evaluate,
+    Explain,
+    PairWorker,
+    Parity,
     Predict,
     Recipes,
     Report,
+    Serve,
     Train,
     TrainingOptions,
     Variants,
     Worker,
 )
+from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
+from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
 from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
-from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
-from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.observers import make_observer
+from alexnet_impl.parity.pair_worker import serve_pair
 from alexnet_impl.prediction import predict_files
+from alexnet_impl.remote import serve as serve_trainer
 from alexnet_impl.report.reproduce import nearest_recipe
 from alexnet_impl.report.tables import (
     comparison_table,
@@ -40,67 +47,10 @@ from alexnet_impl.report.tables import (
     sources_table,
     variants_table,
 )
-from alexnet_impl.results import RunConfig, RunFolder, check_free, make_folder
+from alexnet_impl.results import RunFolder, check_free, make_folder
 from alexnet_impl.training import check_run, resume_run, start_run
-from alexnet_impl.variants import build_spec, get_variant
+from alexnet_impl.variants import build_spec
 from alexnet_impl.workers import serve
-
-DEMO_WIDTH = 0.25
-"""Of the embedded digits: the first command ends in under two minutes on two cores."""
-
-
-def _config(options: TrainingOptions, framework: str) -> RunConfig:
-    """The RunConfig of these flags."""
-    get_variant(options.variant)
-    data = settle(
-        DataConfig(
-            dataset=options.dataset,
-            data_dir=options.data_dir,
-            train_images=options.train_images,
-            test_images=options.test_images,
-            image_size=options.image_size,
-        )
-    )
-    width = options.width
-    if width is None:
-        width = DEMO_WIDTH if data.dataset == "digits" else 1.0
-    recipe = options.recipe
-    if options.seed is not None:
-        recipe = replace(recipe, seed=options.seed)
-    return RunConfig(
-        framework=framework,
-        variant=options.variant,
-        width=width,
-        recipe=recipe,
-        data=data,
-        device=options.device,
-        threads=options.threads,
-    )
-
-
-def _dataset(config: RunConfig, console: Console) -> Dataset:
-    """Load the images with a bar for decoding and downloading, and say what they are."""
-    with terminal_progress() as progress:
-        dataset = load_dataset(
-            config.data,
-            validation_fraction=config.recipe.validation_fraction,
-            validation_split=config.recipe.validation_split,
-            seed=config.recipe.seed,
-            progress=progress,
-        )
-    held_back = f" + {len(dataset.validation)} validation" if dataset.validation else ""
-    console.print(
-        f"{dataset.name}: {len(dataset.train)} training{held_back} and {len(dataset.test)} test "
-        f"images of {dataset.num_classes} classes, {dataset.fingerprint[:12]}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return dataset
-
-
-def _new_folder(options: TrainingOptions, what: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
 
 
 def variants_command(_: Variants, console: Console) -> int:
@@ -135,12 +85,12 @@ def train_command(command: Train, console: Console) -> int:
         folder = RunFolder.open(command.resume)
         config = folder.config
     else:
-        config = _config(command.options, command.framework)
-        folder = RunFolder(_new_folder(command.options, command.framework))
+        config = run_config(command.options, command.framework)
+        folder = RunFolder(new_folder(command.options, command.framework))
         check_free(folder.path)
     with quiet_stderr():
         get_framework(config.framework).fingerprint(config.device)
-    dataset = _dataset(config, console)
+    dataset = load_images(config, console)
     with make_observer(console) as observer:
         if command.resume is not None:
             result = resume_run(folder, dataset, observer)
@@ -151,7 +101,15 @@ def train_command(command: Train, console: Console) -> int:
 
     console.print(comparison_table([folder]))
     console.print(f"Run folder: {folder.path}", highlight=False, soft_wrap=True)
+    _refuse_collapsed([folder])
     return 0
+
+
+def _refuse_collapsed(runs: Sequence[RunFolder]) -> None:
+    """A run that --on-collapse stop has ended did not do what was asked for."""
+    results = [run.result for run in runs]
+    if found := [r.message for r in results if r is not None and r.status == "collapsed"]:
+        raise CollapsedError(" ".join(found))
 
 
 def _refuse_other_flags(options: TrainingOptions) -> None:
@@ -164,19 +122,19 @@ def _refuse_other_flags(options: TrainingOptions) -> None:
 
 def compare_command(command: Compare, console: Console) -> int:
     """Train both frameworks, print the comparison and write the report."""
-    interpreters = _interpreters(command.interpreter)
+    interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     if command.resume is not None:
         _refuse_other_flags(command.options)
         folder = command.resume
         config = comparison_config(folder)
     else:
-        folder = _new_folder(command.options, "compare")
+        folder = new_folder(command.options, "compare")
         check_free(folder)
-        config = _config(command.options, FRAMEWORKS[0])
+        config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
-    dataset = _dataset(config, console)
+    dataset = load_images(config, console)
     check_run(config, dataset)
     del dataset  # each worker loads its own
     if command.resume is None:
@@ -188,7 +146,9 @@ def compare_command(command: Compare, console: Console) -> int:
         highlight=False,
     )
     runs = compare(config, folder, console, interpreters)
-    return _show_report(runs, folder / "report.html", console)
+    _show_report(runs, folder / "report.html", console)
+    _refuse_collapsed(runs)
+    return 0
 
 
 def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int:
@@ -202,19 +162,6 @@ def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int
     write_report(path, runs)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _interpreters(pairs: tuple[str, ...]) -> dict[str, str]:
-
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, python = pair.partition("=")
-        if not equals or not python:
-            raise RunError(f"--interpreter {pair}: must read FRAMEWORK=PYTHON.")
-        if name not in FRAMEWORKS:
-            raise UnknownNameError("framework", name, FRAMEWORKS)
-        found[name] = python
-    return found
 
 
 def evaluate_command(command: Evaluate, console: Console) -> int:
@@ -280,15 +227,29 @@ def worker_command(_: Worker, __: Console) -> int:
     return serve()
 
 
+def serve_command(_: Serve, __: Console) -> int:
+    """Answer another process's requests for one framework."""
+    return serve_trainer()
+
+
+def pair_worker_command(_: PairWorker, __: Console) -> int:
+    """Answer another process's requests for a user's own model."""
+    return serve_pair()
+
+
 HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     Variants: variants_command,
     Recipes: recipes_command,
     Describe: describe_command,
     Train: train_command,
     Compare: compare_command,
+    Explain: explain_command,
     Evaluate: evaluate_command,
     Predict: predict_command,
     Convert: convert_command,
     Report: report_command,
     Worker: worker_command,
+    Parity: parity_command,
+    Serve: serve_command,
+    PairWorker: pair_worker_command,
 }

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import RECIPES, OnCollapse, Recipe, get_recipe
 
 DEFAULT_RECIPE = "quick"
+EXPLAIN_RECIPE = "explain"
+"""The default of `explain`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,24 @@ class TrainingOptions:
     """auto, cpu or gpu."""
     threads: int | None = None
     """CPU threads of the framework; its own choice by default."""
+    on_collapse: OnCollapse = "warn"
+    """What to do when the network's units die in the first epoch: stop, warn, or ignore it."""
     output: Path | None = None
     """The folder to write, which must not hold anything yet. Default: one under runs/."""
     recipe: Recipe = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+
+
+def explain_options(recipe_name: str) -> TrainingOptions:
+    """The defaults of `explain`: a variant that has padding and dropout to switch.
+
+    Its runs are short and many, and a collapse is one of their results.
+    """
+    return TrainingOptions(
+        variant="torchvision",
+        recipe_name=recipe_name,
+        recipe=get_recipe(recipe_name),
+        on_collapse="ignore",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +103,51 @@ class Compare:
     interpreter: tuple[str, ...] = ()
     """FRAMEWORK=PYTHON: run that framework in another environment."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Prove that both frameworks compute the same, rung by rung, or say where they part and why.
+
+    The initial weights are He's and dropout masks are shared, whatever the recipe says: else a
+    comparison would not see much. Exit code 0 only if every rung holds.
+    """
+
+    steps: int = 20
+    """Training steps of each form of lockstep."""
+    torch: str | None = None
+    """MODULE:FUNCTION that returns your own torch.nn.Module, instead of a variant."""
+    tensorflow: str | None = None
+    """MODULE:FUNCTION that returns your own keras.Model, its port."""
+    names: str | None = None
+    """Of your own pair: TORCH_LAYER=KERAS_LAYER,... or a JSON file, where the names differ."""
+    copy_weights: Literal["auto", "always", "never"] = "auto"
+    """Of your own pair: copy PyTorch's weights into the port; auto: if they have nothing in
+    common."""
+    interpreter: tuple[str, ...] = ()
+    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """Switch every default that separates PyTorch and Keras, one at a time, and rank them."""
+
+    framework: str = "torch"
+    """Where the factors are switched: torch or tensorflow."""
+    only: tuple[str, ...] = ()
+    """FACTOR,...: switch these alone; an unknown one lists all there are."""
+    seeds: int = 3
+    """Train everything with so many seeds, counted up from --seed."""
+    steps: int | None = None
+    """The same as --recipe.steps."""
+    resume: Path | None = None
+    """Go on with this explanation, which was interrupted; its other flags are its own."""
+    interpreter: tuple[str, ...] = ()
+    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    options: Annotated[TrainingOptions, arg(name="")] = field(
+        default_factory=lambda: explain_options(EXPLAIN_RECIPE)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +200,16 @@ class Report:
     """Run folders, or the folder of a comparison."""
     output: Path = Path("report.html")
     """The file to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Answer requests on standard input for one framework; `alexnet parity` starts it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairWorker:
+    """Answer requests for one of your own models; `alexnet parity --torch` starts it."""
 
 
 @dataclass(frozen=True, kw_only=True)

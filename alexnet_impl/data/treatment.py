@@ -35,7 +35,11 @@ INPUT_SCALINGS: dict[str, InputScaling] = {
 
 
 def treat(
-    images: NDArray[np.uint8], scaling: InputScaling, target_size: int
+    images: NDArray[np.uint8],
+    scaling: InputScaling,
+    target_size: int,
+    *,
+    resize: str = "antialiased",
 ) -> NDArray[np.float32]:
     """Scale and resize images as every framework must.
 
@@ -43,6 +47,7 @@ def treat(
         images: Shape (batch, height, width, 3).
         scaling: What the pixels become.
         target_size: Height and width of the result, in pixels.
+        resize: The method of interpolation_matrix().
 
     Returns:
         Shape (batch, target_size, target_size, 3).
@@ -51,8 +56,8 @@ def treat(
     mean = np.array(scaling.mean, np.float32)
     std = np.array(scaling.std, np.float32)
     scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
-    rows = interpolation_matrix(height, target_size)
-    columns = interpolation_matrix(width, target_size)
+    rows = interpolation_matrix(height, target_size, method=resize)
+    columns = interpolation_matrix(width, target_size, method=resize)
     # (target, height) @ (batch, height, width * channels), then the same along the width
     tall = rows @ scaled.reshape(batch, height, width * channels)
     wide: NDArray[np.float32] = columns @ tall.reshape(batch, target_size, width, channels)

@@ -10,12 +10,14 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.errors import FrameworkError, UnknownNameError
+from alexnet_impl.frameworks.foreign import ForeignModel
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.weights import Weights
@@ -133,6 +135,13 @@ class Framework(Protocol):
 
     def set_weights(self, model: Any, spec: Spec, weights: Weights) -> None:
         """Put weights of the canonical layout into the model, bit for bit."""
+
+    def load_model(self, place: str, folder: Path) -> ForeignModel:
+        """The model that a user's 'module:function' returns, on the CPU.
+
+        Raises:
+            FrameworkError: If there is no such function, it raises, or returns something else.
+        """
 
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:
         """Canonical weights of one of the framework's own files."""

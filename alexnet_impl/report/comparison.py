@@ -57,9 +57,15 @@ def comparison_rows(views: Sequence[RunView]) -> list[Row]:
         *_timing_rows(views),
         *_memory_rows(views),
     ]
+    if any(view.collapse is not None for view in views):
+        rows.insert(0, Row(what="collapsed", values=tuple(_collapse(view) for view in views)))
     if not all(view.finished for view in views):
         rows.insert(0, Row(what="state", values=tuple(view.state for view in views)))
     return rows
+
+
+def _collapse(view: RunView) -> str:
+    return "no" if view.collapse is None else f"by step {view.collapse.step:,}"
 
 
 def _row(

@@ -83,7 +83,7 @@ _STYLE: Any = {
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """The house style, while a figure is made and again while it is drawn."""
     with mpl.rc_context():
         mpl.rcdefaults()  # not the caller's matplotlibrc
@@ -93,7 +93,7 @@ def _style() -> Iterator[None]:
 
 def loss_figure(views: Sequence[RunView]) -> Figure:
     """Loss by step: each step faintly, its running mean, and the evaluated loss of each epoch."""
-    with _style():
+    with house_style():
         figure, axes = _figure(3.7)
         for rank, view in enumerate(views):
             steps, losses = _finite(view.history.step_loss)
@@ -117,7 +117,7 @@ def loss_figure(views: Sequence[RunView]) -> Figure:
 
 def accuracy_figure(views: Sequence[RunView]) -> Figure:
     """Accuracy by epoch: of the training images dashed, of the evaluated ones solid."""
-    with _style():
+    with house_style():
         figure, axes = _figure(3.7)
         for rank, view in enumerate(views):
             epochs = [record.epoch for record in view.history.epochs]
@@ -137,7 +137,7 @@ def accuracy_figure(views: Sequence[RunView]) -> Figure:
 
 def difference_figure(views: Sequence[RunView]) -> Figure:
     """How far the first two runs' losses lie apart at each step, on a logarithmic axis."""
-    with _style():
+    with house_style():
         figure, axes = _figure(3.0)
         apart = loss_distance(views[0], views[1])
         steps = np.arange(1, len(apart) + 1)
@@ -167,7 +167,7 @@ def loss_distance(first: RunView, second: RunView) -> NDArray[np.float64]:
 def accuracy_bars(views: Sequence[RunView]) -> Figure:
     """Test accuracy of each finished run with its 95 % interval."""
     measured = [(view, view.accuracy) for view in views if view.accuracy is not None]
-    with _style():
+    with house_style():
         figure, axes = _figure(1.0 + 0.55 * len(measured))
         for row, (view, accuracy) in enumerate(measured):
             axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
@@ -188,7 +188,7 @@ def per_class_bars(views: Sequence[RunView]) -> Figure:
     rows, classes = class_accuracies(measured)
     chosen = _least_known(rows)
     height = 0.8 / len(measured)
-    with _style():
+    with house_style():
         figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(measured)))
         for index, (view, accuracies) in enumerate(zip(measured, rows, strict=True)):
             shown = [accuracies[k] for k in chosen]
@@ -227,7 +227,7 @@ def confusion_figure(views: Sequence[RunView]) -> Figure:
     measured = [view for view in views if view.predictions is not None]
     num_classes = len(measured[0].dataset.class_names)
     side = min(5.2, max(3.2, 0.9 + 0.36 * num_classes))
-    with _style():
+    with house_style():
         figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
         grid = figure.subplots(1, len(measured), squeeze=False)[0]
         for axes, view in zip(grid, measured, strict=True):
@@ -274,7 +274,7 @@ def to_svg(figure: Figure) -> str:
     """An <svg> element, the same for the same figure, whose ids clash with no other figure's."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _style():
+    with house_style():
         figure.savefig(buffer, format="svg", metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

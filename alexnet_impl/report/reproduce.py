@@ -47,6 +47,8 @@ def _options(config: RunConfig) -> Iterator[str]:
     yield from ("--device", config.device)
     if config.threads is not None:
         yield from ("--threads", str(config.threads))
+    if config.on_collapse != "warn":
+        yield from ("--on-collapse", config.on_collapse)
 
 
 def _field_option(name: str, value: Any) -> Iterator[str]:

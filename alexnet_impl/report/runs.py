@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alexnet_impl.collapse import Vitals
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.evaluation import Accuracy, top1_accuracy
 from alexnet_impl.recipe import total_steps
@@ -62,6 +63,12 @@ class RunView:
         if self.predictions is None:
             return None
         return top1_accuracy(self.predictions.predicted, self.predictions.labels)
+
+    @property
+    def collapse(self) -> Vitals | None:
+        """By which vitals its network had collapsed in the first epoch; None if it had not."""
+        report = None if self.result is None else self.result.collapse
+        return None if report is None else report.seen
 
     @property
     def num_steps(self) -> int:

@@ -15,6 +15,7 @@ from alexnet_impl.recipe import RECIPES, Recipe
 from alexnet_impl.report import numbers
 from alexnet_impl.report.comparison import Equality, comparison_rows, equalities
 from alexnet_impl.report.runs import framework_label, view_runs
+from alexnet_impl.report.verdict import collapses
 from alexnet_impl.results import Predictions, RunFolder
 from alexnet_impl.spec import (
     Conv,
@@ -211,6 +212,7 @@ def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
     accuracy = top1_accuracy(predictions.predicted, predictions.labels)
     headline = f"{numbers.accuracy_text(accuracy)} (95% interval)"
     return [
+        *(Text(sentence, style="yellow") for sentence in collapses(view_runs([folder]))),
         Text.assemble(
             f"{label} on {folder.dataset.name}, {numbers.count(accuracy.num_images)} test images: ",
             (headline, "bold"),

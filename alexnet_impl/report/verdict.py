@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from alexnet_impl.collapse import collapse_text
 from alexnet_impl.report import numbers
 from alexnet_impl.report.comparison import accuracy_difference, equalities
 from alexnet_impl.report.runs import RunView
@@ -39,11 +40,32 @@ def verdict(views: Sequence[RunView]) -> Verdict:
             is_settled=False,
         )
     broken = [check.what for check in equalities(views) if check.holds is not True]
+    lost = [view for view in views if _has_only_guessed(view)]
     return Verdict(
-        headline=_headline(views),
-        sentences=(*_accuracies(views), *_difference(views), *_caveats(broken), *_speed(views)),
-        is_settled=not broken,
+        headline=_and([f"{view.label} collapsed" for view in lost]) if lost else _headline(views),
+        sentences=(
+            *collapses(views),
+            *_accuracies(views),
+            *_difference(views),
+            *_caveats(broken),
+            *_speed(views),
+        ),
+        is_settled=not broken and not lost,
     )
+
+
+def _has_only_guessed(view: RunView) -> bool:
+    """Whether its network collapsed and its accuracy is no better than that of guessing."""
+    chance = 1 / len(view.dataset.class_names)
+    collapsed = view.collapse is not None
+    return collapsed and view.accuracy is not None and view.accuracy.low <= chance
+
+
+def collapses(views: Sequence[RunView]) -> Iterator[str]:
+    """What the watch over the first epoch saw, a sentence for each run that it alarmed."""
+    for view in views:
+        if view.collapse is not None:
+            yield f"{view.label}: {collapse_text(view.collapse, view.config.recipe)}"
 
 
 def _headline(views: Sequence[RunView]) -> str:
@@ -121,7 +143,7 @@ def _and(parts: Sequence[str]) -> str:
 def _end(view: RunView) -> str:
     if view.result is None:
         return "has not finished"
-    return "diverged" if view.result.status == "diverged" else "was interrupted"
+    return "was interrupted" if view.result.status == "interrupted" else view.result.status
 
 
 def _state(view: RunView) -> str:

@@ -1,6 +1,7 @@
 """The command line, called in this process: what is printed, the exit code, what is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from fake_framework import linear_config
 from PIL import Image
 
-from alexnet_impl import frameworks
+from alexnet_impl import comparison, frameworks
 from alexnet_impl.cli import COMMANDS, commands, main
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
@@ -445,6 +446,12 @@ def test_seed_is_the_recipes_seed(started):
     assert started("--seed", "7", "--recipe.seed", "8").recipe.seed == 7
 
 
+@pytest.mark.parametrize("chosen", ["stop", "warn", "ignore"])
+def test_on_collapse_reaches_the_run(started, chosen):
+    assert started().on_collapse == "warn"
+    assert started("--on-collapse", chosen).on_collapse == chosen
+
+
 def test_other_flags_reach_the_run(started):
     config = started(
         *("--framework", "tensorflow", "--variant", "slim", "--width", "0.5"),
@@ -540,6 +547,64 @@ def test_diverged_train_is_one_line(alexnet, tmp_path, framework):
     assert err.startswith(f"alexnet: error: {run}: the loss is nan at step ")
     assert err.count("\n") == 1
     assert alexnet("evaluate", run)[2].startswith(f"alexnet: error: {run}: this run diverged: ")
+
+
+@pytest.fixture
+def mortal(monkeypatch):
+    """The NumPy framework with a network that dies."""
+    return fake_framework.install_mortal(monkeypatch)
+
+
+MORTAL = ["--variant", "mortal", *SYNTHETIC, "--recipe.global-batch-size", "2"]
+COLLAPSED = "the network has collapsed by step 14: 100% of relu1's units are dead, "
+
+
+@pytest.mark.usefixtures("mortal")
+def test_train_that_collapses_is_warned_of_in_one_line(alexnet, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = alexnet("train", *MORTAL, "--output", run)
+    assert code == 0
+    assert err.startswith(f"alexnet: warning: torch: {COLLAPSED}")
+    assert err.count("\n") == 1
+    assert re.search(r"collapsed *│ *by step 14", out)
+    code, out, _ = alexnet("evaluate", run)
+    assert (code, COLLAPSED in " ".join(out.split())) == (0, True)
+
+
+@pytest.mark.usefixtures("mortal")
+def test_train_that_shall_stop_at_a_collapse_ends_with_an_error(alexnet, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = alexnet("train", *MORTAL, "--on-collapse", "stop", "--output", run)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith(f"alexnet: error: {run}: {COLLAPSED}")
+    assert "collapsed after 14 of " in out
+    assert RunFolder.open(run).result.status == "collapsed"
+    assert alexnet("evaluate", run)[2].startswith(f"alexnet: error: {run}: this run collapsed: ")
+    code, _, err = alexnet("train", "--resume", run)
+    assert (code, "this run collapsed and would not recover" in err) == (1, True)
+
+
+@pytest.mark.usefixtures("mortal")
+def test_train_that_ignores_a_collapse_says_nothing(alexnet, tmp_path):
+    flags = ("--on-collapse", "ignore", "--output", tmp_path / "run")
+    code, out, err = alexnet("train", *MORTAL, *flags)
+    assert (code, err, "collapsed" in out) == (0, "", False)
+
+
+@pytest.mark.usefixtures("mortal")
+def test_compare_goes_on_when_a_run_stops_at_a_collapse(alexnet, tmp_path, monkeypatch):
+    def train_here(config, path, observer, *, interpreter):  # noqa: ARG001 - the worker's
+        return start_run(path, config, load_dataset(config.data), observer)
+
+    monkeypatch.setattr(comparison, "train_in_worker", train_here)
+    monkeypatch.setattr(comparison, "check_frameworks", lambda _: None)
+    folder = tmp_path / "both"
+    for arguments in ((*MORTAL, "--on-collapse", "stop", "--output", folder), ("--resume", folder)):
+        code, _, err = alexnet("compare", *arguments)
+        assert (code, err.count("\n")) == (1, 1)
+        for name in ("torch", "tensorflow"):
+            assert f"{folder / name}: {COLLAPSED}" in err
+        assert "PyTorch collapsed and TensorFlow collapsed" in (folder / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("framework")

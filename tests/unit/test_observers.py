@@ -9,8 +9,9 @@ import pytest
 from fake_framework import RecordingObserver
 from rich.console import Console
 
+from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.data import DataConfig
-from alexnet_impl.errors import RunError
+from alexnet_impl.errors import AlexNetWarning, RunError
 from alexnet_impl.observers import (
     BarObserver,
     JsonObserver,
@@ -46,6 +47,10 @@ RECORD = EpochRecord(
 )
 RESULT = RunResult(
     status="finished",
+    collapse=CollapseReport(
+        shift={"conv1": 7.5},
+        seen=Vitals(step=12, dead_share={"relu1": 1.0}, logits_std=1e-9),
+    ),
     steps=30,
     test_loss=1.0,
     test_top1_accuracy=0.6,
@@ -110,6 +115,12 @@ def test_bar_goes_on_at_the_step_of_a_resumed_run():
         assert observer.bar.tasks[0].completed == 12
 
 
+@pytest.mark.parametrize("kind", [LineObserver, BarObserver])
+def test_warning_is_passed_on_as_one_of_this_package(kind):
+    with pytest.warns(AlexNetWarning, match="^torch: the network has collapsed$"):
+        kind(Console(file=io.StringIO())).warned("torch: the network has collapsed")
+
+
 @pytest.mark.parametrize(("terminal", "kind"), [(True, BarObserver), (False, LineObserver)])
 def test_bar_is_for_terminals_alone(terminal, kind):
     console = Console(file=io.StringIO(), force_terminal=terminal)
@@ -119,6 +130,7 @@ def test_bar_is_for_terminals_alone(terminal, kind):
 def tell(observer):
     observer.started(CONFIG, 30, 4)
     observer.stepped(7, 30, 2.0, 400.0)
+    observer.warned("the network has collapsed")
     observer.epoch_ended(RECORD)
     observer.ended(RESULT)
 
@@ -127,12 +139,13 @@ def test_json_lines_tell_another_process_the_same():
     stream = io.StringIO()
     tell(JsonObserver(stream))
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["started", "stepped", "epoch_ended", "ended"]
+    kinds = ["started", "stepped", "warned", "epoch_ended", "ended"]
+    assert [event["event"] for event in events] == kinds
     direct, relayed = RecordingObserver(), RecordingObserver()
     tell(direct)
     for event in events:
         replay(event, relayed)
-    for name in ("started_at", "num_steps", "steps", "epochs", "results"):
+    for name in ("started_at", "num_steps", "steps", "warnings", "epochs", "results"):
         assert getattr(relayed, name) == getattr(direct, name)
 
 
@@ -153,7 +166,7 @@ def test_each_json_line_is_sent_at_once():
 
     stream = Stream()
     tell(JsonObserver(stream))
-    assert stream.flushed == 4
+    assert stream.flushed == 5
 
 
 def test_unknown_event_is_refused():

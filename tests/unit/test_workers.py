@@ -19,7 +19,7 @@ from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.workers import serve, train_in_worker
+from alexnet_impl.workers import serve, train_in_worker, worker_series
 
 pytestmark = pytest.mark.fast
 
@@ -160,15 +160,85 @@ def test_worker_without_a_result_is_reported(tmp_path, script, monkeypatch):
     assert refusal_of(interpreter, tmp_path) == message
 
 
+# ---- several runs in one worker
+
+
+def test_series_trains_in_one_process_what_workers_of_their_own_would(tmp_path, real_worker):
+    seeded = replace(CONFIG, recipe=replace(CONFIG.recipe, seed=1))
+    # float32 ends at 3.4e38: the weights are infinite in a few steps
+    broken = replace(CONFIG, recipe=replace(CONFIG.recipe, learning_rate=3e38))
+    observer = RecordingObserver()
+    before = signal.getsignal(signal.SIGINT)
+    log = tmp_path / "series.log"
+    with worker_series("torch", log, interpreter=real_worker) as series:
+        first = series.train(CONFIG, tmp_path / "a", observer)
+        diverged = series.train(broken, tmp_path / "b", RecordingObserver())
+        second = series.train(seeded, tmp_path / "c", RecordingObserver())
+    assert signal.getsignal(signal.SIGINT) == before
+    assert observer.results == [first]
+    assert [first.status, diverged.status, second.status] == ["finished", "diverged", "finished"]
+    alone = train_in_worker(seeded, tmp_path / "d", RecordingObserver(), interpreter=real_worker)
+    assert (second.test_loss, second.batches_sha256) == (alone.test_loss, alone.batches_sha256)
+    assert second.test_loss != first.test_loss
+
+
+def test_series_passes_a_refusal_on_and_ends_its_worker(tmp_path, script):
+    event = json.dumps({"event": "error", "message": "device 'gpu' is not here"})
+    lines = ["read request", f"echo {shlex.quote(event)}", 'echo \'{"event": "served"}\'']
+    interpreter = script(*lines, "cat > /dev/null")
+    with (
+        pytest.raises(RunError, match=r"^device 'gpu' is not here$"),
+        worker_series("torch", tmp_path / "log", interpreter=interpreter) as series,
+    ):
+        series.train(CONFIG, tmp_path / "run", RecordingObserver())
+    with pytest.raises(RunError, match="the worker of this series has ended"):
+        series.train(CONFIG, tmp_path / "run", RecordingObserver())
+
+
+def test_series_whose_worker_dies_says_its_last_words(tmp_path, script):
+    interpreter = script("read request", "echo 'out of memory' >&2", "exit 3")
+    with (
+        pytest.raises(RunError, match="torch: the worker ended with code 3: out of memory"),
+        worker_series("torch", tmp_path / "log", interpreter=interpreter) as series,
+    ):
+        series.train(CONFIG, tmp_path / "run", RecordingObserver())
+
+
+def test_series_without_a_result_is_reported(tmp_path, script):
+    interpreter = script("read request", 'echo \'{"event": "served"}\'', "cat > /dev/null")
+    with (
+        pytest.raises(RunError, match="the worker ended without a result"),
+        worker_series("torch", tmp_path / "log", interpreter=interpreter) as series,
+    ):
+        series.train(CONFIG, tmp_path / "run", RecordingObserver())
+
+
+def test_series_starts_no_run_after_ctrl_c(tmp_path, script):
+    interpreter = script("exec cat > /dev/null")
+    with worker_series("torch", tmp_path / "log", interpreter=interpreter) as series:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(StoppedError, match="stopped between two runs of torch"):
+            series.train(CONFIG, tmp_path / "run", RecordingObserver())
+
+
+def test_series_with_an_interpreter_that_is_not_there_is_refused(tmp_path):
+    with (
+        pytest.raises(RunError, match="/no/such/python: cannot be started"),
+        worker_series("torch", tmp_path / "log", interpreter="/no/such/python"),
+    ):
+        pass
+
+
 @pytest.fixture
 def ask(monkeypatch):
     """Serve a request in this process; the exit code and the events."""
     fake_framework.install(monkeypatch)
     before = signal.getsignal(signal.SIGINT)
 
-    def ask(request):
+    def ask(*requests):
         stream = io.StringIO()
-        monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request) + "\n"))
+        lines = "".join(json.dumps(request) + "\n" for request in requests)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
         monkeypatch.setattr(sys, "stdout", stream)
         code = serve()
         return code, [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -207,6 +277,27 @@ def test_serve_says_what_the_caller_can_put_right(tmp_path, ask, changes, messag
     assert [event["event"] for event in events] == ["error"]
     assert message in events[0]["message"]
     assert not (tmp_path / "run").exists()
+
+
+def test_serve_goes_on_behind_a_run_that_failed_and_loads_shared_images_once(
+    tmp_path, ask, monkeypatch
+):
+    loads = []
+    load_dataset = workers.load_dataset
+
+    def counted(*arguments, **options):
+        loads.append(arguments)
+        return load_dataset(*arguments, **options)
+
+    monkeypatch.setattr(workers, "load_dataset", counted)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    names = ["a", "taken", "b"]
+    code, events = ask(*(request_of(tmp_path / name) | {"series": True} for name in names))
+    assert code == 1
+    kinds = [event["event"] for event in events if event["event"] in ("ended", "error", "served")]
+    assert kinds == ["ended", "served", "error", "served", "ended", "served"]
+    assert len(loads) == 1
 
 
 def test_serve_says_that_the_folder_is_taken(tmp_path, ask):

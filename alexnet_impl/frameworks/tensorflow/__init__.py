@@ -5,6 +5,7 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 keep_frameworks_apart()
 
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.foreign import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
@@ -21,6 +22,7 @@ __all__ = [
     "find_device",
     "fingerprint",
     "get_weights",
+    "load_model",
     "make_trainer",
     "read_checkpoint",
     "set_threads",

@@ -156,7 +156,8 @@ class SharedDropout(keras.layers.Layer):
         """Any shape, kept."""
         if not training:
             return inputs
-        rows = ops.arange(ops.shape(inputs)[0], dtype="uint32")
+        # TensorFlow counts in int32 alone.
+        rows = ops.cast(ops.arange(ops.shape(inputs)[0], dtype="int32"), "uint32")
         rows = ops.reshape(rows, (-1, *(1 for _ in self.units.shape)))
         index = rows * _uint32(self.num_units) + ops.convert_to_tensor(self.units)
         hashed = _hash32(ops.bitwise_xor(_hash32(index), self.key))

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from alexnet_impl import spec as s
+from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.frameworks.tensorflow.layers import (
     GroupedConv2D,
     LocalResponseNorm,
@@ -20,6 +21,8 @@ from alexnet_impl.spec import Spec
 
 POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 """Keras's name of a precision, where it differs from ours."""
+NAME_SEPARATOR = "."
+"""In a model's name, for the plus of a changed variant: TensorFlow lets no scope hold a plus."""
 
 
 def build_model(
@@ -48,7 +51,7 @@ def build_model(
             layers.append(_shared_dropout(step.layer, policy, spec))
         else:
             layers.extend(_layers(step, policy, _layer_seed(seed, place)))
-    return keras.Sequential(layers, name=spec.name)
+    return keras.Sequential(layers, name=spec.name.replace(SEPARATOR, NAME_SEPARATOR))
 
 
 def _shared_dropout(layer: s.Dropout, policy: str, spec: Spec) -> SharedDropout:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl import spec as s
+from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.frameworks.tensorflow.model import build_model, flattened_maps
+from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model, flattened_maps
 from alexnet_impl.spec import Shape, Spec
 from alexnet_impl.weights import Weights, check_weights, replace_whole
 
@@ -141,7 +142,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         layers = [layer["config"] for layer in config["layers"]]
         sizes = [layer["batch_shape"][1] for layer in layers if "batch_shape" in layer]
         units = [layer["units"] for layer in layers if "units" in layer]
-        return {"variant": config["name"], "input_size": sizes[0], "num_classes": units[-1]}
+        variant = config["name"].replace(NAME_SEPARATOR, SEPARATOR)
+        return {"variant": variant, "input_size": sizes[0], "num_classes": units[-1]}
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(f"{path}: is no Keras model, or is damaged ({error}).") from error
 

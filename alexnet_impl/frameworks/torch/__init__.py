@@ -5,6 +5,7 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 keep_frameworks_apart()
 
 from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_threads  # noqa: E402
+from alexnet_impl.frameworks.torch.foreign import load_model  # noqa: E402
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
@@ -22,6 +23,7 @@ __all__ = [
     "find_device",
     "fingerprint",
     "get_weights",
+    "load_model",
     "make_trainer",
     "read_checkpoint",
     "set_threads",

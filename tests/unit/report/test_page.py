@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.errors import RunError
 from alexnet_impl.recipe import RECIPES
 from alexnet_impl.report import page
@@ -91,6 +92,7 @@ def test_page_of_one_run_compares_nothing(pair, report):
         (None, "PyTorch has not finished"),
         ("interrupted", "PyTorch was interrupted"),
         ("diverged", "PyTorch diverged"),
+        ("collapsed", "PyTorch collapsed"),
     ],
 )
 def test_page_of_a_run_without_an_end_says_so_and_shows_its_curves(make_run, report, status, words):
@@ -134,6 +136,30 @@ def test_verdict_is_not_settled_when_a_check_fails(make_run):
     found = verdict(view_runs(runs))
     assert not found.is_settled
     assert "Not shown to be the same in all runs: initial weights (sha256)." in found.sentences
+
+
+SEEN = CollapseReport(
+    shift={"conv1": 7.5},
+    seen=Vitals(
+        step=24,
+        dead_share={f"relu{n}": float(n == 5) for n in range(1, 8)},
+        logits_std=1e-9,
+    ),
+)
+
+
+@pytest.mark.parametrize(("num_correct", "headline"), [(6, "PyTorch collapsed"), (30, "50.00%")])
+def test_verdict_says_that_a_network_collapsed(make_run, num_correct, headline):
+    """In the headline as well, unless it has recovered: 6 of 60 are rightly guessed."""
+    run = make_run("lost", num_correct=num_correct)
+    run.write_result(dataclasses.replace(run.result, collapse=SEEN))
+    found = verdict(view_runs([run]))
+    assert headline in found.headline
+    assert found.is_settled is (num_correct == 30)
+    assert found.sentences[0].startswith(
+        "PyTorch: the network has collapsed by step 24: 100% of relu5's units are dead"
+    )
+    assert "try --recipe.learning-rate 0.002 instead of 0.02" in found.sentences[0]
 
 
 def test_page_says_that_speed_is_an_observation(pair_html):

@@ -1,0 +1,107 @@
+"""`alexnet explain`: which default made the difference."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
+from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.data import Dataset
+from alexnet_impl.errors import RunError
+from alexnet_impl.explain import (
+    Request,
+    check_plan,
+    equal_config,
+    execute,
+    images_of,
+    make_plan,
+    make_request,
+    read_request,
+    write_request,
+)
+from alexnet_impl.explanation import read_explanation, write_explanation
+from alexnet_impl.factors import get_factors
+from alexnet_impl.results import RunConfig, check_free, make_folder
+from alexnet_impl.variants import get_variant
+
+WIDTH = 0.125
+"""Default: dozens of runs end in minutes on a CPU."""
+INPUT_SIZE = 67
+"""Default of variants for larger images: the strides, and what padding they leave, are there."""
+
+
+def explain_command(command: Explain, console: Console) -> int:
+    """Train every arm with every seed, and show what each factor did."""
+    interpreters = parse_interpreters(command.interpreter)
+    check_frameworks(interpreters)
+    if command.resume is not None:
+        request, folder = _resumed(command), command.resume
+        dataset = load_images(request.config, console)
+    else:
+        folder = new_folder(command.options, "explain")
+        request, dataset = _requested(command, folder, console)
+    plan = make_plan(request, images_of(dataset))
+    check_plan(plan, dataset)
+    del dataset  # each worker loads its own
+    if not (folder / "plan.json").is_file():
+        make_folder(folder)
+        write_request(folder, request)
+    execute(plan, folder, console, interpreters)
+    return _show(folder, console)
+
+
+def _resumed(command: Explain) -> Request:
+    """The request of a folder; a flag that says otherwise would be ignored."""
+    given = replace(command, resume=None, interpreter=())
+    if given != Explain(options=explain_options(EXPLAIN_RECIPE)) or command.resume is None:
+        raise RunError(
+            "--resume goes on with what the explanation was started with; leave other flags out."
+        )
+    return read_request(command.resume)
+
+
+def _requested(command: Explain, folder: Path, console: Console) -> tuple[Request, Dataset]:
+    """The request of these flags with its images; a folder with the same one is gone on with."""
+    names = [name for given in command.only for name in given.split(",") if name]
+    get_factors(names)
+    config = _config(command)
+    if not (folder / "plan.json").is_file():
+        check_free(folder)
+    dataset = load_images(config, console)
+    request = make_request(config, len(dataset.train), command.seeds, names)
+    if (folder / "plan.json").is_file() and read_request(folder) != request:
+        raise RunError(
+            f"{folder}: holds an explanation of something else; choose another folder with "
+            "--output, or go on with that one by --resume and no other flag."
+        )
+    return request, dataset
+
+
+def _config(command: Explain) -> RunConfig:
+    """The base of these flags, small where they do not say how large."""
+    options = command.options
+    recipe = options.recipe
+    if command.steps is not None:
+        recipe = replace(recipe, steps=command.steps)
+    if recipe.input_size is None and get_variant(options.variant).input_size > INPUT_SIZE:
+        recipe = replace(recipe, input_size=INPUT_SIZE)
+    width = WIDTH if options.width is None else options.width
+    return equal_config(run_config(replace(options, recipe=recipe, width=width), command.framework))
+
+
+def _show(folder: Path, console: Console) -> int:
+    explanation = read_explanation(folder)
+    write_explanation(explanation)
+    # matplotlib and jinja2 take a second, which only a report should cost.
+    from alexnet_impl.report.explain_page import write_explain_page  # noqa: PLC0415
+    from alexnet_impl.report.explain_tables import effects_table, idle_lines, notes  # noqa: PLC0415
+
+    console.print(effects_table(explanation))
+    for line in [*idle_lines(explanation), *notes(explanation)]:
+        console.print(line, highlight=False)
+    path = folder / "explain.html"
+    write_explain_page(path, explanation)
+    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,91 @@
+"""What several commands do with their flags."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import TrainingOptions
+from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
+from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.results import RunConfig
+from alexnet_impl.variants import get_variant
+
+DEMO_WIDTH = 0.25
+"""Of the embedded digits: the first command ends in under two minutes on two cores."""
+
+
+def run_config(options: TrainingOptions, framework: str) -> RunConfig:
+    """The RunConfig of these flags."""
+    get_variant(options.variant)
+    data = settle(
+        DataConfig(
+            dataset=options.dataset,
+            data_dir=options.data_dir,
+            train_images=options.train_images,
+            test_images=options.test_images,
+            image_size=options.image_size,
+        )
+    )
+    width = options.width
+    if width is None:
+        width = DEMO_WIDTH if data.dataset == "digits" else 1.0
+    recipe = options.recipe
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
+    return RunConfig(
+        framework=framework,
+        variant=options.variant,
+        width=width,
+        recipe=recipe,
+        data=data,
+        device=options.device,
+        threads=options.threads,
+        on_collapse=options.on_collapse,
+    )
+
+
+def load_images(config: RunConfig, console: Console) -> Dataset:
+    """Load the images with a bar for decoding and downloading, and say what they are."""
+    with terminal_progress() as progress:
+        dataset = load_dataset(
+            config.data,
+            validation_fraction=config.recipe.validation_fraction,
+            validation_split=config.recipe.validation_split,
+            seed=config.recipe.seed,
+            progress=progress,
+        )
+    held_back = f" + {len(dataset.validation)} validation" if dataset.validation else ""
+    console.print(
+        f"{dataset.name}: {len(dataset.train)} training{held_back} and {len(dataset.test)} test "
+        f"images of {dataset.num_classes} classes, {dataset.fingerprint[:12]}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return dataset
+
+
+def new_folder(options: TrainingOptions, what: str) -> Path:
+    """The folder that --output names, or one under runs/ that says when and what."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+
+
+def parse_interpreters(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Framework to Python, from pairs FRAMEWORK=PYTHON.
+
+    Raises:
+        RunError: If one is no such pair.
+        UnknownNameError: If there is no such framework.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, python = pair.partition("=")
+        if not equals or not python:
+            raise RunError(f"--interpreter {pair}: must read FRAMEWORK=PYTHON.")
+        if name not in FRAMEWORKS:
+            raise UnknownNameError("framework", name, FRAMEWORKS)
+        found[name] = python
+    return found

@@ -1,0 +1,439 @@
+"""The ladder: from the weights' bytes to a trained network's predictions, one rung at a time.
+
+Each rung starts from what the one below has shown to be equal, so a rung that fails names the part
+that is at fault. The ladder ends at the first stage that fails: what follows from a fault says
+nothing of its own.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data import INPUT_SCALINGS, Batch, Split, eval_batches, treat
+from alexnet_impl.evaluation import eval_batch_size
+from alexnet_impl.frameworks import Activations, Trainer
+from alexnet_impl.parity.causes import (
+    batch_causes,
+    dropout_causes,
+    forward_causes,
+    loss_hypotheses,
+    training_causes,
+    update_hypotheses,
+)
+from alexnet_impl.parity.lockstep import (
+    Question,
+    Resynchronised,
+    Sides,
+    apart,
+    divergence,
+    l2_apart,
+    train_freely,
+    train_in_step,
+)
+from alexnet_impl.parity.record import Cause, RungResult, Series
+from alexnet_impl.parity.reference import forward, loss
+from alexnet_impl.recipe import Precision
+from alexnet_impl.spec import Dropout, Spec
+from alexnet_impl.tolerances import TOLERANCES, Rung, tolerance
+from alexnet_impl.weights import Weights
+
+FEW_IMAGES = 16
+"""Whose activations are compared layer by layer: those of a 227x227 network are large."""
+FEW_STEPS = 6
+"""Enough to see every update formula: the rate changes half-way."""
+LOOKS = 10
+"""How many steps of a long lockstep have their gradients and updates compared."""
+EARLY_STEPS: dict[int, Rung] = {
+    1: "free step 1",
+    2: "free step 2",
+    5: "free step 5",
+    10: "free step 10",
+}
+"""Steps of the free float32 training with bounds of their own."""
+
+Stage = tuple[list[RungResult], Callable[[], tuple[Cause, ...]]]
+"""Rungs, and what finds the causes if one of them fails."""
+Announce = Callable[[RungResult], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climb:
+    """What a climb of the ladder found.
+
+    Attributes:
+        rungs: In their order; the last ones are missing where an earlier one failed.
+        series: Loss curves of the lockstep forms.
+    """
+
+    rungs: tuple[RungResult, ...]
+    series: tuple[Series, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every rung held."""
+        return all(rung.holds for rung in self.rungs)
+
+
+def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> Climb:
+    """Climb the ladder until a stage fails.
+
+    Args:
+        sides: The two frameworks.
+        question: What to do; its recipe's precision is the one that is judged beside float64.
+        test: The images whose predictions are compared.
+        announce: Is told of every rung as it is measured.
+
+    Returns:
+        Rungs and loss curves.
+    """
+    rungs: list[RungResult] = []
+    series: list[Series] = []
+
+    def stage(results: Iterator[RungResult | Series]) -> bool:
+        """Take in what a stage finds; whether all of it held."""
+        held = True
+        for result in results:
+            if isinstance(result, Series):
+                series.append(result)
+                continue
+            rungs.append(result)
+            announce(result)
+            held = held and result.holds
+        return held
+
+    precisions: tuple[Precision, ...] = ("float64", question.recipe.precision)
+    stages = [
+        batch_rungs(sides, question),
+        *(static_rungs(sides, question.at(precision)) for precision in dict.fromkeys(precisions)),
+        lockstep_rungs(sides, question, test),
+    ]
+    for results in stages:
+        if not stage(results):
+            break
+    return Climb(rungs=tuple(rungs), series=tuple(series))
+
+
+def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
+    """Whether both draw the same bytes for their first epoch."""
+    observed = {side.name: side.epoch_digest(question.recipe) for side in sides}
+    (first, second) = observed.values()
+    causes = () if first == second else batch_causes(sides, question.recipe, observed)
+    where = "" if first == second else f"{first[0]} and {second[0]} batches"
+    yield RungResult(
+        rung="batches of the first epoch",
+        precision="",
+        measured=float(first != second),
+        tolerance=0.0,
+        reason="uint8, drawn in NumPy: the same sha256",
+        where=where,
+        causes=causes,
+    )
+
+
+def static_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
+    """One set of weights and one batch: everything up to a few updates, in one precision."""
+    weights = question.weights()
+    trainers = [side.make(question.spec, question.recipe, weights) for side in sides]
+    yield _weights_rung(question, weights, [trainer.weights() for trainer in trainers])
+    for stage in (_forward_stage, _training_stage, _update_stage):
+        rungs, find = stage(sides, question)
+        yield from _explained(rungs, find)
+        if not all(rung.holds for rung in rungs):
+            return
+
+
+def _few(batch: Batch) -> Batch:
+    return Batch(images=batch.images[:FEW_IMAGES], labels=batch.labels[:FEW_IMAGES])
+
+
+def _shortened(question: Question) -> Question:
+    return replace(question, batches=question.batches[:FEW_STEPS])
+
+
+def _explained(
+    rungs: list[RungResult], find: Callable[[], tuple[Cause, ...]]
+) -> Iterator[RungResult]:
+    """The rungs, the first failing one with its causes."""
+    failing = next((rung for rung in rungs if not rung.holds), None)
+    for rung in rungs:
+        if rung is failing and not rung.causes:
+            yield replace(rung, causes=find())
+        else:
+            yield rung
+
+
+def _result(
+    row: Rung, question: Question, measured: float, *, where: str, rung: str = ""
+) -> RungResult:
+    """A rung judged by a row of the table."""
+    precision = question.recipe.precision
+    tolerated = TOLERANCES[row, precision]
+    return RungResult(
+        rung=rung or row,
+        precision=precision,
+        measured=measured,
+        tolerance=tolerated.bound,
+        reason=tolerated.reason,
+        where="" if measured <= tolerated.bound else where,
+    )
+
+
+def _weights_rung(question: Question, given: Weights, read: list[Weights]) -> RungResult:
+    changed = [
+        name
+        for name, array in given.items()
+        if any(found[name].tobytes() != array.tobytes() for found in read)
+    ]
+    return RungResult(
+        rung="weights",
+        precision=question.recipe.precision,
+        measured=float(len(changed)),
+        tolerance=0.0,
+        reason="into the framework and out again, bit for bit: how many weights change",
+        where=changed[0] if changed else "",
+    )
+
+
+def _make(sides: Sides, question: Question) -> list[Trainer]:
+    weights = question.weights()
+    return [side.make(question.spec, question.recipe, weights) for side in sides]
+
+
+def _forward_stage(sides: Sides, question: Question) -> Stage:
+    """Treated images, every layer, and the logits; in float64 against NumPy as well."""
+    few, trainers = _few(question.batches[0]), _make(sides, question)
+    found = [trainer.activations(few.images) for trainer in trainers]
+    first, second = found
+    rungs = [
+        _result("treatment", question, apart(first["images"], second["images"]), where="images"),
+        _layers_rung(question, first, second),
+        _result(
+            "logits",
+            question,
+            apart(*(trainer.logits(few.images) for trainer in trainers)),
+            where=question.spec.layers[-1].name,
+        ),
+    ]
+    by_side = {side.name: outputs for side, outputs in zip(sides, found, strict=True)}
+    faults = {name: _layer_faults(question, outputs) for name, outputs in by_side.items()}
+    if question.recipe.precision == "float64":
+        rungs[2:2] = [_fault_rung(question, "layers", faults)]
+    treatment = {n: _treatment_fault(question, outputs, few) for n, outputs in by_side.items()}
+    fault = _guilty(treatment if not rungs[0].holds else faults)
+    return rungs, lambda: forward_causes(sides, question, few.images, fault)
+
+
+def _treatment_fault(question: Question, outputs: Activations, few: Batch) -> float:
+    """How far the treated images are from NumPy's."""
+    recipe, size = question.recipe, question.spec.input_shape[1]
+    expected = treat(few.images, INPUT_SCALINGS[recipe.input_scaling], size, resize=recipe.resize)
+    return apart(expected.transpose(0, 3, 1, 2), outputs["images"])
+
+
+def _layer_faults(question: Question, outputs: Activations) -> float:
+    """How far the worst layer is from what NumPy makes of the same treated images."""
+    expected = forward(question.spec, question.weights(), outputs["images"])
+    return max((apart(expected[name], outputs[name]) for name in expected), key=_nan_last)
+
+
+def _fault_rung(question: Question, row: Rung, faults: dict[str, float]) -> RungResult:
+    """Both frameworks against NumPy: two that agree may both be wrong."""
+    worst = max(faults, key=lambda name: _nan_last(faults[name]))
+    return _result(row, question, faults[worst], where=worst, rung=f"{row} against NumPy")
+
+
+def _guilty(faults: dict[str, float]) -> str:
+    """The framework that lies ten times farther from NumPy than the other; '' if neither does."""
+    far, near = sorted(faults, key=lambda name: _nan_last(faults[name]), reverse=True)
+    return far if not _nan_last(faults[far]) <= 10 * faults[near] else ""
+
+
+def _layers_rung(
+    question: Question, first: Activations, second: Activations, rung: str = "layers"
+) -> RungResult:
+    distances = {name: apart(first[name], second[name]) for name in first if name != "images"}
+    bound = tolerance("layers", question.recipe.precision)
+    where = next((name for name, distance in distances.items() if not distance <= bound), "")
+    worst = max(distances.values(), key=_nan_last)
+    return _result("layers", question, worst, rung=rung, where=where)
+
+
+def _nan_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _training_stage(sides: Sides, question: Question) -> Stage:
+    """Dropout, the loss and its gradients."""
+    batch, trainers = question.batches[0], _make(sides, question)
+    rungs = []
+    if _has_dropout(question.spec):
+        rungs.append(_dropout_rung(sides, question, trainers))
+    found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
+    (loss1, first), (loss2, second) = found
+    rungs.append(_result("loss", question, abs(loss1 - loss2) / abs(loss1), where="the loss"))
+    apart_by_weight = {name: l2_apart(first[name], second[name]) for name in first}
+    rungs.extend(_gradient_rungs(question, {0: apart_by_weight}))
+
+    def find() -> tuple[Cause, ...]:
+        last = question.spec.layers[-1].name
+        faults = {}
+        for side, trainer, (value, _) in zip(sides, trainers, found, strict=True):
+            logits = trainer.activations(batch.images, training=True)[last]
+            faults[side.name] = abs(value - loss(logits, batch.labels, question.recipe))
+        short = _shortened(question)
+        return training_causes(sides, short, loss_hypotheses(short), _guilty(faults))
+
+    return rungs, find
+
+
+def _has_dropout(spec: Spec) -> bool:
+    return any(isinstance(layer, Dropout) for layer in spec.layers)
+
+
+def _dropout_rung(sides: Sides, question: Question, trainers: list[Trainer]) -> RungResult:
+    few = _few(question.batches[0])
+    first, second = (trainer.activations(few.images, training=True) for trainer in trainers)
+    rung = _layers_rung(question, first, second, rung="layers with dropout")
+    if rung.holds:
+        return rung
+    layers = question.spec.layers
+    place = [layer.name for layer in layers].index(rung.where)
+    layer = layers[place]
+    if not isinstance(layer, Dropout):
+        return rung
+    names = (side.name for side in sides)
+    observed = dict(zip(names, (first[layer.name], second[layer.name]), strict=True))
+    given = first[layers[place - 1].name if place else "images"]
+    return replace(rung, causes=dropout_causes(layer, given, observed))
+
+
+def _gradient_rungs(
+    question: Question, gradients: dict[int, dict[str, float]]
+) -> Iterator[RungResult]:
+    """Worst and median over weights and steps."""
+    every = [value for step in gradients.values() for value in step.values()]
+    where = _first_weight(gradients, tolerance("gradients", question.recipe.precision))
+    yield _result("gradients", question, max(every, key=_nan_last), where=where)
+    yield _result("median gradient", question, statistics.median(every), where=where)
+
+
+def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
+    """The first step, and in it the weight nearest to the loss, beyond the bound."""
+    for step, by_weight in distances.items():
+        for name, distance in reversed(by_weight.items()):
+            if not distance <= bound:
+                return f"step {step + 1}, {name}"
+    return ""
+
+
+def _update_stage(sides: Sides, question: Question) -> Stage:
+    """A few updates from the same weights, state and batch; in float64 against NumPy as well."""
+    short = _shortened(question)
+    exact = question.recipe.precision == "float64"
+    done = train_in_step(sides, short, judge=exact)
+    rungs = [_changes_rung(short, done)]
+    if exact:
+        rungs.append(_fault_rung(short, "weights' change", done.faults))
+
+    def find() -> tuple[Cause, ...]:
+        fault = _guilty(done.faults) if done.faults else ""
+        return training_causes(sides, short, update_hypotheses(short), fault)
+
+    return rungs, find
+
+
+def _changes_rung(question: Question, done: Resynchronised) -> RungResult:
+    every = [value for step in done.updates.values() for value in step.values()]
+    bound = tolerance("weights' change", question.recipe.precision)
+    where = _first_weight(done.updates, bound)
+    return _result("weights' change", question, max(every, key=_nan_last), where=where)
+
+
+def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:
+    """Many steps: free in float64, re-synchronised and free in the recipe's own precision."""
+    exact = question.at("float64")
+    series = train_freely(sides, exact, with_controls=False)
+    yield series
+    yield _losses_rung("lockstep", exact, series)
+    if question.recipe.precision == "float64":
+        done = train_in_step(sides, question, look_every=_look_every(question))
+    else:
+        done = train_in_step(sides, question, look_every=_look_every(question))
+        yield done.series
+        yield _losses_rung("re-synchronised", question, done.series)
+        yield from _gradient_rungs(question, done.gradients)
+        yield _changes_rung(question, done)
+        free = train_freely(sides, question, with_controls=True)
+        yield free
+        yield from _free_rungs(question, free)
+    yield predictions_rung(sides, question, done.weights, test)
+
+
+def _look_every(question: Question) -> int:
+    return max(1, math.ceil(len(question.batches) / LOOKS))
+
+
+def _losses_rung(rung: Rung, question: Question, series: Series) -> RungResult:
+    """The largest difference of the losses at any step."""
+    first, second = series.losses.values()
+    differences = np.abs(np.subtract(first, second))
+    beyond = np.flatnonzero(~(differences <= tolerance(rung, question.recipe.precision)))
+    where = f"step {beyond[0] + 1}" if len(beyond) else ""
+    return _result(rung, question, float(differences.max()), where=where)
+
+
+def _free_rungs(question: Question, series: Series) -> Iterator[RungResult]:
+    """The first steps against bounds of their own, and all against the controls."""
+    found = divergence(*series.losses.values())
+    if question.recipe.precision == "float32":
+        for step, row in EARLY_STEPS.items():
+            if step <= len(found):
+                yield _result(row, question, found[step - 1], where=f"step {step}")
+    ratios = divergence_ratios(question, series)
+    beyond = np.flatnonzero(~(ratios <= tolerance("against control", question.recipe.precision)))
+    where = f"step {beyond[0] + 1}" if len(beyond) else ""
+    yield _result("against control", question, float(ratios.max()), where=where)
+
+
+def divergence_ratios(question: Question, series: Series) -> NDArray[np.float64]:
+    """How many times the larger control's divergence the two frameworks' is, step by step.
+
+    Below what one re-synchronised step may differ by, the control counts as that.
+    """
+    floor = tolerance("re-synchronised", question.recipe.precision)
+    control = np.maximum.reduce([np.array(values) for values in series.controls.values()])
+    ratios: NDArray[np.float64] = np.divide(
+        divergence(*series.losses.values()), np.maximum(control, floor)
+    )
+    return ratios
+
+
+def predictions_rung(sides: Sides, question: Question, weights: Weights, test: Split) -> RungResult:
+    """The share of test images whose predicted class differs, ties apart.
+
+    A tie: the two largest logits lie nearer to each other than the logits' own tolerance, twice.
+    """
+    found = []
+    for side in sides:
+        trainer = side.make(question.spec, question.recipe, weights)
+        size = eval_batch_size(question.spec.input_shape[1])
+        batches = eval_batches(test, size)
+        found.append(np.concatenate([trainer.logits(batch.images) for batch in batches]))
+    first, second = found
+    largest = np.sort(first, axis=1)
+    margin = 2 * tolerance("logits", question.recipe.precision) * np.abs(first).max()
+    clear = largest[:, -1] - largest[:, -2] > margin
+    differ = (first.argmax(1) != second.argmax(1)) & clear
+    indices = np.flatnonzero(differ)
+    return RungResult(
+        rung="predictions",
+        precision=question.recipe.precision,
+        measured=float(differ.mean()),
+        tolerance=0.0,
+        reason=f"share of {len(test)} test images that differ; {int((~clear).sum())} ties apart",
+        where=f"test image {indices[0]}" if len(indices) else "",
+    )

@@ -1,0 +1,268 @@
+"""Lockstep training: two frameworks take the same steps, and their losses are compared.
+
+Three forms, because they can claim different things. In float64 both train freely and must agree
+to the last digits that rounding leaves: any other formula stands out by eight orders of magnitude.
+In float32 a ReLU or a pool that flips on the last bit sets off a divergence that grows by itself,
+in one framework alone as well; so either the second is put where the first stands before each
+step, or both train freely and their divergence is measured against that of one framework with
+itself.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data import Batch, Split, epoch_batches
+from alexnet_impl.frameworks import Trainer
+from alexnet_impl.parity.record import Series
+from alexnet_impl.parity.reference import update
+from alexnet_impl.recipe import Precision, Recipe, learning_rate_at
+from alexnet_impl.spec import Spec, weight_shapes
+from alexnet_impl.training import batch_plan
+from alexnet_impl.weights import Weights, initial_weights
+
+LAST_LAYER_SHARE = 0.1
+"""Of He's standard deviation, for the last layer: the first loss is near ln(num_classes)."""
+
+
+class Side(Protocol):
+    """One framework of a comparison, in this process or in another."""
+
+    name: str
+
+    def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
+        """A trainer that starts from these weights; it takes the place of an earlier one."""
+
+    def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device and flags."""
+
+
+Sides = Sequence[Side]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What two frameworks are to do alike.
+
+    Attributes:
+        spec: The network.
+        recipe: Of parity_recipe().
+        batches: One per step.
+    """
+
+    spec: Spec
+    recipe: Recipe
+    batches: tuple[Batch, ...]
+
+    def at(self, precision: Precision) -> "Question":
+        """The same in another precision."""
+        return replace(self, recipe=replace(self.recipe, precision=precision))
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of every step."""
+        count = len(self.batches)
+        return [learning_rate_at(self.recipe, step, count) for step in range(count)]
+
+    def weights(self) -> Weights:
+        """The initial weights in the precision that they are trained in."""
+        weights = initial_weights(self.spec, self.recipe)
+        if self.recipe.precision == "float64":
+            return {name: array.astype(np.float64) for name, array in weights.items()}
+        return weights
+
+
+def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
+    """The recipe, changed where a comparison would not see anything or could not be made.
+
+    He's initial weights keep the activations at the images' own scale (under PyTorch's default the
+    loss sits at ln(num_classes), and a wrong LRN or another weight decay is invisible). Dropout
+    masks come from the shared hash. A constant rate is cut to a quarter half-way, since two
+    formulas of momentum agree until it changes.
+    """
+    last_kernel = [shape for name, shape in weight_shapes(spec).items() if name.endswith("weight")]
+    fan_in = last_kernel[-1][1]
+    changed = replace(
+        recipe,
+        initializer="he",
+        bias_initializer="own",
+        last_layer_std=LAST_LAYER_SHARE * math.sqrt(2 / fan_in),
+        dropout_masks="shared",
+    )
+    if recipe.schedule == "constant":
+        changed = replace(changed, schedule="step", step_at=(0.5,), step_factor=0.25)
+    return changed
+
+
+def draw_batches(train: Split, recipe: Recipe, steps: int) -> tuple[Batch, ...]:
+    """The batches of the first `steps` steps, over as many epochs as that takes."""
+    return tuple(batch for batch, _ in zip(_endless(train, recipe), range(steps), strict=False))
+
+
+def _endless(train: Split, recipe: Recipe) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        yield from epoch_batches(train, batch_plan(recipe), epoch)
+        epoch += 1
+
+
+def moved_by_one_bit(weights: Weights, seed: int) -> Weights:
+    """Each weight moved up or down to the next number that its type can hold."""
+    rng = np.random.default_rng(seed)
+    moved: Weights = {}
+    for name, array in weights.items():
+        up = rng.integers(0, 2, array.shape, dtype=np.uint8).astype(bool)
+        targets = np.where(up, np.inf, -np.inf).astype(array.dtype)
+        moved[name] = np.nextafter(array, targets)
+    return moved
+
+
+def free_losses(side: Side, question: Question, weights: Weights) -> tuple[list[float], Trainer]:
+    """The loss at every step of one framework on its own, and its trainer at the end."""
+    trainer = side.make(question.spec, question.recipe, weights)
+    handles = [
+        trainer.train_step(batch.images, batch.labels, rate)
+        for batch, rate in zip(question.batches, question.rates, strict=True)
+    ]
+    return [value.loss for value in trainer.read(handles)], trainer
+
+
+def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Series:
+    """Both frameworks from the same weights, each on its own.
+
+    Args:
+        sides: The two frameworks.
+        question: What to do.
+        with_controls: Also train each of them from weights that differ by one last bit.
+
+    Returns:
+        Losses by framework, and by framework how far one last bit takes it from itself.
+    """
+    weights = question.weights()
+    losses = {side.name: free_losses(side, question, weights)[0] for side in sides}
+    controls: dict[str, list[float]] = {}
+    for number, side in enumerate(sides if with_controls else ()):
+        moved, _ = free_losses(side, question, moved_by_one_bit(weights, number))
+        controls[side.name] = divergence(losses[side.name], moved)
+    name = f"free {question.recipe.precision}"
+    return Series(name=name, losses=losses, controls=controls)
+
+
+def divergence(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """The largest absolute difference so far, step by step; NaN stays."""
+    differences: NDArray[np.float64] = np.abs(np.subtract(first, second))
+    return [float(value) for value in np.maximum.accumulate(differences)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resynchronised:
+    """What training in step has shown.
+
+    Attributes:
+        series: Losses by framework.
+        gradients: Step to weight to relative L2 distance, at the steps that were looked at.
+        updates: Step to the largest difference of a weight's change, relative to the largest
+            change of that weight; and of what the optimiser keeps, relative to its largest value.
+        faults: Framework to the largest distance of its updates from what NumPy computes of the
+            same gradients; empty unless it was asked for.
+        weights: The first framework's at the end.
+    """
+
+    series: Series
+    gradients: dict[int, dict[str, float]]
+    updates: dict[int, dict[str, float]]
+    faults: dict[str, float]
+    weights: Weights
+
+
+def train_in_step(
+    sides: Sides, question: Question, *, look_every: int = 1, judge: bool = False
+) -> Resynchronised:
+    """The second framework is put where the first stands before each step.
+
+    Args:
+        sides: The two frameworks.
+        question: What to do.
+        look_every: Compare gradients and updates at every so many steps: they are large.
+        judge: Compare each update that is looked at with NumPy's, too.
+    """
+    weights = question.weights()
+    faults = {side.name: 0.0 for side in sides} if judge else {}
+    first, second = (side.make(question.spec, question.recipe, weights) for side in sides)
+    losses: dict[str, list[float]] = {side.name: [] for side in sides}
+    gradients: dict[int, dict[str, float]] = {}
+    updates: dict[int, dict[str, float]] = {}
+    before = first.weights()
+    for step, (batch, rate) in enumerate(zip(question.batches, question.rates, strict=True)):
+        state = shared_state(first.state())
+        second.restore(before, state)
+        looks = step % look_every == 0
+        if looks:
+            found = [
+                trainer.gradients(batch.images, batch.labels)[1] for trainer in (first, second)
+            ]
+            gradients[step] = {name: l2_apart(found[0][name], found[1][name]) for name in before}
+        for side, trainer in zip(sides, (first, second), strict=True):
+            handle = trainer.train_step(batch.images, batch.labels, rate)
+            losses[side.name].append(trainer.read([handle])[0].loss)
+        after = first.weights()
+        if looks:
+            moved = second.weights()
+            updates[step] = slots_apart(first.state(), second.state())
+            updates[step] |= changes_apart(before, after, moved)
+            if judge:
+                expected = update(question.recipe, before, found[0], state, rate)
+                for name, own in zip(faults, (after, moved), strict=True):
+                    far = max(changes_apart(before, expected, own).values())
+                    faults[name] = max(faults[name], far)
+        before = after
+    series = Series(name=f"re-synchronised {question.recipe.precision}", losses=losses, controls={})
+    return Resynchronised(
+        series=series, gradients=gradients, updates=updates, faults=faults, weights=before
+    )
+
+
+def shared_state(state: Weights) -> Weights:
+    """What of a trainer's state means the same in every framework."""
+    return {k: v for k, v in state.items() if k == "step" or k.startswith("optimizer.")}
+
+
+def l2_apart(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Relative L2 distance; 0 if both are zero."""
+    wide = first.astype(np.float64), second.astype(np.float64)
+    size = float(np.linalg.norm(wide[0]))
+    distance = float(np.linalg.norm(wide[0] - wide[1]))
+    return distance / size if size else (0.0 if distance == 0 else math.inf)
+
+
+def apart(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Largest absolute difference over the largest absolute value; infinite if shapes differ."""
+    if first.shape != second.shape:
+        return math.inf
+    largest = float(np.abs(first).max(initial=0))
+    difference = float(np.abs(first.astype(np.float64) - second).max(initial=0))
+    return difference / largest if largest else (0.0 if difference == 0 else math.inf)
+
+
+def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
+    """By name in the state: how far apart is what the two optimisers keep after a step.
+
+    Coupled and decoupled weight decay take the same step and keep another momentum.
+    """
+    slots = [name for name in shared_state(first) if name.count(".") > 1]
+    return {name: apart(first[name], second.get(name, np.zeros(()))) for name in slots}
+
+
+def changes_apart(before: Weights, first: Weights, second: Weights) -> dict[str, float]:
+    """By weight: largest difference of the two changes over the largest change."""
+    return {
+        name: apart(first[name].astype(np.float64) - old, second[name].astype(np.float64) - old)
+        for name, old in before.items()
+    }

@@ -1,0 +1,163 @@
+"""What a ladder found, rung by rung, as data and as a file that others can ask."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.weights import write_bytes
+
+SCHEMA_VERSION = 1
+FILE_NAME = "parity.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What may explain a difference.
+
+    Attributes:
+        side: The framework that computes otherwise, or 'either' where that cannot be told.
+        what: What it does, as the end of 'tensorflow computes as if ...'.
+        remedy: What makes it right.
+        distance: How far the difference is from what this cause would make of the other side,
+            relative: near 0 where the cause explains it all; None where only its kind is known.
+    """
+
+    side: str
+    what: str
+    remedy: str
+    distance: float | None = None
+
+    def __str__(self) -> str:
+        how = "" if self.distance is None else f" (explains it to {self.distance:.1e})"
+        return f"{self.side} computes as if {self.what}{how}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungResult:
+    """One rung of the ladder.
+
+    Attributes:
+        rung: What was compared, such as 'logits'.
+        precision: It was computed in; '' where nothing was computed.
+        measured: The difference, relative unless the rung says otherwise.
+        tolerance: What it may be.
+        reason: Why the tolerance lies there.
+        where: The layer, weight or step at which the two part first; '' if they do not.
+        causes: Likely causes of a failure, the likeliest first.
+    """
+
+    rung: str
+    precision: str
+    measured: float
+    tolerance: float
+    reason: str
+    where: str = ""
+    causes: tuple[Cause, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference lies within its tolerance; NaN does not."""
+        return self.measured <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Losses step by step of both frameworks from one form of lockstep training.
+
+    Attributes:
+        name: 'free float64', 're-synchronised float32', 'free float32', ...
+        losses: Framework to its loss at every step.
+        controls: What stands beside it: framework to the largest loss difference so far of that
+            framework against itself, started from weights that differ by one last bit.
+    """
+
+    name: str
+    losses: dict[str, list[float]]
+    controls: dict[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRecord:
+    """What was compared and what came out.
+
+    Attributes:
+        request: The variant, width, recipe, data and steps that were asked for.
+        environment: Machine and versions, by framework.
+        rungs: In the order of the ladder.
+        series: The loss curves of the lockstep rungs.
+    """
+
+    request: dict[str, Any]
+    environment: dict[str, Any]
+    rungs: tuple[RungResult, ...]
+    series: tuple[Series, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every rung held."""
+        return bool(self.rungs) and all(rung.holds for rung in self.rungs)
+
+    @property
+    def failures(self) -> tuple[RungResult, ...]:
+        """The rungs that did not hold."""
+        return tuple(rung for rung in self.rungs if not rung.holds)
+
+
+def write_record(folder: Path, record: ParityRecord) -> Path:
+    """Write parity.json into a folder, whole or not at all."""
+    path = folder / FILE_NAME
+    plain = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
+    for rung, entry in zip(record.rungs, plain["rungs"], strict=True):
+        entry["holds"] = rung.holds
+    write_bytes(path, json.dumps(_finite(plain), indent=1).encode())
+    return path
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def read_record(path: Path) -> ParityRecord:
+    """What write_record wrote.
+
+    Args:
+        path: The file, or the folder that it lies in.
+
+    Raises:
+        RunError: If it is missing, damaged or of another release.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        plain = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: there is no such file; `alexnet parity` writes one.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: is no parity record, or is damaged ({error}).") from error
+    if not isinstance(plain, dict) or plain.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{path}: is no parity record of this release; run `alexnet parity` again.")
+    try:
+        return ParityRecord(
+            request=plain["request"],
+            environment=plain["environment"],
+            rungs=tuple(_read_rung(entry) for entry in plain["rungs"]),
+            series=tuple(Series(**entry) for entry in plain["series"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: is a damaged parity record ({error!r}).") from error
+
+
+def _read_rung(entry: dict[str, Any]) -> RungResult:
+    values = {key: value for key, value in entry.items() if key != "holds"}
+    values["measured"] = float(values["measured"])
+    values["causes"] = tuple(Cause(**cause) for cause in values["causes"])
+    return RungResult(**values)

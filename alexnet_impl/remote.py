@@ -1,0 +1,354 @@
+"""A trainer in another process that is used like one in this: one framework per process.
+
+A request is one JSON line on the process's standard input and its answer one JSON line on its
+standard output; arrays travel beside them as safetensors files in a folder that both see. Neither
+side needs the other's packages.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, get_args
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from alexnet_impl.data import DataConfig, Split, load_dataset
+from alexnet_impl.errors import AlexNetError, FrameworkError, RunError
+from alexnet_impl.frameworks import (
+    Activations,
+    Labels,
+    Logits,
+    Pixels,
+    StepValues,
+    Trainer,
+    get_framework,
+)
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Layer, Spec
+from alexnet_impl.training import epoch_digest
+from alexnet_impl.weights import Weights, read_safetensors
+
+LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}
+Answer = tuple[Any, Weights]
+
+
+def spec_to_dict(spec: Spec) -> dict[str, Any]:
+    """Plain values for JSON."""
+    layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in spec.layers]
+    return {"name": spec.name, "input_shape": spec.input_shape, "layers": layers}
+
+
+def spec_from_dict(values: dict[str, Any]) -> Spec:
+    """The Spec that spec_to_dict() wrote."""
+    layers = []
+    for entry in values["layers"]:
+        numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        kind = str(numbers.pop("kind"))
+        layers.append(LAYER_KINDS[kind](**numbers))
+    return Spec(name=values["name"], input_shape=tuple(values["input_shape"]), layers=tuple(layers))
+
+
+class LocalSide:
+    """One framework of a comparison, in this process: for small things on the CPU."""
+
+    def __init__(self, name: str, train: Split, device: str = "cpu") -> None:
+        self.name, self.train, self.device = name, train, device
+
+    def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
+        """A trainer that starts from these weights."""
+        return get_framework(self.name).make_trainer(spec, recipe, weights, self.device)
+
+    def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        return epoch_digest(self.train, recipe)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device and flags."""
+        return get_framework(self.name).fingerprint(self.device)
+
+
+class RemoteSide:
+    """One framework of a comparison, in a process of its own."""
+
+    def __init__(self, name: str, channel: "Channel", device: str) -> None:
+        self.name, self.channel, self.device = name, channel, device
+
+    def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
+        """A trainer that starts from these weights; an earlier one of this process goes."""
+        values = {"spec": spec_to_dict(spec), "recipe": recipe.to_dict(), "device": self.device}
+        self.channel.ask("make", values, weights)
+        return RemoteTrainer(self.channel)
+
+    def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        (count, digest), _ = self.channel.ask("epoch_digest", {"recipe": recipe.to_dict()})
+        return count, digest
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device and flags."""
+        found, _ = self.channel.ask("fingerprint", {"device": self.device})
+        return dict(found)
+
+
+class Channel:
+    """Requests to a serving process, one at a time."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[str]", folder: Path) -> None:
+        self.name, self.process, self.folder = name, process, folder
+
+    def ask(
+        self, call: str, values: dict[str, Any] | None = None, arrays: Weights | None = None
+    ) -> Answer:
+        """Send a request and wait for its answer.
+
+        Raises:
+            RunError: If the other process refused, failed or is gone.
+        """
+        request = {"call": call, "values": values or {}, "arrays": _put(self.folder, arrays)}
+        answer = self._exchange(json.dumps(request))
+        if "error" in answer:
+            raise RunError(f"{self.name}: {answer['error']}")
+        return answer["values"], _take(answer["arrays"])
+
+    def _exchange(self, line: str) -> dict[str, Any]:
+        stdin, stdout = self.process.stdin, self.process.stdout
+        if stdin is None or stdout is None:
+            raise RunError(f"{self.name}: its process has no pipes.")
+        with suppress(BrokenPipeError):
+            stdin.write(line + "\n")
+            stdin.flush()
+        for answer in stdout:
+            if answer.startswith("{"):  # whatever else a library prints
+                return dict(json.loads(answer))
+        raise RunError(f"{self.name}: its process ended with code {self.process.wait()}.")
+
+
+@contextmanager
+def remote_side(
+    name: str, data: DataConfig, *, device: str, interpreter: str = sys.executable
+) -> Iterator[RemoteSide]:
+    """Start a process for one framework; it ends with the block.
+
+    Args:
+        name: The framework.
+        data: The images that its own batches are drawn from.
+        device: 'auto', 'cpu' or 'gpu'.
+        interpreter: The Python to run; its environment needs this package and the framework.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="alexnet-") as folder,
+        (Path(folder) / "log").open("w") as log,
+        subprocess.Popen(  # noqa: S603 - the user chose the interpreter
+            [interpreter, "-P", "-m", "alexnet_impl", "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            channel = Channel(name, process, Path(folder))
+            channel.ask("start", {"framework": name, "data": data.to_dict(), "folder": folder})
+            yield RemoteSide(name, channel, device)
+        except RunError as error:
+            said = _last_line(Path(folder) / "log") if process.poll() is not None else ""
+            raise RunError(f"{error} {said}".strip()) from error
+        finally:
+            process.kill()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+class RemoteTrainer:
+    """The Trainer protocol over a channel; handles are numbers."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.ask = channel.ask
+
+    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
+        """See Trainer."""
+        batch: Weights = {"images": images, "labels": labels}
+        return self.ask("train_step", {"learning_rate": learning_rate}, batch)[0]
+
+    def read(self, handles: list[Any]) -> list[StepValues]:
+        """See Trainer."""
+        values, _ = self.ask("read", {"handles": handles})
+        return [StepValues(**entry) for entry in values]
+
+    def logits(self, images: Pixels) -> Logits:
+        """See Trainer."""
+        return self.ask("logits", {}, {"images": images})[1]["logits"]
+
+    def activations(self, images: Pixels, *, training: bool = False) -> Activations:
+        """See Trainer."""
+        order, arrays = self.ask("activations", {"training": training}, {"images": images})
+        return {name: arrays[name] for name in order}
+
+    def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
+        """See Trainer."""
+        loss, arrays = self.ask("gradients", {}, {"images": images, "labels": labels})
+        return float(loss), arrays
+
+    def synchronize(self) -> None:
+        """See Trainer."""
+        self.ask("synchronize")
+
+    def weights(self) -> Weights:
+        """See Trainer."""
+        return self.ask("weights")[1]
+
+    def state(self) -> Weights:
+        """See Trainer."""
+        return self.ask("state")[1]
+
+    def restore(self, weights: Weights, state: Weights) -> None:
+        """See Trainer."""
+        arrays = {f"weights/{name}": array for name, array in weights.items()}
+        self.ask("restore", {}, arrays | {f"state/{name}": a for name, a in state.items()})
+
+    def peak_memory_bytes(self) -> int | None:
+        """See Trainer."""
+        found: int | None = self.ask("peak_memory_bytes")[0]
+        return found
+
+
+def _put(folder: Path, arrays: Weights | None) -> str:
+    """Write arrays where the other process finds them; '' if there are none."""
+    if not arrays:
+        return ""
+    path = Path(tempfile.mkstemp(dir=folder, suffix=".safetensors")[1])
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
+    return str(path)
+
+
+def _take(path: str) -> Weights:
+    """Read arrays that the other process put down, and remove them."""
+    if not path:
+        return {}
+    arrays, _ = read_safetensors(Path(path))
+    Path(path).unlink()
+    return arrays
+
+
+class Server:
+    """What the other process does with requests."""
+
+    def __init__(self) -> None:
+        self.framework = ""
+        self.folder = Path()
+        self.data = DataConfig()
+        self.trainer: Trainer | None = None
+        self.handles: list[Any] = []
+
+    def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        """The values and arrays that a request asks for."""
+        match call:
+            case "start":
+                self.framework, self.folder = values["framework"], Path(values["folder"])
+                self.data = DataConfig.from_dict(values["data"])
+                get_framework(self.framework)
+                return None, {}
+            case "fingerprint":
+                return get_framework(self.framework).fingerprint(values["device"]), {}
+            case "epoch_digest":
+                return self._epoch_digest(Recipe.from_dict(values["recipe"])), {}
+            case "make":
+                self._make(values, arrays)
+                return None, {}
+            case _:
+                return self._ask_trainer(call, values, arrays)
+
+    def _epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        dataset = load_dataset(
+            self.data,
+            validation_fraction=recipe.validation_fraction,
+            validation_split=recipe.validation_split,
+            seed=recipe.seed,
+        )
+        return epoch_digest(dataset.train, recipe)
+
+    def _make(self, values: dict[str, Any], arrays: Weights) -> None:
+        self.trainer, self.handles = None, []  # frees the memory before the next one takes it
+        self.trainer = get_framework(self.framework).make_trainer(
+            spec_from_dict(values["spec"]),
+            Recipe.from_dict(values["recipe"]),
+            arrays,
+            values["device"],
+        )
+
+    def _ask_trainer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        if self.trainer is None:
+            raise FrameworkError(f"{call}: there is no trainer yet.")
+        answers: dict[str, Callable[[Trainer], Answer]] = {
+            "train_step": lambda trainer: (self._train_step(trainer, values, arrays), {}),
+            "read": lambda trainer: (self._read(trainer, values["handles"]), {}),
+            "logits": lambda trainer: (None, {"logits": trainer.logits(arrays["images"])}),
+            "activations": lambda trainer: _activations(trainer, values, arrays),
+            "gradients": lambda t: t.gradients(arrays["images"], arrays["labels"]),
+            "synchronize": lambda trainer: _nothing(trainer.synchronize),
+            "weights": lambda trainer: (None, trainer.weights()),
+            "state": lambda trainer: (None, trainer.state()),
+            "restore": lambda trainer: _nothing(trainer.restore, *_two_parts(arrays)),
+            "peak_memory_bytes": lambda trainer: (trainer.peak_memory_bytes(), {}),
+        }
+        if call not in answers:
+            raise FrameworkError(f"{call}: no such request; is the other side another release?")
+        return answers[call](self.trainer)
+
+    def _train_step(self, trainer: Trainer, values: dict[str, Any], arrays: Weights) -> int:
+        rate = values["learning_rate"]
+        self.handles.append(trainer.train_step(arrays["images"], arrays["labels"], rate))
+        return len(self.handles) - 1
+
+    def _read(self, trainer: Trainer, numbers: list[int]) -> list[dict[str, Any]]:
+        return [asdict(value) for value in trainer.read([self.handles[n] for n in numbers])]
+
+
+def _activations(trainer: Trainer, values: dict[str, Any], arrays: Weights) -> Answer:
+    found = trainer.activations(arrays["images"], training=values["training"])
+    return list(found), found  # safetensors keeps no order
+
+
+def _nothing(work: Callable[..., None], *arguments: Any) -> Answer:
+    work(*arguments)
+    return None, {}
+
+
+def _two_parts(arrays: Weights) -> tuple[Weights, Weights]:
+    parts: dict[str, Weights] = {"weights": {}, "state": {}}
+    for name, array in arrays.items():
+        part, _, key = name.partition("/")
+        parts[part][key] = array
+    return parts["weights"], parts["state"]
+
+
+def serve() -> int:
+    """Answer requests on standard input until it ends.
+
+    Returns:
+        The exit code, 0.
+    """
+    server, out = Server(), sys.stdout
+    with redirect_stdout(sys.stderr):
+        for line in sys.stdin:
+            _reply(server, json.loads(line), out)
+    return 0
+
+
+def _reply(server: Server, request: dict[str, Any], out: IO[str]) -> None:
+    try:
+        values, arrays = server.answer(request["call"], request["values"], _take(request["arrays"]))
+        answer = {"values": values, "arrays": _put(server.folder, arrays)}
+    except (AlexNetError, OSError, MemoryError, ImportError, ValueError, RuntimeError) as error:
+        answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+    out.write(json.dumps(answer) + "\n")
+    out.flush()

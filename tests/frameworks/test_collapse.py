@@ -1,0 +1,120 @@
+"""A dead network and a healthy one, as the watch over a run sees them, in each framework."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparing import TINY, TINY_DROPOUT
+from fake_framework import RecordingObserver
+
+from alexnet_impl.collapse import (
+    CHECKS_IN_A_ROW,
+    CollapseDetector,
+    layer_vitals,
+    probe,
+)
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig, RunFolder, weights_sha256
+from alexnet_impl.training import start_run
+from alexnet_impl.variants import VARIANTS, Variant
+from alexnet_impl.weights import initial_weights
+
+pytestmark = pytest.mark.fast
+
+HE = Recipe(initializer="he", learning_rate=0.01, compile_mode="eager")
+DATA = DataConfig(dataset="synthetic", train_images=48, test_images=16, image_size=8)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DATA)
+
+
+def trained(framework, spec, recipe, images, labels, *, probed):
+    """Weights and state after three steps of different rates."""
+    trainer = framework.make_trainer(spec, recipe, initial_weights(spec, recipe), "cpu")
+    if probed:
+        shift = probe(trainer, spec, images, labels, recipe.learning_rate).shift
+        assert list(shift) == ["conv1", "fc1", "fc2"]
+        assert all(value > 0 for value in shift.values())
+    for rate in (0.005, 0.01, 0.001):
+        trainer.train_step(images, labels, rate)
+    return weights_sha256(trainer.weights()), weights_sha256(trainer.state())
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(HE, nesterov=True, weight_decay=0.01),
+        replace(HE, optimizer="adam"),
+        replace(HE, momentum_formula="keras", dropout_masks="shared"),
+        replace(HE, precision="float16"),
+    ],
+    ids=["nesterov", "adam", "keras momentum, shared masks", "float16"],
+)
+def test_probe_takes_its_step_back_to_the_last_bit(framework, dataset, recipe):
+    images, labels = dataset.train.images[:16], dataset.train.labels[:16]
+    runs = [
+        trained(framework, TINY_DROPOUT, recipe, images, labels, probed=probed)
+        for probed in (False, True)
+    ]
+    assert runs[0] == runs[1]
+
+
+def checks(framework, weights, images, labels):
+    """What the detector says after each of some steps, and the last vitals."""
+    trainer = framework.make_trainer(TINY, HE, weights, "cpu")
+    detector = CollapseDetector()
+    alarms = []
+    for step in range(CHECKS_IN_A_ROW):
+        trainer.train_step(images, labels, HE.learning_rate)
+        vitals = layer_vitals(trainer.activations(images), TINY, step)
+        alarms.append(detector.check(vitals))
+    return alarms, vitals
+
+
+def test_network_that_was_killed_is_seen(framework, dataset):
+    images, labels = dataset.train.images[:16], dataset.train.labels[:16]
+    weights = initial_weights(TINY, HE)
+    weights["conv1.bias"] = np.full_like(weights["conv1.bias"], -100)
+    alarms, vitals = checks(framework, weights, images, labels)
+    assert alarms == [False] * (CHECKS_IN_A_ROW - 1) + [True]
+    assert vitals.dead_share["relu1"] == 1
+    assert vitals.logits_std < 1e-6
+
+
+def test_network_that_learns_is_not(framework, dataset):
+    images, labels = dataset.train.images[:16], dataset.train.labels[:16]
+    alarms, vitals = checks(framework, initial_weights(TINY, HE), images, labels)
+    assert not any(alarms)
+    assert vitals.dead_share["relu1"] < 0.5
+    assert vitals.logits_std > 0.1
+
+
+def test_looking_changes_no_bit_of_a_run(framework, framework_name, dataset, tmp_path, monkeypatch):  # noqa: ARG001
+    tiny = Variant(
+        source="tests",
+        about="TINY with Dropout",
+        input_size=8,
+        published_num_params={},
+        layers=lambda *_: iter(TINY_DROPOUT.layers),
+    )
+    monkeypatch.setitem(VARIANTS, "tiny", tiny)
+    recipe = replace(HE, optimizer="adam", global_batch_size=16, epochs=2, warmup=0.5)
+    facts = []
+    for on_collapse in ("warn", "ignore"):
+        config = RunConfig(
+            framework=framework_name,
+            variant="tiny",
+            width=1.0,
+            recipe=recipe,
+            data=DATA,
+            device="cpu",
+            on_collapse=on_collapse,
+        )
+        result = start_run(tmp_path / on_collapse, config, dataset, RecordingObserver())
+        folder = RunFolder.open(tmp_path / on_collapse)
+        assert (result.collapse is None) == (on_collapse == "ignore")
+        facts.append((weights_sha256(folder.read_weights()), folder.history.step_loss))
+    assert facts[0] == facts[1]

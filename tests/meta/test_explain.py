@@ -1,0 +1,147 @@
+"""An explanation finds a planted effect, says that a planted null has none, and is not fooled."""
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+
+import fake_framework
+import numpy as np
+import pytest
+from rich.console import Console
+
+from alexnet_impl import explain, training
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.effects import estimate, holm
+from alexnet_impl.explain import (
+    equal_config,
+    execute,
+    images_of,
+    make_plan,
+    make_request,
+    write_request,
+)
+from alexnet_impl.explanation import METRICS, measure, read_explanation
+from alexnet_impl.factors import FACTORS, Factor
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.report.explain_tables import verdict
+from alexnet_impl.results import RunFolder
+from alexnet_impl.training import start_run
+
+pytestmark = pytest.mark.fast
+
+DATA = DataConfig(dataset="synthetic", train_images=200, test_images=100, image_size=4)
+RECIPE = Recipe(learning_rate=0.1, steps=20, global_batch_size=16)
+
+
+class InProcess:
+    """A worker series without a process."""
+
+    def train(self, config, folder, observer):
+        start_run(folder, config, load_dataset(config.data, seed=config.recipe.seed), observer)
+        return RunFolder.open(folder).result
+
+
+@contextmanager
+def in_process(*_, **__):
+    yield InProcess()
+
+
+def planted(name, **fields):
+    """A factor that sets these fields of the recipe."""
+    return Factor(
+        name=name,
+        what="planted",
+        in_torch="no",
+        in_keras="yes",
+        source="this test",
+        as_keras=lambda setting: replace(setting, recipe=replace(setting.recipe, **fields)),
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The explanation of an effect and of two nulls; its folder is to be read only."""
+    folder = tmp_path_factory.mktemp("explained")
+    factors = [
+        planted("never-learns", learning_rate=1e-6),
+        planted("unheeded", dropout_masks="shared"),
+        planted("unchanged", learning_rate=RECIPE.learning_rate),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        fake_framework.install(patch)
+        patch.setattr(explain, "worker_series", in_process)
+        patch.setattr(training, "environment_fingerprint", dict)
+        for factor in factors:
+            patch.setitem(FACTORS, factor.name, factor)
+        config = equal_config(fake_framework.linear_config(RECIPE, DATA))
+        request = make_request(config, 200, 3, [factor.name for factor in factors])
+        write_request(folder, request)
+        plan = make_plan(request, images_of(load_dataset(DATA)))
+        execute(plan, folder, Console(quiet=True), {})
+        yield read_explanation(folder)
+
+
+def effect(found, name):
+    return next(one for one in found.factors if one.row.name == name)
+
+
+def test_planted_effect_is_found_and_leads_the_ranking(found):
+    assert found.factors[0].row.name == "never-learns"
+    for metric in METRICS:
+        assert effect(found, "never-learns").estimates[metric].measurable
+    assert effect(found, "never-learns").estimates["test_loss"].mean > 0.1
+    assert verdict(found.factors[0]).startswith("changes accuracy and test loss")
+
+
+def test_planted_nulls_are_said_to_have_no_effect(found):
+    assert verdict(effect(found, "unheeded")) == "none measurable"
+    assert effect(found, "unheeded").num_seeds == 3
+    message = "does not apply: both readings are the same here"
+    assert verdict(effect(found, "unchanged")) == message
+
+
+def test_effect_goes_away_where_runs_are_not_paired_by_seed(found):
+    """The break: made-equal's figures handed to the wrong seeds."""
+    spread = {}
+    for (arm, seed), outcome in found.outcomes.items():
+        gain = 0.0 if arm.name == "made-equal" else 1.0 + seed / 100
+        spread[arm, seed] = replace(outcome, figures=dict.fromkeys(METRICS, 10.0 * seed + gain))
+    assert unheeded(measure(found.plan, spread)).measurable
+    mixed = {
+        (arm, seed): spread[arm, (seed + 1) % 3] if arm.name == "made-equal" else outcome
+        for (arm, seed), outcome in spread.items()
+    }
+    assert not unheeded(measure(found.plan, mixed)).measurable
+
+
+def unheeded(effects):
+    return next(effect for effect in effects if effect.row.name == "unheeded")
+
+
+def test_figures_come_from_the_run_folders(found, tmp_path):
+    """The break: a result that was changed on disk shows."""
+    folder = tmp_path / "copy"
+    shutil.copytree(found.folder, folder)
+    arm = effect(found, "unheeded").row.after
+    run = RunFolder.open(folder / found.outcomes[arm, 0].path.relative_to(found.folder))
+    values = run.read_json("result.json")
+    run.write_json("result.json", values | {"test_loss": values["test_loss"] + 1})
+    again = unheeded(read_explanation(folder).factors)
+    assert again.estimates["test_loss"].differences == pytest.approx([1, 0, 0])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_interval_calls_chance_measurable_once_in_twenty(count):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 1, (2000, count)).tolist()
+    share = sum(estimate(row).measurable for row in rows) / len(rows)
+    assert 0.035 < share < 0.065
+
+
+def test_holms_correction_keeps_false_alarms_of_a_whole_table_rare():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(300):
+        p_values = holm([estimate(row).p_value for row in rng.normal(0, 1, (12, 3)).tolist()])
+        alarms += min(p_values) < 0.05
+    assert alarms / 300 < 0.08

@@ -1,0 +1,215 @@
+"""The ladder goes red, at the right rung and for the right reason, for each classical mistake.
+
+One side is broken in one place, in the framework itself where that can be done in a line; the
+ladder must fail at the rung that looks there, say where, and name the cause first.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.parity.ladder import batch_rungs, static_rungs
+from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.remote import LocalSide
+from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Relu, Spec
+
+pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
+
+EVERYTHING = Spec(
+    name="everything",
+    input_shape=(3, 16, 16),
+    layers=(
+        Conv(name="conv1", out_channels=6, kernel_size=7, stride=4, padding=(1, 2)),
+        Relu(name="relu1"),
+        LocalResponseNorm(name="norm1", size=3),
+        MaxPool(name="pool1", kernel_size=2, stride=1),
+        Conv(name="conv2", out_channels=8, kernel_size=3, padding=(1, 1)),
+        Relu(name="relu2"),
+        Flatten(name="flatten"),
+        Dropout(name="dropout1"),
+        Dense(name="fc1", out_features=24),
+        Relu(name="relu3"),
+        Dropout(name="dropout2", rate=0.25),
+        Dense(name="fc2", out_features=10),
+    ),
+)
+"""A network with every part in which ports go wrong."""
+
+SGD = Recipe(
+    learning_rate=2.0**-6,
+    global_batch_size=8,
+    weight_decay=2.0**-7,
+    precision="float64",
+    compile_mode="eager",
+    drop_last=False,
+)
+ADAM = replace(SGD, optimizer="adam", learning_rate=2.0**-9)
+
+
+class BrokenSide(LocalSide):
+    """A side that builds another spec, follows another recipe or draws other batches."""
+
+    def __init__(self, name, train, *, layers=None, changes=None):
+        super().__init__(name, train)
+        self.layer_changes, self.recipe_changes = layers or {}, changes or {}
+
+    def make(self, spec, recipe, weights):
+        layers = tuple(
+            replace(layer, **self.layer_changes.get(layer.name, {})) for layer in spec.layers
+        )
+        broken = replace(recipe, **self.recipe_changes)
+        return super().make(replace(spec, layers=layers), broken, weights)
+
+    def epoch_digest(self, recipe):
+        return super().epoch_digest(replace(recipe, **self.recipe_changes))
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Coloured: the digits are grey, and a swapped channel order would not be seen."""
+    return load_dataset(DataConfig(dataset="synthetic", train_images=60, test_images=20))
+
+
+def first_failure(dataset, recipe, broken="tensorflow", **break_):
+    """The lowest rung that fails in float64 with one side broken; None if all hold."""
+    sides = [
+        BrokenSide(name, dataset.train, **(break_ if name == broken else {}))
+        for name in ("torch", "tensorflow")
+    ]
+    recipe = parity_recipe(recipe, EVERYTHING)
+    batches = draw_batches(dataset.train, recipe, 6)
+    question = Question(spec=EVERYTHING, recipe=recipe, batches=batches)
+    for rungs in (batch_rungs(sides, question), static_rungs(sides, question)):
+        for rung in rungs:
+            if not rung.holds:
+                return rung
+    return None
+
+
+def explained(rung, *words, where):
+    """Whether the first cause says all of this of the side that was broken."""
+    assert rung is not None
+    assert where in rung.where
+    assert rung.causes, f"{rung.rung} fails at {rung.where}, but no cause is named"
+    return all(word in str(rung.causes[0]) for word in ("tensorflow computes as if", *words))
+
+
+@pytest.mark.parametrize("recipe", [SGD, ADAM], ids=["sgd", "adam"])
+def test_an_unbroken_pair_holds(dataset, recipe):
+    assert first_failure(dataset, recipe) is None
+
+
+def test_fc1_permutation_left_out(monkeypatch, dataset):
+    from alexnet_impl.frameworks.tensorflow import weights
+
+    monkeypatch.setattr(weights, "_flattened_maps", lambda _: {})
+    rung = first_failure(dataset, SGD)
+    assert rung.rung == "layers"
+    assert explained(rung, "rows of fc1 had not been permuted", where="fc1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"alpha": 1e-4 / 3}, "alpha were divided by its window of 3"),
+        ({"size": 5}, "radius were doubled"),
+        ({"k": 1.0}, "k were 1"),
+    ],
+    ids=["alpha", "radius", "k"],
+)
+def test_another_local_response_norm(dataset, change, words):
+    rung = first_failure(dataset, SGD, layers={"norm1": change})
+    assert rung.rung == "layers"
+    assert explained(rung, f"norm1's {words}", where="norm1")
+
+
+@pytest.mark.parametrize("broken", ["torch", "tensorflow"])
+def test_same_padding_at_stride_4_taken_as_symmetric(dataset, broken):
+    rung = first_failure(dataset, SGD, broken, layers={"conv1": {"padding": (2, 2)}})
+    assert rung.rung == "layers"
+    assert rung.where == "conv1"
+    assert str(rung.causes[0]).startswith(f"{broken} computes as if conv1's padding were symmetric")
+
+
+def test_one_kernel_transposed(monkeypatch, dataset):
+    from alexnet_impl.frameworks.tensorflow import training, weights
+
+    right = weights.from_canonical, weights.to_canonical
+
+    def from_canonical(name, array, spec):
+        return array.T if name == "conv2.weight" else right[0](name, array, spec)
+
+    def to_canonical(name, array, spec):
+        return array.T.copy(order="C") if name == "conv2.weight" else right[1](name, array, spec)
+
+    for module in (weights, training):
+        monkeypatch.setattr(module, "from_canonical", from_canonical)
+        monkeypatch.setattr(module, "to_canonical", to_canonical)
+    rung = first_failure(dataset, SGD)
+    assert rung.rung == "layers"
+    assert explained(rung, "conv2.weight had height and width swapped", where="conv2")
+
+
+def test_channel_order_swapped(monkeypatch, dataset):
+    from alexnet_impl.frameworks.tensorflow.training import InputTreatment
+
+    treat = InputTreatment.__call__
+    monkeypatch.setattr(InputTreatment, "__call__", lambda self, x: treat(self, x[..., ::-1]))
+    rung = first_failure(dataset, SGD)
+    assert rung.rung == "treatment"
+    assert explained(rung, "blue, green, red", where="images")
+
+
+def test_softmax_twice(dataset):
+    rung = first_failure(dataset, SGD, changes={"loss_input": "softmax-twice"})
+    assert rung.rung == "loss"
+    assert explained(rung, "softmax were taken twice", where="loss")
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.5, "not divided by"), (2.0, "twice")])
+def test_dropout_scaled_wrongly(monkeypatch, dataset, factor, words):
+    from alexnet_impl.frameworks.tensorflow.layers import SharedDropout
+
+    call = SharedDropout.call
+    monkeypatch.setattr(
+        SharedDropout,
+        "call",
+        lambda self, x, *, training=False: (
+            call(self, x, training=training) * (factor if training and self.rate == 0.5 else 1)
+        ),
+    )
+    rung = first_failure(dataset, SGD)
+    assert rung.rung == "layers with dropout"
+    assert explained(rung, "dropout1", words, where="dropout1")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "words", "step"),
+    [
+        (ADAM, {"epsilon": 1e-7}, "epsilon were 1e-07, added behind", 1),
+        (ADAM, {"epsilon_formula": "keras"}, "added before the bias correction", 1),
+        (SGD, {"momentum_formula": "keras"}, "other side of momentum's buffer", 1),
+        (SGD, {"nesterov": True}, "momentum were Nesterov", 1),
+        (SGD, {"optimizer": "sgdw"}, "weight decay were decoupled", 1),
+        (ADAM, {"optimizer": "adamw"}, "weight decay were decoupled", 1),
+    ],
+    ids=["epsilon", "epsilon-place", "momentum", "nesterov", "decay", "adam-decay"],
+)
+def test_another_update(dataset, recipe, change, words, step):
+    rung = first_failure(dataset, recipe, changes=change)
+    assert rung.rung == "weights' change"
+    assert explained(rung, words, where=f"step {step},")
+
+
+def test_the_last_batch_dropped(dataset):
+    rung = first_failure(dataset, SGD, changes={"drop_last": True})
+    assert rung.rung == "batches of the first epoch"
+    assert explained(rung, "the last batch that is not full were dropped", where="8 and 7 batches")
+
+
+def test_a_break_that_no_cause_explains_is_red_without_one(dataset):
+    rung = first_failure(dataset, SGD, layers={"norm1": {"beta": 0.5}})
+    assert rung.where == "norm1"
+    assert rung.causes == ()

@@ -1,0 +1,268 @@
+"""A user's own pair: a right port passes, and each classical mistake is named with its layer."""
+
+import sys
+
+import pytest
+
+from alexnet_impl.errors import FrameworkError, ParityError
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.parity.pair import PairRequest, compare_models
+
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
+fast, slow = pytest.mark.fast, pytest.mark.slow
+
+SOURCE = '''
+"""A small network of AlexNet's kind and its port, with one mistake a function."""
+
+def net(dropout=0.5):
+    from collections import OrderedDict
+    import torch
+    from torch import nn
+    print("a user's function may print")
+    torch.manual_seed(0)
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(3, 8, 5, stride=2, padding=2),
+        relu1=nn.ReLU(inplace=True),
+        norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
+        pool1=nn.MaxPool2d(3, 2),
+        conv2=nn.Conv2d(8, 6, 3, padding=1),
+        relu2=nn.ReLU(inplace=True),
+        pool2=nn.MaxPool2d(2, 2),
+        flatten=nn.Flatten(),
+        dropout=nn.Dropout(dropout),
+        fc1=nn.Linear(24, 12),
+        relu3=nn.ReLU(inplace=True),
+        fc2=nn.Linear(12, 10),
+    ))
+
+def port(*, conv1="explicit", alpha=1e-4 / 5, radius=2, pool="valid", relu="relu", end=None,
+         bgr=False, weights=None, names=("conv1", "conv2", "fc1", "fc2")):
+    import keras, numpy as np, tensorflow as tf
+    layers = keras.layers
+    print("and so may the other")
+
+    def norm(x):
+        squares = tf.pad(x**2, ((0, 0), (0, 0), (0, 0), (radius, radius)))
+        total = sum(squares[..., i : i + 8] for i in range(2 * radius + 1))
+        return x / (2.0 + alpha * total) ** 0.75
+
+    model = keras.Sequential([
+        keras.Input((18, 18, 3)),
+        *([layers.Lambda(lambda x: x[..., ::-1])] if bgr else []),
+        *([layers.ZeroPadding2D(2)] if conv1 == "explicit" else []),
+        layers.Conv2D(8, 5, strides=2, padding="same" if conv1 == "same" else "valid",
+                      activation="relu", name=names[0]),
+        layers.Lambda(norm),
+        layers.MaxPooling2D(3, 2, padding=pool),
+        layers.Conv2D(6, 3, padding="same", activation=relu, name=names[1]),
+        layers.MaxPooling2D(2, 2),
+        layers.Flatten(),
+        layers.Dropout(0.5),
+        layers.Dense(12, activation="relu", name=names[2]),
+        layers.Dense(10, activation=end, name=names[3]),
+    ])
+    if weights is not None:
+        for name, tensor in net().state_dict().items():
+            layer, short = name.split(".")
+            array = tensor.numpy()
+            if short == "weight":
+                array = weights.get(layer, RIGHT[layer])(array)
+            getattr(model.get_layer(layer), "kernel" if short == "weight" else "bias").assign(array)
+    return model
+
+RIGHT = {
+    "conv1": lambda w: w.transpose(2, 3, 1, 0),
+    "conv2": lambda w: w.transpose(2, 3, 1, 0),
+    "fc1": lambda w: w.reshape(12, 6, 2, 2).transpose(0, 2, 3, 1).reshape(12, 24).T,
+    "fc2": lambda w: w.T,
+}
+
+def right(): return port(weights={})
+def fresh(): return port()
+def same_padding(): return port(conv1="same")
+def no_padding(): return port(conv1="valid")
+def alpha_whole(): return port(alpha=1e-4)
+def radius_is_window(): return port(radius=5)
+def pool_same(): return port(pool="same")
+def no_relu(): return port(relu=None)
+def softmax(): return port(weights={}, end="softmax")
+def flips_colours(): return port(bgr=True)
+def plain_rows(): return port(weights={"fc1": lambda w: w.T})
+def turned(): return port(weights={"conv1": lambda w: w.T, "conv2": lambda w: w.T})
+def bgr_kernel(): return port(weights={"conv1": lambda w: w[:, ::-1].transpose(2, 3, 1, 0)})
+def other_names(): return port(names=("c1", "c2", "d1", "d2"))
+def other_dropout(): return net(0.25)
+
+def subclassed():
+    import keras
+    class Port(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = port()
+        def call(self, images):
+            return self.inner(images)
+    return Port()
+
+def raises(): return {}["gone"]
+def no_model(): return [1, 2]
+VALUE = 3
+'''
+
+MISTAKES = {
+    "same_padding": ("layers", "conv1", "padding were TensorFlow's 'same', ((1, 2), (1, 2))"),
+    "alpha_whole": (
+        "layers",
+        "between conv1 and conv2",
+        "normalisation were not divided by its window",
+    ),
+    "radius_is_window": ("layers", "between conv1 and conv2", "5 for a radius: a window of 11"),
+    "pool_same": ("layers", "between conv1 and conv2", "the max-pooling had padding 'same'"),
+    "no_relu": ("layers", "between conv2 and fc1", "the ReLU were missing"),
+    "softmax": ("logits", "behind fc2", "its last layer were followed by a softmax"),
+    "flips_colours": ("layers", "between the images and conv1", "it read BGR images"),
+    "plain_rows": ("weights", "fc1.weight", "the rows of its kernel were not permuted"),
+    "turned": ("weights", "conv1.weight", "had height and width exchanged, as w.T leaves them"),
+    "bgr_kernel": ("weights", "conv1.weight", "read BGR images"),
+}
+"""The Keras function with a mistake: the rung that fails first, where, and what is said."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("port")
+    (folder / "users_nets.py").write_text(SOURCE)
+    yield folder
+    sys.modules.pop("users_nets", None)
+
+
+@pytest.fixture
+def compare(folder):
+    """Compare two functions of the user's module in this process."""
+
+    def compare(tensorflow, torch="net", **flags):
+        models = [
+            get_framework(name).load_model(f"users_nets:{function}", folder)
+            for name, function in (("torch", torch), ("tensorflow", tensorflow))
+        ]
+        request = PairRequest(torch=torch, tensorflow=tensorflow, **flags)
+        return compare_models(*models, request)
+
+    return compare
+
+
+@fast
+def test_right_port_holds_on_every_rung_in_float64(compare):
+    record = compare("right")
+    assert [str(rung) for rung in record.failures] == []
+    assert [(rung.rung, rung.precision) for rung in record.rungs] == [
+        ("architecture", ""),
+        ("weights", "float32"),
+        *((name, "float64") for name in ("layers", "logits", "loss", "gradients", "steps")),
+    ]
+
+
+RARER = {"radius_is_window", "flips_colours"}
+
+
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(name, marks=slow if name in RARER else fast) for name in MISTAKES]
+)
+def test_mistake_is_named_with_its_layer(compare, mistake):
+    rung, where, what = MISTAKES[mistake]
+    first = compare(mistake).failures[0]
+    assert first.rung == rung
+    assert first.where == where or first.where.startswith(f"{where} (")
+    assert what in first.causes[0].what
+    if rung == "weights":
+        return
+    assert first.causes[0].distance < 1e-6
+
+
+@slow
+def test_fresh_weights_are_copied_and_the_rung_says_so(compare):
+    record = compare("fresh")
+    assert record.holds
+    assert record.rungs[1].reason.endswith("as the two models' weights are unrelated")
+
+
+@slow
+def test_fresh_weights_stay_where_nothing_is_copied(compare):
+    record = compare("fresh", copy_weights="never")
+    weights, layers, _ = record.failures
+    assert weights.where == "conv1.weight"
+    assert weights.causes[0].what == "conv1.weight were another one"
+    assert (layers.where, layers.causes[0].what) == ("conv1", "conv1 had other weights")
+
+
+@slow
+def test_wrongly_converted_weights_can_be_copied_over(compare):
+    record = compare("turned", copy_weights="always")
+    assert record.holds
+    assert "copied into the Keras model, as asked" in record.rungs[1].reason
+
+
+@slow
+def test_wrong_rows_are_seen_in_the_layer_too_where_nothing_is_copied(compare):
+    _, layers, _ = compare("plain_rows", copy_weights="never").failures
+    assert layers.where == "fc1"
+    assert "the rows of its kernel were not permuted" in layers.causes[0].what
+
+
+@slow
+def test_departure_that_changes_the_shapes_below_is_found_where_it_begins(compare):
+    """Without padding the maps shrink, and fc1 reads 6 features, not 24."""
+    architecture, layers, logits = compare("no_padding").failures
+    assert architecture.where == "fc1"
+    assert "read 6 features, and not 24" in architecture.causes[0].what
+    assert layers.where == "conv1"
+    assert "padding were none, ((0, 0), (0, 0)), where PyTorch's is" in layers.causes[0].what
+    assert logits.where == "as the layers above"
+
+
+@slow
+def test_layers_of_other_names_are_paired_by_order_or_by_map(compare):
+    assert compare("other_names").holds
+    record = compare("other_names", names="conv1=c1,fc1=d1")
+    assert record.holds
+
+
+@slow
+def test_other_dropout_is_found_without_training(compare):
+    (first,) = compare("right", torch="other_dropout").failures
+    assert (first.rung, first.where) == ("architecture", "before fc1")
+    assert "in training dropout before fc1 were 0.5, where PyTorch has 0.25" in str(first.causes[0])
+
+
+@slow
+def test_subclassed_model_needs_its_image_size_and_stays_in_float32(compare):
+    with pytest.raises(ParityError, match="does not say which images it reads; give --image-size"):
+        compare("subclassed")
+    record = compare("subclassed", image_size=18, names="conv1=conv1")
+    assert record.holds
+
+
+@fast
+@pytest.mark.parametrize(
+    ("framework", "place", "message"),
+    [
+        ("torch", "users_nets", "'users_nets': must read module:function"),
+        ("torch", "no_such_nets:net", "there is no module no_such_nets, neither installed nor in"),
+        ("torch", "gone.py:net", "gone.py:net: there is no file"),
+        ("torch", "users_nets:nett", "users_nets has no function nett; it has .*net, port"),
+        ("torch", "users_nets:VALUE", "users_nets has no function VALUE"),
+        ("torch", "users_nets:raises", r"it raised KeyError: 'gone' \(users_nets.py, line \d+\)"),
+        ("torch", "users_nets:no_model", "returned a list; it must return a torch.nn.Module"),
+        ("torch", "users_nets:right", "returned a Sequential; it must return a torch.nn.Module"),
+        ("tensorflow", "users_nets:net", "Sequential; it must return a Keras 3 keras.Model"),
+    ],
+)
+def test_function_that_gives_no_model_is_refused(folder, framework, place, message):
+    with pytest.raises(FrameworkError, match=message):
+        get_framework(framework).load_model(place, folder)
+
+
+@fast
+def test_file_can_be_named_and_its_folder_is_not_left_behind(folder):
+    before = list(sys.path)
+    get_framework("torch").load_model("users_nets.py:net", folder)
+    assert sys.path == before

@@ -1,0 +1,434 @@
+"""Explanations with the NumPy framework: what is planned, trained, resumed, measured and shown."""
+
+import json
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+from io import StringIO
+
+import fake_framework
+import pytest
+from rich.console import Console
+
+from alexnet_impl import explain, training
+from alexnet_impl.cli import main
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.errors import AlexNetError, DataError, RunError, StoppedError, UnknownNameError
+from alexnet_impl.explain import (
+    Request,
+    check_plan,
+    equal_config,
+    execute,
+    images_of,
+    make_plan,
+    make_request,
+    read_request,
+    run_path,
+    write_request,
+)
+from alexnet_impl.explanation import METRICS, read_explanation, read_outcome, to_dict
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.report import explain_page
+from alexnet_impl.report.explain_page import forest_figure, render, write_explain_page
+from alexnet_impl.report.explain_tables import (
+    budget,
+    effects_table,
+    headline,
+    idle_lines,
+    notes,
+    verdict,
+)
+from alexnet_impl.results import RunFolder
+from alexnet_impl.training import resume_run, start_run
+
+pytestmark = pytest.mark.fast
+
+DATA = DataConfig(dataset="synthetic", train_images=50, test_images=30, image_size=4)
+RECIPE = Recipe(learning_rate=0.1, steps=6, global_batch_size=16)
+FACTORS = ("initializer", "softmax-twice", "resize")
+INTERPRETERS: dict[str, str] = {}
+MACHINE = {"logical_cpus": 2, "cpu": "Abacus", "packages": {"torch": "2.99", "numpy": "2.5"}}
+
+
+class InProcess:
+    """Stands for a WorkerSeries: trains here, and remembers what it was asked for."""
+
+    def __init__(self, framework):
+        self.framework, self.trained = framework, []
+
+    def train(self, config, folder, observer):
+        assert config.framework == self.framework
+        self.trained.append(folder)
+        dataset = load_dataset(
+            config.data,
+            validation_fraction=config.recipe.validation_fraction,
+            validation_split=config.recipe.validation_split,
+            seed=config.recipe.seed,
+        )
+        try:
+            if (folder / "run.json").is_file():
+                return resume_run(RunFolder.open(folder), dataset, observer)
+            return start_run(folder, config, dataset, observer)
+        except AlexNetError:
+            return RunFolder.open(folder).result
+
+
+@pytest.fixture
+def series(monkeypatch):
+    """Workers in this process; those that were started."""
+    started = []
+
+    @contextmanager
+    def worker_series(framework, log_path, *, interpreter):  # noqa: ARG001 - workers' own
+        started.append(InProcess(framework))
+        yield started[-1]
+
+    monkeypatch.setattr(explain, "worker_series", worker_series)
+    return started
+
+
+@pytest.fixture
+def framework(monkeypatch):
+    """The NumPy framework in the place of every other, on a machine that is known already."""
+    monkeypatch.setattr(training, "environment_fingerprint", lambda: MACHINE)
+    return fake_framework.install(monkeypatch)
+
+
+@pytest.fixture
+def console():
+    return Console(file=StringIO(), width=120)
+
+
+def request_of(*factors, num_seeds=2, **changes):
+    config = fake_framework.linear_config(replace(RECIPE, **changes), DATA)
+    return make_request(equal_config(config), 50, num_seeds, factors)
+
+
+def explained(folder, request, console):
+    """Train everything, and read it back."""
+    folder.mkdir(exist_ok=True)
+    write_request(folder, request)
+    execute(make_plan(request, images_of(load_dataset(DATA))), folder, console, INTERPRETERS)
+    return read_explanation(folder)
+
+
+def named(effects, name):
+    return next(effect for effect in effects if effect.row.name == name)
+
+
+# ---- the plan
+
+
+def test_plan_trains_each_arm_once_with_every_seed(framework):  # noqa: ARG001
+    plan = make_plan(request_of(*FACTORS), images_of(load_dataset(DATA)))
+    torch = [(arm.name, seed) for arm, seed in plan.runs("torch")]
+    names = ["made-equal", "initializer", "softmax-twice"]
+    assert torch == [(name, seed) for seed in (0, 1) for name in names]
+    tensorflow = [(arm.name, seed) for arm, seed in plan.runs("tensorflow")]
+    assert tensorflow == [(name, seed) for seed in (0, 1) for name in ("made-equal", "as-it-comes")]
+
+
+def test_plan_puts_defaults_together_but_no_mistake(framework):  # noqa: ARG001
+    request = request_of("initializer", "input-scaling", "softmax-twice")
+    plan = make_plan(request, images_of(load_dataset(DATA)))
+    together = next(arm for arm in plan.arms if arm.name == "all-together")
+    recipe = together.setting.recipe
+    assert (recipe.initializer, recipe.input_scaling) == ("keras-default", "unit")
+    assert recipe.loss_input == "logits"
+
+
+def test_plan_in_tensorflow_trains_what_comes_and_all_together_once(framework):  # noqa: ARG001
+    request = request_of()
+    request = replace(request, config=replace(request.config, framework="tensorflow"))
+    plan = make_plan(request, images_of(load_dataset(DATA)))
+    assert [arm.name for arm, _ in plan.runs("torch")] == ["made-equal"] * 2
+    names = [arm.name for arm, seed in plan.runs("tensorflow") if seed == 0]
+    assert "all-together" in names
+    assert "as-it-comes" not in names
+    rows = {row.name: row for row in plan.rows}
+    assert rows["as they come"].after == rows["all together"].after
+
+
+def test_run_differs_from_made_equal_by_its_factor_and_seed_alone(framework):  # noqa: ARG001
+    plan = make_plan(request_of("input-scaling"), images_of(load_dataset(DATA)))
+    arm = next(arm for arm in plan.arms if arm.name == "input-scaling")
+    config = plan.config(arm, 1)
+    expected = replace(plan.request.config.recipe, input_scaling="unit", seed=1)
+    assert config == replace(plan.request.config, recipe=expected)
+
+
+def test_request_says_epochs_as_steps_and_counts_seeds_up(framework):  # noqa: ARG001
+    request = request_of(steps=None, epochs=3, seed=5, num_seeds=3)
+    assert request.config.recipe.steps == 3 * 4
+    assert request.seeds == (5, 6, 7)
+
+
+def test_request_survives_its_file(tmp_path, framework):  # noqa: ARG001
+    request = request_of(*FACTORS)
+    write_request(tmp_path, request)
+    assert read_request(tmp_path) == request
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "holds no explanation; start one without --resume"),
+        ("{", "plan.json: is damaged"),
+        ('{"schema_version": 9}', "schema_version=9; this release reads 1"),
+        ('{"schema_version": 1, "config": {}}', "is damaged"),
+    ],
+)
+def test_folder_without_a_request_is_refused(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(RunError, match=message):
+        read_request(tmp_path)
+
+
+def test_requests_that_cannot_be_are_refused(framework):  # noqa: ARG001
+    request = request_of()
+    with pytest.raises(RunError, match="seeds=0 must be at least 1"):
+        request_of(num_seeds=0)
+    with pytest.raises(RunError, match=r"seeds=\(1, 1\) must be one seed or several"):
+        Request(config=request.config, seeds=(1, 1))
+    with pytest.raises(UnknownNameError, match="Unknown framework 'keras'"):
+        Request(config=replace(request.config, framework="keras"), seeds=(0,))
+    with pytest.raises(UnknownNameError, match=r"Unknown factor 'paddin'\. Did you mean 'padding'"):
+        request_of("paddin")
+
+
+def test_plan_with_a_run_that_cannot_start_is_refused(framework, monkeypatch):  # noqa: ARG001
+    def refuse(*_, **options):
+        raise DataError(f"too few images for {options['validation_split']}.")
+
+    dataset = load_dataset(DATA)
+    plan = make_plan(request_of("validation-split"), images_of(dataset))
+    check_plan(plan, dataset)
+    monkeypatch.setattr(explain, "load_dataset", refuse)
+    with pytest.raises(RunError, match=r"validation-split: too few images for last\. Or leave it"):
+        check_plan(plan, dataset)
+
+
+# ---- what is trained
+
+
+def test_explanation_finds_what_matters_and_what_does_not(tmp_path, framework, series, console):
+    # The NumPy network has no other loss: softmax-twice changes nothing in it.
+    found = explained(tmp_path, request_of(*FACTORS, num_seeds=3), console)
+    assert [one.framework for one in series] == ["torch", "tensorflow"]
+    assert len(framework.trainers) == 3 * 3 + 3 * 2
+    assert [effect.row.name for effect in found.factors][-1] == "resize"
+    twice = named(found.factors, "softmax-twice")
+    assert verdict(twice) == "none measurable"
+    assert [twice.estimates[metric].mean for metric in METRICS] == [0, 0, 0]
+    assert "does not apply: images are not resized" in verdict(named(found.factors, "resize"))
+    itself = named(found.summaries, "the framework itself")
+    assert itself.estimates["test_loss"].differences == (0, 0, 0)
+    initializer = named(found.factors, "initializer")
+    first = [read_outcome(run_path(tmp_path, arm, 0)) for arm in found.plan.arms[:2]]
+    difference = first[1].figures["test_loss"] - first[0].figures["test_loss"]
+    assert initializer.estimates["test_loss"].differences[0] == difference
+    assert difference != 0
+
+
+def test_run_folders_keep_all_but_the_weights(tmp_path, framework, series, console):  # noqa: ARG001
+    found = explained(tmp_path, request_of("initializer", num_seeds=1), console)
+    for outcome in found.outcomes.values():
+        names = {path.name for path in outcome.path.iterdir()}
+        assert {"run.json", "history.json", "predictions.npz", "result.json"} <= names
+        assert "weights.safetensors" not in names
+
+
+def test_training_loss_is_the_mean_of_the_last_steps(tmp_path, framework, series, console):  # noqa: ARG001
+    found = explained(tmp_path, request_of("initializer", num_seeds=1, steps=30), console)
+    outcome = next(iter(found.outcomes.values()))
+    losses = RunFolder.open(outcome.path).history.step_loss
+    assert len(losses) == 30
+    assert outcome.figures["train_loss"] == pytest.approx(sum(losses[-20:]) / 20)
+
+
+def test_what_has_ended_is_not_run_again(tmp_path, framework, series, console):
+    request = request_of(*FACTORS)
+    before = explained(tmp_path, request, console)
+    count = len(framework.trainers)
+    assert to_dict(explained(tmp_path, request, console)) == to_dict(before)
+    assert len(framework.trainers) == count
+    (before.outcomes[before.plan.arms[0], 1].path / "result.json").unlink()
+    series.clear()
+    with pytest.raises(RunError, match="has not ended; go on with --resume"):
+        read_explanation(tmp_path)
+    execute(before.plan, tmp_path, console, INTERPRETERS)
+    assert [folder.name for folder in series[0].trained] == ["seed-1"]
+    assert len(series) == 1
+
+
+def test_stop_says_how_to_go_on(tmp_path, framework, series, console, monkeypatch):  # noqa: ARG001
+    def stopped(self, config, folder, observer):  # noqa: ARG001
+        raise StoppedError("stopped between two runs")
+
+    monkeypatch.setattr(InProcess, "train", stopped)
+    with pytest.raises(StoppedError, match=f"alexnet explain --resume {tmp_path}"):
+        explained(tmp_path, request_of("initializer"), console)
+
+
+def test_run_that_diverges_is_shown_and_ends_nothing(tmp_path, framework, series, console):  # noqa: ARG001
+    def break_loss(trainer, step):
+        if trainer.recipe.loss_input == "softmax-twice" and trainer.recipe.seed and step == 3:
+            trainer.broken_loss = math.nan
+
+    framework.before_step = break_loss
+    found = explained(tmp_path, request_of(*FACTORS, num_seeds=3), console)
+    twice = named(found.factors, "softmax-twice")
+    assert verdict(twice) == "diverged in 2 of 3 seeds"
+    assert len(twice.estimates["test_loss"].differences) == 1
+    assert not twice.measurable
+    assert "not all runs finished with softmax-twice" in headline(found)
+    json.dumps(to_dict(found), allow_nan=False)
+    render(found, b"")
+
+
+def test_factor_that_breaks_every_run_leads_the_ranking(tmp_path, framework, series, console):  # noqa: ARG001
+    def break_loss(trainer, step):  # noqa: ARG001
+        if trainer.recipe.loss_input == "softmax-twice":
+            trainer.broken_loss = math.inf
+
+    framework.before_step = break_loss
+    found = explained(tmp_path, request_of("initializer", "softmax-twice"), console)
+    assert [effect.row.name for effect in found.factors] == ["softmax-twice", "initializer"]
+    assert verdict(found.factors[0]) == "diverged in 2 of 2 seeds"
+    write_explain_page(tmp_path / "explain.html", found)
+
+
+# ---- what is shown
+
+
+def test_one_seed_makes_nothing_measurable(tmp_path, framework, series, console):  # noqa: ARG001
+    found = explained(tmp_path, request_of("initializer", num_seeds=1), console)
+    assert verdict(found.factors[0]) == "one seed: cannot be told"
+    assert found.factors[0].estimates["test_loss"].low is None
+    assert "no effect can be told from chance" in headline(found)
+    assert any("nothing is called measurable" in note for note in notes(found))
+
+
+def test_report_names_the_budget_the_effects_and_every_run(
+    tmp_path,
+    framework,  # noqa: ARG001
+    series,  # noqa: ARG001
+    console,
+):
+    found = explained(tmp_path, request_of(*FACTORS), console)
+    path = tmp_path / "explain.html"
+    write_explain_page(path, found)
+    page = path.read_text()
+    for text in ("50 training and 30 test images", "6 steps of 16 images", "2 seeds (0, 1)"):
+        assert text in budget(found)
+        assert text in page
+    assert found.dataset.fingerprint[:12] in budget(found)
+    assert "2 CPUs, Abacus; torch 2.99." in budget(found)
+    assert 'src="data:image/png;base64,' in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("seed-") == len(found.outcomes)
+    assert (tmp_path / "explain.png").read_bytes().startswith(b"\x89PNG")
+    assert [axes.get_title(loc="left") for axes in forest_figure(found).axes] == [
+        "Test accuracy, points",
+        "Test loss",
+    ]
+    assert idle_lines(found)[0] == "resize does not apply: images are not resized"
+    console.print(effects_table(found))
+    printed = console.file.getvalue()
+    for name in ("initializer", "softmax-twice", "the framework itself", "none measurable"):
+        assert name in printed
+
+
+# ---- the command
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys, framework, series):  # noqa: ARG001
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    # tested above, and slow
+    monkeypatch.setattr(explain_page, "write_explain_page", lambda path, _: path.touch())
+
+    def command(*arguments):
+        code = main(["explain", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+SMALL = [
+    *("--variant", "linear", "--dataset", "synthetic", "--image-size", "4"),
+    *("--train-images", "50", "--test-images", "30", "--steps", "4", "--seeds", "2"),
+    *("--only", "initializer,softmax-twice"),
+]
+
+
+def test_command_explains_and_goes_on(command, tmp_path, framework):
+    folder = tmp_path / "explained"
+    code, out, err = command(*SMALL, "--output", folder)
+    assert (code, err) == (0, "")
+    assert "10/10  tensorflow  as-it-comes  seed 1  top-1 " in out
+    assert "Budget: 50 training and 30 test images of synthetic" in out
+    effects = json.loads((folder / "explain.json").read_text())["effects"]
+    assert [e["name"] for e in effects][2:] == [
+        *("all together", "the framework itself", "as they come")
+    ]
+    count = len(framework.trainers)
+    assert command(*SMALL, "--output", folder)[0] == 0
+    assert command("--resume", folder)[0] == 0
+    assert len(framework.trainers) == count
+
+
+def test_command_refuses_another_explanations_folder(command, tmp_path):
+    assert command(*SMALL, "--output", tmp_path / "a")[0] == 0
+    code, _, err = command(*SMALL, "--seed", "3", "--output", tmp_path / "a")
+    assert code == 1
+    assert "holds an explanation of something else" in err
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    code, _, err = command(*SMALL, "--output", tmp_path / "b")
+    assert code == 1
+    assert "holds files already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "paddin"], "Unknown factor 'paddin'. Did you mean 'padding'?"),
+        (["--seeds", "0"], "seeds=0 must be at least 1"),
+        (["--framework", "keras"], "Unknown framework 'keras'"),
+        (["--steps", "0"], "steps=0 must be at least 1"),
+        (["--resume", "nowhere"], "nowhere: holds no explanation"),
+        (["--resume", "nowhere", "--seeds", "5"], "leave other flags out"),
+        (["--variant", "cifer"], "Unknown variant 'cifer'"),
+    ],
+)
+def test_command_refuses_what_cannot_be(command, tmp_path, arguments, message):
+    code, _, err = command(*arguments)
+    assert code == 1
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_is_small_by_default(command, monkeypatch):
+    found = []
+
+    def remember(plan, *_):
+        found.append(plan.request)
+        raise StoppedError("seen")
+
+    monkeypatch.setattr("alexnet_impl.cli.explain.execute", remember)
+    synthetic = ("--dataset", "synthetic")
+    assert command(*synthetic)[0] == 130
+    request = found[0]
+    assert (request.config.variant, request.config.width) == ("torchvision", 0.125)
+    assert request.config.recipe.input_size == 67
+    assert request.seeds == (0, 1, 2)
+    assert request.config.on_collapse == "ignore"
+    larger = ("--variant", "cifar", "--recipe", "quick", "--width", "1")
+    assert command(*synthetic, *larger)[0] == 130
+    assert found[1].config.recipe.input_size is None
+    assert found[1].config.recipe.initializer == "torch-default"
+    assert found[1].config.width == 1

@@ -1,0 +1,192 @@
+"""The table of factors: each changes what it says and nothing else, and says when it cannot."""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.factors import (
+    FACTORS,
+    Images,
+    Setting,
+    as_it_comes,
+    get_factors,
+    idle_reason,
+    made_equal,
+    switched,
+)
+from alexnet_impl.recipe import RECIPES, Recipe
+
+pytestmark = pytest.mark.fast
+
+SGD = Recipe(weight_decay=5e-4, schedule="one-cycle", steps=100, input_size=67)
+ADAM = replace(SGD, optimizer="adam")
+CIFAR = Images(num_train_images=50_000, size=(32, 32))
+
+CHANGES = {
+    "initializer": {"initializer": "keras-default", "bias_initializer": "uniform"},
+    "bias-initializer": {"bias_initializer": "zeros"},
+    "adam-epsilon": {"epsilon": 1e-7, "epsilon_formula": "keras"},
+    "momentum-formula": {"momentum_formula": "keras"},
+    "padding": {"variant": "torchvision+same-padding"},
+    "dropout-place": {"variant": "torchvision+dropout-behind"},
+    "input-scaling": {"input_scaling": "unit"},
+    "resize": {"resize": "bilinear"},
+    "shuffle": {"shuffle_buffer": 1000},
+    "weight-decay": {"optimizer": "adamw"},
+    "from-logits": {"loss_input": "probabilities"},
+    "validation-split": {"validation_fraction": 0.1, "validation_split": "last"},
+    "softmax-twice": {"loss_input": "softmax-twice"},
+    "last-batch": {"drop_last": True},
+    "reshuffle": {"reshuffle": False},
+    "precision": {"precision": "bfloat16"},
+}
+
+
+def plain(setting):
+    return setting.recipe.to_dict() | {"variant": setting.variant}
+
+
+def differences(before, after):
+    """The fields of `after` that are not those of `before`."""
+    old = plain(before)
+    return {name: value for name, value in plain(after).items() if value != old[name]}
+
+
+def equal(recipe=ADAM, variant="torchvision"):
+    return made_equal(Setting(variant=variant, recipe=recipe))
+
+
+def idle(name, recipe=ADAM, variant="torchvision", images=CIFAR):
+    return idle_reason(FACTORS[name], equal(recipe, variant), images)
+
+
+def test_every_factor_is_listed_by_its_own_name_with_its_readings_and_its_source():
+    assert list(FACTORS) == [factor.name for factor in FACTORS.values()] == list(CHANGES)
+    for factor in FACTORS.values():
+        assert all([factor.what, factor.in_torch, factor.in_keras, factor.source])
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_factor_changes_what_it_says_and_nothing_else(name):
+    assert differences(equal(), FACTORS[name].as_keras(equal())) == CHANGES[name]
+
+
+def test_weight_decay_of_sgd_is_decoupled_too():
+    assert FACTORS["weight-decay"].as_keras(equal(SGD)).recipe.optimizer == "sgdw"
+
+
+def test_a_recipe_of_pytorchs_defaults_is_made_equal_already():
+    base = Setting(variant="torchvision", recipe=ADAM)
+    assert made_equal(base) == base
+
+
+def test_made_equal_takes_back_every_other_reading():
+    """But for AdamW, which PyTorch has as well, and 'same' padding, which no name undoes."""
+    factors = [f for name, f in FACTORS.items() if name not in ("weight-decay", "padding")]
+    keras = switched(equal(), factors)
+    assert made_equal(keras) == equal()
+    sgdw = FACTORS["weight-decay"].as_keras(equal(SGD))
+    assert made_equal(sgdw) == equal(SGD)
+
+
+def test_made_equal_keeps_what_no_factor_names():
+    base = Setting(variant="cifar", recipe=RECIPES["speedrun"])
+    kept = {"learning_rate", "nesterov", "schedule", "label_smoothing", "flip", "crop_padding"}
+    assert not kept & set(differences(base, made_equal(base)))
+    assert made_equal(base).recipe.precision == "float32"
+    assert made_equal(base).recipe.last_layer_std is None
+
+
+def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
+    comes = as_it_comes("tensorflow", equal(), CIFAR)
+    expected = {}
+    for name, factor in FACTORS.items():
+        if factor.kind == "default" and not idle(name):
+            expected |= CHANGES[name]
+    expected |= {"variant": "torchvision+same-padding+dropout-behind"}
+    assert differences(equal(), comes) == expected
+    assert comes.recipe.bias_initializer == "zeros"
+    assert comes.recipe.loss_input == "probabilities"
+
+
+def test_pytorch_as_it_comes_is_made_equal():
+    assert as_it_comes("torch", equal(), CIFAR) == equal()
+
+
+@pytest.mark.parametrize(
+    ("variant", "torch", "keras"),
+    [
+        ("torchvision", "torchvision", "torchvision+dropout-behind"),
+        ("cifar-dropout", "cifar-dropout+dropout-before", "cifar-dropout"),
+        ("slim+dropout-before", "slim+dropout-before", "slim"),
+        ("cifar", "cifar", "cifar"),
+    ],
+)
+def test_dropout_moves_by_the_shortest_name(variant, torch, keras):
+    found = equal(variant=variant)
+    assert found.variant == torch
+    assert FACTORS["dropout-place"].as_keras(found).variant == keras
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "variant", "reason"),
+    [
+        ("adam-epsilon", SGD, "torchvision", "sgd has no epsilon"),
+        ("momentum-formula", ADAM, "torchvision", "adam keeps no such buffer"),
+        ("momentum-formula", replace(SGD, momentum=0), "torchvision", "no momentum"),
+        ("momentum-formula", replace(SGD, schedule="constant"), "torchvision", "same while"),
+        ("padding", ADAM, "cifar", "every padded convolution of cifar is padded so already"),
+        ("padding", ADAM, "torchvision-same", "is padded so already"),
+        ("dropout-place", ADAM, "cifar", "cifar has no dropout"),
+        ("dropout-place", ADAM, "torchvision+no-dropout", "has no dropout"),
+        ("resize", ADAM, "torchvision", "32 pixels are enlarged to 67"),
+        ("resize", replace(ADAM, input_size=32), "cifar", "images are not resized"),
+        ("weight-decay", replace(ADAM, weight_decay=0), "torchvision", "has no weight decay"),
+        ("weight-decay", replace(ADAM, optimizer="adamw"), "torchvision", "both frameworks"),
+        ("last-batch", replace(ADAM, global_batch_size=50), "torchvision", "1000 whole batches"),
+        ("last-batch", ADAM, "torchvision", "before the first epoch's last batch"),
+        ("reshuffle", ADAM, "torchvision", "one epoch only"),
+    ],
+)
+def test_factor_that_cannot_matter_says_why(name, recipe, variant, reason):
+    assert reason in idle(name, recipe, variant)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "variant"),
+    [
+        ("adam-epsilon", ADAM, "torchvision"),
+        ("momentum-formula", SGD, "torchvision"),
+        ("momentum-formula", replace(SGD, schedule="constant", warmup=0.1), "torchvision"),
+        ("padding", ADAM, "torchvision"),
+        ("resize", replace(ADAM, input_size=24), "cifar"),
+        ("last-batch", replace(ADAM, steps=400), "torchvision"),
+        ("reshuffle", replace(ADAM, steps=400), "torchvision"),
+        ("reshuffle", replace(ADAM, steps=None, epochs=2), "torchvision"),
+    ],
+)
+def test_factor_that_may_matter_gives_no_reason(name, recipe, variant):
+    assert idle(name, recipe, variant) == ""
+
+
+def test_shuffle_buffer_that_holds_all_images_cannot_matter():
+    few = Images(num_train_images=1000, size=(32, 32))
+    assert idle("shuffle", images=few) == "the buffer holds all 1000 training images"
+    assert idle("shuffle") == ""
+
+
+def test_factor_that_leaves_everything_as_it_is_cannot_matter():
+    nothing = replace(FACTORS["precision"], as_keras=lambda setting: setting)
+    assert idle_reason(nothing, equal(), CIFAR) == "both readings are the same here"
+
+
+def test_factors_are_found_by_name_in_the_tables_order():
+    assert [f.name for f in get_factors(["padding", "initializer"])] == ["initializer", "padding"]
+    assert len(get_factors([])) == len(FACTORS)
+
+
+def test_unknown_factor_is_refused_with_the_nearest():
+    message = "Unknown factor 'initialiser'. Did you mean 'initializer'?"
+    with pytest.raises(UnknownNameError, match=message.replace("?", "\\?")):
+        get_factors(["padding", "initialiser"])

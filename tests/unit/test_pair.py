@@ -1,0 +1,455 @@
+"""A user's own pair without any framework: pairing, the name map, readings of mistakes, the rungs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+
+from alexnet_impl.errors import FrameworkError, ParityError
+from alexnet_impl.frameworks.foreign import (
+    ForeignFacts,
+    ForeignLayer,
+    Operation,
+    call_by_name,
+    descend,
+    feature_order,
+    same_sides,
+)
+from alexnet_impl.parity.hypotheses import (
+    apart,
+    chain_hypotheses,
+    compute_layer,
+    compute_operations,
+    rank,
+)
+from alexnet_impl.parity.pair import PairRequest, compare_models
+from alexnet_impl.parity.pairing import Side, pair_layers, parse_names, whole_padding
+from alexnet_impl.spec import Conv, LocalResponseNorm, MaxPool
+
+pytestmark = pytest.mark.fast
+
+RELU = Operation(kind="relu", name="relu", numbers={})
+FLATTEN = Operation(kind="flatten", name="flatten", numbers={})
+
+
+def conv(name, *shape, **facts):
+    shapes = {"weight": shape, "bias": shape[:1]}
+    return ForeignLayer(name=name, kind="conv", shapes=shapes, **facts)
+
+
+def dense(name, *shape, **facts):
+    shapes = {"weight": shape, "bias": shape[:1]}
+    return ForeignLayer(name=name, kind="dense", shapes=shapes, **facts)
+
+
+def model(*layers):
+    return ForeignFacts(layers=layers, after=())
+
+
+PAIR = (conv("c", 4, 3, 3, 3), dense("a", 8, 4), dense("b", 8, 8))
+
+
+def names_of(pairs):
+    return [(pair.torch.name, pair.tensorflow.name) for pair in pairs]
+
+
+# --- the name map ---------------------------------------------------------------------------
+
+
+def test_names_are_read_from_text_and_from_a_file(tmp_path):
+    assert parse_names(None) == {}
+    assert parse_names("conv1=c1, features.3=c2") == {"conv1": "c1", "features.3": "c2"}
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps({"conv1": "c1"}))
+    assert parse_names(str(path)) == {"conv1": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("conv1=c1,conv2", "--names conv2: is no pair of names; --names reads torch_name=keras"),
+        ("conv1=", "--names conv1=: is no pair of names"),
+        ("conv1=c1,conv1=c2", "--names conv1=c2: conv1 was given c1 before"),
+        ("gone.json", "--names gone.json: there is no such file"),
+    ],
+)
+def test_names_that_are_none_are_refused(text, message):
+    with pytest.raises(ParityError, match=message):
+        parse_names(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "cannot be read"), ("[1]", "no object"), ('{"a": 1}', "no obj")]
+)
+def test_file_without_names_is_refused(tmp_path, content, message):
+    path = tmp_path / "names.json"
+    path.write_text(content)
+    with pytest.raises(ParityError, match=message):
+        parse_names(str(path))
+
+
+# --- pairing --------------------------------------------------------------------------------
+
+
+def test_equal_names_go_before_the_order():
+    swapped = model(PAIR[0], replace(PAIR[2], name="a", shapes=PAIR[1].shapes), PAIR[2])
+    assert names_of(pair_layers(model(*PAIR), swapped, {})) == [("c", "c"), ("a", "a"), ("b", "b")]
+
+
+def test_other_names_are_paired_by_order():
+    other = model(*(replace(layer, name=f"k{layer.name}") for layer in PAIR))
+    assert names_of(pair_layers(model(*PAIR), other, {})) == [("c", "kc"), ("a", "ka"), ("b", "kb")]
+
+
+def test_name_map_goes_before_the_order():
+    other = model(
+        replace(PAIR[0], name="x"), replace(PAIR[2], name="y"), replace(PAIR[1], name="z")
+    )
+    pairs = pair_layers(model(*PAIR), other, {"a": "z"})
+    assert names_of(pairs) == [("c", "x"), ("a", "z"), ("b", "y")]
+    assert [pair.label for pair in pairs] == ["c (x in Keras)", "a (z in Keras)", "b (y in Keras)"]
+
+
+@pytest.mark.parametrize(
+    ("tensorflow", "names", "message"),
+    [
+        (PAIR, {"d": "c"}, "--names d=c: the torch model has no layer with weights called d"),
+        (PAIR, {"c": "d"}, "the tensorflow model has no layer with weights called d; it has c, a"),
+        (PAIR, {"c": "a", "b": "a"}, "--names: a is given to two layers"),
+        (
+            PAIR[:2],
+            {},
+            r"the torch model has 3 layers with weights, the tensorflow model 2; .* in torch, "
+            r"b \(dense \(8, 8\)\), and, in tensorflow, none",
+        ),
+        (
+            (PAIR[1], PAIR[0], PAIR[2]),
+            {"c": "a", "a": "c"},
+            r"c \(conv \(4, 3, 3, 3\)\) in torch and a \(dense \(8, 4\)\) in tensorflow are of",
+        ),
+        (
+            (conv("c", 4, 3, 5, 5), *PAIR[1:]),
+            {},
+            r"c.weight has shape \(4, 3, 3, 3\) in torch, but c.weight in tensorflow has "
+            r"\(4, 3, 5, 5\)",
+        ),
+        (
+            (conv("c", 4, 1, 3, 3, groups=3), *PAIR[1:]),
+            {},
+            r"\(4, 1, 3, 3\) in the same layout, with groups=1 and groups=3",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(tensorflow, names, message):
+    with pytest.raises(ParityError, match=message):
+        pair_layers(model(*PAIR), model(*tensorflow), names)
+
+
+def test_map_that_keras_reads_unseen_counts_as_channels_last():
+    ours = dense("fc", 8, 12, flattened=(3, 2, 2), features="channels-first")
+    (pair,) = pair_layers(model(ours), model(dense("fc", 8, 12)), {})
+    assert (pair.tensorflow.flattened, pair.tensorflow.features) == ((3, 2, 2), "channels-last")
+
+
+def test_facts_survive_json():
+    facts = ForeignFacts(
+        layers=(
+            conv("c", 4, 3, 3, 3, before=(RELU, max_pool(2, 2)), padding=((1, 2), (0, 1))),
+            dense("a", 8, 12, flattened=(3, 2, 2), features="channels-last", frozen=("bias",)),
+        ),
+        after=(FLATTEN,),
+    )
+    assert ForeignFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+
+
+def max_pool(size, stride, padding=((0, 0), (0, 0)), **numbers):
+    numbers |= {"size": (size, size), "stride": (stride, stride), "padding": padding}
+    return Operation(kind="max_pool", name="pool", numbers=numbers)
+
+
+# --- NumPy's readings against the slow reference --------------------------------------------
+
+
+@pytest.fixture
+def maps():
+    return np.random.default_rng(0).standard_normal((2, 4, 9, 9))
+
+
+@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 1, 1), (2, (1, 2), 1), (2, 0, 2)])
+def test_convolution_is_the_references(maps, stride, padding, groups):
+    sides = (padding, padding) if isinstance(padding, int) else padding
+    layer = Conv(
+        name="c", out_channels=6, kernel_size=3, stride=stride, padding=sides, groups=groups
+    )
+    rng = np.random.default_rng(1)
+    weights = {
+        "weight": rng.standard_normal((6, 4 // groups, 3, 3)),
+        "bias": rng.standard_normal(6),
+    }
+    ours = conv("c", 6, 4, 3, 3, stride=(stride,) * 2, padding=(sides, sides), groups=groups)
+    expected = reference.forward(layer, maps, weights)
+    assert apart(expected, compute_layer(ours, maps, weights)) < 1e-14
+
+
+@pytest.mark.parametrize(
+    ("layer", "operation"),
+    [
+        (MaxPool(name="p", kernel_size=3, stride=2), max_pool(3, 2)),
+        (
+            LocalResponseNorm(name="n", size=3, alpha=0.3, beta=0.6, k=1.5),
+            Operation(
+                kind="lrn", name="n", numbers={"size": 3, "alpha": 0.9, "beta": 0.6, "k": 1.5}
+            ),
+        ),
+    ],
+    ids=["max-pool", "lrn, whose alpha PyTorch divides"],
+)
+def test_operation_is_the_references(maps, layer, operation):
+    assert apart(reference.forward(layer, maps), compute_operations([operation], maps)) < 1e-14
+
+
+def test_pool_windows_can_reach_beyond_the_map(maps):
+    ceil = compute_operations([max_pool(2, 2, ceil=True)], maps)
+    assert ceil.shape == (2, 4, 5, 5)
+    assert np.array_equal(ceil[:, :, 4, 4], maps[:, :, 8, 8])
+    same = compute_operations([max_pool(2, 2, padding="same")], maps)
+    assert np.array_equal(same, ceil)
+
+
+def test_adaptive_pool_cuts_as_pytorch_does(maps):
+    pool = Operation(kind="adaptive_avg_pool", name="p", numbers={"size": (2, 2)})
+    (pooled,) = (compute_operations([pool], maps),)
+    assert np.allclose(pooled[:, :, 0, 0], maps[:, :, :5, :5].mean((2, 3)))
+    assert np.allclose(pooled[:, :, 1, 1], maps[:, :, 4:, 4:].mean((2, 3)))
+
+
+def test_unknown_operation_has_no_reading(maps):
+    other = Operation(kind="other", name="gelu", numbers={})
+    assert compute_operations([other, RELU], maps).size == 0
+    assert compute_operations([FLATTEN, max_pool(2, 2)], maps).size == 0
+
+
+def test_same_is_uneven_with_a_stride():
+    assert same_sides(224, 11, 4) == (3, 4)
+    assert same_sides(227, 11, 4) == (4, 4)
+    assert same_sides(9, 3, 1, 2) == (2, 2)
+
+
+def test_feature_order_is_told_by_the_values(maps):
+    last = maps.transpose(0, 2, 3, 1).reshape(2, -1)
+    assert feature_order(maps, maps.reshape(2, -1)) == "channels-first"
+    assert feature_order(maps, last) == "channels-last"
+    assert feature_order(maps, last + 1) == ""
+    assert feature_order(maps, last[:, 1:]) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ((), "the ReLU were missing"),
+        ((max_pool(3, 2),), "the ReLU were missing"),
+        ((RELU, max_pool(3, 2, padding="same")), "the max-pooling had padding 'same'"),
+        ((RELU, replace(max_pool(3, 2), kind="avg_pool")), "the max-pooling were an average"),
+        ((RELU, max_pool(3, 3)), "the max-pooling had strides of its window's size"),
+    ],
+)
+def test_nearest_reading_is_named_first(maps, changed, what):
+    ours = (RELU, max_pool(3, 2)) if changed else (RELU,)
+    maps = maps - 1.5  # so that whole windows are negative
+    expected, observed = compute_operations(ours, maps), compute_operations(changed, maps)
+    causes = rank(expected, observed, chain_hypotheses(ours, changed, maps), noise=1e-12)
+    assert causes[0].what.startswith(what)
+    assert causes[0].distance == 0
+
+
+def test_difference_is_relative_to_each_image():
+    first = np.array([[1.0, 2.0], [100.0, 200.0]])
+    assert apart(first, first + np.array([[0.2], [0.2]])) == pytest.approx(0.1)
+    assert apart(first, first[:, :1]) == float("inf")
+    assert apart(np.zeros((2, 2)), np.zeros((2, 2))) == 0
+    assert apart(np.zeros((2, 2)), first) == float("inf")
+    assert np.isnan(apart(first, np.full((2, 2), np.nan)))
+
+
+# --- the rungs, over models in NumPy --------------------------------------------------------
+
+
+class PlainModel:
+    """conv, ReLU, flatten, dense in NumPy behind the ForeignModel protocol.
+
+    Its gradients are no gradients: they are what the test says, or the weights themselves.
+    """
+
+    input_shape = (5, 5, 3)
+
+    def __init__(self, **changes):
+        self.relu = changes.get("relu", True)
+        self.noise = changes.get("noise", 0.0)
+        self.float64 = changes.get("float64", "")
+        self.frozen = changes.get("frozen", ())
+        self.loss = changes.get("loss", 1.0)
+        before = (RELU,) if changes.get("known", True) else (replace(RELU, kind="other"),)
+        self.layers = (
+            conv("conv", 4, 3, 3, 3),
+            dense("fc", 10, 36, before=(*before, FLATTEN)),
+        )
+        rng = np.random.default_rng(changes.get("seed", 0))
+        self.held = {
+            f"{layer.name}.{short}": rng.standard_normal(shape).astype(np.float32)
+            for layer in self.layers
+            for short, shape in layer.shapes.items()
+        }
+        self.dtype = np.float32
+
+    def describe(self, images):
+        assert images.shape[1:] == self.input_shape
+        return ForeignFacts(layers=self.layers, after=())
+
+    def use_precision(self, precision):
+        self.dtype = np.dtype(precision).type
+        return self.float64 if precision == "float64" else ""
+
+    def weights(self):
+        return dict(self.held)
+
+    def set_weights(self, weights):
+        self.held |= weights
+
+    def forward(self, images):
+        values = images.astype(self.dtype).transpose(0, 3, 1, 2)
+        arrays = {}
+        for layer in self.layers:
+            if layer.kind == "dense":
+                values = (np.maximum(values, 0) if self.relu else values).reshape(len(values), -1)
+            arrays[f"{layer.name}.input"] = values
+            own = {k: self.held[f"{layer.name}.{k}"].astype(self.dtype) for k in layer.shapes}
+            values = compute_layer(layer, values, own) * (1 + self.noise)
+            arrays[f"{layer.name}.output"] = values
+        return arrays | {"output": values}
+
+    def gradients(self, images, labels):
+        assert len(images) == len(labels)
+        found = {name: array for name, array in self.held.items() if name not in self.frozen}
+        return self.loss * float(self.held["fc.bias"].sum()), found
+
+    def descend(self, images, labels, **numbers):
+        return descend(self, images, labels, **numbers)
+
+
+def compared(tensorflow, torch=None, **flags):
+    request = PairRequest(torch="ours", tensorflow="theirs", **flags)
+    return compare_models(torch or PlainModel(), tensorflow, request)
+
+
+def test_equal_models_hold_and_are_announced_rung_by_rung():
+    heard = []
+    request = PairRequest(torch="ours", tensorflow="theirs")
+    record = compare_models(PlainModel(), PlainModel(), request, heard.append)
+    assert record.holds
+    assert tuple(heard) == record.rungs
+    assert [rung.precision for rung in heard][2:] == ["float64"] * 5
+    assert list(record.series[0].losses) == ["torch", "tensorflow"]
+
+
+def test_other_precision_is_said():
+    record = compared(PlainModel(float64="no kernel for it"))
+    assert record.rungs[2].precision == "float32"
+    assert record.rungs[2].reason.endswith("; in float32: no kernel for it")
+
+
+def test_rounding_in_float64_is_taken_for_float32():
+    record = compared(PlainModel(noise=1e-8))
+    assert record.holds
+    assert record.rungs[2].reason.endswith("computes in float32 all the same")
+
+
+def test_departure_ends_the_ladder_at_the_logits():
+    record = compared(PlainModel(relu=False))
+    assert [rung.rung for rung in record.rungs][-1] == "logits"
+    first = record.failures[0]
+    assert first.where == "between conv and fc (PyTorch: relu, flatten; Keras: relu, flatten)"
+    assert first.causes[0].what == "the ReLU were missing"
+    assert record.failures[1].where == "as the layers above"
+
+
+def test_what_no_reading_knows_is_said_to_be_unknown():
+    first = compared(PlainModel(relu=False), PlainModel(known=False)).failures[0]
+    assert first.causes[0].what == "something else stood there, of which this tool knows no reading"
+
+
+def test_frozen_weight_is_named():
+    rung = compared(PlainModel(frozen=("conv.bias",))).failures[0]
+    assert (rung.rung, rung.where, rung.measured) == ("gradients", "conv.bias", float("inf"))
+    assert str(rung.causes[0]).startswith("tensorflow computes as if conv.bias were frozen")
+
+
+def test_other_loss_is_found():
+    record = compared(PlainModel(loss=1.5))
+    assert [rung.rung for rung in record.failures] == ["loss", "steps"]
+
+
+def test_image_size_must_be_known():
+    unknown = PlainModel()
+    unknown.input_shape = None
+    with pytest.raises(ParityError, match="which images it reads; give --image-size"):
+        compared(unknown)
+
+
+def test_model_without_layers_is_refused():
+    empty = PlainModel()
+    empty.layers = ()
+    with pytest.raises(ParityError, match="the tensorflow model calls no layer with weights"):
+        compared(empty)
+
+
+def test_side_speaks_canonically_and_back():
+    """A dense layer behind a channels-last map, and a convolution behind a padding layer."""
+    pad = Operation(kind="pad", name="pad", numbers={"zeros": True, "sides": ((1, 2), (0, 1))})
+    padded = conv("c", 4, 3, 3, 3, before=(RELU, pad), padding=((1, 1), (1, 1)))
+    assert whole_padding(padded) == ((2, 3), (1, 2))
+    fc = dense("fc", 2, 12, flattened=(3, 2, 2), features="channels-last")
+    kernel = np.arange(24.0).reshape(2, 12)
+    inner = PlainModel()
+    inner.layers, inner.held = (fc,), {"fc.weight": kernel, "fc.bias": np.zeros(2)}
+    side = Side(inner, {"fc": fc})
+    seen = side.weights()["fc.weight"]
+    assert np.array_equal(seen[0].reshape(3, 2, 2), kernel[0].reshape(2, 2, 3).transpose(2, 0, 1))
+    side.set_weights({"fc.weight": seen})
+    assert np.array_equal(inner.held["fc.weight"], kernel)
+
+
+# --- functions by name ----------------------------------------------------------------------
+
+
+def test_user_module_is_found_where_the_user_stands(tmp_path):
+    (tmp_path / "standing.py").write_text("import beside\ndef make(): return beside.VALUE")
+    (tmp_path / "beside.py").write_text("VALUE = 7")
+    assert call_by_name("standing:make", tmp_path) == 7
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "lying.py").write_text("import near\ndef make(): return near.VALUE")
+    (tmp_path / "deep" / "near.py").write_text("VALUE = 8")
+    assert call_by_name("deep/lying.py:make", tmp_path) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        (
+            "needy",
+            "import no_such_thing",
+            "it raised ModuleNotFoundError: .*'no_such_thing' .needy",
+        ),
+        (
+            "faulty",
+            "1 / 0",
+            r"importing it failed: it raised ZeroDivisionError: .* \(faulty.py, line 1",
+        ),
+        ("asking", "def make(size): pass", "it raised TypeError: make.. missing 1 .* without arg"),
+    ],
+)
+def test_broken_module_is_refused_with_its_own_words(tmp_path, name, source, message):
+    (tmp_path / f"{name}.py").write_text(source)
+    with pytest.raises(FrameworkError, match=message):
+        call_by_name(f"{name}:make", tmp_path)
