@@ -148,28 +148,36 @@ def equal_config(config: RunConfig) -> RunConfig:
     return replace(config, variant=equal.variant, recipe=equal.recipe)
 
 
+def seeds_from(first: int, count: int) -> tuple[int, ...]:
+    """So many seeds, counted up.
+
+    Raises:
+        RunError: If there is none.
+    """
+    if count < 1:
+        raise RunError(f"seeds={count} must be at least 1; an interval needs 2.")
+    return tuple(range(first, first + count))
+
+
 def make_request(
-    config: RunConfig, num_train_images: int, num_seeds: int, factors: Iterable[str]
+    config: RunConfig, num_train_images: int, seeds: tuple[int, ...], factors: Iterable[str]
 ) -> Request:
     """The request of a command line.
 
     Args:
-        config: The made-equal training; its recipe's seed is the first one.
+        config: The made-equal training.
         num_train_images: Epochs are said as steps of so many images: every arm takes as many.
-        num_seeds: How many seeds, counted up from there.
+        seeds: Every arm is trained with each.
         factors: Names of factors; all if there is none.
 
     Raises:
         UnknownNameError: If there is no such framework or factor.
-        RunError: If num_seeds is below 1.
     """
-    if num_seeds < 1:
-        raise RunError(f"seeds={num_seeds} must be at least 1; an interval needs 2.")
     recipe = config.recipe
     batches = -(-num_train_images // recipe.global_batch_size)
     return Request(
         config=replace(config, recipe=replace(recipe, steps=total_steps(recipe, batches))),
-        seeds=tuple(range(recipe.seed, recipe.seed + num_seeds)),
+        seeds=seeds,
         factors=tuple(factors),
     )
 
@@ -401,7 +409,9 @@ class _Progress(LineObserver):
 
     def ended(self, result: RunResult) -> None:
         """Count the run; say it in a line where there is no bar."""
-        self.done += result.status != "interrupted"
+        if result.status == "interrupted":
+            return
+        self.done += 1
         self.bar.update(self.task, completed=self.done)
         if not self.console.is_terminal:
             accuracy = result.test_top1_accuracy

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,15 @@ class Effect:
         holm: The p values adjusted for the number of factors, by metric.
         num_seeds: How many pairs were run.
         ends: How the runs of the switched arm ended that did not finish, once for each.
+        ends_before: The same of the arm that it is compared with.
     """
 
     row: Row
     estimates: dict[str, Estimate]
     holm: dict[str, float | None]
     num_seeds: int
-    ends: tuple[str, ...]
+    ends: tuple[str, ...] = ()
+    ends_before: tuple[str, ...] = ()
 
     @property
     def measurable(self) -> bool:
@@ -176,7 +178,7 @@ def _effect(
     row: Row, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
 ) -> Effect:
     if row.after is None:
-        return Effect(row=row, estimates={}, holm={}, num_seeds=0, ends=())
+        return Effect(row=row, estimates={}, holm={}, num_seeds=0)
     after = {seed: outcomes[row.after, seed] for seed in seeds}
     before = {seed: outcomes[row.before, seed] for seed in seeds}
     estimates = {
@@ -188,8 +190,18 @@ def _effect(
         )
         for metric in METRICS
     }
-    ends = tuple(outcome.status for outcome in after.values() if not outcome.finished)
-    return Effect(row=row, estimates=estimates, holm={}, num_seeds=len(seeds), ends=ends)
+    return Effect(
+        row=row,
+        estimates=estimates,
+        holm={},
+        num_seeds=len(seeds),
+        ends=_unfinished(after.values()),
+        ends_before=_unfinished(before.values()),
+    )
+
+
+def _unfinished(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    return tuple(outcome.status for outcome in outcomes if not outcome.finished)
 
 
 def write_explanation(explanation: Explanation) -> None:

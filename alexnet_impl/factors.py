@@ -180,10 +180,6 @@ def _buffer_holds_all(_: Setting, images: Images) -> str:
     return "" if count > SHUFFLE_BUFFER else f"the buffer holds all {count} training images"
 
 
-def _num_full_batches(setting: Setting, images: Images) -> int:
-    return images.num_train_images // setting.recipe.global_batch_size
-
-
 def _no_second_epoch(setting: Setting, images: Images) -> str:
     recipe = setting.recipe
     batches = -(-images.num_train_images // recipe.global_batch_size)
@@ -193,7 +189,9 @@ def _no_second_epoch(setting: Setting, images: Images) -> str:
 
 def _no_partial_batch(setting: Setting, images: Images) -> str:
     recipe = setting.recipe
-    full = _num_full_batches(setting, images)
+    full = images.num_train_images // recipe.global_batch_size
+    if full == 0:
+        return f"{images.num_train_images} images are less than one whole batch"
     if full * recipe.global_batch_size == images.num_train_images:
         return f"{images.num_train_images} images are {full} whole batches"
     if recipe.steps is not None and recipe.steps <= full:
@@ -313,7 +311,9 @@ _TABLE = (
         what="what the loss is taken of",
         in_torch="logits",
         in_keras="probabilities, clipped at 1e-7",
-        source="torch.nn.CrossEntropyLoss; keras.losses (from_logits=False behind a softmax)",
+        # A compiled fit() finds the logits behind a softmax layer; an eager one, and any model
+        # whose softmax it cannot see, does not.
+        source="torch.nn.CrossEntropyLoss; keras.losses (from_logits=False), run eagerly",
         as_torch=_recipe(loss_input="logits"),
         as_keras=_recipe(loss_input="probabilities"),
     ),

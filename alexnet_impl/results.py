@@ -183,7 +183,7 @@ class Timing:
 
     Attributes:
         first_step_time_s: The first step of each batch size, with tracing, compilation and
-            allocation; a resumed run has them again.
+            allocation, and the trial step before the first; a resumed run has first steps again.
         training_time_s: All other steps.
         evaluation_time_s: All evaluations.
         images_per_second: Training images over training_time_s.

@@ -19,10 +19,10 @@ from alexnet_impl.explain import (
     make_plan,
     make_request,
     read_request,
+    seeds_from,
     write_request,
 )
 from alexnet_impl.explanation import read_explanation, write_explanation
-from alexnet_impl.factors import get_factors
 from alexnet_impl.results import RunConfig, check_free, make_folder
 from alexnet_impl.variants import get_variant
 
@@ -65,12 +65,13 @@ def _resumed(command: Explain) -> Request:
 def _requested(command: Explain, folder: Path, console: Console) -> tuple[Request, Dataset]:
     """The request of these flags with its images; a folder with the same one is gone on with."""
     names = [name for given in command.only for name in given.split(",") if name]
-    get_factors(names)
     config = _config(command)
+    seeds = seeds_from(config.recipe.seed, command.seeds)
+    Request(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
     if not (folder / "plan.json").is_file():
         check_free(folder)
     dataset = load_images(config, console)
-    request = make_request(config, len(dataset.train), command.seeds, names)
+    request = make_request(config, len(dataset.train), seeds, names)
     if (folder / "plan.json").is_file() and read_request(folder) != request:
         raise RunError(
             f"{folder}: holds an explanation of something else; choose another folder with "

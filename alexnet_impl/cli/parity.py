@@ -9,9 +9,16 @@ from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters,
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.parity.ladder import Announce
+from alexnet_impl.parity.pair import PairRequest, compare_pair
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
-from alexnet_impl.report.parity import failure_lines, ladder_table, rung_line, write_lockstep_figure
+from alexnet_impl.report.parity import (
+    RUNG_HEADER,
+    failure_line,
+    rung_lines,
+    write_lockstep_figure,
+)
 from alexnet_impl.results import check_free, make_folder
 from alexnet_impl.training import check_run
 
@@ -20,21 +27,20 @@ def parity_command(command: Parity, console: Console) -> int:
     """Climb the ladder for what was chosen; 0 only if every rung held."""
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
-    if command.steps < 1:
-        raise RunError(f"--steps {command.steps}: must be at least 1.")
+    pair = _pair(command)
     folder = new_folder(command.options, "parity")
     check_free(folder)
-    config = run_config(command.options, FRAMEWORKS[0])
-    for name in FRAMEWORKS:
-        replace(config, framework=name)  # refuses what one of them cannot do
-    dataset = load_images(config, console)
-    check_run(config, dataset)
-    make_folder(folder)
+    console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
 
     def announce(rung: RungResult) -> None:
-        console.print(rung_line(rung), highlight=False, soft_wrap=True)
+        for line in rung_lines(rung):
+            console.print(line, highlight=False, soft_wrap=True)
 
-    record = prove(config, dataset, command.steps, interpreters, announce)
+    if pair is not None:
+        record = compare_pair(pair, interpreters, announce)
+    else:
+        record = _prove(command, interpreters, console, announce)
+    make_folder(folder)
     write_record(folder, record)
     if record.series:
         write_lockstep_figure(folder / "lockstep.png", record)
@@ -42,11 +48,41 @@ def parity_command(command: Parity, console: Console) -> int:
     return show_record(record, console)
 
 
+def _pair(command: Parity) -> PairRequest | None:
+    """The user's own two models; None if there are none."""
+    if command.torch is None and command.tensorflow is None:
+        if command.names is not None or command.copy_weights != "auto":
+            raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
+        return None
+    if command.torch is None or command.tensorflow is None:
+        raise RunError("--torch and --tensorflow belong together: give both, or neither.")
+    return PairRequest(
+        torch=command.torch,
+        tensorflow=command.tensorflow,
+        names=command.names,
+        copy_weights=command.copy_weights,
+        image_size=command.options.image_size,
+    )
+
+
+def _prove(
+    command: Parity, interpreters: dict[str, str], console: Console, announce: Announce
+) -> ParityRecord:
+    """Climb it for a variant and a recipe."""
+    if command.steps < 1:
+        raise RunError(f"--steps {command.steps}: must be at least 1.")
+    config = run_config(command.options, FRAMEWORKS[0])
+    for name in FRAMEWORKS:
+        replace(config, framework=name)  # refuses what one of them cannot do
+    dataset = load_images(config, console)
+    check_run(config, dataset)
+    return prove(config, dataset, command.steps, interpreters, announce)
+
+
 def show_record(record: ParityRecord, console: Console) -> int:
-    """Print the ladder and what a failure comes from; the exit code."""
-    console.print(ladder_table(record))
-    for line in failure_lines(record):
-        console.print(line, style="bold", highlight=False, soft_wrap=True)
+    """Say whether all held, or where the two part first; the exit code."""
     if record.holds:
-        console.print(f"All {len(record.rungs)} rungs hold.", style="green")
-    return 0 if record.holds else 1
+        console.print(f"All {len(record.rungs)} rungs hold.", style="green", highlight=False)
+        return 0
+    console.print(failure_line(record), style="bold red", highlight=False, soft_wrap=True)
+    return 1

@@ -19,8 +19,8 @@ from alexnet_impl.parity.record import Cause
 from alexnet_impl.weights import Array, Weights
 
 MAX_CAUSES = 3
-EXPLAINED = 1e-3
-"""A reading so near to what was seen explains it: float32 rounds a thousand times less."""
+EXPLAINED = 0.05
+"""A reading that leaves no more than this share of a difference explains it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,19 @@ def rank(
         if distance < bound:
             what, remedy = hypothesis.what, hypothesis.remedy
             found.append(Cause(side="tensorflow", what=what, remedy=remedy, distance=distance))
-    best = sorted(found, key=lambda cause: cause.distance or 0.0)
-    return tuple(best[:MAX_CAUSES])
+    return best_causes(found, apart(observed, expected))
+
+
+def best_causes(causes: Iterable[Cause], difference: float) -> tuple[Cause, ...]:
+    """The nearest few; those alone that explain the difference, if any does."""
+    best = sorted(causes, key=lambda cause: cause.distance or 0.0)[:MAX_CAUSES]
+    explaining = tuple(cause for cause in best if explains(cause, difference))
+    return explaining or tuple(best)
+
+
+def explains(cause: Cause, difference: float) -> bool:
+    """Whether a cause leaves next to nothing of a difference."""
+    return cause.distance is not None and cause.distance <= EXPLAINED * min(difference, 1.0)
 
 
 # --- layers with weights ----------------------------------------------------------------------
@@ -184,25 +195,34 @@ def _padding_hypotheses(
     )
     symmetric: Any = tuple((k // 2, k // 2) for k in kernel)
     remedy = (
-        f"put keras.layers.ZeroPadding2D({here}) before it and take padding='valid'"
+        f"put keras.layers.ZeroPadding2D({_sides_text(here)}) before it and take padding='valid'"
         if any(map(any, here))
         else "take padding='valid'"
     )
     readings: list[tuple[str, Sides]] = [
         ("TensorFlow's 'same'", same),
         ("symmetric", symmetric),
-        ("none", ((0, 0), (0, 0))),
+        ("left out", ((0, 0), (0, 0))),
         ("as it is declared", whole_padding(theirs)),
     ]
     seen = {here}
     for name, padding in readings:
         if padding not in seen:
             yield Hypothesis(
-                what=f"{ours.title}'s padding were {name}, {padding}, where PyTorch's is {here}",
+                what=f"{ours.title}'s padding were {name}, {_sides_text(padding)}, where PyTorch's "
+                f"is {_sides_text(here)}",
                 remedy=remedy,
                 compute=lambda padding=padding: convolve(ours, padding, inputs, weights),  # type: ignore[misc]
             )
         seen.add(padding)
+
+
+def _sides_text(sides: Sides) -> str:
+    """As short as it can be said: 2, (3, 4) or ((1, 2), (0, 1))."""
+    rows, columns = sides
+    if rows != columns:
+        return str(sides)
+    return str(rows[0] if rows[0] == rows[1] else rows)
 
 
 def _declared_hypotheses(
@@ -500,6 +520,7 @@ TITLES = {
     "avg_pool": "the average pooling",
     "adaptive_avg_pool": "the adaptive pooling",
     "softmax": "the softmax",
+    "log_softmax": "the log-softmax",
 }
 
 
@@ -578,7 +599,7 @@ def _pool_readings(operation: Operation, theirs: Chain) -> list[tuple[str, str, 
 
 def _pool_words(numbers: dict[str, Any]) -> str:
     padding = numbers["padding"]
-    padded = "" if not any(map(any, padding)) else f" behind a padding of {padding}"
+    padded = "" if not any(map(any, padding)) else f" and padding {_sides_text(padding)}"
     return f"pool_size {pair_of(numbers['size'])} and strides {pair_of(numbers['stride'])}{padded}"
 
 

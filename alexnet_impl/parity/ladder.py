@@ -29,6 +29,7 @@ from alexnet_impl.parity.lockstep import (
     Resynchronised,
     Sides,
     apart,
+    differences,
     divergence,
     l2_apart,
     train_freely,
@@ -43,7 +44,7 @@ from alexnet_impl.weights import Weights
 
 FEW_IMAGES = 16
 """Whose activations are compared layer by layer: those of a 227x227 network are large."""
-FEW_STEPS = 6
+FEW_STEPS = 4
 """Enough to see every update formula: the rate changes half-way."""
 LOOKS = 10
 """How many steps of a long lockstep have their gradients and updates compared."""
@@ -379,11 +380,10 @@ def _look_every(question: Question) -> int:
 
 def _losses_rung(rung: Rung, question: Question, series: Series) -> RungResult:
     """The largest difference of the losses at any step."""
-    first, second = series.losses.values()
-    differences = np.abs(np.subtract(first, second))
-    beyond = np.flatnonzero(~(differences <= tolerance(rung, question.recipe.precision)))
+    found = differences(series)
+    beyond = np.flatnonzero(~(found <= tolerance(rung, question.recipe.precision)))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    return _result(rung, question, float(differences.max()), where=where)
+    return _result(rung, question, float(found.max()), where=where)
 
 
 def _free_rungs(question: Question, series: Series) -> Iterator[RungResult]:

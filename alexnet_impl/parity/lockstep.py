@@ -155,6 +155,13 @@ def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Se
     return Series(name=name, losses=losses, controls=controls)
 
 
+def differences(series: Series) -> NDArray[np.float64]:
+    """|loss of the first framework - loss of the second|, step by step."""
+    first, second = series.losses.values()
+    apart: NDArray[np.float64] = np.abs(np.subtract(first, second))
+    return apart
+
+
 def divergence(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """The largest absolute difference so far, step by step; NaN stays."""
     differences: NDArray[np.float64] = np.abs(np.subtract(first, second))
@@ -236,19 +243,24 @@ def shared_state(state: Weights) -> Weights:
 
 def l2_apart(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Relative L2 distance; 0 if both are zero."""
-    wide = first.astype(np.float64), second.astype(np.float64)
-    size = float(np.linalg.norm(wide[0]))
-    distance = float(np.linalg.norm(wide[0] - wide[1]))
-    return distance / size if size else (0.0 if distance == 0 else math.inf)
+    size, distance = float(np.linalg.norm(first)), float(np.linalg.norm(first - second))
+    return _share(distance, size)
 
 
 def apart(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Largest absolute difference over the largest absolute value; infinite if shapes differ."""
     if first.shape != second.shape:
         return math.inf
-    largest = float(np.abs(first).max(initial=0))
-    difference = float(np.abs(first.astype(np.float64) - second).max(initial=0))
-    return difference / largest if largest else (0.0 if difference == 0 else math.inf)
+    return _share(_largest(first - second), _largest(first))
+
+
+def _largest(array: NDArray[Any]) -> float:
+    """The largest absolute value, without a copy; NaN stays."""
+    return float(max(array.max(initial=0), -array.min(initial=0)))
+
+
+def _share(difference: float, whole: float) -> float:
+    return difference / whole if whole else (0.0 if difference == 0 else math.inf)
 
 
 def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
@@ -263,6 +275,6 @@ def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
 def changes_apart(before: Weights, first: Weights, second: Weights) -> dict[str, float]:
     """By weight: largest difference of the two changes over the largest change."""
     return {
-        name: apart(first[name].astype(np.float64) - old, second[name].astype(np.float64) - old)
+        name: _share(_largest(first[name] - second[name]), _largest(first[name] - old))
         for name, old in before.items()
     }

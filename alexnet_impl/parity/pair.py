@@ -23,13 +23,14 @@ from alexnet_impl.frameworks.foreign import (
     are_probabilities,
 )
 from alexnet_impl.parity.hypotheses import (
-    EXPLAINED,
     Hypothesis,
     apart,
+    best_causes,
     chain_hypotheses,
     compute_layer,
     compute_operations,
     double_hypotheses,
+    explains,
     kernel_readings,
     layer_hypotheses,
     rank,
@@ -44,22 +45,24 @@ from alexnet_impl.parity.pairing import (
 )
 from alexnet_impl.parity.record import Cause, ParityRecord, RungResult, Series
 from alexnet_impl.recipe import Precision
-from alexnet_impl.tolerances import TOLERANCES
+from alexnet_impl.tolerances import TOLERANCES, tolerance
 from alexnet_impl.weights import Array, Weights
 
 CopyWeights = Literal["auto", "always", "never"]
 T = TypeVar("T")
 
-IMAGES = 4
+READS = 1e-4
+"""PyTorch's own arithmetic is read rightly if NumPy comes so near to it in float32."""
+IMAGES = 2
 """Of each scale."""
 LARGE_SCALE = 64.0
 """On inputs of unit scale a wrong alpha of a local response normalisation changes the last digits
 only: half of the images are as large as trained activations are."""
 STEPS = 3
-STEP_SIZE = 1e-2
-"""By which share of the weights' norm a step moves them at first."""
-WEIGHTS_TOLERANCE = 1e-6
-"""A conversion moves numbers and computes none: float32's last bits, for what a file rounds."""
+STEP_SIZE = 0.02
+"""By which share a step lowers the loss at first, if it were linear: large enough to be seen, and
+small enough that rounding does not grow as in a loss that explodes."""
+WEIGHTS_TOLERANCE = tolerance("weights", "float32")
 UNRELATED = 0.1
 """Kernels that lie farther apart in every layout, relative to their largest value, are others."""
 
@@ -282,7 +285,7 @@ def _dropout_differences(bench: _Bench) -> list[tuple[str, Cause]]:
                 what=f"in training dropout {where} were {said[1]}, where PyTorch has {said[0]}",
                 remedy="take the same rates at the same places",
             )
-            found.append((where, cause))
+            found.append((f"dropout {where}", cause))
     return found
 
 
@@ -429,7 +432,7 @@ def _walk(bench: _Bench, ours: Weights, theirs: Weights) -> _Departure:
                 first=before == "the images",
             )
             causes = _span_causes(span, ours[name], theirs[name], bound)
-            where = f"between {before} and {pair.label}{_span_words(span)}"
+            where = f"the way from {before} to {pair.label}{_span_words(span)}"
             return _Departure(measured=distance, where=where, causes=causes)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
@@ -481,17 +484,18 @@ def _samples(values: Array) -> Array:
 def _span_causes(span: _Span, expected: Array, observed: Array, noise: float) -> tuple[Cause, ...]:
     """What Keras may compute between two layers."""
     expected, observed, values = _samples(expected), _samples(observed), _samples(span.values)
-    if apart(expected, compute_operations(span.ours, values)) > EXPLAINED:
+    if apart(expected, compute_operations(span.ours, values)) > READS:
         remedy = "compare the two line by line"
         what = "something else stood there, of which this tool knows no reading"
         return (Cause(side="either", what=what, remedy=remedy),)
     hypotheses = chain_hypotheses(span.ours, span.theirs, values, first=span.first, last=span.last)
     found = rank(expected, observed, hypotheses, noise=noise)
-    if not found or (found[0].distance or 0) > EXPLAINED * apart(observed, expected):
+    difference = apart(observed, expected)
+    if not found or not explains(found[0], difference):
         hypotheses = double_hypotheses(span.ours, span.theirs, values)
         more = rank(expected, observed, hypotheses, noise=noise)
-        found = tuple(sorted((*found, *more), key=lambda cause: cause.distance or 0.0))
-    return found[:3]
+        found = best_causes((*found, *more), difference)
+    return found
 
 
 def _layer_causes(
@@ -505,7 +509,7 @@ def _layer_causes(
     hypotheses = layer_hypotheses(pair.torch, pair.tensorflow, inputs, weights)
     noise = TOLERANCES["layers", bench.precision].bound
     found = rank(expected, observed, hypotheses, noise=noise)
-    if found and (found[0].distance or 0) <= EXPLAINED:
+    if found and explains(found[0], apart(observed, expected)):
         return found
     held = bench.sides["tensorflow"].weights()
     other = {s: held[f"{pair.name}.{s}"].astype(np.float64) for s in pair.tensorflow.shapes}
@@ -533,7 +537,7 @@ def _logits(bench: _Bench, *, follows: bool) -> tuple[RungResult, bool]:
     where = ""
     causes: tuple[Cause, ...] = ()
     if not holds and follows:
-        where = "as the layers above"
+        where = "the layers above"
     elif not holds:
         last = bench.pairs[-1]
         span = _Span(
@@ -542,7 +546,7 @@ def _logits(bench: _Bench, *, follows: bool) -> tuple[RungResult, bool]:
             values=ours[f"{last.name}.output"],
             last=True,
         )
-        where = f"behind {last.label}{_span_words(span)}"
+        where = f"the way from {last.label} to the output{_span_words(span)}"
         causes = _span_causes(span, ours["output"], theirs["output"], tolerance.bound)
     rung = RungResult(
         rung="logits",
@@ -553,8 +557,16 @@ def _logits(bench: _Bench, *, follows: bool) -> tuple[RungResult, bool]:
         where=where,
         causes=causes,
     )
-    probable = any(are_probabilities(each["output"]) for each in (ours, theirs))
-    return rung, holds or (probable and ours["output"].shape == theirs["output"].shape)
+    comparable = all(each["output"].ndim == 2 for each in bench.values)
+    probable = any(_of_softmax(each["output"]) for each in bench.values)
+    same_shape = ours["output"].shape == theirs["output"].shape
+    return rung, comparable and (holds or (probable and same_shape))
+
+
+def _of_softmax(output: Array) -> bool:
+    """Whether an output is probabilities or their logarithms, whose loss is that of the logits."""
+    with np.errstate(over="ignore"):
+        return are_probabilities(output) or are_probabilities(np.exp(output))
 
 
 # --- loss, gradients, steps -------------------------------------------------------------------
@@ -620,12 +632,9 @@ def _missing_cause(name: str, ours: Weights) -> Cause:
 def _steps(bench: _Bench, series: list[Series]) -> RungResult:
     """Plain gradient descent, each side on its own gradients; its losses go to the series."""
     images, labels = _batch(bench)
-    _, gradients = bench.sides["torch"].gradients(images, labels)
-    norms = [
-        float(np.sqrt(sum(float((array.astype(np.float64) ** 2).sum()) for array in arrays)))
-        for arrays in ([bench.weights[name] for name in gradients], list(gradients.values()))
-    ]
-    rate = STEP_SIZE * norms[0] / max(norms[1], 1e-30)
+    loss, gradients = bench.sides["torch"].gradients(images, labels)
+    square = sum(float((array.astype(np.float64) ** 2).sum()) for array in gradients.values())
+    rate = STEP_SIZE * loss / max(square, 1e-30)
     ours, theirs = bench.each(
         lambda side: side.model.descend(images, labels, learning_rate=rate, steps=STEPS)
     )

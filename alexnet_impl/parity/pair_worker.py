@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from alexnet_impl.errors import AlexNetError, FrameworkError, RunError
 from alexnet_impl.frameworks import FrameworkName, get_framework
 from alexnet_impl.frameworks.foreign import ForeignFacts, ForeignModel
 from alexnet_impl.remote import Channel
-from alexnet_impl.weights import Array, Weights, read_safetensors, write_safetensors
+from alexnet_impl.weights import Array, Weights, read_safetensors
 
 Answer = tuple[Any, Weights]
 
@@ -192,7 +195,7 @@ def _reply(server: PairServer, request: dict[str, Any], path: Path) -> dict[str,
             given.unlink()
         values, found = server.answer(request["call"], request["values"], arrays)
         if found:
-            write_safetensors(path, found, {})
+            save_file({name: np.asarray(array, order="C") for name, array in found.items()}, path)
     except (AlexNetError, MemoryError) as error:
         return {"error": " ".join(str(error).split()) or type(error).__name__}
     except Exception as error:  # noqa: BLE001 - the user's layers raise any kind

@@ -82,3 +82,48 @@ def request_of(
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "parity_recipe": asdict(question.recipe),
     }
+
+
+JUDGED = (
+    "optimizer",
+    "momentum",
+    "momentum_formula",
+    "nesterov",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "epsilon_formula",
+    "weight_decay",
+    "weight_decay_on",
+    "clip_norm",
+    "loss_input",
+    "label_smoothing",
+    "input_scaling",
+    "input_size",
+    "resize",
+    "precision",
+    "memory_layout",
+    "compile_mode",
+)
+"""Fields of a Recipe that decide what is computed in a step; the others decide from which weights,
+with which images and for how long."""
+
+
+def covers(record: ParityRecord, config: RunConfig) -> bool:
+    """Whether a ladder that held speaks for this run: the same network and step.
+
+    Args:
+        record: What a ladder found.
+        config: A run, or a benchmark's case.
+
+    Returns:
+        False as well where the ladder did not hold.
+    """
+    asked = record.request
+    recipe, own = asked["recipe"], config.recipe.to_dict()
+    return (
+        record.holds
+        and (asked["variant"], asked["width"]) == (config.variant, config.width)
+        and asked["device"] == config.device
+        and all(recipe[name] == own[name] for name in JUDGED)
+    )

@@ -11,7 +11,7 @@ from rich.text import Text
 from alexnet_impl.effects import Estimate
 from alexnet_impl.explain import COMES_ROW, EQUAL, FRAMEWORK_ROW, TOGETHER_ROW
 from alexnet_impl.explanation import METRICS, NUM_LAST_STEPS, Effect, Explanation
-from alexnet_impl.factors import input_size
+from alexnet_impl.factors import FACTORS, input_size
 from alexnet_impl.report import numbers
 from alexnet_impl.report.runs import framework_label
 
@@ -55,6 +55,15 @@ def _cells(effect: Effect) -> list[Text]:
     ]
 
 
+def markdown_factors() -> str:
+    """The table of docs/explain.md."""
+    lines = ["| factor | PyTorch's reading | switched to | kind |", "|---|---|---|---|"]
+    for factor in FACTORS.values():
+        cells = (f"`{factor.name}`: {factor.what}", factor.in_torch, factor.in_keras, factor.kind)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def idle_lines(explanation: Explanation) -> list[str]:
     """What was not run, and why."""
     effects = (*explanation.factors, *explanation.summaries)
@@ -94,12 +103,10 @@ def verdict(effect: Effect) -> str:
     row = effect.row
     if row.after is None:
         return f"does not apply: {row.idle}"
-    ended = [
-        f"{status} in {count} of {effect.num_seeds} seeds"
-        for status, count in Counter(effect.ends).items()
-    ]
-    if ended:
-        return ", ".join(ended)
+    if effect.ends_before:
+        return f"cannot be told: {row.before.name} {_counted(effect.ends_before, effect)}"
+    if effect.ends:
+        return _counted(effect.ends, effect)
     if effect.num_seeds < 2:
         return "one seed: cannot be told"
     changed = [
@@ -108,6 +115,12 @@ def verdict(effect: Effect) -> str:
         if found.measurable
     ]
     return f"changes {' and '.join(changed)}" if changed else NONE
+
+
+def _counted(ends: tuple[str, ...], effect: Effect) -> str:
+    """'diverged in 2 of 3 seeds'."""
+    counts = Counter(ends).items()
+    return ", ".join(f"{status} in {count} of {effect.num_seeds} seeds" for status, count in counts)
 
 
 def headline(explanation: Explanation) -> str:
@@ -146,7 +159,7 @@ def budget(explanation: Explanation) -> str:
     return (
         f"Budget: {numbers.count(dataset.num_train_images)} training and "
         f"{numbers.count(dataset.num_test_images)} test images of {dataset.name} "
-        f"({dataset.source}; fingerprint {dataset.fingerprint[:12]}), "
+        f"({dataset.source.rstrip('.')}; fingerprint {dataset.fingerprint[:12]}), "
         f"{numbers.count(steps)} steps of {recipe.global_batch_size} images "
         f"({epochs:.1f} epochs) of {recipe.optimizer} at "
         f"learning rate {recipe.learning_rate:g}, {request.config.variant} at width "

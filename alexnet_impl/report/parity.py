@@ -1,14 +1,12 @@
-"""What a ladder found, as a table for the terminal and as a picture."""
+"""What a ladder found, as lines for the terminal and as a picture."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.table import Table
-from rich.text import Text
 
-from alexnet_impl.parity.lockstep import divergence
+from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import ParityRecord, RungResult, Series
 from alexnet_impl.report.plots import GRID, INK, MUTED, house_style
 from alexnet_impl.report.runs import COLOURS
@@ -17,46 +15,27 @@ LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""
 
 
-def rung_line(rung: RungResult) -> str:
-    """One rung while the ladder is climbed."""
-    precision = f" in {rung.precision}" if rung.precision else ""
-    verdict = "holds" if rung.holds else "FAILS"
-    where = f" at {rung.where}" if rung.where else ""
-    return f"{verdict}  {rung.rung}{precision}: {rung.measured:.1e} <= {rung.tolerance:.1e}{where}"
+RUNG_HEADER = f"{'rung':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
+"""Above the lines of rung_lines()."""
 
 
-def ladder_table(record: ParityRecord) -> Table:
-    """Every rung with what was measured, what is allowed, and the verdict."""
-    table = Table(title="The ladder", title_justify="left", caption_justify="left", box=None)
-    for name in ("rung", "precision"):
-        table.add_column(name, no_wrap=True)
-    for name in ("difference", "allowed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("because", style="dim", ratio=1)
-    for rung in record.rungs:
-        table.add_row(
-            rung.rung,
-            rung.precision,
-            f"{rung.measured:.1e}",
-            f"{rung.tolerance:.1e}",
-            Text("holds", style="green") if rung.holds else Text("FAILS", style="bold red"),
-            rung.reason,
-        )
-    return table
+def rung_lines(rung: RungResult) -> list[str]:
+    """One rung, printed as soon as it is measured; one that fails with its causes below it."""
+    verdict = "holds" if rung.holds else f"FAILS at {rung.where or 'every value'}"
+    figures = f"{rung.measured:>9.1e} {rung.tolerance:>9.1e}"
+    lines = [f"{rung.rung:<29} {rung.precision:<9} {figures}  {verdict}"]
+    return lines + [f"    likely cause: {cause}" for cause in rung.causes]
 
 
-def failure_lines(record: ParityRecord) -> list[str]:
-    """Where the two part first, and why, in sentences; none if they do not."""
-    if record.holds:
-        return []
+def failure_line(record: ParityRecord) -> str:
+    """Where the two part first."""
+    if not record.rungs:
+        return "Nothing was compared."
     rung = record.failures[0]
     precision = f" ({rung.precision})" if rung.precision else ""
-    lines = [f"They part first at: {rung.rung}{precision}" + (f", {rung.where}" * bool(rung.where))]
-    lines += [f"likely cause: {cause}" for cause in rung.causes]
-    if not rung.causes:
-        lines.append("No cause that this release knows explains the difference.")
-    return lines
+    where = f", {rung.where}" if rung.where else ""
+    unknown = "" if rung.causes else "; no cause that this release knows explains it"
+    return f"They part first at: {rung.rung}{precision}{where}{unknown}"
 
 
 def lockstep_figure(record: ParityRecord) -> Figure:
@@ -82,7 +61,7 @@ def _draw_losses(axes: Axes, series: Series) -> None:
 def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
     shades = (INK, MUTED, "#bf3989")
     for series, shade in zip(every, shades, strict=False):
-        apart = np.abs(np.subtract(*series.losses.values()))
+        apart = differences(series)
         steps = np.arange(1, len(apart) + 1)
         axes.plot(steps, np.maximum(apart, LEAST), color=shade, linewidth=1.3, label=series.name)
         for name, control in series.controls.items():

@@ -143,3 +143,15 @@ def test_torchvision_names_are_the_keys_of_torchvisions_state_dict():
     assert {names[name]: shape for name, shape in shapes.items()} == {
         name: tuple(tensor.shape) for name, tensor in theirs.items()
     }
+
+
+def test_changed_variant_runs_as_a_graph_and_keeps_its_name_in_its_own_file(framework, tmp_path):
+    """TensorFlow makes a scope of a model's name, and lets none hold a plus."""
+    recipe = Recipe(precision="float32")
+    spec = build_spec("torchvision+same-padding+dropout-behind", width=1 / 64, input_size=67)
+    trainer = framework.make_trainer(spec, recipe, initial_weights(spec, recipe), "cpu")
+    assert trainer.logits(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 10)
+    path = tmp_path / "model.keras"
+    if framework.__name__.endswith("tensorflow"):
+        framework.write_checkpoint(path, spec, trainer.weights())
+        assert framework.describe_checkpoint(path)["variant"] == spec.name

@@ -74,7 +74,7 @@ def found(tmp_path_factory):
         for factor in factors:
             patch.setitem(FACTORS, factor.name, factor)
         config = equal_config(fake_framework.linear_config(RECIPE, DATA))
-        request = make_request(config, 200, 3, [factor.name for factor in factors])
+        request = make_request(config, 200, (0, 1, 2), [factor.name for factor in factors])
         write_request(folder, request)
         plan = make_plan(request, images_of(load_dataset(DATA)))
         execute(plan, folder, Console(quiet=True), {})

@@ -15,7 +15,7 @@ from alexnet_impl.recipe import Recipe
 from alexnet_impl.remote import LocalSide
 from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Relu, Spec
 
-pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
 EVERYTHING = Spec(
     name="everything",

@@ -47,7 +47,7 @@ def home(tmp_path, monkeypatch):
 def test_pair_is_compared_across_processes():
     seen = []
     request = PairRequest(torch="net:net", tensorflow="ports/port.py:port")
-    record = compare_pair(request, announce=lambda rung: seen.append(rung))
+    record = compare_pair(request, announce=seen.append)
     assert record.holds
     assert tuple(seen) == record.rungs
     assert [rung.rung for rung in seen][-1] == "steps"
@@ -59,7 +59,7 @@ def test_pair_is_compared_across_processes():
 def test_mistake_is_found_across_processes():
     request = PairRequest(torch="net:net", tensorflow="ports/port.py:forgetful")
     first = compare_pair(request).failures[0]
-    assert first.where.startswith("between layer 0 and layer 3 (dense in Keras)")
+    assert first.where.startswith("the way from layer 0 to layer 3 (dense in Keras)")
     assert first.causes[0].what == "the ReLU were missing"
 
 

@@ -556,7 +556,7 @@ def mortal(monkeypatch):
 
 
 MORTAL = ["--variant", "mortal", *SYNTHETIC, "--recipe.global-batch-size", "2"]
-COLLAPSED = "the network has collapsed by step 14: 100% of relu1's units are dead, "
+COLLAPSED = "the network has collapsed by step 14: 100.0% of relu1's units are dead, "
 
 
 @pytest.mark.usefixtures("mortal")

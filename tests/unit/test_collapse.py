@@ -161,9 +161,9 @@ def train(path, dataset, on_collapse="warn", observer=None, recipe=RECIPE):
 
 
 COLLAPSED = (
-    f"the network has collapsed by step {SEEN_AT}: 100% of relu1's units are dead, and the logits "
-    "hardly depend on the image (standard deviation 0.0e+00); try --recipe.learning-rate 0.025 "
-    "instead of 0.25."
+    f"the network has collapsed by step {SEEN_AT}: 100.0% of relu1's units are dead, and the "
+    "logits hardly depend on the image (standard deviation 0.0e+00); try --recipe.learning-rate "
+    "0.025 instead of 0.25."
 )
 
 

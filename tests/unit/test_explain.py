@@ -5,11 +5,13 @@ import math
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import fake_framework
 import pytest
 from rich.console import Console
 
+import alexnet_impl
 from alexnet_impl import explain, training
 from alexnet_impl.cli import main
 from alexnet_impl.data import DataConfig, load_dataset
@@ -24,6 +26,7 @@ from alexnet_impl.explain import (
     make_request,
     read_request,
     run_path,
+    seeds_from,
     write_request,
 )
 from alexnet_impl.explanation import METRICS, read_explanation, read_outcome, to_dict
@@ -35,6 +38,7 @@ from alexnet_impl.report.explain_tables import (
     effects_table,
     headline,
     idle_lines,
+    markdown_factors,
     notes,
     verdict,
 )
@@ -101,7 +105,8 @@ def console():
 
 def request_of(*factors, num_seeds=2, **changes):
     config = fake_framework.linear_config(replace(RECIPE, **changes), DATA)
-    return make_request(equal_config(config), 50, num_seeds, factors)
+    seeds = seeds_from(config.recipe.seed, num_seeds)
+    return make_request(equal_config(config), 50, seeds, factors)
 
 
 def explained(folder, request, console):
@@ -296,7 +301,20 @@ def test_factor_that_breaks_every_run_leads_the_ranking(tmp_path, framework, ser
     found = explained(tmp_path, request_of("initializer", "softmax-twice"), console)
     assert [effect.row.name for effect in found.factors] == ["softmax-twice", "initializer"]
     assert verdict(found.factors[0]) == "diverged in 2 of 2 seeds"
-    write_explain_page(tmp_path / "explain.html", found)
+    labels = forest_figure(found).axes[0].get_yticklabels()
+    assert labels[0].get_text() == "softmax-twice"
+
+
+def test_nothing_can_be_told_where_made_equal_diverges(tmp_path, framework, series, console):  # noqa: ARG001
+    def break_loss(trainer, step):  # noqa: ARG001
+        if trainer.recipe.loss_input == "logits" and trainer.recipe.seed:
+            trainer.broken_loss = math.nan
+
+    framework.before_step = break_loss
+    found = explained(tmp_path, request_of("softmax-twice"), console)
+    assert verdict(found.factors[0]) == "cannot be told: made-equal diverged in 1 of 2 seeds"
+    assert not found.factors[0].measurable
+    render(found, b"")
 
 
 # ---- what is shown
@@ -338,6 +356,11 @@ def test_report_names_the_budget_the_effects_and_every_run(
     printed = console.file.getvalue()
     for name in ("initializer", "softmax-twice", "the framework itself", "none measurable"):
         assert name in printed
+
+
+def test_document_has_the_generated_table_of_factors():
+    document = Path(alexnet_impl.__file__).parents[1] / "docs" / "explain.md"
+    assert markdown_factors() in document.read_text(encoding="utf-8")
 
 
 # ---- the command
@@ -420,7 +443,7 @@ def test_command_is_small_by_default(command, monkeypatch):
         raise StoppedError("seen")
 
     monkeypatch.setattr("alexnet_impl.cli.explain.execute", remember)
-    synthetic = ("--dataset", "synthetic")
+    synthetic = ("--dataset", "synthetic", "--train-images", "50", "--test-images", "30")
     assert command(*synthetic)[0] == 130
     request = found[0]
     assert (request.config.variant, request.config.width) == ("torchvision", 0.125)

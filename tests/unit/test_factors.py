@@ -146,6 +146,12 @@ def test_dropout_moves_by_the_shortest_name(variant, torch, keras):
         ("weight-decay", replace(ADAM, optimizer="adamw"), "torchvision", "both frameworks"),
         ("last-batch", replace(ADAM, global_batch_size=50), "torchvision", "1000 whole batches"),
         ("last-batch", ADAM, "torchvision", "before the first epoch's last batch"),
+        (
+            "last-batch",
+            replace(ADAM, global_batch_size=60_000),
+            "torchvision",
+            "50000 images are less than one whole batch",
+        ),
         ("reshuffle", ADAM, "torchvision", "one epoch only"),
     ],
 )

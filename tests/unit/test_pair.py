@@ -1,4 +1,4 @@
-"""A user's own pair without any framework: pairing, the name map, readings of mistakes, the rungs."""
+"""A user's own pair without any framework: pairing, readings of mistakes, the rungs."""
 
 import json
 from dataclasses import replace
@@ -121,8 +121,7 @@ def test_name_map_goes_before_the_order():
         (
             PAIR[:2],
             {},
-            r"the torch model has 3 layers with weights, the tensorflow model 2; .* in torch, "
-            r"b \(dense \(8, 8\)\), and, in tensorflow, none",
+            r"model has 3 layers .* model 2; .* in torch, b \(dense \(8, 8\)\), and, .*, none",
         ),
         (
             (PAIR[1], PAIR[0], PAIR[2]),
@@ -132,8 +131,7 @@ def test_name_map_goes_before_the_order():
         (
             (conv("c", 4, 3, 5, 5), *PAIR[1:]),
             {},
-            r"c.weight has shape \(4, 3, 3, 3\) in torch, but c.weight in tensorflow has "
-            r"\(4, 3, 5, 5\)",
+            r"c.weight has shape \(4, 3, 3, 3\) in torch, but c.weight in .* \(4, 3, 5, 5\) in the",
         ),
         (
             (conv("c", 4, 1, 3, 3, groups=3), *PAIR[1:]),
@@ -250,7 +248,7 @@ def test_feature_order_is_told_by_the_values(maps):
     [
         ((), "the ReLU were missing"),
         ((max_pool(3, 2),), "the ReLU were missing"),
-        ((RELU, max_pool(3, 2, padding="same")), "the max-pooling had padding 'same'"),
+        ((RELU, max_pool(3, 2, ((1, 1), (1, 1)))), "the max-pooling had padding 'same'"),
         ((RELU, replace(max_pool(3, 2), kind="avg_pool")), "the max-pooling were an average"),
         ((RELU, max_pool(3, 3)), "the max-pooling had strides of its window's size"),
     ],
@@ -369,9 +367,9 @@ def test_departure_ends_the_ladder_at_the_logits():
     record = compared(PlainModel(relu=False))
     assert [rung.rung for rung in record.rungs][-1] == "logits"
     first = record.failures[0]
-    assert first.where == "between conv and fc (PyTorch: relu, flatten; Keras: relu, flatten)"
+    assert first.where == "the way from conv to fc (PyTorch: relu, flatten; Keras: relu, flatten)"
     assert first.causes[0].what == "the ReLU were missing"
-    assert record.failures[1].where == "as the layers above"
+    assert record.failures[1].where == "the layers above"
 
 
 def test_what_no_reading_knows_is_said_to_be_unknown():

@@ -513,7 +513,10 @@ def _clone(model: keras.Model) -> keras.Model:
     return clone
 
 
-def _clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _clone_layer(layer: Any) -> Any:
+    """A layer of the graph in float64; its functions, such as keras.ops.relu, have no type."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
     if isinstance(layer, keras.layers.Lambda):  # its config would carry code
         return keras.layers.Lambda(layer.function, name=layer.name, dtype="float64")
     return layer.__class__.from_config({**layer.get_config(), "dtype": "float64"})

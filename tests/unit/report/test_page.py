@@ -157,7 +157,7 @@ def test_verdict_says_that_a_network_collapsed(make_run, num_correct, headline):
     assert headline in found.headline
     assert found.is_settled is (num_correct == 30)
     assert found.sentences[0].startswith(
-        "PyTorch: the network has collapsed by step 24: 100% of relu5's units are dead"
+        "PyTorch: the network has collapsed by step 24: 100.0% of relu5's units are dead"
     )
     assert "try --recipe.learning-rate 0.002 instead of 0.02" in found.sentences[0]
 

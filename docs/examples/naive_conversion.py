@@ -1,0 +1,97 @@
+"""What it costs to move a trained network from PyTorch to Keras wrongly.
+
+    alexnet train --framework torch --variant cifar --output trained
+    python naive_conversion.py trained
+
+The weights of a finished run are put into a Keras model of the same variant by the right conversion
+and by each of the usual wrong ones, and every one of them is measured on the run's test images.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from alexnet_impl.data import INPUT_SCALINGS, load_dataset, treat
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.results import RunFolder
+from alexnet_impl.spec import Flatten, Spec, trace
+from alexnet_impl.weights import Weights, load_weights
+
+
+def right_kernel(kernel: np.ndarray) -> np.ndarray:
+    """PyTorch's (out, in, height, width) as Keras's (height, width, in, out)."""
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def right_rows(kernel: np.ndarray, spec: Spec) -> np.ndarray:
+    """fc1's (out, in) as (in, out), its rows moved from channels first to channels last.
+
+    PyTorch flattens (channels, height, width), Keras (height, width, channels).
+    """
+    flatten = next(step for step in trace(spec).layers if isinstance(step.layer, Flatten))
+    channels, height, width = flatten.input_shape
+    maps = kernel.reshape(-1, channels, height, width)
+    return maps.transpose(0, 2, 3, 1).reshape(len(kernel), -1).T
+
+
+def put(
+    model: keras.Model,
+    weights: Weights,
+    kernel: Callable[[np.ndarray], np.ndarray],
+    first_dense: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Put PyTorch's weights into the Keras model, kernels and fc1 moved as these two say."""
+    for name, array in weights.items():
+        layer, _, short = name.partition(".")
+        if short == "bias":
+            model.get_layer(layer).bias.assign(array)
+            continue
+        if array.ndim == 4:
+            moved = kernel(array)
+        elif layer == "fc1":
+            moved = first_dense(array)
+        else:
+            moved = array.T
+        model.get_layer(layer).kernel.assign(moved)
+
+
+def conversions(
+    weights: Weights, spec: Spec, images: np.ndarray, scaling: str
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(what was done, logits) of the right conversion and of the usual wrong ones."""
+    model = get_framework("tensorflow").build_model(spec)
+    size = spec.input_shape[1]
+
+    def logits(pixels: np.ndarray, name: str) -> np.ndarray:
+        return model.predict(treat(pixels, INPUT_SCALINGS[name], size), verbose=0, batch_size=250)
+
+    put(model, weights, right_kernel, lambda kernel: right_rows(kernel, spec))
+    yield "kernels transposed, fc1's rows permuted", logits(images, scaling)
+    yield "the same, images read as BGR", logits(images[..., ::-1], scaling)
+    other = "unit" if scaling != "unit" else "symmetric"
+    yield f"the same, pixels scaled as '{other}'", logits(images, other)
+    put(model, weights, right_kernel, lambda kernel: kernel.T)
+    yield "kernels transposed, fc1's rows left alone", logits(images, scaling)
+    put(model, weights, lambda kernel: kernel.T, lambda kernel: right_rows(kernel, spec))
+    yield "kernels turned by .T, fc1's rows permuted", logits(images, scaling)
+
+
+def main(path: Path) -> None:
+    """Print the accuracy of each conversion of a run's weights."""
+    folder = RunFolder.open(path)
+    config = folder.config
+    dataset = load_dataset(config.data)
+    spec = config.spec(dataset.num_classes)
+    weights, _ = load_weights(path / "weights.safetensors")
+    test = dataset.test
+    own = folder.read_predictions()
+    print(f"{(own.predicted == own.labels).mean():8.2%}  in PyTorch, as the run measured it")
+    for what, logits in conversions(weights, spec, test.images, config.recipe.input_scaling):
+        print(f"{(logits.argmax(1) == test.labels).mean():8.2%}  {what}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

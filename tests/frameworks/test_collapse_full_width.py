@@ -1,0 +1,57 @@
+"""R0's collapse once more, at full width: on real images, with the report's optimiser and rate."""
+
+from dataclasses import replace
+
+import pytest
+from fake_framework import RecordingObserver
+
+from alexnet_impl.collapse import DEAD_SHARE
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+from alexnet_impl.training import start_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
+
+R0 = Recipe(
+    optimizer="adam",
+    learning_rate=1e-3,
+    epsilon=1e-7,
+    epsilon_formula="keras",
+    initializer="keras-default",
+    input_scaling="unit",
+    input_size=67,
+    global_batch_size=32,
+    steps=120,
+)
+"""R0-tf's; at 67 pixels instead of 227, a step costs a tenth."""
+
+
+def run(tmp_path, recipe):
+    data = DataConfig(dataset="digits", test_images=16)
+    config = RunConfig(
+        framework="torch",
+        variant="torchvision-same",
+        width=1.0,
+        recipe=recipe,
+        data=data,
+        device="cpu",
+        on_collapse="stop",
+    )
+    observer = RecordingObserver()
+    result = start_run(tmp_path / "run", config, load_dataset(data), observer)
+    return result, observer.warnings
+
+
+def test_adam_at_a_thousandth_kills_the_network_and_is_stopped_early(tmp_path):
+    result, warnings = run(tmp_path, R0)
+    assert [("trial step moves the outputs of conv" in text) for text in warnings] == [True]
+    assert result.status == "collapsed"
+    assert result.steps < 120
+    assert max(result.collapse.seen.dead_share.values()) >= DEAD_SHARE
+
+
+def test_adam_at_a_ten_thousandth_is_not_stopped(tmp_path):
+    result, warnings = run(tmp_path, replace(R0, learning_rate=1e-4, steps=30))
+    assert (result.status, warnings) == ("finished", [])
+    assert result.collapse.seen is None

@@ -1,0 +1,122 @@
+"""Lockstep training in its three forms: what PARITY's table allows, at every step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.parity.ladder import climb, divergence_ratios
+from alexnet_impl.parity.lockstep import (
+    Question,
+    draw_batches,
+    moved_by_one_bit,
+    parity_recipe,
+    train_freely,
+    train_in_step,
+)
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.remote import LocalSide
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec
+
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
+
+SGD = Recipe(learning_rate=0.01, global_batch_size=16, weight_decay=2.0**-9)
+ADAM = replace(SGD, optimizer="adam", learning_rate=2.0**-10)
+VARIANTS = {
+    "cifar": ("cifar", "cifar-dropout", None),
+    "torchvision": ("torchvision+no-dropout", "torchvision", 67),
+    "krizhevsky2012": ("krizhevsky2012+no-dropout", "krizhevsky2012", 67),
+}
+"""Without and with dropout, and an input size at which a narrow one takes milliseconds a step."""
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DataConfig(dataset="digits"))
+
+
+@pytest.fixture(scope="module")
+def sides(dataset):
+    return [LocalSide(name, dataset.train) for name in ("torch", "tensorflow")]
+
+
+def ask(dataset, name, recipe, steps, *, width=1 / 16, input_size=None):
+    spec = build_spec(name, width=width, input_size=input_size)
+    recipe = parity_recipe(recipe, spec)
+    batches = draw_batches(dataset.train, recipe, steps)
+    return Question(spec=spec, recipe=recipe, batches=batches)
+
+
+def largest_difference(series):
+    losses = np.array(list(series.losses.values()))
+    assert np.ptp(losses, axis=1).min() > 0.01, "nothing was learned: the comparison sees nothing"
+    return np.abs(losses[0] - losses[1]).max()
+
+
+def cases(steps, speed):
+    """Every variant, without and with dropout, with SGD and Adam."""
+    return [
+        pytest.param(
+            names[drops], recipe, size, steps, marks=speed, id=f"{names[drops]}-{recipe.optimizer}"
+        )
+        for names in VARIANTS.values()
+        for size in names[2:]
+        for drops in (0, 1)
+        for recipe in (SGD, ADAM)
+    ]
+
+
+SLOW = cases(100, pytest.mark.slow)
+FEW = [case for case in cases(8, pytest.mark.fast) if case.id in ("cifar-sgd", "torchvision-adam")]
+
+
+@pytest.mark.parametrize(("name", "recipe", "input_size", "steps"), [*FEW, *SLOW])
+def test_float64_trains_freely_to_the_same_loss_at_every_step(
+    dataset, sides, name, recipe, input_size, steps
+):
+    question = ask(dataset, name, recipe, steps, input_size=input_size).at("float64")
+    series = train_freely(sides, question, with_controls=False)
+    assert largest_difference(series) <= tolerance("lockstep", "float64")
+
+
+@pytest.mark.parametrize(("name", "recipe", "input_size", "steps"), [*FEW, *SLOW])
+def test_float32_put_in_step_has_the_same_loss_and_gradients(
+    dataset, sides, name, recipe, input_size, steps
+):
+    question = ask(dataset, name, recipe, steps, input_size=input_size)
+    done = train_in_step(sides, question, look_every=max(1, steps // 10))
+    assert largest_difference(done.series) <= tolerance("re-synchronised", "float32")
+    gradients = [value for step in done.gradients.values() for value in step.values()]
+    assert max(gradients) <= tolerance("gradients", "float32")
+    assert np.median(gradients) <= tolerance("median gradient", "float32")
+
+
+@pytest.mark.parametrize(("name", "recipe", "input_size", "steps"), SLOW)
+def test_float32_diverges_no_more_than_one_framework_from_itself(
+    dataset, sides, name, recipe, input_size, steps
+):
+    question = ask(dataset, name, recipe, steps, input_size=input_size)
+    series = train_freely(sides, question, with_controls=True)
+    ratios = divergence_ratios(question, series)
+    assert ratios.max() <= tolerance("against control", "float32")
+    assert largest_difference(series) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_climbs_the_ladder_within_bounds_of_its_own(dataset, sides, precision):
+    question = ask(dataset, "cifar-dropout", SGD, 40, width=1 / 8).at(precision)
+    climbed = climb(sides, question, dataset.test, lambda _: None)
+    assert [rung for rung in climbed.rungs if not rung.holds] == []
+
+
+@pytest.mark.fast
+def test_one_bit_moves_every_weight_by_the_least_there_is():
+    weights = {"w": np.array([0.0, 1.0, -2.0, 1e-30], np.float32)}
+    moved = moved_by_one_bit(weights, 0)["w"]
+    assert moved.dtype == np.float32
+    gaps = np.abs(moved - weights["w"])
+    assert (gaps > 0).all()
+    assert (gaps <= np.spacing(np.abs(weights["w"]))).all()

@@ -1,0 +1,94 @@
+"""What a ladder found, as data, as a file and in words; no framework is needed."""
+
+import json
+import math
+
+import pytest
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.parity.record import (
+    Cause,
+    ParityRecord,
+    RungResult,
+    Series,
+    read_record,
+    write_record,
+)
+from alexnet_impl.report.parity import failure_line, rung_lines, write_lockstep_figure
+
+pytestmark = pytest.mark.fast
+
+CAUSE = Cause(side="tensorflow", what="conv1 leant", remedy="straighten it", distance=1e-13)
+
+
+def rung(measured, **rest):
+    values = {"rung": "layers", "precision": "float64", "tolerance": 1e-12, "reason": "sums"}
+    return RungResult(measured=measured, **(values | rest))
+
+
+def record(*rungs):
+    curves = {"torch": [2.0, 1.0, 0.5], "tensorflow": [2.0, 1.0, 0.5 + 1e-7]}
+    series = Series(name="free float32", losses=curves, controls={"torch": [0.0, 0.0, 1e-6]})
+    return ParityRecord(request={"variant": "cifar"}, environment={}, rungs=rungs, series=(series,))
+
+
+@pytest.mark.parametrize(
+    ("measured", "holds"), [(0.0, True), (1e-12, True), (2e-12, False), (math.nan, False)]
+)
+def test_rung_holds_up_to_its_tolerance(measured, holds):
+    assert rung(measured).holds is holds
+    assert record(rung(0.0), rung(measured)).holds is holds
+
+
+def test_record_without_a_rung_proves_nothing():
+    assert not record().holds
+
+
+@pytest.mark.parametrize("measured", [1e-13, math.nan, math.inf])
+def test_record_is_read_as_it_was_written(tmp_path, measured):
+    given = record(rung(measured, where="conv1", causes=(CAUSE,)))
+    write_record(tmp_path, given)
+    found = read_record(tmp_path)
+    assert repr(found) == repr(given)
+    assert json.loads((tmp_path / "parity.json").read_text())["holds"] is given.holds
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is no such file"),
+        ("{", "damaged"),
+        ("[]", "no parity record of this release"),
+        ('{"schema_version": 99}', "no parity record of this release"),
+        ('{"schema_version": 1}', "damaged parity record"),
+    ],
+)
+def test_file_that_is_no_record_is_refused(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "parity.json").write_text(content)
+    with pytest.raises(RunError, match=words):
+        read_record(tmp_path)
+
+
+def test_failure_is_told_with_place_and_causes():
+    failed = rung(1.0, where="conv1", causes=(CAUSE,))
+    assert failure_line(record(rung(0.0), failed)) == "They part first at: layers (float64), conv1"
+    assert rung_lines(failed)[1] == (
+        "    likely cause: tensorflow computes as if conv1 leant (explains it to 1.0e-13); "
+        "straighten it"
+    )
+    assert "no cause" in failure_line(record(rung(1.0)))
+    assert "no cause" not in failure_line(record(failed))
+    assert len(rung_lines(rung(0.0))) == 1
+
+
+def test_line_of_a_rung_shows_figure_bound_and_place():
+    assert rung_lines(rung(0.5, where="fc1"))[0].split() == [
+        *("layers", "float64", "5.0e-01", "1.0e-12", "FAILS", "at", "fc1")
+    ]
+    assert rung_lines(rung(0.0))[0].endswith("holds")
+
+
+def test_picture_is_written(tmp_path):
+    write_lockstep_figure(tmp_path / "lockstep.png", record(rung(0.0)))
+    assert (tmp_path / "lockstep.png").read_bytes().startswith(b"\x89PNG")
