@@ -295,11 +295,18 @@ def read_request(folder: Path) -> Request:
         raise RunError(f"{path}: is damaged ({error}).") from error
 
 
-def has_ended(path: Path) -> bool:
-    """Whether this run folder holds a run that came to an end, be it a bad one."""
+def has_ended(path: Path, config: RunConfig) -> bool:
+    """Whether this run folder holds the run that came to an end, be it a bad one.
+
+    Raises:
+        RunError: If it holds another run.
+    """
     if not (path / "run.json").is_file():
         return False
-    result = RunFolder.open(path).result
+    run = RunFolder.open(path)
+    if run.config != config:
+        raise RunError(f"{path}: holds a run of something else; explain in another folder.")
+    result = run.result
     return result is not None and result.status != "interrupted"
 
 
@@ -319,7 +326,11 @@ def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[st
     total = sum(1 for name in FRAMEWORKS for _ in plan.runs(name))
     with _Progress(console, total) as progress:
         for name in FRAMEWORKS:
-            todo = [run for run in plan.runs(name) if not has_ended(run_path(folder, *run))]
+            todo = [
+                run
+                for run in plan.runs(name)
+                if not has_ended(run_path(folder, *run), plan.config(*run))
+            ]
             progress.skip(sum(1 for _ in plan.runs(name)) - len(todo))
             if todo:
                 interpreter = interpreters.get(name, sys.executable)

@@ -251,21 +251,26 @@ def serve() -> int:
 
     Returns:
         The exit code: 0 if every run ended or was stopped, 1 if one failed.
+
+    Raises:
+        RunError: If the input ends before the first request.
     """
     observer = JsonObserver(sys.stdout)
     # Runs of a series often share their images.
     load = functools.lru_cache(maxsize=1)(_load)
-    code = 0
+    codes = set()
     with redirect_stdout(sys.stderr):
         for line in _lines():
             request = json.loads(line)
             if trouble := _serve_one(request, load, observer):
                 observer.send("error", message=trouble)
-                code = 1
+            codes.add(1 if trouble else 0)
             if request.get("series"):
                 observer.send("served")
                 gc.collect()  # a trainer's circles would stay beside the next one's
-    return code
+    if not codes:
+        raise RunError("worker: its input held no request; `alexnet compare` starts it with one.")
+    return max(codes)
 
 
 def _lines() -> Iterator[str]:

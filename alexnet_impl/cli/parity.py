@@ -25,9 +25,11 @@ from alexnet_impl.training import check_run
 
 def parity_command(command: Parity, console: Console) -> int:
     """Climb the ladder for what was chosen; 0 only if every rung held."""
+    if command.steps < 1:
+        raise RunError(f"--steps {command.steps}: must be at least 1.")
+    pair = _pair(command)
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
-    pair = _pair(command)
     folder = new_folder(command.options, "parity")
     check_free(folder)
     console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
@@ -69,8 +71,6 @@ def _prove(
     command: Parity, interpreters: dict[str, str], console: Console, announce: Announce
 ) -> ParityRecord:
     """Climb it for a variant and a recipe."""
-    if command.steps < 1:
-        raise RunError(f"--steps {command.steps}: must be at least 1.")
     config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do

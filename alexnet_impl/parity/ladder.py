@@ -380,7 +380,7 @@ def _look_every(question: Question) -> int:
 
 def _losses_rung(rung: Rung, question: Question, series: Series) -> RungResult:
     """The largest difference of the losses at any step."""
-    found = differences(series)
+    found = differences(*series.losses.values())
     beyond = np.flatnonzero(~(found <= tolerance(rung, question.recipe.precision)))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
     return _result(rung, question, float(found.max()), where=where)

@@ -25,6 +25,8 @@ from alexnet_impl.spec import Spec, weight_shapes
 from alexnet_impl.training import batch_plan
 from alexnet_impl.weights import Weights, initial_weights
 
+LARGE_LOSS = math.log(10)
+"""Where ten classes start."""
 LAST_LAYER_SHARE = 0.1
 """Of He's standard deviation, for the last layer: the first loss is near ln(num_classes)."""
 
@@ -155,17 +157,19 @@ def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Se
     return Series(name=name, losses=losses, controls=controls)
 
 
-def differences(series: Series) -> NDArray[np.float64]:
-    """|loss of the first framework - loss of the second|, step by step."""
-    first, second = series.losses.values()
-    apart: NDArray[np.float64] = np.abs(np.subtract(first, second))
-    return apart
+def differences(first: Sequence[float], second: Sequence[float]) -> NDArray[np.float64]:
+    """How far apart two series of losses are, step by step.
+
+    |first - second|; where a loss has grown beyond LARGE_LOSS, in proportion to it, since so do
+    the last digits of its floating point.
+    """
+    found: NDArray[np.float64] = np.abs(np.subtract(first, second))
+    return found / np.maximum(1, np.abs(first) / LARGE_LOSS)
 
 
 def divergence(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """The largest absolute difference so far, step by step; NaN stays."""
-    differences: NDArray[np.float64] = np.abs(np.subtract(first, second))
-    return [float(value) for value in np.maximum.accumulate(differences)]
+    """The largest difference so far, step by step; NaN stays."""
+    return [float(value) for value in np.maximum.accumulate(differences(first, second))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

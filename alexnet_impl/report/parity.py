@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import ParityRecord, RungResult, Series
@@ -61,9 +62,10 @@ def _draw_losses(axes: Axes, series: Series) -> None:
 def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
     shades = (INK, MUTED, "#bf3989")
     for series, shade in zip(every, shades, strict=False):
-        apart = differences(series)
+        apart = differences(*series.losses.values())
         steps = np.arange(1, len(apart) + 1)
-        axes.plot(steps, np.maximum(apart, LEAST), color=shade, linewidth=1.3, label=series.name)
+        dots = np.where(apart > 0, apart, np.nan)
+        axes.plot(steps, dots, ".", color=shade, markersize=3.5, label=series.name)
         for name, control in series.controls.items():
             values = np.maximum(control, LEAST)
             label = f"control: {name} against itself, one last bit"
@@ -71,12 +73,17 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
         if series.controls:
             band = 3 * np.maximum.reduce([np.array(c) for c in series.controls.values()])
             axes.fill_between(steps, LEAST, np.maximum(band, LEAST), color=GRID, alpha=0.5)
-            own = divergence(*series.losses.values())
-            axes.plot(steps, np.maximum(own, LEAST), color=shade, linewidth=2.2, alpha=0.5)
+            own = np.maximum(divergence(*series.losses.values()), LEAST)
+            axes.plot(steps, own, color=shade, linewidth=1.6, label="free, largest so far")
     axes.set_yscale("log")
-    axes.set_title("|difference of the two losses|")
+    axes.set_ylim(bottom=LEAST)
+    axes.yaxis.set_major_locator(LogLocator(base=1000, numticks=8))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axes.set_title("Difference of the two losses; shaded: three times the larger control")
     axes.set_xlabel("step")
-    axes.legend(loc="center right", fontsize=8)
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
 
 
 def write_lockstep_figure(path: Path, record: ParityRecord) -> None:

@@ -267,6 +267,17 @@ def test_what_has_ended_is_not_run_again(tmp_path, framework, series, console):
     assert len(series) == 1
 
 
+def test_folder_with_a_run_of_something_else_is_not_gone_on_with(
+    tmp_path,
+    framework,  # noqa: ARG001
+    series,  # noqa: ARG001
+    console,
+):
+    explained(tmp_path, request_of("initializer"), console)
+    with pytest.raises(RunError, match="made-equal/seed-0: holds a run of something else"):
+        explained(tmp_path, request_of("initializer", learning_rate=0.2), console)
+
+
 def test_stop_says_how_to_go_on(tmp_path, framework, series, console, monkeypatch):  # noqa: ARG001
     def stopped(self, config, folder, observer):  # noqa: ARG001
         raise StoppedError("stopped between two runs")

@@ -231,7 +231,7 @@ def test_falling_schedules_rise_then_fall_to_nearly_zero(schedule, warmup, num_s
 
 
 def test_recipes_are_these():
-    assert list(RECIPES) == ["quick", "report", "speedrun"]
+    assert list(RECIPES) == ["quick", "explain", "report", "speedrun"]
 
 
 def test_report_recipe_has_the_numbers_of_r3():
