@@ -360,10 +360,8 @@ def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[Ru
     series = train_freely(sides, exact, with_controls=False)
     yield series
     yield _losses_rung("lockstep", exact, series)
-    if question.recipe.precision == "float64":
-        done = train_in_step(sides, question, look_every=_look_every(question))
-    else:
-        done = train_in_step(sides, question, look_every=_look_every(question))
+    done = train_in_step(sides, question, look_every=_look_every(question))
+    if question.recipe.precision != "float64":  # there, the free form says more
         yield done.series
         yield _losses_rung("re-synchronised", question, done.series)
         yield from _gradient_rungs(question, done.gradients)

@@ -205,39 +205,53 @@ def train_in_step(
         judge: Compare each update that is looked at with NumPy's, too.
     """
     weights = question.weights()
-    faults = {side.name: 0.0 for side in sides} if judge else {}
     first, second = (side.make(question.spec, question.recipe, weights) for side in sides)
     losses: dict[str, list[float]] = {side.name: [] for side in sides}
+    faults = dict.fromkeys(losses, 0.0) if judge else {}
     gradients: dict[int, dict[str, float]] = {}
     updates: dict[int, dict[str, float]] = {}
-    before = first.weights()
+    before = weights
     for step, (batch, rate) in enumerate(zip(question.batches, question.rates, strict=True)):
+        looks = step % look_every == 0
         state = shared_state(first.state())
         second.restore(before, state)
-        looks = step % look_every == 0
+        expected = None
         if looks:
-            found = [
-                trainer.gradients(batch.images, batch.labels)[1] for trainer in (first, second)
-            ]
-            gradients[step] = {name: l2_apart(found[0][name], found[1][name]) for name in before}
-        for side, trainer in zip(sides, (first, second), strict=True):
+            gradients[step], gradient = _gradients_apart(first, second, batch)
+            expected = update(question.recipe, before, gradient, state, rate) if judge else None
+            del gradient
+        del state  # large, as all that is named after weights
+        for values, trainer in zip(losses.values(), (first, second), strict=True):
             handle = trainer.train_step(batch.images, batch.labels, rate)
-            losses[side.name].append(trainer.read([handle])[0].loss)
+            values.append(trainer.read([handle])[0].loss)
         after = first.weights()
         if looks:
-            moved = second.weights()
             updates[step] = slots_apart(first.state(), second.state())
+            moved = second.weights()
             updates[step] |= changes_apart(before, after, moved)
-            if judge:
-                expected = update(question.recipe, before, found[0], state, rate)
+            if expected is not None:
                 for name, own in zip(faults, (after, moved), strict=True):
                     far = max(changes_apart(before, expected, own).values())
                     faults[name] = max(faults[name], far)
+            del moved
         before = after
-    series = Series(name=f"re-synchronised {question.recipe.precision}", losses=losses, controls={})
+    name = f"re-synchronised {question.recipe.precision}"
     return Resynchronised(
-        series=series, gradients=gradients, updates=updates, faults=faults, weights=before
+        series=Series(name=name, losses=losses, controls={}),
+        gradients=gradients,
+        updates=updates,
+        faults=faults,
+        weights=before,
     )
+
+
+def _gradients_apart(
+    first: Trainer, second: Trainer, batch: Batch
+) -> tuple[dict[str, float], Weights]:
+    """By weight: relative L2 distance; and the first one's gradients."""
+    _, ours = first.gradients(batch.images, batch.labels)
+    _, theirs = second.gradients(batch.images, batch.labels)
+    return {name: l2_apart(gradient, theirs[name]) for name, gradient in ours.items()}, ours
 
 
 def shared_state(state: Weights) -> Weights:

@@ -76,9 +76,7 @@ def effect_text(effect: Effect, metric: str) -> str:
     if found is None or not found.differences:
         return numbers.MISSING
     text = estimate_text(found, metric)
-    adjusted = effect.holm.get(metric)
-    holds = found.measurable and adjusted is not None and adjusted < _SIGNIFICANT
-    return f"{text}*" if holds else text
+    return f"{text}*" if _holds(effect, metric) else text
 
 
 def estimate_text(found: Estimate, metric: str) -> str:
@@ -124,22 +122,35 @@ def _counted(ends: tuple[str, ...], effect: Effect) -> str:
 
 
 def headline(explanation: Explanation) -> str:
-    """The outcome in one sentence."""
+    """The outcome in one sentence; what chance alone would show now and then is said to be that."""
     ran = [effect for effect in explanation.factors if effect.row.after is not None]
     if len(explanation.plan.request.seeds) < 2:
         return f"{len(ran)} factors switched with one seed: no effect can be told from chance"
-    moved = [effect for effect in ran if _moves_accuracy(effect)]
-    broken = [effect.row.name for effect in ran if effect.ends]
-    if not moved:
-        found = f"None of {len(ran)} factors has a measurable effect on accuracy"
-    else:
-        names = [effect.row.name for effect in moved]
-        found = f"{len(moved)} of {len(ran)} factors change the accuracy: {', '.join(names)}"
-    return f"{found}; not all runs finished with {', '.join(broken)}" if broken else found
+    firm = [e.row.name for e in ran if any(_holds(e, metric) for metric in e.estimates)]
+    single = [e.row.name for e in ran if e.measurable and e.row.name not in firm]
+    broken = [e.row.name for e in ran if e.ends]
+    parts = [_firm_text(firm, len(ran), any_effect=bool(single))]
+    if single:
+        parts.append(f"before it also {', '.join(single)}, some perhaps by chance")
+    if broken:
+        parts.append(f"not all runs finished with {', '.join(broken)}")
+    return "; ".join(parts)
 
 
-def _moves_accuracy(effect: Effect) -> bool:
-    return effect.estimates["test_top1_accuracy"].measurable
+def _firm_text(names: list[str], total: int, *, any_effect: bool) -> str:
+    if names:
+        found = ", ".join(names)
+        stand = "stands" if len(names) == 1 else "stand"
+        return f"{len(names)} of {total} factors {stand} out after correction for all: {found}"
+    if any_effect:
+        return f"None of {total} factors stands out after correction for all"
+    return f"None of {total} factors has a measurable effect"
+
+
+def _holds(effect: Effect, metric: str) -> bool:
+    """Whether a figure leaves out 0 after Holm's correction too."""
+    adjusted = effect.holm.get(metric)
+    return effect.estimates[metric].measurable and adjusted is not None and adjusted < _SIGNIFICANT
 
 
 def notes(explanation: Explanation) -> list[str]:

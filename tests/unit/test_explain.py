@@ -267,6 +267,20 @@ def test_what_has_ended_is_not_run_again(tmp_path, framework, series, console):
     assert len(series) == 1
 
 
+def test_worker_is_started_afresh_after_some_runs(
+    tmp_path,
+    framework,  # noqa: ARG001
+    series,
+    console,
+    monkeypatch,
+):
+    monkeypatch.setattr(explain, "RUNS_PER_WORKER", 3)
+    explained(tmp_path, request_of("initializer"), console)
+    assert [(one.framework, len(one.trained)) for one in series] == [
+        *(("torch", 3), ("torch", 1), ("tensorflow", 3), ("tensorflow", 1))
+    ]
+
+
 def test_folder_with_a_run_of_something_else_is_not_gone_on_with(
     tmp_path,
     framework,  # noqa: ARG001

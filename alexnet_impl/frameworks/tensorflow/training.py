@@ -167,7 +167,9 @@ class TensorflowTrainer:
         if key not in self.functions:
             signature = [tf.TensorSpec((None, *images.shape[1:]), tf.uint8)]
             if rest:
-                signature += [tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.float32)]
+                signature.append(tf.TensorSpec((None,), tf.int64))
+            if name == "train":
+                signature.append(tf.TensorSpec((), tf.float32))
             compiled = self.recipe.compile_mode == "compiled"
             self.functions[key] = tf.function(work, input_signature=signature, jit_compile=compiled)
         return self.functions[key]
@@ -216,8 +218,7 @@ class TensorflowTrainer:
         with tf.device(self.device):
             function = self._function("gradients", self._gradients, images, labels)
             self._set_masks()
-            arguments = tf.constant(images), tf.constant(labels), tf.constant(0.0)
-            loss, gradients = function(*arguments)
+            loss, gradients = function(tf.constant(images), tf.constant(labels))
         scale = float(self.optimizer.scale_loss(1.0))
         by_variable = {
             variable.path: gradient.numpy() / scale
@@ -229,9 +230,7 @@ class TensorflowTrainer:
         }
         return float(loss), found
 
-    def _gradients(
-        self, images: tf.Tensor, labels: tf.Tensor, _: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         loss, _logits, gradients = self._backward(images, labels)
         return loss, gradients
 
