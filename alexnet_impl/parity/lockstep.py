@@ -260,7 +260,14 @@ def shared_state(state: Weights) -> Weights:
 
 
 def l2_apart(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Relative L2 distance; 0 if both are zero."""
+    """Relative L2 distance; 0 if both are zero.
+
+    Where both have overflowed, as float16's gradients do until the loss scale has come down, there
+    is nothing to compare.
+    """
+    finite = np.isfinite(first) | np.isfinite(second)
+    if not finite.all():
+        first, second = first[finite], second[finite]
     size, distance = float(np.linalg.norm(first)), float(np.linalg.norm(first - second))
     return _share(distance, size)
 
