@@ -135,7 +135,7 @@ TOLERANCES: dict[tuple[Rung, Precision], Tolerance] = {
         bound=1e-2, reason="as step 5; 2e-5 measured, at most 2e-3 known"
     ),
     ("against control", "float32"): Tolerance(
-        bound=3.0, reason="both are one draw of the same chaos; 1.7 measured"
+        bound=3.0, reason="both are draws of the same chaos; 1.7 measured"
     ),
     ("against control", "bfloat16"): Tolerance(bound=3.0, reason="as float32; 0.8 measured"),
     ("against control", "float16"): Tolerance(bound=3.0, reason="as float32"),
