@@ -41,9 +41,9 @@ class Estimate:
 def estimate(differences: Sequence[float]) -> Estimate:
     """The mean of paired differences with its interval from Student's t distribution.
 
-    One seed gives no interval. Neither do several with one and the same difference, unless it is
-    0: a spread of 0 would make certain of what a coarse figure, such as an accuracy on few
-    images, shows by chance.
+    One seed gives no interval. Neither do several with one and the same difference, be it 0: a
+    spread of 0 would make certain of what a coarse figure, such as an accuracy on few images, shows
+    by chance.
 
     References:
         Student 1908, Biometrika 6 (1).
@@ -52,8 +52,6 @@ def estimate(differences: Sequence[float]) -> Estimate:
     mean = statistics.fmean(differences) if count else math.nan
     spread = statistics.stdev(differences) if count > 1 else 0.0
     given = tuple(differences)
-    if count > 1 and spread == 0 and mean == 0:
-        return Estimate(mean=0.0, low=0.0, high=0.0, p_value=1.0, differences=given)
     if count < 2 or spread == 0:
         return Estimate(mean=mean, low=None, high=None, p_value=None, differences=given)
     error = spread / math.sqrt(count)

@@ -283,6 +283,8 @@ def read_request(folder: Path) -> Request:
     path = folder / "plan.json"
     try:
         values = json.loads(path.read_bytes())
+        if not isinstance(values, dict):
+            raise RunError(f"{path}: is damaged (it holds no JSON object).")
         if (version := values["schema_version"]) != SCHEMA_VERSION:
             raise RunError(
                 f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."

@@ -310,10 +310,11 @@ _TABLE = (
         name="from-logits",
         what="what the loss is taken of",
         in_torch="logits",
-        in_keras="probabilities, clipped at 1e-7",
-        # A compiled fit() finds the logits behind a softmax layer; an eager one, and any model
-        # whose softmax it cannot see, does not.
-        source="torch.nn.CrossEntropyLoss; keras.losses (from_logits=False), run eagerly",
+        in_keras="probabilities whose softmax the loss cannot see, clipped at 1e-7",
+        # No default: Keras's loss finds the logits behind a softmax that ends the model, compiled
+        # and eagerly alike. It cannot where a layer follows the softmax, or NumPy computed it.
+        source="torch.nn.CrossEntropyLoss; keras.losses (from_logits=False) of bare probabilities",
+        kind="mistake",
         as_torch=_recipe(loss_input="logits"),
         as_keras=_recipe(loss_input="probabilities"),
     ),

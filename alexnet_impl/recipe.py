@@ -104,9 +104,11 @@ class Recipe:
     """Whether each epoch has an order of its own; if not, all have the first one's."""
 
     loss_input: LossInput = "logits"
-    """What the cross-entropy is taken of. logits: the network's output. probabilities: its softmax,
-    clipped to [1e-7, 1 - 1e-7], as Keras's from_logits=False in eager mode. softmax-twice: its
-    softmax, taken for logits, as a softmax layer before PyTorch's cross_entropy."""
+    """What the cross-entropy is taken of. logits: the network's output, as Keras's
+    from_logits=False too where a softmax ends the model: it sees through it. probabilities: its
+    softmax, clipped to [1e-7, 1 - 1e-7], as from_logits=False of a softmax that Keras cannot see.
+    softmax-twice: its softmax, taken for logits, as a softmax layer before PyTorch's
+    cross_entropy."""
     label_smoothing: float = 0.0
     """Targets are (1 - label_smoothing) * one_hot + label_smoothing / num_classes."""
     flip: bool = False

@@ -6,6 +6,7 @@ side needs the other's packages.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from alexnet_impl.data import DataConfig, Split, load_dataset
@@ -131,7 +133,12 @@ class Channel:
 
 @contextmanager
 def remote_side(
-    name: str, data: DataConfig, *, device: str, interpreter: str = sys.executable
+    name: str,
+    data: DataConfig,
+    *,
+    device: str,
+    threads: int | None = None,
+    interpreter: str = sys.executable,
 ) -> Iterator[RemoteSide]:
     """Start a process for one framework; it ends with the block.
 
@@ -139,28 +146,42 @@ def remote_side(
         name: The framework.
         data: The images that its own batches are drawn from.
         device: 'auto', 'cpu' or 'gpu'.
+        threads: CPU threads; its own choice by default.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
     with (
         tempfile.TemporaryDirectory(prefix="alexnet-") as folder,
         (Path(folder) / "log").open("w") as log,
-        subprocess.Popen(  # noqa: S603 - the user chose the interpreter
-            [interpreter, "-P", "-m", "alexnet_impl", "serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
     ):
+        process = _start(name, interpreter, log)
         try:
             channel = Channel(name, process, Path(folder))
-            channel.ask("start", {"framework": name, "data": data.to_dict(), "folder": folder})
+            values = {"framework": name, "data": data.to_dict(), "folder": folder}
+            channel.ask("start", values | {"threads": threads})
             yield RemoteSide(name, channel, device)
         except RunError as error:
             said = _last_line(Path(folder) / "log") if process.poll() is not None else ""
             raise RunError(f"{error} {said}".strip()) from error
         finally:
+            # Not the process as a context manager: closing the pipe of a dead one raises.
             process.kill()
+            process.communicate()
+
+
+def _start(name: str, interpreter: str, log: IO[str]) -> "subprocess.Popen[str]":
+    try:
+        return subprocess.Popen(  # noqa: S603 - the user chose the interpreter
+            [interpreter, "-P", "-m", "alexnet_impl", "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    except OSError as error:
+        raise RunError(
+            f"{interpreter}: cannot be started ({error.strerror}); give --interpreter "
+            f"{name}=PYTHON the path of a Python."
+        ) from error
 
 
 def _last_line(log: Path) -> str:
@@ -225,9 +246,13 @@ def _put(folder: Path, arrays: Weights | None) -> str:
     """Write arrays where the other process finds them; '' if there are none."""
     if not arrays:
         return ""
-    path = Path(tempfile.mkstemp(dir=folder, suffix=".safetensors")[1])
-    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
-    return str(path)
+    descriptor, path = tempfile.mkstemp(dir=folder, suffix=".safetensors")
+    os.close(descriptor)
+    try:
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error}).") from error
+    return path
 
 
 def _take(path: str) -> Weights:
@@ -255,7 +280,9 @@ class Server:
             case "start":
                 self.framework, self.folder = values["framework"], Path(values["folder"])
                 self.data = DataConfig.from_dict(values["data"])
-                get_framework(self.framework)
+                framework = get_framework(self.framework)
+                if values["threads"] is not None:
+                    framework.set_threads(values["threads"])
                 return None, {}
             case "fingerprint":
                 return get_framework(self.framework).fingerprint(values["device"]), {}

@@ -1,15 +1,16 @@
 """The handler of `alexnet parity`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.cli.flags import Parity
+from alexnet_impl.cli.flags import Parity, TrainingOptions
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.parity.ladder import Announce
+from alexnet_impl.parity.ladder import FEW_STEPS
 from alexnet_impl.parity.pair import PairRequest, compare_pair
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
@@ -25,24 +26,22 @@ from alexnet_impl.training import check_run
 
 def parity_command(command: Parity, console: Console) -> int:
     """Climb the ladder for what was chosen; 0 only if every rung held."""
-    if command.steps < 1:
-        raise RunError(f"--steps {command.steps}: must be at least 1.")
     pair = _pair(command)
+    if command.steps < FEW_STEPS:
+        raise RunError(
+            f"--steps {command.steps}: must be at least {FEW_STEPS}, for the rate to change on "
+            "the way."
+        )
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     folder = new_folder(command.options, "parity")
     check_free(folder)
-    console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
-
-    def announce(rung: RungResult) -> None:
-        for line in rung_lines(rung):
-            console.print(line, highlight=False, soft_wrap=True)
-
     if pair is not None:
-        record = compare_pair(pair, interpreters, announce)
+        console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
+        record = compare_pair(pair, interpreters, lambda rung: _show_rung(rung, console))
+        make_folder(folder)
     else:
-        record = _prove(command, interpreters, console, announce)
-    make_folder(folder)
+        record = _prove(command, interpreters, folder, console)
     write_record(folder, record)
     if record.series:
         write_lockstep_figure(folder / "lockstep.png", record)
@@ -50,33 +49,59 @@ def parity_command(command: Parity, console: Console) -> int:
     return show_record(record, console)
 
 
+def _show_rung(rung: RungResult, console: Console) -> None:
+    for line in rung_lines(rung):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
 def _pair(command: Parity) -> PairRequest | None:
     """The user's own two models; None if there are none."""
     if command.torch is None and command.tensorflow is None:
         if command.names is not None or command.copy_weights != "auto":
             raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
+        _refuse_on_collapse(command.options)
         return None
     if command.torch is None or command.tensorflow is None:
         raise RunError("--torch and --tensorflow belong together: give both, or neither.")
+    options = command.options
+    rest = replace(options, image_size=None, seed=None, output=None)
+    if rest != TrainingOptions() or command.steps != Parity().steps:
+        raise RunError(
+            "--torch and --tensorflow bring their own network: beside them only --names, "
+            "--copy-weights, --image-size, --seed, --interpreter and --output mean something."
+        )
     return PairRequest(
         torch=command.torch,
         tensorflow=command.tensorflow,
         names=command.names,
         copy_weights=command.copy_weights,
-        image_size=command.options.image_size,
+        image_size=options.image_size,
+        seed=options.seed or 0,
     )
 
 
+def _refuse_on_collapse(options: TrainingOptions) -> None:
+    if options.on_collapse != TrainingOptions().on_collapse:
+        raise RunError("--on-collapse belongs to trainings; parity takes a few steps of its own.")
+
+
 def _prove(
-    command: Parity, interpreters: dict[str, str], console: Console, announce: Announce
+    command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
-    """Climb it for a variant and a recipe."""
+    """Climb it for a variant and a recipe; the record is kept after every rung."""
     config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
     check_run(config, dataset)
-    return prove(config, dataset, command.steps, interpreters, announce)
+    make_folder(folder)
+    console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
+
+    def keep(record: ParityRecord) -> None:
+        write_record(folder, record)
+        _show_rung(record.rungs[-1], console)
+
+    return prove(config, dataset, command.steps, interpreters, keep)
 
 
 def show_record(record: ParityRecord, console: Console) -> int:

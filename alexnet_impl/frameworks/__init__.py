@@ -87,7 +87,10 @@ class Trainer(Protocol):
         """
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """The loss and its gradients, as the next train_step would see them; nothing is updated.
+        """The loss and its gradients, as the next train_step would see them; no weight changes.
+
+        Dropout's own generator moves on, as it does in activations(training=True); shared masks
+        (Recipe.dropout_masks) stay those of the coming step.
 
         Returns:
             The mean loss, and the gradient of each weight in the canonical layout: without

@@ -84,13 +84,15 @@ def find_causes(
     """
     first, second = sides
     difference = apart(observed[first.name], observed[second.name])
-    found = []
+    found: list[Cause] = []
+    if not math.isfinite(difference):
+        return ()
     for hypothesis in filter(_fits, hypotheses):
         for side, other in ((first, second), (second, first)):
             if fault not in ("", other.name):
                 continue
             distance = apart(observed[other.name], enact(side, hypothesis))
-            if not distance > EXPLAINS * difference:
+            if distance <= EXPLAINS * difference:
                 found.append(
                     Cause(
                         side=other.name,
@@ -332,8 +334,8 @@ def loss_hypotheses(question: Question) -> Iterator[Hypothesis]:
     yield from _recipe_hypotheses(
         question,
         {"loss_input": "probabilities"},
-        "the loss were taken of clipped probabilities (Keras's from_logits=False)",
-        "end in logits and pass from_logits=True",
+        "the loss were taken of clipped probabilities, whose softmax it could not see",
+        "give the loss logits (in Keras with from_logits=True), or end the model in the softmax",
     )
     yield from _recipe_hypotheses(
         question, {"label_smoothing": 0.0}, "labels were not smoothed", "smooth them in both"

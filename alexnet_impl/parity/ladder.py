@@ -6,7 +6,6 @@ nothing of its own.
 """
 
 import math
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ from alexnet_impl.parity.lockstep import (
     differences,
     divergence,
     l2_apart,
+    largest,
     train_freely,
     train_in_step,
 )
@@ -42,6 +42,8 @@ from alexnet_impl.spec import Dropout, Spec
 from alexnet_impl.tolerances import TOLERANCES, Rung, tolerance
 from alexnet_impl.weights import Weights
 
+FULL = ("float64", "float32")
+"""Precisions in which single gradients and updates can be compared."""
 FEW_IMAGES = 16
 """Whose activations are compared layer by layer: those of a 227x227 network are large."""
 FEW_STEPS = 4
@@ -68,15 +70,13 @@ class Climb:
     Attributes:
         rungs: In their order; the last ones are missing where an earlier one failed.
         series: Loss curves of the lockstep forms.
+        complete: Whether the last rung was reached.
     """
 
     rungs: tuple[RungResult, ...]
     series: tuple[Series, ...]
 
-    @property
-    def holds(self) -> bool:
-        """Whether every rung held."""
-        return all(rung.holds for rung in self.rungs)
+    complete: bool
 
 
 def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> Climb:
@@ -112,10 +112,8 @@ def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> 
         *(static_rungs(sides, question.at(precision)) for precision in dict.fromkeys(precisions)),
         lockstep_rungs(sides, question, test),
     ]
-    for results in stages:
-        if not stage(results):
-            break
-    return Climb(rungs=tuple(rungs), series=tuple(series))
+    complete = all(stage(results) for results in stages)  # ends at the first that fails
+    return Climb(rungs=tuple(rungs), series=tuple(series), complete=complete)
 
 
 def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
@@ -132,6 +130,7 @@ def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
         reason="uint8, drawn in NumPy: the same sha256",
         where=where,
         causes=causes,
+        sought=first != second,
     )
 
 
@@ -162,7 +161,7 @@ def _explained(
     failing = next((rung for rung in rungs if not rung.holds), None)
     for rung in rungs:
         if rung is failing and not rung.causes:
-            yield replace(rung, causes=find())
+            yield replace(rung, causes=find(), sought=True)
         else:
             yield rung
 
@@ -224,7 +223,9 @@ def _forward_stage(sides: Sides, question: Question) -> Stage:
     if question.recipe.precision == "float64":
         rungs[2:2] = [_fault_rung(question, "layers", faults)]
     treatment = {n: _treatment_fault(question, outputs, few) for n, outputs in by_side.items()}
-    fault = _guilty(treatment if not rungs[0].holds else faults)
+    row: Rung = "layers" if rungs[0].holds else "treatment"
+    bound = tolerance(row, question.recipe.precision)
+    fault = _guilty(faults if rungs[0].holds else treatment, bound)
     return rungs, lambda: forward_causes(sides, question, few.images, fault)
 
 
@@ -247,10 +248,10 @@ def _fault_rung(question: Question, row: Rung, faults: dict[str, float]) -> Rung
     return _result(row, question, faults[worst], where=worst, rung=f"{row} against NumPy")
 
 
-def _guilty(faults: dict[str, float]) -> str:
-    """The framework that lies ten times farther from NumPy than the other; '' if neither does."""
-    far, near = sorted(faults, key=lambda name: _nan_last(faults[name]), reverse=True)
-    return far if not _nan_last(faults[far]) <= 10 * faults[near] else ""
+def _guilty(faults: dict[str, float], bound: float) -> str:
+    """The framework that alone lies farther from NumPy than allowed; '' if none or both do."""
+    beyond = [name for name, distance in faults.items() if not distance <= bound]
+    return beyond[0] if len(beyond) == 1 else ""
 
 
 def _layers_rung(
@@ -286,7 +287,8 @@ def _training_stage(sides: Sides, question: Question) -> Stage:
             logits = trainer.activations(batch.images, training=True)[last]
             faults[side.name] = abs(value - loss(logits, batch.labels, question.recipe))
         short = _shortened(question)
-        return training_causes(sides, short, loss_hypotheses(short), _guilty(faults))
+        bound = tolerance("loss", question.recipe.precision) * abs(loss1)
+        return training_causes(sides, short, loss_hypotheses(short), _guilty(faults, bound))
 
     return rungs, find
 
@@ -315,11 +317,16 @@ def _dropout_rung(sides: Sides, question: Question, trainers: list[Trainer]) -> 
 def _gradient_rungs(
     question: Question, gradients: dict[int, dict[str, float]]
 ) -> Iterator[RungResult]:
-    """Worst and median over weights and steps."""
+    """Worst and median over weights and steps; in half precision the median alone.
+
+    There a single weight's gradient may be all noise.
+    """
     every = [value for step in gradients.values() for value in step.values()]
-    where = _first_weight(gradients, tolerance("gradients", question.recipe.precision))
-    yield _result("gradients", question, max(every, key=_nan_last), where=where)
-    yield _result("median gradient", question, statistics.median(every), where=where)
+    where = ""
+    if question.recipe.precision in FULL:
+        where = _first_weight(gradients, tolerance("gradients", question.recipe.precision))
+        yield _result("gradients", question, largest(every), where=where)
+    yield _result("median gradient", question, float(np.median(every)), where=where)
 
 
 def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
@@ -336,22 +343,25 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
     short = _shortened(question)
     exact = question.recipe.precision == "float64"
     done = train_in_step(sides, short, judge=exact)
-    rungs = [_changes_rung(short, done)]
+    rungs = list(_changes_rungs(short, done))
     if exact:
         rungs.append(_fault_rung(short, "weights' change", done.faults))
 
     def find() -> tuple[Cause, ...]:
-        fault = _guilty(done.faults) if done.faults else ""
+        bound = tolerance("weights' change", question.recipe.precision)
+        fault = _guilty(done.faults, bound) if done.faults else ""
         return training_causes(sides, short, update_hypotheses(short), fault)
 
     return rungs, find
 
 
-def _changes_rung(question: Question, done: Resynchronised) -> RungResult:
-    every = [value for step in done.updates.values() for value in step.values()]
-    bound = tolerance("weights' change", question.recipe.precision)
-    where = _first_weight(done.updates, bound)
-    return _result("weights' change", question, max(every, key=_nan_last), where=where)
+def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungResult]:
+    """The updates; not in half precision, where they are as noisy as the gradients."""
+    if question.recipe.precision in FULL:
+        every = [value for step in done.updates.values() for value in step.values()]
+        bound = tolerance("weights' change", question.recipe.precision)
+        where = _first_weight(done.updates, bound)
+        yield _result("weights' change", question, largest(every), where=where)
 
 
 def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:
@@ -365,7 +375,7 @@ def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[Ru
         yield done.series
         yield _losses_rung("re-synchronised", question, done.series)
         yield from _gradient_rungs(question, done.gradients)
-        yield _changes_rung(question, done)
+        yield from _changes_rungs(question, done)
         free = train_freely(sides, question, with_controls=True)
         yield free
         yield from _free_rungs(question, free)
@@ -418,7 +428,8 @@ def divergence_ratios(question: Question, series: Series) -> NDArray[np.float64]
 def predictions_rung(sides: Sides, question: Question, weights: Weights, test: Split) -> RungResult:
     """The share of test images whose predicted class differs, ties apart.
 
-    A tie: the two largest logits lie nearer to each other than the logits' own tolerance, twice.
+    A tie: the image's two largest logits lie nearer to each other than twice the logits' own
+    tolerance. Logits that are not finite count as differing.
     """
     found = []
     for side in sides:
@@ -427,16 +438,17 @@ def predictions_rung(sides: Sides, question: Question, weights: Weights, test: S
         batches = eval_batches(test, size)
         found.append(np.concatenate([trainer.logits(batch.images) for batch in batches]))
     first, second = found
-    largest = np.sort(first, axis=1)
-    margin = 2 * tolerance("logits", question.recipe.precision) * np.abs(first).max()
-    clear = largest[:, -1] - largest[:, -2] > margin
-    differ = (first.argmax(1) != second.argmax(1)) & clear
+    two_largest = np.sort(first, axis=1)[:, -2:]
+    margin = 2 * tolerance("logits", question.recipe.precision) * np.abs(first).max(axis=1)
+    ties = np.ptp(two_largest, axis=1) <= margin
+    finite = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+    differ = ~finite | ((first.argmax(1) != second.argmax(1)) & ~ties)
     indices = np.flatnonzero(differ)
     return RungResult(
         rung="predictions",
         precision=question.recipe.precision,
         measured=float(differ.mean()),
         tolerance=0.0,
-        reason=f"share of {len(test)} test images that differ; {int((~clear).sum())} ties apart",
+        reason=f"share of {len(test)} test images that differ; {int(ties.sum())} ties apart",
         where=f"test image {indices[0]}" if len(indices) else "",
     )

@@ -9,7 +9,7 @@ itself.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -85,16 +85,16 @@ def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
     """The recipe, changed where a comparison would not see anything or could not be made.
 
     He's initial weights keep the activations at the images' own scale (under PyTorch's default the
-    loss sits at ln(num_classes), and a wrong LRN or another weight decay is invisible). Dropout
-    masks come from the shared hash. A constant rate is cut to a quarter half-way, since two
-    formulas of momentum agree until it changes.
+    loss sits at ln(num_classes), and a wrong LRN or another weight decay is invisible). Biases are
+    drawn as well: of zeros, no conversion can be wrong. Dropout masks come from the shared hash. A
+    constant rate is cut to a quarter half-way, since two formulas of momentum agree until then.
     """
     last_kernel = [shape for name, shape in weight_shapes(spec).items() if name.endswith("weight")]
     fan_in = last_kernel[-1][1]
     changed = replace(
         recipe,
         initializer="he",
-        bias_initializer="own",
+        bias_initializer="uniform",
         last_layer_std=LAST_LAYER_SHARE * math.sqrt(2 / fan_in),
         dropout_masks="shared",
     )
@@ -179,8 +179,8 @@ class Resynchronised:
     Attributes:
         series: Losses by framework.
         gradients: Step to weight to relative L2 distance, at the steps that were looked at.
-        updates: Step to the largest difference of a weight's change, relative to the largest
-            change of that weight; and of what the optimiser keeps, relative to its largest value.
+        updates: Step to weight to relative L2 distance of its two changes; and of what the
+            optimisers keep.
         faults: Framework to the largest distance of its updates from what NumPy computes of the
             same gradients; empty unless it was asked for.
         weights: The first framework's at the end.
@@ -230,9 +230,10 @@ def train_in_step(
             moved = second.weights()
             updates[step] |= changes_apart(before, after, moved)
             if expected is not None:
-                for name, own in zip(faults, (after, moved), strict=True):
-                    far = max(changes_apart(before, expected, own).values())
-                    faults[name] = max(faults[name], far)
+                for name, trainer, own in zip(faults, (first, second), (after, moved), strict=True):
+                    far = changes_apart(before, expected.weights, own)
+                    far |= slots_apart(expected.slots, trainer.state())
+                    faults[name] = largest((faults[name], *far.values()))
             del moved
         before = after
     name = f"re-synchronised {question.recipe.precision}"
@@ -279,6 +280,11 @@ def apart(first: NDArray[Any], second: NDArray[Any]) -> float:
     return _share(_largest(first - second), _largest(first))
 
 
+def largest(values: Iterable[float]) -> float:
+    """The largest value; NaN if there is one, which max() may lose."""
+    return float(np.max(list(values)))
+
+
 def _largest(array: NDArray[Any]) -> float:
     """The largest absolute value, without a copy; NaN stays."""
     return float(max(array.max(initial=0), -array.min(initial=0)))
@@ -289,17 +295,26 @@ def _share(difference: float, whole: float) -> float:
 
 
 def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
-    """By name in the state: how far apart is what the two optimisers keep after a step.
+    """By name in the state: relative L2 distance of what two optimisers keep after a step.
 
     Coupled and decoupled weight decay take the same step and keep another momentum.
     """
     slots = [name for name in shared_state(first) if name.count(".") > 1]
-    return {name: apart(first[name], second.get(name, np.zeros(()))) for name in slots}
+    return {
+        name: l2_apart(first[name], second[name]) if name in second else math.inf for name in slots
+    }
 
 
 def changes_apart(before: Weights, first: Weights, second: Weights) -> dict[str, float]:
-    """By weight: largest difference of the two changes over the largest change."""
+    """By weight: L2 distance of the two changes, relative to the first.
+
+    Not the largest single one: where a gradient is nearly 0, Adam makes a whole step of its last
+    bit.
+    """
     return {
-        name: _share(_largest(first[name] - second[name]), _largest(first[name] - old))
+        name: _share(
+            float(np.linalg.norm(first[name] - second[name])),
+            float(np.linalg.norm(first[name] - old)),
+        )
         for name, old in before.items()
     }

@@ -300,31 +300,48 @@ def _weights(bench: _Bench) -> RungResult:
     bench.weights = ours
     names = [f"{pair.name}.{short}" for pair in bench.pairs for short in pair.shared]
     distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
-    wrong = [name for name, distance in distances.items() if not distance <= WEIGHTS_TOLERANCE]
+    broken = [n for n in names if not (_is_finite(ours[n]) and _is_finite(theirs[n]))]
     copy = bench.request.copy_weights
-    fresh = copy == "always" or (copy == "auto" and _are_unrelated(bench, ours, theirs))
+    # NaN is no fresh initialisation: a copy that nobody asked for would hide it.
+    fresh = copy == "always" or (
+        copy == "auto" and not broken and _are_unrelated(bench, ours, theirs)
+    )
+    wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
     if copy != "never" and wrong:
         bench.sides["tensorflow"].set_weights({name: ours[name] for name in names})
     reason = f"{len(names)} weights; a conversion moves numbers and computes none"
     if fresh:
         said = "as asked" if copy == "always" else "as the two models' weights are unrelated"
-        again = bench.sides["tensorflow"].weights()
-        distances = {name: _weight_distance(ours[name], again[name]) for name in names}
-        wrong, reason = [], f"{reason}; PyTorch's were copied into the Keras model, {said}"
+        theirs = bench.sides["tensorflow"].weights()
+        distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
+        wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
+        reason += f"; PyTorch's were copied into the Keras model, {said}"
     elif wrong and copy == "auto":
         reason += "; the rungs above go on with PyTorch's, to show what else differs"
     elif wrong:
         reason += "; the rungs above go on with what the Keras model has"
-    first = wrong[0] if wrong else ""
+    first = next((name for name in wrong if name in broken), wrong[0] if wrong else "")
     return RungResult(
         rung="weights",
         precision="float32",
-        measured=max(distances.values(), default=0.0),
+        measured=_worst(distances)[1],
         tolerance=WEIGHTS_TOLERANCE,
         reason=reason,
         where=first,
         causes=_weight_causes(bench, first, ours, theirs) if first else (),
     )
+
+
+def _worst(distances: dict[str, float]) -> tuple[str, float]:
+    """The largest distance with its name; the first NaN if there is one, which max() may lose."""
+    if not distances:
+        return "", 0.0
+    name = list(distances)[int(np.argmax(list(distances.values())))]
+    return name, distances[name]
+
+
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
 
 
 def _weight_distance(first: Array, second: Array) -> float:
@@ -346,6 +363,10 @@ def _are_unrelated(bench: _Bench, ours: Weights, theirs: Weights) -> bool:
 
 def _weight_causes(bench: _Bench, name: str, ours: Weights, theirs: Weights) -> tuple[Cause, ...]:
     """Which wrong conversion makes Keras's weight of PyTorch's."""
+    for side, weights in (("torch", ours), ("tensorflow", theirs)):
+        if not _is_finite(weights[name]):
+            what, remedy = f"{name} held NaN or infinity", "save and load it anew"
+            return (Cause(side=side, what=what, remedy=remedy),)
     layer_name, _, short = name.rpartition(".")
     pair = next(pair for pair in bench.pairs if pair.name == layer_name)
     right, seen = ours[name].reshape(1, -1), theirs[name].reshape(1, -1)
@@ -595,9 +616,8 @@ def _loss_and_gradients(bench: _Bench) -> list[RungResult]:
     missing = [name for name in {**ours, **theirs} if name not in ours or name not in theirs]
     distances = _gradient_distances(ours, theirs)
     distances |= dict.fromkeys(missing, float("inf"))
-    worst = max(distances, key=lambda name: distances[name], default="")
+    worst, measured = _worst(distances)
     bound = TOLERANCES["gradients", bench.precision]
-    measured = distances.get(worst, 0.0)
     rungs.append(
         RungResult(
             rung="gradients",
@@ -615,7 +635,7 @@ def _loss_and_gradients(bench: _Bench) -> list[RungResult]:
 def _gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
     """L2 distance of each gradient relative to its norm, or to a millionth of the largest one."""
     norms = {name: float(np.linalg.norm(gradient)) for name, gradient in ours.items()}
-    floor = 1e-6 * max(norms.values(), default=0.0)
+    floor = 1e-6 * max((norm for norm in norms.values() if np.isfinite(norm)), default=0.0)
     return {
         name: float(np.linalg.norm(gradient - theirs[name])) / max(norms[name], floor, 1e-30)
         for name, gradient in ours.items()

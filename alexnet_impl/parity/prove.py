@@ -1,16 +1,16 @@
 """One question from its beginning to its record: two processes, the ladder, the file."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from alexnet_impl.data import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.parity.ladder import Announce, climb
+from alexnet_impl.parity.ladder import climb
 from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
-from alexnet_impl.parity.record import ParityRecord
+from alexnet_impl.parity.record import ParityRecord, RungResult
 from alexnet_impl.remote import remote_side
 from alexnet_impl.results import RunConfig, environment_fingerprint
 
@@ -33,7 +33,7 @@ def prove(
     dataset: Dataset,
     steps: int,
     interpreters: Mapping[str, str],
-    announce: Announce,
+    announce: Callable[[ParityRecord], None],
 ) -> ParityRecord:
     """Climb the ladder with each framework in a process of its own.
 
@@ -42,7 +42,7 @@ def prove(
         dataset: What config.data loads.
         steps: How many the lockstep forms take.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is told of every rung.
+        announce: Is given the record so far after every rung: a climb may take an hour.
 
     Raises:
         RunError: If a process fails.
@@ -55,20 +55,28 @@ def prove(
                     name,
                     config.data,
                     device=config.device,
+                    threads=config.threads,
                     interpreter=interpreters.get(name, sys.executable),
                 )
             )
             for name in FRAMEWORKS
         ]
-        climbed = climb(sides, question, dataset.test, announce)
         environment: dict[str, Any] = environment_fingerprint()
         environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
-    return ParityRecord(
-        request=request_of(config, dataset, steps, question),
-        environment=environment,
-        rungs=climbed.rungs,
-        series=climbed.series,
-    )
+        blank = ParityRecord(
+            request=request_of(config, dataset, steps, question),
+            environment=environment,
+            rungs=(),
+            complete=False,
+        )
+        rungs: list[RungResult] = []
+
+        def keep(rung: RungResult) -> None:
+            rungs.append(rung)
+            announce(replace(blank, rungs=tuple(rungs)))
+
+        climbed = climb(sides, question, dataset.test, keep)
+    return replace(blank, rungs=climbed.rungs, series=climbed.series, complete=climbed.complete)
 
 
 def request_of(
@@ -79,6 +87,7 @@ def request_of(
     del asked["framework"]
     return asked | {
         "steps": steps,
+        "num_classes": dataset.num_classes,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "parity_recipe": asdict(question.recipe),
     }
@@ -109,21 +118,30 @@ JUDGED = (
 with which images and for how long."""
 
 
-def covers(record: ParityRecord, config: RunConfig) -> bool:
-    """Whether a ladder that held speaks for this run: the same network and step.
+def covers(
+    record: ParityRecord, config: RunConfig, num_classes: int, versions: Mapping[str, str]
+) -> bool:
+    """Whether a ladder that held speaks for this run: the same network, step and releases.
 
     Args:
         record: What a ladder found.
         config: A run, or a benchmark's case.
+        num_classes: Of its dataset.
+        versions: Framework to its version.
 
     Returns:
-        False as well where the ladder did not hold.
+        False as well where the ladder did not hold, or was about a user's own pair.
     """
     asked = record.request
+    if not record.holds or "parity_recipe" not in asked:
+        return False
+    found = {name: facts[name] for name, facts in record.environment["frameworks"].items()}
     recipe, own = asked["recipe"], config.recipe.to_dict()
+    wanted = (config.variant, config.width, config.device, num_classes, dict(versions))
     return (
-        record.holds
-        and (asked["variant"], asked["width"]) == (config.variant, config.width)
-        and asked["device"] == config.device
-        and all(recipe[name] == own[name] for name in JUDGED)
-    )
+        asked["variant"],
+        asked["width"],
+        asked["device"],
+        asked["num_classes"],
+        found,
+    ) == wanted and all(recipe[name] == own[name] for name in JUDGED)

@@ -47,6 +47,7 @@ class RungResult:
         reason: Why the tolerance lies there.
         where: The layer, weight or step at which the two part first; '' if they do not.
         causes: Likely causes of a failure, the likeliest first.
+        sought: Whether causes were looked for.
     """
 
     rung: str
@@ -56,6 +57,7 @@ class RungResult:
     reason: str
     where: str = ""
     causes: tuple[Cause, ...] = ()
+    sought: bool = False
 
     @property
     def holds(self) -> bool:
@@ -88,17 +90,19 @@ class ParityRecord:
         environment: Machine and versions, by framework.
         rungs: In the order of the ladder.
         series: The loss curves of the lockstep rungs.
+        complete: Whether the ladder was climbed to its end; not if it failed or was stopped.
     """
 
     request: dict[str, Any]
     environment: dict[str, Any]
     rungs: tuple[RungResult, ...]
     series: tuple[Series, ...] = ()
+    complete: bool = True
 
     @property
     def holds(self) -> bool:
-        """Whether every rung held."""
-        return bool(self.rungs) and all(rung.holds for rung in self.rungs)
+        """Whether the ladder was climbed to its end and every rung held."""
+        return self.complete and bool(self.rungs) and all(rung.holds for rung in self.rungs)
 
     @property
     def failures(self) -> tuple[RungResult, ...]:
@@ -150,7 +154,8 @@ def read_record(path: Path) -> ParityRecord:
             request=plain["request"],
             environment=plain["environment"],
             rungs=tuple(_read_rung(entry) for entry in plain["rungs"]),
-            series=tuple(Series(**entry) for entry in plain["series"]),
+            series=tuple(_read_series(entry) for entry in plain["series"]),
+            complete=plain["complete"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: is a damaged parity record ({error!r}).") from error
@@ -159,5 +164,18 @@ def read_record(path: Path) -> ParityRecord:
 def _read_rung(entry: dict[str, Any]) -> RungResult:
     values = {key: value for key, value in entry.items() if key != "holds"}
     values["measured"] = float(values["measured"])
-    values["causes"] = tuple(Cause(**cause) for cause in values["causes"])
+    values["causes"] = tuple(_read_cause(cause) for cause in values["causes"])
     return RungResult(**values)
+
+
+def _read_cause(entry: dict[str, Any]) -> Cause:
+    distance = entry["distance"]
+    return Cause(**entry | {"distance": None if distance is None else float(distance)})
+
+
+def _read_series(entry: dict[str, Any]) -> Series:
+    curves = {
+        part: {name: [float(value) for value in values] for name, values in entry[part].items()}
+        for part in ("losses", "controls")
+    }
+    return Series(name=entry["name"], **curves)

@@ -4,6 +4,7 @@ Maps are (batch, channels, height, width), weights in the canonical layout.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
@@ -108,10 +109,18 @@ def _log_softmax(logits: Array) -> Array:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """What a step leaves: weights, and what the optimiser keeps, named as in Trainer.state()."""
+
+    weights: Weights
+    slots: Weights
+
+
 def update(
     recipe: Recipe, weights: Weights, gradients: Weights, state: Weights, rate: float
-) -> Weights:
-    """The weights after one step.
+) -> Updated:
+    """The weights and the optimiser's slots after one step.
 
     Args:
         recipe: Its optimiser.
@@ -123,13 +132,15 @@ def update(
     clipped = _clip(recipe, gradients)
     step = int(state["optimizer.step"]) + 1
     after: Weights = {}
+    kept: Weights = {}
     for name, weight in weights.items():
         slots = {
             slot: state.get(f"optimizer.{name}.{slot}", np.zeros_like(weight))
             for slot in ("momentum", "first", "second")
         }
-        after[name] = _updated(recipe, weight, clipped[name], slots, (rate, step))
-    return after
+        after[name], new = _updated(recipe, weight, clipped[name], slots, (rate, step))
+        kept |= {f"optimizer.{name}.{slot}": array for slot, array in new.items()}
+    return Updated(weights=after, slots=kept)
 
 
 def _clip(recipe: Recipe, gradients: Weights) -> Weights:
@@ -142,7 +153,7 @@ def _clip(recipe: Recipe, gradients: Weights) -> Weights:
 
 def _updated(
     recipe: Recipe, weight: Array, gradient: Array, slots: Weights, when: tuple[float, int]
-) -> Array:
+) -> tuple[Array, Weights]:
     rate, _ = when
     if recipe.weight_decay and (weight.ndim > 1 or recipe.weight_decay_on == "all"):
         if recipe.optimizer in ("sgdw", "adamw"):
@@ -154,18 +165,21 @@ def _updated(
     return _adam(recipe, weight, gradient, slots, when)
 
 
-def _sgd(recipe: Recipe, weight: Array, gradient: Array, buffer: Array, rate: float) -> Array:
+def _sgd(
+    recipe: Recipe, weight: Array, gradient: Array, buffer: Array, rate: float
+) -> tuple[Array, Weights]:
     inside = recipe.momentum_formula == "keras"
     step = rate * gradient if inside else gradient
     if recipe.momentum:
         buffer = recipe.momentum * buffer + step
         step = step + recipe.momentum * buffer if recipe.nesterov else buffer
-    return np.asarray(weight - (step if inside else rate * step))
+    kept: Weights = {"momentum": buffer} if recipe.momentum else {}
+    return weight - (step if inside else rate * step), kept
 
 
 def _adam(
     recipe: Recipe, weight: Array, gradient: Array, slots: Weights, when: tuple[float, int]
-) -> Array:
+) -> tuple[Array, Weights]:
     rate, step = when
     first = recipe.beta1 * slots["first"] + (1 - recipe.beta1) * gradient
     second = recipe.beta2 * slots["second"] + (1 - recipe.beta2) * gradient**2
@@ -174,4 +188,4 @@ def _adam(
         moved = rate * math.sqrt(two) / one * first / (np.sqrt(second) + recipe.epsilon)
     else:
         moved = rate * (first / one) / (np.sqrt(second / two) + recipe.epsilon)
-    return np.asarray(weight - moved)
+    return weight - moved, {"first": first, "second": second}

@@ -30,12 +30,13 @@ def rung_lines(rung: RungResult) -> list[str]:
 
 def failure_line(record: ParityRecord) -> str:
     """Where the two part first."""
-    if not record.rungs:
-        return "Nothing was compared."
+    if not record.failures:
+        return "The ladder was not climbed to its end."
     rung = record.failures[0]
     precision = f" ({rung.precision})" if rung.precision else ""
     where = f", {rung.where}" if rung.where else ""
-    unknown = "" if rung.causes else "; no cause that this release knows explains it"
+    in_vain = rung.sought and not rung.causes
+    unknown = "; no cause that this release knows explains it" if in_vain else ""
     return f"They part first at: {rung.rung}{precision}{where}{unknown}"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from alexnet_impl.data import INPUT_SCALINGS, load_dataset, treat
 from alexnet_impl.frameworks import get_framework
+from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunFolder
 from alexnet_impl.spec import Flatten, Spec, trace
 from alexnet_impl.weights import Weights, load_weights
@@ -59,14 +60,15 @@ def put(
 
 
 def conversions(
-    weights: Weights, spec: Spec, images: np.ndarray, scaling: str
+    weights: Weights, spec: Spec, images: np.ndarray, recipe: Recipe
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(what was done, logits) of the right conversion and of the usual wrong ones."""
     model = get_framework("tensorflow").build_model(spec)
-    size = spec.input_shape[1]
+    size, scaling = spec.input_shape[1], recipe.input_scaling
 
     def logits(pixels: np.ndarray, name: str) -> np.ndarray:
-        return model.predict(treat(pixels, INPUT_SCALINGS[name], size), verbose=0, batch_size=250)
+        treated = treat(pixels, INPUT_SCALINGS[name], size, resize=recipe.resize)
+        return model.predict(treated, verbose=0, batch_size=250)
 
     put(model, weights, right_kernel, lambda kernel: right_rows(kernel, spec))
     yield "kernels transposed, fc1's rows permuted", logits(images, scaling)
@@ -89,9 +91,12 @@ def main(path: Path) -> None:
     test = dataset.test
     own = folder.read_predictions()
     print(f"{(own.predicted == own.labels).mean():8.2%}  in PyTorch, as the run measured it")
-    for what, logits in conversions(weights, spec, test.images, config.recipe.input_scaling):
+    for what, logits in conversions(weights, spec, test.images, config.recipe):
         print(f"{(logits.argmax(1) == test.labels).mean():8.2%}  {what}")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python naive_conversion.py RUN_FOLDER", file=sys.stderr)
+        sys.exit(2)
     main(Path(sys.argv[1]))

@@ -6,11 +6,18 @@ ladder must fail at the rung that looks there, say where, and name the cause fir
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.parity.ladder import batch_rungs, static_rungs
+from alexnet_impl.parity.ladder import (
+    batch_rungs,
+    lockstep_rungs,
+    predictions_rung,
+    static_rungs,
+)
 from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe
+from alexnet_impl.parity.record import RungResult
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.remote import LocalSide
 from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Relu, Spec
@@ -72,15 +79,19 @@ def dataset():
     return load_dataset(DataConfig(dataset="synthetic", train_images=60, test_images=20))
 
 
+def make_question(dataset, recipe, steps=6):
+    recipe = parity_recipe(recipe, EVERYTHING)
+    batches = draw_batches(dataset.train, recipe, steps)
+    return Question(spec=EVERYTHING, recipe=recipe, batches=batches)
+
+
 def first_failure(dataset, recipe, broken="tensorflow", **break_):
     """The lowest rung that fails in float64 with one side broken; None if all hold."""
     sides = [
         BrokenSide(name, dataset.train, **(break_ if name == broken else {}))
         for name in ("torch", "tensorflow")
     ]
-    recipe = parity_recipe(recipe, EVERYTHING)
-    batches = draw_batches(dataset.train, recipe, 6)
-    question = Question(spec=EVERYTHING, recipe=recipe, batches=batches)
+    question = make_question(dataset, recipe)
     for rungs in (batch_rungs(sides, question), static_rungs(sides, question)):
         for rung in rungs:
             if not rung.holds:
@@ -213,3 +224,138 @@ def test_a_break_that_no_cause_explains_is_red_without_one(dataset):
     rung = first_failure(dataset, SGD, layers={"norm1": {"beta": 0.5}})
     assert rung.where == "norm1"
     assert rung.causes == ()
+
+
+def test_biases_in_another_order(monkeypatch, dataset):
+    from alexnet_impl.frameworks.tensorflow import training, weights
+
+    right = weights.from_canonical, weights.to_canonical
+
+    def from_canonical(name, array, spec):
+        return np.roll(right[0](name, array, spec), int(name == "conv2.bias"))
+
+    def to_canonical(name, array, spec):
+        return np.roll(right[1](name, array, spec), -int(name == "conv2.bias"))
+
+    for module in (weights, training):
+        monkeypatch.setattr(module, "from_canonical", from_canonical)
+        monkeypatch.setattr(module, "to_canonical", to_canonical)
+    assert first_failure(dataset, SGD).where == "conv2"
+
+
+class Kept:
+    """An optimiser of Keras's own in the place of ours: it has no slots that we could read."""
+
+    slot_names = ()
+
+    def __init__(self, keras_optimizer):
+        self.__dict__["inner"] = keras_optimizer
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __setattr__(self, name, value):
+        setattr(self.inner, name, value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make", "words"),
+    [
+        (
+            replace(SGD, momentum=0.0),
+            lambda k: k.optimizers.SGD(2.0**-6, weight_decay=2.0**-7),
+            "weight decay were decoupled",
+        ),
+        (
+            replace(ADAM, weight_decay=0.0),
+            lambda k: k.optimizers.Adam(2.0**-9, epsilon=1e-7),
+            "epsilon were 1e-07, added before",
+        ),
+    ],
+    ids=["sgd-weight-decay", "adam"],
+)
+def test_kerass_own_optimizers_are_recognised(monkeypatch, dataset, recipe, make, words):
+    import keras
+
+    from alexnet_impl.frameworks.tensorflow import training
+
+    monkeypatch.setattr(training, "make_optimizer", lambda _: Kept(make(keras)))
+    rung = first_failure(dataset, recipe)
+    assert rung.rung == "weights' change"
+    assert any(words in str(cause) for cause in rung.causes), rung.causes
+
+
+class AlteredTrainer:
+    """A trainer one of whose answers is altered."""
+
+    def __init__(self, trainer, **answers):
+        self.trainer, self.answers, self.steps = trainer, answers, 0
+
+    def __getattr__(self, name):
+        return getattr(self.trainer, name)
+
+    def logits(self, images):
+        return self.answers.get("logits", lambda x: x)(self.trainer.logits(images))
+
+    def train_step(self, images, labels, learning_rate):
+        self.steps += 1
+        if "labels" in self.answers and self.steps > 5:
+            labels = self.answers["labels"](labels)
+        return self.trainer.train_step(images, labels, learning_rate)
+
+
+class AlteredSide(LocalSide):
+    """A side whose trainers give altered answers."""
+
+    def __init__(self, name, train, **answers):
+        super().__init__(name, train)
+        self.answers = answers
+
+    def make(self, spec, recipe, weights):
+        return AlteredTrainer(super().make(spec, recipe, weights), **self.answers)
+
+
+def altered_pair(dataset, **answers):
+    return [LocalSide("torch", dataset.train), AlteredSide("tensorflow", dataset.train, **answers)]
+
+
+def test_labels_that_slip_after_five_steps_turn_every_form_of_lockstep_red(dataset):
+    sides = altered_pair(dataset, labels=lambda labels: (labels + 1) % 10)
+    question = make_question(dataset, SGD, steps=12).at("float32")
+    rungs = [
+        rung
+        for rung in lockstep_rungs(sides, question, dataset.test)
+        if isinstance(rung, RungResult)
+    ]
+    failing = {rung.rung: rung.where for rung in rungs if not rung.holds}
+    assert {"lockstep", "re-synchronised", "free step 10", "against control"} <= set(failing)
+    assert failing["lockstep"] == failing["re-synchronised"] == "step 6"
+
+
+def test_lockstep_of_an_unbroken_pair_holds(dataset):
+    sides = altered_pair(dataset)
+    question = make_question(dataset, SGD, steps=12).at("float32")
+    rungs = lockstep_rungs(sides, question, dataset.test)
+    assert all(rung.holds for rung in rungs if isinstance(rung, RungResult))
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [lambda x: np.roll(x, 1, axis=1), lambda x: x * np.nan],
+    ids=["another class", "no numbers"],
+)
+def test_other_predictions(dataset, logits):
+    question = make_question(dataset, SGD)
+    right = predictions_rung(altered_pair(dataset), question, question.weights(), dataset.test)
+    assert right.holds
+    sides = altered_pair(dataset, logits=logits)
+    rung = predictions_rung(sides, question, question.weights(), dataset.test)
+    assert rung.measured > 0.5
+    assert rung.where == "test image 0"
+
+
+@pytest.mark.parametrize("logits", [lambda x: x + 1e-6, lambda x: x * np.nan])
+def test_network_that_is_evaluated_otherwise_than_its_layers_say(dataset, logits):
+    sides = altered_pair(dataset, logits=logits)
+    failing = [rung for rung in static_rungs(sides, make_question(dataset, SGD)) if not rung.holds]
+    assert [rung.rung for rung in failing] == ["logits"]

@@ -1,14 +1,17 @@
 """The same weights give the same logits in both frameworks, on images of a real scale."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import logits_apart
+from comparing import logits_apart, make_trainer
 from hypothesis import given, settings
 from strategies import specs
 
 from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.parity.lockstep import l2_apart
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.tolerances import tolerance
 from alexnet_impl.variants import VARIANTS, build_spec
@@ -23,6 +26,21 @@ HE = Recipe(initializer="he", input_scaling="imagenet")
 @pytest.fixture(scope="module")
 def images():
     return load_dataset(DataConfig(dataset="digits")).test.images[:4]
+
+
+@pytest.fixture(scope="module")
+def real_batch(request, tmp_path_factory):
+    """Images of CIFAR-10 and their labels where --data-dir has them, else coloured noise.
+
+    In colour: the digits are grey, and a swapped channel would not be seen.
+    """
+    found = request.config.getoption("--data-dir")
+    data = DataConfig(dataset="synthetic", train_images=60, test_images=40)
+    if found:
+        data = DataConfig(data_dir=Path(found), test_images=40)
+        os.environ["ALEXNET_CACHE_DIR"] = str(tmp_path_factory.getbasetemp() / "cache")
+    test = load_dataset(data).test
+    return test.images[::10], test.labels[::10]
 
 
 @pytest.mark.fast
@@ -41,9 +59,26 @@ def test_logits_of_a_narrow_variant_are_equal(variant, precision, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_logits_at_full_width_are_equal(variant, images):
+def test_logits_at_full_width_are_equal(variant, real_batch):
+    images, _ = real_batch
     spec = build_spec(variant, num_classes=1000 if variant == "big" else 10)
     assert logits_apart(spec, HE, images) <= tolerance("logits", "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("variant", ["cifar", "krizhevsky2012"])
+def test_gradients_at_full_width_are_equal(variant, precision, real_batch):
+    spec = build_spec(f"{variant}+no-dropout")
+    recipe = replace(HE, precision=precision, bias_initializer="uniform")
+    found = [
+        make_trainer(name, spec, recipe).gradients(*real_batch) for name in ("torch", "tensorflow")
+    ]
+    (loss1, first), (loss2, second) = found
+    assert abs(loss1 - loss2) / loss1 <= tolerance("loss", precision)
+    apart = [l2_apart(first[name], second[name]) for name in first]
+    assert max(apart) <= tolerance("gradients", precision)
+    assert np.median(apart) <= tolerance("median gradient", precision)
 
 
 @pytest.mark.fast

@@ -1,18 +1,24 @@
 """The documented example: a trained network, converted rightly and wrongly (R2-tf-converted)."""
 
 import importlib.util
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.recipe import get_recipe
+from alexnet_impl.data import INPUT_SCALINGS, DataConfig, load_dataset, treat
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.recipe import Recipe, get_recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.training import start_run
-from alexnet_impl.weights import load_weights
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import initial_weights, load_weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+pytestmark = pytest.mark.tensorflow
+fast, slow, torch = pytest.mark.fast, pytest.mark.slow, pytest.mark.torch
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "naive_conversion.py"
 
@@ -44,14 +50,16 @@ def trained(tmp_path_factory):
     return path
 
 
+@slow
+@torch
 def test_transposing_without_the_fc1_permutation_costs_the_accuracy(example, trained):
     folder = RunFolder.open(trained)
     dataset = load_dataset(folder.config.data)
     weights, _ = load_weights(trained / "weights.safetensors")
-    spec, scaling = folder.config.spec(10), folder.config.recipe.input_scaling
+    spec, recipe = folder.config.spec(10), folder.config.recipe
     accuracy = {
         what: float((logits.argmax(1) == dataset.test.labels).mean())
-        for what, logits in example.conversions(weights, spec, dataset.test.images, scaling)
+        for what, logits in example.conversions(weights, spec, dataset.test.images, recipe)
     }
     before = folder.result.test_top1_accuracy
     assert before > 0.85
@@ -60,6 +68,36 @@ def test_transposing_without_the_fc1_permutation_costs_the_accuracy(example, tra
     assert accuracy["kernels turned by .T, fc1's rows permuted"] < before - 0.1
 
 
+@slow
+@torch
 def test_the_example_prints_a_line_for_each_conversion(example, trained, capsys):
     example.main(trained)
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@fast
+@pytest.mark.parametrize("arguments", [[], ["trained", "again"]], ids=str)
+def test_the_example_says_how_it_is_called(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "usage: python naive_conversion.py RUN_FOLDER\n"
+
+
+@fast
+def test_the_example_resizes_as_the_run_did(example):
+    spec = build_spec("cifar", width=1 / 16)
+    recipe = Recipe(resize="bilinear")
+    weights = initial_weights(spec, recipe)
+    images = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3), np.uint8)
+    _, found = next(example.conversions(weights, spec, images, recipe))
+    scaling, size = INPUT_SCALINGS[recipe.input_scaling], spec.input_shape[1]
+    model = get_framework("tensorflow").build_model(spec)
+    example.put(model, weights, example.right_kernel, lambda k: example.right_rows(k, spec))
+    expected, other = (
+        model.predict(treat(images, scaling, size, resize=resize), verbose=0)
+        for resize in ("bilinear", "antialiased")
+    )
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(other, expected, rtol=1e-2)

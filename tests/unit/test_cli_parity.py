@@ -5,12 +5,17 @@ import pytest
 from alexnet_impl.cli import main
 
 pytestmark = pytest.mark.fast
+PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--steps", "0"], "--steps 0: must be at least 1."),
+        (["--steps", "3"], "--steps 3: must be at least 4"),
+        (["--on-collapse", "stop"], "--on-collapse belongs to trainings"),
+        ([*PAIR, "--variant", "cifar-dropout"], "bring their own network"),
+        ([*PAIR, "--recipe.epochs", "7"], "bring their own network"),
+        ([*PAIR, "--steps", "7"], "bring their own network"),
         (["--torch", "a:b"], "--torch and --tensorflow belong together"),
         (["--tensorflow", "a:b"], "--torch and --tensorflow belong together"),
         (["--names", "a=b"], "--names and --copy-weights belong to"),

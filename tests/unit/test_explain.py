@@ -35,6 +35,7 @@ from alexnet_impl.report import explain_page
 from alexnet_impl.report.explain_page import forest_figure, render, write_explain_page
 from alexnet_impl.report.explain_tables import (
     budget,
+    effect_text,
     effects_table,
     headline,
     idle_lines,
@@ -179,6 +180,7 @@ def test_request_survives_its_file(tmp_path, framework):  # noqa: ARG001
     [
         (None, "holds no explanation; start one without --resume"),
         ("{", "plan.json: is damaged"),
+        ("[1]", r"plan.json: is damaged \(it holds no JSON object\)"),
         ('{"schema_version": 9}', "schema_version=9; this release reads 1"),
         ('{"schema_version": 1, "config": {}}', "is damaged"),
     ],
@@ -225,7 +227,7 @@ def test_explanation_finds_what_matters_and_what_does_not(tmp_path, framework, s
     assert [effect.row.name for effect in found.factors][-1] == "resize"
     twice = named(found.factors, "softmax-twice")
     assert verdict(twice) == "none measurable"
-    assert [twice.estimates[metric].mean for metric in METRICS] == [0, 0, 0]
+    assert [effect_text(twice, metric) for metric in METRICS] == ["0.00", "0.000", "0.000"]
     assert "does not apply: images are not resized" in verdict(named(found.factors, "resize"))
     itself = named(found.summaries, "the framework itself")
     assert itself.estimates["test_loss"].differences == (0, 0, 0)

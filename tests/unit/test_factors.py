@@ -98,6 +98,11 @@ def test_made_equal_keeps_what_no_factor_names():
     assert made_equal(base).recipe.last_layer_std is None
 
 
+def test_probabilities_are_a_mistake_as_keras_sees_through_a_softmax():
+    assert FACTORS["from-logits"].kind == "mistake"
+    assert as_it_comes("tensorflow", equal(), CIFAR).recipe.loss_input == "logits"
+
+
 def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
     comes = as_it_comes("tensorflow", equal(), CIFAR)
     expected = {}
@@ -107,7 +112,6 @@ def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
     expected |= {"variant": "torchvision+same-padding+dropout-behind"}
     assert differences(equal(), comes) == expected
     assert comes.recipe.bias_initializer == "zeros"
-    assert comes.recipe.loss_input == "probabilities"
 
 
 def test_pytorch_as_it_comes_is_made_equal():

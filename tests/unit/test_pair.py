@@ -288,6 +288,7 @@ class PlainModel:
         self.float64 = changes.get("float64", "")
         self.frozen = changes.get("frozen", ())
         self.loss = changes.get("loss", 1.0)
+        self.bad_gradient = changes.get("bad_gradient", "")
         before = (RELU,) if changes.get("known", True) else (replace(RELU, kind="other"),)
         self.layers = (
             conv("conv", 4, 3, 3, 3),
@@ -299,6 +300,7 @@ class PlainModel:
             for layer in self.layers
             for short, shape in layer.shapes.items()
         }
+        self.held |= {n: np.full_like(self.held[n], np.nan) for n in changes.get("broken", ())}
         self.dtype = np.float32
 
     def describe(self, images):
@@ -330,6 +332,8 @@ class PlainModel:
     def gradients(self, images, labels):
         assert len(images) == len(labels)
         found = {name: array for name, array in self.held.items() if name not in self.frozen}
+        if self.bad_gradient:
+            found[self.bad_gradient] = np.full_like(found[self.bad_gradient], np.nan)
         return self.loss * float(self.held["fc.bias"].sum()), found
 
     def descend(self, images, labels, **numbers):
@@ -381,6 +385,38 @@ def test_frozen_weight_is_named():
     rung = compared(PlainModel(frozen=("conv.bias",))).failures[0]
     assert (rung.rung, rung.where, rung.measured) == ("gradients", "conv.bias", float("inf"))
     assert str(rung.causes[0]).startswith("tensorflow computes as if conv.bias were frozen")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"broken": ["fc.bias"]}, "fc.bias"),
+        ({"broken": ["fc.bias"], "seed": 1}, "fc.bias"),
+        ({"broken": ["conv.weight", "fc.weight"]}, "conv.weight"),
+    ],
+    ids=["last bias of a port", "last bias of a fresh model", "every kernel"],
+)
+@pytest.mark.parametrize("copy", ["auto", "never"])
+def test_nan_among_the_weights_fails_and_is_named(changes, where, copy):
+    rung = compared(PlainModel(**changes), copy_weights=copy).failures[0]
+    assert (rung.rung, rung.where) == ("weights", where)
+    assert np.isnan(rung.measured)
+    assert str(rung.causes[0]).startswith(f"tensorflow computes as if {where} held NaN")
+
+
+def test_nan_in_pytorchs_weights_is_not_hidden_by_a_copy_that_was_asked_for():
+    torch = PlainModel(broken=["fc.bias"])
+    rung = compared(PlainModel(seed=1), torch, copy_weights="always").failures[0]
+    assert (rung.rung, rung.where, rung.causes[0].side) == ("weights", "fc.bias", "torch")
+
+
+@pytest.mark.parametrize("side", ["torch", "tensorflow"])
+def test_nan_among_the_gradients_fails_and_is_named(side):
+    models = {"torch": PlainModel(), "tensorflow": PlainModel()}
+    models[side].bad_gradient = "fc.bias"
+    rung = compared(models["tensorflow"], models["torch"]).failures[0]
+    assert (rung.rung, rung.where) == ("gradients", "fc.bias")
+    assert np.isnan(rung.measured)
 
 
 def test_other_loss_is_found():

@@ -138,25 +138,47 @@ CONFIG = RunConfig(
 )
 
 
+VERSIONS = {"torch": "2.14.1", "tensorflow": "2.21.0"}
+
+
 def proof(**rest):
     held = RungResult(rung="x", precision="", measured=0.0, tolerance=0.0, reason="")
-    request = CONFIG.to_dict() | rest
-    return ParityRecord(request=request, environment={}, rungs=(held,))
+    request = CONFIG.to_dict() | {"num_classes": 10, "parity_recipe": {}} | rest
+    frameworks = {name: {name: version} for name, version in VERSIONS.items()}
+    return ParityRecord(request=request, environment={"frameworks": frameworks}, rungs=(held,))
 
 
-def test_ladder_speaks_for_the_same_step_alone():
-    assert covers(proof(), CONFIG)
-    assert covers(proof(), replace(CONFIG, framework="tensorflow"))
-    assert covers(proof(), replace(CONFIG, recipe=replace(CONFIG.recipe, seed=3, epochs=2)))
-    assert not covers(proof(), replace(CONFIG, variant="cifar-dropout"))
-    assert not covers(proof(), replace(CONFIG, width=0.5))
-    assert not covers(proof(), replace(CONFIG, device="gpu"))
-    assert not covers(proof(), replace(CONFIG, recipe=replace(CONFIG.recipe, precision="float64")))
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"framework": "tensorflow"}, {"recipe": replace(CONFIG.recipe, seed=3, epochs=2)}],
+)
+def test_ladder_speaks_for_the_same_step(change):
+    assert covers(proof(), replace(CONFIG, **change), 10, VERSIONS)
 
 
-def test_ladder_that_failed_speaks_for_nothing():
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"variant": "cifar-dropout"},
+        {"width": 0.5},
+        {"device": "gpu"},
+        {"recipe": replace(CONFIG.recipe, precision="float64")},
+    ],
+)
+def test_ladder_does_not_speak_for_another_step(change):
+    assert not covers(proof(), replace(CONFIG, **change), 10, VERSIONS)
+
+
+def test_ladder_does_not_speak_for_other_classes_or_releases():
+    assert not covers(proof(), CONFIG, 100, VERSIONS)
+    assert not covers(proof(), CONFIG, 10, VERSIONS | {"torch": "2.15.0"})
+
+
+def test_ladder_that_failed_or_was_about_a_pair_speaks_for_nothing():
     failed = RungResult(rung="x", precision="", measured=1.0, tolerance=0.0, reason="")
-    assert not covers(replace(proof(), rungs=(failed,)), CONFIG)
+    assert not covers(replace(proof(), rungs=(failed,)), CONFIG, 10, VERSIONS)
+    pair = replace(proof(), request={"torch": "a:b"}, environment={})
+    assert not covers(pair, CONFIG, 10, VERSIONS)
 
 
 def test_judged_fields_are_fields_of_a_recipe():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -40,8 +41,19 @@ def test_rung_holds_up_to_its_tolerance(measured, holds):
     assert record(rung(0.0), rung(measured)).holds is holds
 
 
-def test_record_without_a_rung_proves_nothing():
+def test_record_without_a_rung_or_an_end_proves_nothing():
     assert not record().holds
+    stopped = replace(record(rung(0.0)), complete=False)
+    assert not stopped.holds
+    assert "not climbed to its end" in failure_line(stopped)
+
+
+def test_curves_and_causes_that_are_no_numbers_are_read_back(tmp_path):
+    nan = Series(name="x", losses={"torch": [math.nan]}, controls={"torch": [math.inf]})
+    cause = replace(CAUSE, distance=math.inf)
+    given = replace(record(rung(math.nan, causes=(cause,))), series=(nan,))
+    write_record(tmp_path, given)
+    assert repr(read_record(tmp_path)) == repr(given)
 
 
 @pytest.mark.parametrize("measured", [1e-13, math.nan, math.inf])
@@ -77,7 +89,8 @@ def test_failure_is_told_with_place_and_causes():
         "    likely cause: tensorflow computes as if conv1 leant (explains it to 1.0e-13); "
         "straighten it"
     )
-    assert "no cause" in failure_line(record(rung(1.0)))
+    assert "no cause" in failure_line(record(rung(1.0, sought=True)))
+    assert "no cause" not in failure_line(record(rung(1.0)))
     assert "no cause" not in failure_line(record(failed))
     assert len(rung_lines(rung(0.0))) == 1
 
