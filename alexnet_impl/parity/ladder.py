@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alexnet_impl.data import INPUT_SCALINGS, Batch, Split, eval_batches, treat
 from alexnet_impl.evaluation import eval_batch_size
@@ -377,6 +376,7 @@ def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[Ru
         yield from _gradient_rungs(question, done.gradients)
         yield from _changes_rungs(question, done)
         free = train_freely(sides, question, with_controls=True)
+        free = replace(free, allowed=allowed_divergence(free, question.recipe.precision))
         yield free
         yield from _free_rungs(question, free)
     yield predictions_rung(sides, question, done.weights, test)
@@ -401,28 +401,26 @@ def _free_rungs(question: Question, series: Series) -> Iterator[RungResult]:
         for step, row in EARLY_STEPS.items():
             if step <= len(found):
                 yield _result(row, question, found[step - 1], where=f"step {step}")
-    ratios = divergence_ratios(question, series)
-    beyond = np.flatnonzero(~(ratios <= tolerance("against control", question.recipe.precision)))
+    bound = tolerance("against control", question.recipe.precision)
+    ratios = bound * np.divide(found, series.allowed)
+    beyond = np.flatnonzero(~(ratios <= bound))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
     yield _result("against control", question, float(ratios.max()), where=where)
 
 
-def divergence_ratios(question: Question, series: Series) -> NDArray[np.float64]:
-    """How many times the larger control's divergence the two frameworks' is, step by step.
+def allowed_divergence(series: Series, precision: Precision) -> list[float]:
+    """What two frameworks may be apart by, step by step: so many times the larger control.
 
     When the first ReLU or pool flips is chance, in the controls as well: one that has not met its
-    first flip counts as what the tenth step may differ by.
+    first flip counts as a third of what the tenth step may differ by.
     """
-    precision = question.recipe.precision
+    bound = tolerance("against control", precision)
     if precision == "float32":
-        floor = tolerance("free step 10", precision) / tolerance("against control", precision)
+        floor = tolerance("free step 10", precision) / bound
     else:
         floor = tolerance("re-synchronised", precision)
-    control = np.maximum.reduce([np.array(values) for values in series.controls.values()])
-    ratios: NDArray[np.float64] = np.divide(
-        divergence(*series.losses.values()), np.maximum(control, floor)
-    )
-    return ratios
+    controls = zip(*series.controls.values(), strict=True)
+    return [bound * largest((floor, *control)) for control in controls]
 
 
 def predictions_rung(sides: Sides, question: Question, weights: Weights, test: Split) -> RungResult:

@@ -26,9 +26,11 @@ from alexnet_impl.training import batch_plan
 from alexnet_impl.weights import Weights, initial_weights
 
 LARGE_LOSS = math.log(10)
-"""Where ten classes start."""
+"""Beyond it (where ten classes start) losses are compared in proportion to their size."""
 LAST_LAYER_SHARE = 0.1
 """Of He's standard deviation, for the last layer: the first loss is near ln(num_classes)."""
+HALF_BITS: dict[Precision, float] = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
+"""The last bit's smallest share of a number, where weights are kept in float32."""
 
 
 class Side(Protocol):
@@ -115,14 +117,23 @@ def _endless(train: Split, recipe: Recipe) -> Iterator[Batch]:
         epoch += 1
 
 
-def moved_by_one_bit(weights: Weights, seed: int) -> Weights:
-    """Each weight moved up or down to the next number that its type can hold."""
+def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weights:
+    """Each weight moved up or down by the last bit of the type that it is computed in.
+
+    To the next number that the array can hold; where the weights are kept more exactly than they
+    are computed with, by the half type's smallest share of them: a float32's last bit is rounded
+    away before a half type sees it.
+    """
     rng = np.random.default_rng(seed)
+    share = HALF_BITS.get(precision)
     moved: Weights = {}
     for name, array in weights.items():
         up = rng.integers(0, 2, array.shape, dtype=np.uint8).astype(bool)
-        targets = np.where(up, np.inf, -np.inf).astype(array.dtype)
-        moved[name] = np.nextafter(array, targets)
+        if share is None:
+            targets = np.where(up, np.inf, -np.inf).astype(array.dtype)
+            moved[name] = np.nextafter(array, targets)
+        else:
+            moved[name] = array * np.where(up, 1 + share, 1 - share).astype(array.dtype)
     return moved
 
 
@@ -150,10 +161,11 @@ def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Se
     weights = question.weights()
     losses = {side.name: free_losses(side, question, weights)[0] for side in sides}
     controls: dict[str, list[float]] = {}
+    precision = question.recipe.precision
     for number, side in enumerate(sides if with_controls else ()):
-        moved, _ = free_losses(side, question, moved_by_one_bit(weights, number))
+        moved, _ = free_losses(side, question, moved_by_one_bit(weights, number, precision))
         controls[side.name] = divergence(losses[side.name], moved)
-    name = f"free {question.recipe.precision}"
+    name = f"free {precision}"
     return Series(name=name, losses=losses, controls=controls)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,14 @@ class Series:
         losses: Framework to its loss at every step.
         controls: What stands beside it: framework to the largest loss difference so far of that
             framework against itself, started from weights that differ by one last bit.
+        allowed: What the largest difference so far may be at every step, where that follows from
+            the controls.
     """
 
     name: str
     losses: dict[str, list[float]]
     controls: dict[str, list[float]]
+    allowed: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

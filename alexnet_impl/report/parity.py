@@ -14,8 +14,6 @@ from alexnet_impl.report.runs import COLOURS
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""
-
-
 RUNG_HEADER = f"{'rung':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
 """Above the lines of rung_lines()."""
 
@@ -44,9 +42,9 @@ def lockstep_figure(record: ParityRecord) -> Figure:
     """The loss curves over each other, and how far they lie apart on a logarithmic axis."""
     with house_style():
         figure = Figure(figsize=(7.2, 6.4), layout="constrained", facecolor="white")
-        curves, differences = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
+        curves, gaps = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
         _draw_losses(curves, record.series[-1])
-        _draw_differences(differences, record.series)
+        _draw_differences(gaps, record.series)
         return figure
 
 
@@ -72,8 +70,7 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
             label = f"control: {name} against itself, one last bit"
             axes.plot(steps, values, color=COLOURS[name][0], linestyle=":", label=label)
         if series.controls:
-            band = 3 * np.maximum.reduce([np.array(c) for c in series.controls.values()])
-            axes.fill_between(steps, LEAST, np.maximum(band, LEAST), color=GRID, alpha=0.5)
+            axes.fill_between(steps, LEAST, series.allowed, color=GRID, alpha=0.5)
             own = np.maximum(divergence(*series.losses.values()), LEAST)
             axes.plot(steps, own, color=shade, linewidth=1.6, label="free, largest so far")
     axes.set_yscale("log")
@@ -81,7 +78,7 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=1000, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-    axes.set_title("Difference of the two losses; shaded: three times the larger control")
+    axes.set_title("Difference of the two losses; shaded: what the free one may reach")
     axes.set_xlabel("step")
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)

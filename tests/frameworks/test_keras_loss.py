@@ -1,4 +1,4 @@
-"""What Keras's cross-entropy is taken of: the claim behind the factor from-logits, asked of Keras."""
+"""What Keras takes its cross-entropy of: the claim of the factor from-logits, asked of Keras."""
 
 import numpy as np
 import pytest

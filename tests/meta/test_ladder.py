@@ -258,31 +258,16 @@ class Kept:
         setattr(self.inner, name, value)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "make", "words"),
-    [
-        (
-            replace(SGD, momentum=0.0),
-            lambda k: k.optimizers.SGD(2.0**-6, weight_decay=2.0**-7),
-            "weight decay were decoupled",
-        ),
-        (
-            replace(ADAM, weight_decay=0.0),
-            lambda k: k.optimizers.Adam(2.0**-9, epsilon=1e-7),
-            "epsilon were 1e-07, added before",
-        ),
-    ],
-    ids=["sgd-weight-decay", "adam"],
-)
-def test_kerass_own_optimizers_are_recognised(monkeypatch, dataset, recipe, make, words):
+def test_kerass_own_adam_is_recognised(monkeypatch, dataset):
     import keras
 
     from alexnet_impl.frameworks.tensorflow import training
 
-    monkeypatch.setattr(training, "make_optimizer", lambda _: Kept(make(keras)))
-    rung = first_failure(dataset, recipe)
+    own = keras.optimizers.Adam(2.0**-9, epsilon=1e-7)
+    monkeypatch.setattr(training, "make_optimizer", lambda _: Kept(own))
+    rung = first_failure(dataset, replace(ADAM, weight_decay=0.0))
     assert rung.rung == "weights' change"
-    assert any(words in str(cause) for cause in rung.causes), rung.causes
+    assert any("epsilon were 1e-07, added before" in str(cause) for cause in rung.causes)
 
 
 class AlteredTrainer:
