@@ -181,4 +181,5 @@ def _read_series(entry: dict[str, Any]) -> Series:
         part: {name: [float(value) for value in values] for name, values in entry[part].items()}
         for part in ("losses", "controls")
     }
-    return Series(name=entry["name"], **curves)
+    allowed = [float(value) for value in entry["allowed"]]
+    return Series(name=entry["name"], allowed=allowed, **curves)
