@@ -125,10 +125,18 @@ class Channel:
         with suppress(BrokenPipeError):
             stdin.write(line + "\n")
             stdin.flush()
-        for answer in stdout:
-            if answer.startswith("{"):  # whatever else a library prints
-                return dict(json.loads(answer))
+        for text in stdout:
+            if (answer := _read_answer(text)) is not None:
+                return answer
         raise RunError(f"{self.name}: its process ended with code {self.process.wait()}.")
+
+
+def _read_answer(line: str) -> dict[str, Any] | None:
+    """None if a library printed the line, or if the other process ended in the middle of it."""
+    if line.startswith("{"):
+        with suppress(ValueError):
+            return dict(json.loads(line))
+    return None
 
 
 @contextmanager

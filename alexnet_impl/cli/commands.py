@@ -33,7 +33,7 @@ from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.observers import make_observer
-from alexnet_impl.parity.pair_worker import serve_pair
+from alexnet_impl.parity.pair.worker import serve_pair
 from alexnet_impl.prediction import predict_files
 from alexnet_impl.remote import serve as serve_trainer
 from alexnet_impl.report.reproduce import nearest_recipe

@@ -11,7 +11,8 @@ from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.ladder import FEW_STEPS
-from alexnet_impl.parity.pair import PairRequest, compare_pair
+from alexnet_impl.parity.pair.compare import compare_pair
+from alexnet_impl.parity.pair.request import PairRequest
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
 from alexnet_impl.report.parity import (

@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given, settings
 from strategies import specs
 
-from alexnet_impl.spec import Conv, Dense, MaxPool, trace
+from alexnet_impl.parity.lockstep import apart
+from alexnet_impl.parity.reference import forward
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec, trace
+from alexnet_impl.tolerances import tolerance
 from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.weights import initial_weights
 
 NARROW = 1 / 16
 
@@ -68,7 +73,7 @@ def assert_model_follows_spec(framework_name, framework, spec):
     found = [
         fact
         for fact in layer_facts(framework_name, model, images_for(spec))
-        if not fact[0].endswith("_padding")
+        if "." not in fact[0]  # Keras pads in a layer of its own
     ]
     assert found == expected
     assert num_params(framework_name, model) == trace(spec).num_params
@@ -103,6 +108,41 @@ def test_model_at_full_width_has_the_published_total(variant, framework_name, fr
 @given(spec=specs())
 def test_model_of_any_valid_spec_has_the_shapes_that_trace_says(framework_name, framework, spec):
     assert_model_follows_spec(framework_name, framework, spec)
+
+
+PADDED = Conv(name="conv1", out_channels=4, kernel_size=3, stride=2, padding=(2, 1))
+"""Not TensorFlow's 'same' on 7 pixels: Keras needs a padding layer of its own."""
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["conv1_padding", "conv1_pad", "padding"])
+def test_layer_may_be_called_like_a_padding(name, framework_name, framework):
+    layers = (PADDED, Relu(name=name), Flatten(name="flatten"), Dense(name="fc1", out_features=2))
+    spec = Spec(name="small", input_shape=(3, 7, 7), layers=layers)
+    assert_model_follows_spec(framework_name, framework, spec)
+
+
+@pytest.mark.fast
+def test_logits_without_a_dense_layer_are_the_map_channels_first(framework):
+    layers = (PADDED, Flatten(name="flatten"), Relu(name="relu1"))
+    spec = Spec(name="small", input_shape=(3, 7, 7), layers=layers)
+    recipe = Recipe(initializer="he", precision="float64")
+    weights = initial_weights(spec, recipe)
+    trainer = framework.make_trainer(spec, recipe, weights, "cpu")
+    assert_same_values(trainer.weights(), weights, 0)
+    images = np.random.default_rng(0).integers(0, 256, (2, 7, 7, 3), np.uint8)
+    found = trainer.activations(images)
+    expected = forward(spec, weights, found["images"])
+    bound = tolerance("logits", "float64")
+    assert_same_values({name: found[name] for name in expected}, expected, bound)
+    assert_same_values({"relu1": trainer.logits(images)}, {"relu1": expected["relu1"]}, bound)
+
+
+def assert_same_values(found, expected, bound):
+    assert list(found) == list(expected)
+    assert {name: apart(array, found[name]) for name, array in expected.items()} == {
+        name: pytest.approx(0, abs=bound) for name in expected
+    }
 
 
 @pytest.mark.fast

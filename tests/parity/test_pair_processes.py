@@ -3,7 +3,8 @@
 import pytest
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.parity.pair import PairRequest, compare_pair
+from alexnet_impl.parity.pair.compare import compare_pair
+from alexnet_impl.parity.pair.request import PairRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -17,15 +17,12 @@ from alexnet_impl.frameworks.foreign import (
     feature_order,
     same_sides,
 )
-from alexnet_impl.parity.hypotheses import (
-    apart,
-    chain_hypotheses,
-    compute_layer,
-    compute_operations,
-    rank,
-)
-from alexnet_impl.parity.pair import PairRequest, compare_models
-from alexnet_impl.parity.pairing import Side, pair_layers, parse_names, whole_padding
+from alexnet_impl.parity.pair.arithmetic import compute_layer, compute_operations
+from alexnet_impl.parity.pair.chain_hypotheses import chain_hypotheses
+from alexnet_impl.parity.pair.compare import compare_models
+from alexnet_impl.parity.pair.hypotheses import apart, rank
+from alexnet_impl.parity.pair.pairing import Side, pair_layers, whole_padding
+from alexnet_impl.parity.pair.request import PairRequest, parse_names
 from alexnet_impl.spec import Conv, LocalResponseNorm, MaxPool
 
 pytestmark = pytest.mark.fast

@@ -1,5 +1,7 @@
 """A keras.Model built from a Spec; its layers bear the Spec's names.
 
+What only Keras needs is called after the layer it serves, behind a dot: `conv1.padding`.
+
 Tensors are (batch, height, width, channels) and (batch, features). This module speaks Keras
 alone.
 """
@@ -47,6 +49,10 @@ def build_model(
         keras.Input((height, width, channels), name="images", dtype=dtype)
     ]
     for place, step in enumerate(s.trace(spec).layers):
+        if isinstance(step.layer, s.Flatten) and not flattened_maps(spec):
+            # No dense kernel takes the map's order up: the logits are the Spec's, channels first.
+            name = _own_name(step.layer, "permutation")
+            layers.append(keras.layers.Permute((3, 1, 2), name=name, dtype=policy))
         if shared_masks and isinstance(step.layer, s.Dropout):
             layers.append(_shared_dropout(step.layer, policy, spec))
         else:
@@ -62,16 +68,22 @@ def _shared_dropout(layer: s.Dropout, policy: str, spec: Spec) -> SharedDropout:
 def flattened_maps(spec: Spec) -> dict[str, s.Shape]:
     """Layers whose output is a flattened map, by name: the (channels, height, width) of that map.
 
-    From Flatten up to the first dense layer; there the features lie channels last in Keras.
+    From Flatten up to the first dense layer; there the features lie channels last in Keras. None in
+    a network without a dense layer: its model flattens channels first.
     """
     steps = iter(s.trace(spec).layers)
     flatten = next(step for step in steps if isinstance(step.layer, s.Flatten))
     found = {flatten.layer.name: flatten.input_shape}
     for step in steps:
         if isinstance(step.layer, s.Dense):
-            break
+            return found
         found[step.layer.name] = flatten.input_shape
-    return found
+    return {}
+
+
+def _own_name(layer: s.Layer, what: str) -> str:
+    """The name of a layer that only Keras needs; no Spec's layer may have the dot in its own."""
+    return f"{layer.name}.{what}"
 
 
 def _layer_seed(seed: int, place: int) -> int:
@@ -110,7 +122,7 @@ def _convolution(layer: s.Conv, step: s.LayerTrace, policy: str) -> Iterator[ker
         padding = "same"
     elif layer.padding != (0, 0):
         yield keras.layers.ZeroPadding2D(
-            (layer.padding, layer.padding), name=f"{layer.name}_padding", dtype=policy
+            (layer.padding, layer.padding), name=_own_name(layer, "padding"), dtype=policy
         )
     if layer.groups > 1:
         yield GroupedConv2D(

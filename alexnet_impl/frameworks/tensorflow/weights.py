@@ -77,11 +77,14 @@ def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 
 
 def _flattened_maps(spec: Spec) -> dict[str, Shape]:
-    """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened."""
+    """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened.
+
+    Empty for a network without a dense layer, which permutes no weight.
+    """
     steps = s.trace(spec).layers
     flattened = next(step for step in steps if isinstance(step.layer, s.Flatten))
-    dense = next(step for step in steps if isinstance(step.layer, s.Dense))
-    return {f"{dense.layer.name}.weight": flattened.input_shape}
+    dense = next((step for step in steps if isinstance(step.layer, s.Dense)), None)
+    return {} if dense is None else {f"{dense.layer.name}.weight": flattened.input_shape}
 
 
 def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:

@@ -1,17 +1,13 @@
 """Which layer of a PyTorch model belongs to which of a Keras model, and both in one layout."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks.foreign import ForeignFacts, ForeignLayer, ForeignModel, Operation
 from alexnet_impl.weights import Array, Weights
-
-NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one object of such names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,39 +33,6 @@ class LayerPair:
         """Short names of the weights that both have, in one shape."""
         others = self.tensorflow.shapes
         return tuple(k for k, shape in self.torch.shapes.items() if others.get(k) == shape)
-
-
-def parse_names(text: str | None) -> dict[str, str]:
-    """The name map of --names: PyTorch's name to Keras's.
-
-    Raises:
-        ParityError: If it is neither a map nor a file that holds one.
-    """
-    if not text:
-        return {}
-    if "=" not in text or text.endswith(".json"):
-        return _read_names(Path(text))
-    names: dict[str, str] = {}
-    for entry in text.split(","):
-        ours, equals, theirs = (part.strip() for part in entry.partition("="))
-        if not ours or not equals or not theirs:
-            raise ParityError(f"--names {entry}: is no pair of names; {NAMES_FORM}.")
-        if ours in names:
-            raise ParityError(f"--names {entry}: {ours} was given {names[ours]} before.")
-        names[ours] = theirs
-    return names
-
-
-def _read_names(path: Path) -> dict[str, str]:
-    try:
-        names = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ParityError(f"--names {path}: there is no such file; {NAMES_FORM}.") from error
-    except (OSError, ValueError) as error:
-        raise ParityError(f"--names {path}: cannot be read ({error}); {NAMES_FORM}.") from error
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise ParityError(f"--names {path}: holds no object of names; {NAMES_FORM}.")
-    return names
 
 
 def pair_layers(

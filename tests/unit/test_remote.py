@@ -1,0 +1,120 @@
+"""A framework in another process: what is said when it dies, and what it leaves behind."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import fake_server
+import numpy as np
+import pytest
+
+from alexnet_impl.data import DataConfig
+from alexnet_impl.errors import RunError
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.remote import remote_side
+from alexnet_impl.spec import Dense, Flatten, Spec
+from alexnet_impl.weights import initial_weights
+
+pytestmark = pytest.mark.fast
+
+SPEC = Spec(
+    name="linear",
+    input_shape=(3, 4, 4),
+    layers=(Flatten(name="flatten"), Dense(name="fc1", out_features=10)),
+)
+SIDES = 20
+ANSWER = '{"values": null, "arrays": ""}'
+STARTS = ("read request", f"echo '{ANSWER}'")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """An executable that stands for a side's Python, from the lines of a shell script."""
+
+    def make(*lines):
+        path = tmp_path / "python"
+        path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def opened(interpreter):
+    return remote_side("torch", DataConfig(), device="cpu", interpreter=interpreter)
+
+
+def test_side_that_is_killed_in_a_step_is_reported_with_its_last_words(script):
+    interpreter = script(f"exec '{sys.executable}' '{Path(fake_server.__file__)}'")
+    message = r"^torch: its process ended with code -9\. no luck today$"
+    with pytest.raises(RunError, match=message), opened(interpreter) as side:
+        train_two_steps(side)
+
+
+def train_two_steps(side):
+    recipe = Recipe()
+    images, labels = np.zeros((2, 4, 4, 3), np.uint8), np.arange(2)
+    trainer = side.make(SPEC, recipe, initial_weights(SPEC, recipe))
+    (values,) = trainer.read([trainer.train_step(images, labels, 0.1)])
+    assert values.loss > 0
+    trainer.train_step(images, labels, 0.1)
+
+
+@pytest.mark.parametrize(
+    "dies",
+    [
+        ("read request", "exit 3"),
+        ("read request", "echo a library says hello", "exit 3"),
+        ("read request", "printf '{\"values\": 1'", "exit 3"),
+        ("read request", "kill -9 $$"),
+    ],
+    ids=["before its answer", "behind noise", "within its answer", "killed"],
+)
+def test_side_that_dies_in_a_call_is_reported_in_one_line(script, dies):
+    message = r"^torch: its process ended with code (3|-9)\. out of memory$"
+    interpreter = script(*STARTS, "echo out of memory >&2", *dies)
+    with pytest.raises(RunError, match=message), opened(interpreter) as side:
+        side.fingerprint()
+
+
+def test_side_that_is_gone_is_reported_at_every_call(script):
+    """Nobody reads its pipe any more."""
+    with opened(script(*STARTS, "exit 3")) as side:
+        side.channel.process.wait()
+        for _ in range(2):
+            with pytest.raises(RunError, match=r"^torch: its process ended with code 3\.$"):
+                side.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("lines", "num_failures"),
+    [
+        ((f"while read request; do echo '{ANSWER}'; done",), 0),
+        ((*STARTS, "read request", "exit 3"), SIDES),
+        (("exit 3",), SIDES),
+        (("read request", 'echo \'{"error": "no"}\'', "cat > /dev/null"), SIDES),
+        ((), SIDES),
+    ],
+    ids=["lives", "dies in a call", "dies at once", "refuses", "is not there"],
+)
+def test_sides_leave_no_file_open_and_no_folder_behind(
+    script, lines, num_failures, tmp_path, monkeypatch
+):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    interpreter = script(*lines) if lines else str(tmp_path / "python")
+    before, failures = open_files(), []
+    for _ in range(SIDES):
+        try:
+            with opened(interpreter) as side:
+                side.channel.ask("train_step", {}, {"images": np.zeros(3)})
+        except RunError as error:
+            failures.append(str(error))
+    assert open_files() == before
+    assert len(failures) == num_failures
+    assert list(folder.iterdir()) == []
+
+
+def open_files():
+    return sorted(path.name for path in Path("/dev/fd").iterdir())
