@@ -1,0 +1,76 @@
+"""The documented example of a port: what docs/parity.md quotes is what comes out."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.parity.pair.compare import compare_models
+from alexnet_impl.parity.pair.request import PairRequest
+from alexnet_impl.report.parity import rung_lines
+
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
+fast, slow = pytest.mark.fast, pytest.mark.slow
+
+DOCS = Path(__file__).parents[2] / "docs"
+FOLDER = DOCS / "examples" / "port"
+NET = "nets:net"
+BROKEN = {
+    "first_draft": ("architecture", "in training dropout before classifier.1"),
+    "with_dropout": ("layers", "features.0's padding were TensorFlow's 'same', (1, 2)"),
+    "with_padding": ("layers", "the alpha of the local response normalisation were not divided"),
+    "with_alpha": ("logits", "its last layer were followed by a softmax"),
+}
+"""The Keras function: the rung that fails first, and what is said."""
+
+
+@pytest.fixture
+def compare():
+    """Compare PyTorch's net with a function of port.py, in this process."""
+
+    def compare(function):
+        models = [
+            get_framework(name).load_model(place, FOLDER)
+            for name, place in (("torch", NET), ("tensorflow", f"port:{function}"))
+        ]
+        return compare_models(*models, PairRequest(torch=NET, tensorflow=f"port:{function}"))
+
+    yield compare
+    for name in ("nets", "port"):
+        sys.modules.pop(name, None)
+
+
+def plain(text):
+    """Without line breaks and without measured figures, which differ between machines."""
+    return re.sub(r"\d\.\de[+-]\d\d", "#", " ".join(text.split()))
+
+
+def quoted(function):
+    """What docs/parity.md says that a command prints."""
+    text = (DOCS / "parity.md").read_text(encoding="utf-8")
+    start = text.index(f"$ alexnet parity --torch {NET} --tensorflow port:{function}\n")
+    return plain(re.split(r"\n\$ |\n```", text[start + 1 :])[0])
+
+
+@fast
+def test_finished_port_holds(compare):
+    record = compare("finished")
+    assert [str(rung) for rung in record.failures] == []
+    assert [rung.rung for rung in record.rungs][-1] == "steps"
+    assert f"All {len(record.rungs)} rungs hold." in quoted("finished")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(name, marks=fast if name == "with_padding" else slow) for name in BROKEN],
+)
+def test_mistake_is_found_and_quoted(compare, function):
+    record = compare(function)
+    rung, what = BROKEN[function]
+    first = record.failures[0]
+    assert first.rung == rung
+    assert what in first.causes[0].what
+    for line in rung_lines(first):
+        assert plain(line) in quoted(function)
