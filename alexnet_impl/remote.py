@@ -1,27 +1,15 @@
-"""A trainer in another process that is used like one in this: one framework per process.
+"""A trainer in another process that is used like one in this: one framework per process."""
 
-A request is one JSON line on the process's standard input and its answer one JSON line on its
-standard output; arrays travel beside them as safetensors files in a folder that both see. Neither
-side needs the other's packages.
-"""
-
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
-
+from alexnet_impl.channel import Answer, Channel, open_channel
+from alexnet_impl.channel import serve as serve_requests
 from alexnet_impl.data import DataConfig, Split, load_dataset
-from alexnet_impl.errors import AlexNetError, FrameworkError, RunError
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import (
     Activations,
     Labels,
@@ -34,10 +22,9 @@ from alexnet_impl.frameworks import (
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Layer, Spec
 from alexnet_impl.training import epoch_digest
-from alexnet_impl.weights import Weights, read_safetensors
+from alexnet_impl.weights import Weights
 
 LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}
-Answer = tuple[Any, Weights]
 
 
 def spec_to_dict(spec: Spec) -> dict[str, Any]:
@@ -78,7 +65,7 @@ class LocalSide:
 class RemoteSide:
     """One framework of a comparison, in a process of its own."""
 
-    def __init__(self, name: str, channel: "Channel", device: str) -> None:
+    def __init__(self, name: str, channel: Channel, device: str) -> None:
         self.name, self.channel, self.device = name, channel, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
@@ -96,47 +83,6 @@ class RemoteSide:
         """Versions, device and flags."""
         found, _ = self.channel.ask("fingerprint", {"device": self.device})
         return dict(found)
-
-
-class Channel:
-    """Requests to a serving process, one at a time."""
-
-    def __init__(self, name: str, process: "subprocess.Popen[str]", folder: Path) -> None:
-        self.name, self.process, self.folder = name, process, folder
-
-    def ask(
-        self, call: str, values: dict[str, Any] | None = None, arrays: Weights | None = None
-    ) -> Answer:
-        """Send a request and wait for its answer.
-
-        Raises:
-            RunError: If the other process refused, failed or is gone.
-        """
-        request = {"call": call, "values": values or {}, "arrays": _put(self.folder, arrays)}
-        answer = self._exchange(json.dumps(request))
-        if "error" in answer:
-            raise RunError(f"{self.name}: {answer['error']}")
-        return answer["values"], _take(answer["arrays"])
-
-    def _exchange(self, line: str) -> dict[str, Any]:
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise RunError(f"{self.name}: its process has no pipes.")
-        with suppress(BrokenPipeError):
-            stdin.write(line + "\n")
-            stdin.flush()
-        for text in stdout:
-            if (answer := _read_answer(text)) is not None:
-                return answer
-        raise RunError(f"{self.name}: its process ended with code {self.process.wait()}.")
-
-
-def _read_answer(line: str) -> dict[str, Any] | None:
-    """None if a library printed the line, or if the other process ended in the middle of it."""
-    if line.startswith("{"):
-        with suppress(ValueError):
-            return dict(json.loads(line))
-    return None
 
 
 @contextmanager
@@ -157,44 +103,9 @@ def remote_side(
         threads: CPU threads; its own choice by default.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="alexnet-") as folder,
-        (Path(folder) / "log").open("w") as log,
-    ):
-        process = _start(name, interpreter, log)
-        try:
-            channel = Channel(name, process, Path(folder))
-            values = {"framework": name, "data": data.to_dict(), "folder": folder}
-            channel.ask("start", values | {"threads": threads})
-            yield RemoteSide(name, channel, device)
-        except RunError as error:
-            said = _last_line(Path(folder) / "log") if process.poll() is not None else ""
-            raise RunError(f"{error} {said}".strip()) from error
-        finally:
-            # Not the process as a context manager: closing the pipe of a dead one raises.
-            process.kill()
-            process.communicate()
-
-
-def _start(name: str, interpreter: str, log: IO[str]) -> "subprocess.Popen[str]":
-    try:
-        return subprocess.Popen(  # noqa: S603 - the user chose the interpreter
-            [interpreter, "-P", "-m", "alexnet_impl", "serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    except OSError as error:
-        raise RunError(
-            f"{interpreter}: cannot be started ({error.strerror}); give --interpreter "
-            f"{name}=PYTHON the path of a Python."
-        ) from error
-
-
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    with open_channel(name, "serve", interpreter=interpreter) as channel:
+        channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
+        yield RemoteSide(name, channel, device)
 
 
 class RemoteTrainer:
@@ -250,34 +161,11 @@ class RemoteTrainer:
         return found
 
 
-def _put(folder: Path, arrays: Weights | None) -> str:
-    """Write arrays where the other process finds them; '' if there are none."""
-    if not arrays:
-        return ""
-    descriptor, path = tempfile.mkstemp(dir=folder, suffix=".safetensors")
-    os.close(descriptor)
-    try:
-        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error}).") from error
-    return path
-
-
-def _take(path: str) -> Weights:
-    """Read arrays that the other process put down, and remove them."""
-    if not path:
-        return {}
-    arrays, _ = read_safetensors(Path(path))
-    Path(path).unlink()
-    return arrays
-
-
 class Server:
     """What the other process does with requests."""
 
     def __init__(self) -> None:
         self.framework = ""
-        self.folder = Path()
         self.data = DataConfig()
         self.trainer: Trainer | None = None
         self.handles: list[Any] = []
@@ -286,7 +174,7 @@ class Server:
         """The values and arrays that a request asks for."""
         match call:
             case "start":
-                self.framework, self.folder = values["framework"], Path(values["folder"])
+                self.framework = values["framework"]
                 self.data = DataConfig.from_dict(values["data"])
                 framework = get_framework(self.framework)
                 if values["threads"] is not None:
@@ -372,18 +260,4 @@ def serve() -> int:
     Returns:
         The exit code, 0.
     """
-    server, out = Server(), sys.stdout
-    with redirect_stdout(sys.stderr):
-        for line in sys.stdin:
-            _reply(server, json.loads(line), out)
-    return 0
-
-
-def _reply(server: Server, request: dict[str, Any], out: IO[str]) -> None:
-    try:
-        values, arrays = server.answer(request["call"], request["values"], _take(request["arrays"]))
-        answer = {"values": values, "arrays": _put(server.folder, arrays)}
-    except (AlexNetError, OSError, MemoryError, ImportError, ValueError, RuntimeError) as error:
-        answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-    out.write(json.dumps(answer) + "\n")
-    out.flush()
+    return serve_requests(Server().answer)

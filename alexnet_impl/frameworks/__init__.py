@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.foreign import ForeignModel
+from alexnet_impl.frameworks.repeated import Repeated
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.weights import Weights
@@ -118,6 +119,29 @@ class Trainer(Protocol):
         """Most memory held on the accelerator so far; None on a CPU, where the process counts."""
 
 
+class DeviceTrainer(Trainer, Protocol):
+    """A Trainer of this process, whose steps can be timed in parts: none waits for the device."""
+
+    def infer(self, images: Pixels) -> Any:
+        """What logits() gives, left on the device."""
+
+    def treat(self, images: Pixels) -> Any:
+        """Images as the first layer reads them, left on the device."""
+
+    def forward(self, images: Pixels, labels: Labels) -> Any:
+        """The loss as train_step computes it, left on the device."""
+
+    def backward(self, images: Pixels, labels: Labels) -> Any:
+        """forward() and the gradients that update() takes; returns the loss, left on the device."""
+
+    def update(self, learning_rate: float) -> None:
+        """Update the weights by the latest backward()'s gradients.
+
+        With backward() before it this is train_step. Called again without one it takes as long,
+        and means nothing.
+        """
+
+
 class Framework(Protocol):
     """An adapter package's public names."""
 
@@ -126,7 +150,9 @@ class Framework(Protocol):
     ) -> Any:
         """The framework's own kind of model, with weights still to be set."""
 
-    def make_trainer(self, spec: Spec, recipe: Recipe, weights: Weights, device: str) -> Trainer:
+    def make_trainer(
+        self, spec: Spec, recipe: Recipe, weights: Weights, device: str
+    ) -> DeviceTrainer:
         """A trainer that starts from these weights.
 
         Raises:
@@ -164,6 +190,26 @@ class Framework(Protocol):
 
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Versions, device and flags that decide speed and numerics."""
+
+    def calibration_kernels(self, device: str) -> dict[str, Repeated]:
+        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'."""
+
+    def plain_training(
+        self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
+    ) -> Repeated:
+        """A training step as the framework's tutorials write it, for comparison.
+
+        Its own default layout, initial weights and stock SGD with momentum, on images that were
+        treated beforehand and lie in the device's memory; the torchvision variant is torchvision's
+        own module.
+
+        Args:
+            spec: The network.
+            images: uint8 of one batch, in the network's input size.
+            labels: int64 of one batch.
+            precision: 'float32', or 'bfloat16' for the framework's own mixed precision.
+            device: 'auto', 'cpu' or 'gpu'.
+        """
 
 
 def get_framework(name: str) -> Framework:

@@ -159,16 +159,17 @@ def forward_hypotheses(question: Question) -> Iterator[Hypothesis]:
 def _weight_hypotheses(question: Question) -> Iterator[Hypothesis]:
     weights = question.weights()
     steps = trace(question.spec).layers
-    flatten = next(step for step in steps if isinstance(step.layer, Flatten))
-    dense = next(step for step in steps if isinstance(step.layer, Dense))
-    name = f"{dense.layer.name}.weight"
-    yield Hypothesis(
-        what=f"the rows of {dense.layer.name} had not been permuted from channels first to "
-        "channels last",
-        remedy="permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
-        question=question,
-        weights=weights | {name: _unpermuted(weights[name], flatten.input_shape)},
-    )
+    flattens = [step for step in steps if isinstance(step.layer, Flatten)]
+    denses = [step for step in steps if isinstance(step.layer, Dense)]
+    for flatten, dense in zip(flattens, denses[:1], strict=False):
+        name = f"{dense.layer.name}.weight"
+        yield Hypothesis(
+            what=f"the rows of {dense.layer.name} had not been permuted from channels first to "
+            "channels last",
+            remedy="permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
+            question=question,
+            weights=weights | {name: _unpermuted(weights[name], flatten.input_shape)},
+        )
     kernels = {n: w for n, w in weights.items() if w.ndim == 4}
     turned = {n: np.ascontiguousarray(w.swapaxes(2, 3)) for n, w in kernels.items()}
     transpose = "transpose convolution kernels by (2, 3, 1, 0), not with .T"

@@ -4,6 +4,7 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 
 keep_frameworks_apart()
 
+from alexnet_impl.frameworks.tensorflow.calibration import calibration_kernels, plain_training  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.foreign import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
@@ -18,12 +19,14 @@ from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
 
 __all__ = [
     "build_model",
+    "calibration_kernels",
     "describe_checkpoint",
     "find_device",
     "fingerprint",
     "get_weights",
     "load_model",
     "make_trainer",
+    "plain_training",
     "read_checkpoint",
     "set_threads",
     "set_weights",

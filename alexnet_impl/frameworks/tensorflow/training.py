@@ -96,6 +96,8 @@ class TensorflowTrainer:
             self.optimizer.build(self.model.trainable_variables)
         self.step = 0
         self.functions: dict[tuple[str, tuple[int, ...]], Callable[..., Any]] = {}
+        self.apply: Callable[..., Any] | None = None
+        self.latest_gradients: list[tf.Tensor] = []
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> tf.Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
@@ -107,19 +109,51 @@ class TensorflowTrainer:
             return step(tf.constant(images), tf.constant(labels), rate)
 
     def _train_step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        self.rules.learning_rate = rate
         loss, logits, gradients = self._backward(images, labels)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._update(gradients, rate)
         correct = tf.equal(tf.argmax(logits, axis=1), labels)
         return tf.stack([loss, tf.reduce_sum(tf.cast(correct, loss.dtype))])
+
+    def _update(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
+        self.rules.learning_rate = rate
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    def forward(self, images: Pixels, labels: Labels) -> tf.Tensor:
+        """The loss as train_step computes it."""
+        with tf.device(self.device):
+            function = self._function("forward", self._forward, images, labels)
+            self._set_masks()
+            return function(tf.constant(images), tf.constant(labels))[0]
+
+    def backward(self, images: Pixels, labels: Labels) -> tf.Tensor:
+        """The loss, with the scaled loss's gradients kept for update()."""
+        with tf.device(self.device):
+            function = self._function("gradients", self._gradients, images, labels)
+            self._set_masks()
+            loss, self.latest_gradients = function(tf.constant(images), tf.constant(labels))
+        return loss
+
+    def update(self, learning_rate: float) -> None:
+        """Update the weights by the latest backward()'s gradients."""
+        with tf.device(self.device):
+            if self.apply is None:
+                compiled = self.recipe.compile_mode == "compiled"
+                graph = tf.function(self._update, jit_compile=compiled)
+                self.apply = self._update if self.recipe.compile_mode == "eager" else graph
+            self.apply(self.latest_gradients, tf.constant(learning_rate, tf.float32))
+            self.step += 1
+
+    def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(loss, logits)."""
+        logits = self._logits(images, training=True)
+        return self._loss(logits, labels), logits
 
     def _backward(
         self, images: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """(loss, logits, gradients of the scaled loss by trainable variable)."""
         with tf.GradientTape() as tape:
-            logits = self._logits(images, training=True)
-            loss = self._loss(logits, labels)
+            loss, logits = self._forward(images, labels)
             scaled_loss = self.optimizer.scale_loss(loss)
         variables = [variable.value for variable in self.model.trainable_variables]
         return loss, logits, tape.gradient(scaled_loss, variables)
@@ -183,10 +217,19 @@ class TensorflowTrainer:
 
     def logits(self, images: Pixels) -> Logits:
         """Logits without dropout, shape (batch, num_classes)."""
+        logits: Logits = self.infer(images).numpy()
+        return logits
+
+    def infer(self, images: Pixels) -> tf.Tensor:
+        """Logits without dropout, on the device."""
         with tf.device(self.device):
             function = self._function("logits", self._eval_logits, images)
-            logits: Logits = function(tf.constant(images)).numpy()
-        return logits
+            return function(tf.constant(images))
+
+    def treat(self, images: Pixels) -> tf.Tensor:
+        """Images as the first layer reads them, on the device."""
+        with tf.device(self.device):
+            return self._function("treat", self.treatment, images)(tf.constant(images))
 
     def _eval_logits(self, images: tf.Tensor) -> tf.Tensor:
         return self._logits(images, training=False)

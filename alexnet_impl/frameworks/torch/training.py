@@ -96,29 +96,45 @@ class TorchTrainer:
             enabled=recipe.precision == "float16",
         )
         compiled = recipe.compile_mode == "compiled"
-        self.forward: Any = torch.compile(self.model) if compiled else self.model
+        self.network: Any = torch.compile(self.model) if compiled else self.model
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
+        loss, num_correct = self._backward(images, labels)
+        self.update(learning_rate)
+        return torch.stack([loss, num_correct.to(loss.dtype)])
+
+    def forward(self, images: Pixels, labels: Labels) -> Tensor:
+        """The loss as train_step computes it, with the graph to its gradients."""
+        return self._forward(images, labels)[0]
+
+    def backward(self, images: Pixels, labels: Labels) -> Tensor:
+        """The loss, with the scaled loss's gradients left in the parameters."""
+        return self._backward(images, labels)[0]
+
+    def update(self, learning_rate: float) -> None:
+        """Update the weights by the gradients that lie in the parameters."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss, num_correct = self._backward(images, labels)
         self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
-        return torch.stack([loss, num_correct.to(loss.dtype)])
 
-    def _backward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
-        """(loss, number correct), with the scaled loss's gradients left in the parameters."""
+    def _forward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+        """(loss, number correct)."""
         self.model.train()
         self._set_masks()
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
         logits = self._logits(images)
-        loss = self._loss(logits, targets)
+        return self._loss(logits, targets), (logits.detach().argmax(1) == targets).sum()
+
+    def _backward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+        """(loss, number correct), with the scaled loss's gradients left in the parameters."""
+        loss, num_correct = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
+        return loss.detach(), num_correct
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of what the Recipe takes it of."""
@@ -147,18 +163,27 @@ class TorchTrainer:
         rows = torch.stack(handles).cpu().tolist()
         return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
 
-    @torch.inference_mode()
     def logits(self, images: Pixels) -> Logits:
         """Logits without dropout, shape (batch, num_classes)."""
+        return self.infer(images).cpu().numpy()
+
+    @torch.inference_mode()
+    def infer(self, images: Pixels) -> Tensor:
+        """Logits without dropout, on the device."""
         self.model.eval()
-        return self._logits(images).cpu().numpy()
+        return self._logits(images)
+
+    @torch.inference_mode()
+    def treat(self, images: Pixels) -> Tensor:
+        """Images as the first layer reads them, on the device."""
+        return self._floats(images)
 
     def _logits(self, images: Pixels) -> Tensor:
         """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
         floats = self._floats(images)
         dtype = AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            logits: Tensor = self.forward(floats)
+            logits: Tensor = self.network(floats)
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def _floats(self, images: Pixels) -> Tensor:

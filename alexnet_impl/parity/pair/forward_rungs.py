@@ -39,7 +39,8 @@ def settle_precision(bench: Bench) -> None:
         try:
             bench.each(lambda side: side.forward(bench.images[:1]))
         except Exception as error:  # noqa: BLE001 - a model with constants of its own in float32
-            why = f"a model does not run in float64 ({str(error).splitlines()[0]})"
+            said = str(error).splitlines() or [type(error).__name__]
+            why = f"a model does not run in float64 ({said[0]})"
     if why:
         fall_back(bench, why)
     else:

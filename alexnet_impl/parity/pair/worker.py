@@ -1,29 +1,16 @@
-"""A user's model in a process of its own, used like one in this.
+"""A user's model in a process of its own, used like one in this."""
 
-The protocol is that of alexnet_impl.remote: a JSON line each way, arrays in files beside it. What
-the user's code prints goes to the log, and it finds nothing on standard input.
-"""
-
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
-
-from alexnet_impl.errors import AlexNetError, FrameworkError, RunError
+from alexnet_impl.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
 from alexnet_impl.frameworks.foreign import ForeignFacts, ForeignModel
-from alexnet_impl.remote import Channel
-from alexnet_impl.weights import Array, Weights, read_safetensors
-
-Answer = tuple[Any, Weights]
+from alexnet_impl.weights import Array, Weights
 
 
 class RemoteModel:
@@ -94,29 +81,10 @@ def remote_model(
     Raises:
         RunError: If it cannot be started, or ended before it was asked to.
     """
-    with tempfile.TemporaryDirectory(prefix="alexnet-pair-") as name:
-        folder = Path(name)
-        with (folder / "log").open("w") as log:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
-                    [interpreter, "-P", "-m", "alexnet_impl", "pair-worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    # Its rounding is what the tolerances know; a GPU's would be another.
-                    env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
-                )
-            except OSError as error:
-                raise RunError(
-                    f"{interpreter}: cannot be started ({error.strerror}); give --interpreter "
-                    f"{framework}=PYTHON the path of a Python."
-                ) from error
-        try:
-            yield RemoteModel(Channel(framework, process, folder))
-        finally:
-            process.kill()
-            process.communicate()
+    # On the CPU: its rounding is what the tolerances know.
+    cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
+    with open_channel(framework, "pair-worker", interpreter=interpreter, variables=cpu) as channel:
+        yield RemoteModel(channel)
 
 
 class PairServer:
@@ -171,33 +139,4 @@ def serve_pair() -> int:
     Returns:
         The exit code, 0.
     """
-    server = PairServer()
-    # By file descriptor: native libraries and the user's own subprocesses print as well.
-    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as replies:
-        with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)
-        with tempfile.TemporaryDirectory(prefix="alexnet-pair-") as folder:
-            for number, line in enumerate(requests):
-                path = Path(folder) / f"{number}.safetensors"
-                replies.write(json.dumps(_reply(server, json.loads(line), path)) + "\n")
-                replies.flush()
-    return 0
-
-
-def _reply(server: PairServer, request: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The answer to a request, its arrays in a file if it has any."""
-    arrays: Weights = {}
-    try:
-        if request["arrays"]:
-            given = Path(request["arrays"])
-            arrays, _ = read_safetensors(given)
-            given.unlink()
-        values, found = server.answer(request["call"], request["values"], arrays)
-        if found:
-            save_file({name: np.asarray(array, order="C") for name, array in found.items()}, path)
-    except (AlexNetError, MemoryError) as error:
-        return {"error": " ".join(str(error).split()) or type(error).__name__}
-    except Exception as error:  # noqa: BLE001 - the user's layers raise any kind
-        return {"error": f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-    return {"values": values, "arrays": str(path) if found else ""}
+    return serve(PairServer().answer)

@@ -1,0 +1,66 @@
+"""What TensorFlow reaches at best on this device, and what Keras's own fit() reaches."""
+
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from alexnet_impl.frameworks import Labels, Pixels
+from alexnet_impl.frameworks.repeated import COPY_BYTES, FIT_STEPS, Repeated, matmul_size
+from alexnet_impl.frameworks.tensorflow.device import find_device, synchronize
+from alexnet_impl.frameworks.tensorflow.model import build_model
+from alexnet_impl.spec import Spec
+
+
+def calibration_kernels(device: str) -> dict[str, Repeated]:
+    """Square matrix products in float32 and bfloat16, and a copy in memory."""
+    found = find_device(device)
+    wait = partial(synchronize, found)
+    kernels = {}
+    size = matmul_size("cuda" if found.startswith("/GPU") else "cpu")
+    with tf.device(found):
+        for name, dtype in (("float32", tf.float32), ("bfloat16", tf.bfloat16)):
+            first, second = (tf.cast(tf.random.uniform((size, size)), dtype) for _ in range(2))
+            call = partial(tf.linalg.matmul, first, second)
+            work = 2.0 * size**3
+            kernels[f"matmul {name}"] = Repeated(
+                call=call, amount=work, unit="FLOP", synchronize=wait
+            )
+        source = tf.random.uniform((COPY_BYTES // 4,))
+    copy = partial(tf.math.negative, source)
+    kernels["copy"] = Repeated(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
+    return kernels
+
+
+class _Fit:
+    """Epochs of keras.Model.fit over data that lie in memory."""
+
+    def __init__(self, model: Any, images: Any, labels: Any, batch_size: int) -> None:
+        self.model, self.images, self.labels = model, images, labels
+        self.batch_size = batch_size
+
+    def __call__(self) -> None:
+        self.model.fit(self.images, self.labels, batch_size=self.batch_size, verbose=0)
+
+
+def plain_training(
+    spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
+) -> Repeated:
+    """compile() and fit() as in Keras's guides; one call is an epoch of FIT_STEPS batches."""
+    found = find_device(device)
+    with tf.device(found):
+        model = build_model(spec, precision)
+        model.compile(
+            optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        floats = tf.cast(images, tf.float32) / 127.5 - 1
+    epoch = tf.repeat(floats, FIT_STEPS, axis=0).numpy()
+    targets = tf.repeat(tf.constant(labels), FIT_STEPS, axis=0).numpy()
+    return Repeated(
+        call=_Fit(model, epoch, targets, len(labels)),
+        amount=len(labels) * FIT_STEPS,
+        unit="images",
+        synchronize=partial(synchronize, found),
+    )

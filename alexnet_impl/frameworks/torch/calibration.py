@@ -1,0 +1,65 @@
+"""What PyTorch reaches at best on this device, and what a tutorial's training loop reaches."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from alexnet_impl.frameworks import Labels, Pixels
+from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size
+from alexnet_impl.frameworks.torch.device import find_device, synchronize
+from alexnet_impl.frameworks.torch.model import build_model
+from alexnet_impl.frameworks.torch.training import AUTOCAST
+from alexnet_impl.spec import Spec, trace
+
+
+def calibration_kernels(device: str) -> dict[str, Repeated]:
+    """Square matrix products in float32 and bfloat16, and a copy in memory."""
+    found = find_device(device)
+    wait = partial(synchronize, found)
+    kernels = {}
+    size = matmul_size(found.type)
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        first, second = (torch.rand(size, size, device=found).to(dtype) for _ in range(2))
+        product = torch.empty_like(first)
+        call = partial(torch.mm, first, second, out=product)
+        work = 2.0 * size**3
+        kernels[f"matmul {name}"] = Repeated(call=call, amount=work, unit="FLOP", synchronize=wait)
+    source = torch.rand(COPY_BYTES // 4, device=found)
+    copy = partial(torch.neg, source, out=torch.empty_like(source))
+    kernels["copy"] = Repeated(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
+    return kernels
+
+
+def plain_training(
+    spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
+) -> Repeated:
+    """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""
+    found = find_device(device)
+    model = _plain_model(spec).to(found).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    floats = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
+    floats, targets = floats.to(found), torch.from_numpy(labels).to(found)
+    dtype = AUTOCAST.get(precision)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(found.type, dtype=dtype, enabled=dtype is not None):
+            loss = functional.cross_entropy(model(floats), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    wait = partial(synchronize, found)
+    return Repeated(call=step, amount=len(labels), unit="images", synchronize=wait)
+
+
+def _plain_model(spec: Spec) -> nn.Module:
+    """The AlexNet of torchvision where the Spec is that one at full width, else the Spec's."""
+    from torchvision.models import alexnet  # noqa: PLC0415 - large, and for this alone
+
+    ours = build_model(spec)
+    theirs: Any = alexnet(num_classes=trace(spec).output_shape[0])
+    same = [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
+    return theirs if same else ours
