@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from alexnet_impl.collapse import CollapseReport
 from alexnet_impl.data import DataConfig, Dataset
 from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.machine import THREAD_VARIABLES, hardware_facts
 from alexnet_impl.recipe import OnCollapse, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.variants import build_spec
@@ -528,37 +529,27 @@ def weights_sha256(weights: Weights) -> str:
 
 def environment_fingerprint() -> dict[str, Any]:
     """Machine, versions and settings that decide speed and numerics; imports no framework."""
-    memory = psutil.virtual_memory()
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cpu_features": sorted(_cpu_flags() & _TELLING_FLAGS),
-        "logical_cpus": psutil.cpu_count(),
-        "physical_cpus": psutil.cpu_count(logical=False),
-        "memory_bytes": memory.total,
+        **hardware_facts(),
         "packages": dict(_package_versions()),
         "git_commit": _git_commit(),
         "variables": {k: os.environ[k] for k in _TELLING_VARIABLES if k in os.environ},
     }
 
 
-_TELLING_FLAGS = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "fma", "asimd", "sve"})
 # By name, never by prefix: TF_VAR_... and the like hold Terraform's secrets.
 _TELLING_VARIABLES = (
+    *THREAD_VARIABLES,
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
     "KERAS_BACKEND",
-    "MKL_NUM_THREADS",
     "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
     "OPENBLAS_CORETYPE",
-    "OPENBLAS_NUM_THREADS",
     "TF_CUDNN_DETERMINISTIC",
     "TF_DETERMINISTIC_OPS",
-    "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS",
     "TORCHINDUCTOR_MAX_AUTOTUNE",
     "XLA_FLAGS",
@@ -572,21 +563,6 @@ def _package_versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-
-
-def _cpu_model() -> str:
-    match = re.search(r"model name\s*:\s*(.+)", _cpuinfo())
-    return match.group(1) if match else platform.processor() or platform.machine()
-
-
-def _cpu_flags() -> set[str]:
-    match = re.search(r"(?:flags|Features)\s*:\s*(.+)", _cpuinfo())
-    return set(match.group(1).split()) if match else set()
-
-
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text() if path.is_file() else ""
 
 
 def _git_commit() -> str | None:

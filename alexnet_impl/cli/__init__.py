@@ -17,6 +17,7 @@ from rich.console import Console
 from alexnet_impl.cli.flags import (
     DEFAULT_RECIPE,
     EXPLAIN_RECIPE,
+    BenchWorker,
     Compare,
     Convert,
     Describe,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, type] = {
     "worker": Worker,
     "serve": Serve,
     "pair-worker": PairWorker,
+    "bench-worker": BenchWorker,
 }
 
 

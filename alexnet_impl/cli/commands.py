@@ -9,6 +9,7 @@ from rich.console import Console
 
 from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
+    BenchWorker,
     Compare,
     Convert,
     Describe,
@@ -32,6 +33,7 @@ from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.measurement.worker import serve_case
 from alexnet_impl.observers import make_observer
 from alexnet_impl.parity.pair.worker import serve_pair
 from alexnet_impl.prediction import predict_files
@@ -232,6 +234,11 @@ def serve_command(_: Serve, __: Console) -> int:
     return serve_trainer()
 
 
+def bench_worker_command(_: BenchWorker, __: Console) -> int:
+    """Time what requests on standard input say."""
+    return serve_case()
+
+
 def pair_worker_command(_: PairWorker, __: Console) -> int:
     """Answer another process's requests for a user's own model."""
     return serve_pair()
@@ -252,4 +259,5 @@ HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     Parity: parity_command,
     Serve: serve_command,
     PairWorker: pair_worker_command,
+    BenchWorker: bench_worker_command,
 }

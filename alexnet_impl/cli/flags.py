@@ -213,5 +213,10 @@ class PairWorker:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BenchWorker:
+    """Time what requests on standard input say; `alexnet bench` starts it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worker:
     """Train what a request on standard input says; `alexnet compare` starts it."""

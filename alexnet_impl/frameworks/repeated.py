@@ -19,12 +19,14 @@ class Repeated:
         amount: How much of it one call does.
         unit: Of amount: 'FLOP', 'B' or 'images'.
         synchronize: Waits until the device has finished its work.
+        peak_memory_bytes: Most memory held on the accelerator so far; None on a CPU.
     """
 
     call: Callable[[], Any]
     amount: float
     unit: str
     synchronize: Callable[[], None]
+    peak_memory_bytes: Callable[[], int | None] = lambda: None
 
 
 def matmul_size(device_type: str) -> int:

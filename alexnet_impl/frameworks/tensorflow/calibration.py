@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from alexnet_impl.frameworks import Labels, Pixels
 from alexnet_impl.frameworks.repeated import COPY_BYTES, FIT_STEPS, Repeated, matmul_size
-from alexnet_impl.frameworks.tensorflow.device import find_device, synchronize
+from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.spec import Spec
 
@@ -63,4 +63,5 @@ def plain_training(
         amount=len(labels) * FIT_STEPS,
         unit="images",
         synchronize=partial(synchronize, found),
+        peak_memory_bytes=partial(peak_memory_bytes, found),
     )

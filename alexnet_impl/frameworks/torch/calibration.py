@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from alexnet_impl.frameworks import Labels, Pixels
 from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size
-from alexnet_impl.frameworks.torch.device import find_device, synchronize
+from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
 from alexnet_impl.spec import Spec, trace
@@ -52,7 +52,13 @@ def plain_training(
         optimizer.step()
 
     wait = partial(synchronize, found)
-    return Repeated(call=step, amount=len(labels), unit="images", synchronize=wait)
+    return Repeated(
+        call=step,
+        amount=len(labels),
+        unit="images",
+        synchronize=wait,
+        peak_memory_bytes=partial(peak_memory_bytes, found),
+    )
 
 
 def _plain_model(spec: Spec) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Benchmarks: what is timed, in which process, how two sides are compared, and what is kept."""

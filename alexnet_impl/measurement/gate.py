@@ -1,0 +1,77 @@
+"""The gate before a ratio: the two frameworks compute the same in the precision that is timed."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alexnet_impl.data import load_dataset
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
+from alexnet_impl.parity.prove import make_question
+from alexnet_impl.parity.record import RungResult
+from alexnet_impl.remote import remote_side
+
+GATE_IMAGES = 8
+"""Batch size that the two are compared at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Whether two frameworks were shown equal before they were timed.
+
+    Attributes:
+        rungs: Weights, treatment, layers, logits, loss, gradients, a few updates.
+    """
+
+    rungs: tuple[RungResult, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every rung held."""
+        return bool(self.rungs) and all(rung.holds for rung in self.rungs)
+
+    @property
+    def outcome(self) -> str:
+        """'equal', or where the two part."""
+        failed = [rung for rung in self.rungs if not rung.holds]
+        if not failed:
+            return "equal" if self.rungs else "not compared"
+        rung = failed[0]
+        return f"differs: {rung.rung} {rung.measured:.1e} > {rung.tolerance:.1e} at {rung.where}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the outcome and each rung's measured difference and bound."""
+        rungs = [[rung.rung, rung.measured, rung.tolerance] for rung in self.rungs]
+        return {"outcome": self.outcome, "holds": self.holds, "rungs": rungs}
+
+
+def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
+    """Compare logits, gradients and updates of both frameworks, each in a process of its own.
+
+    Args:
+        case: Its framework is not used; its precision is that in which they are compared.
+        interpreters: Framework to the Python that runs it; this one by default.
+
+    Raises:
+        RunError: If a process fails.
+    """
+    recipe = replace(case.config.recipe, global_batch_size=GATE_IMAGES, drop_last=True)
+    config = replace(case.config, recipe=recipe)
+    question = make_question(config, load_dataset(config.data), FEW_STEPS)
+    with ExitStack() as stack:
+        sides = [
+            stack.enter_context(
+                remote_side(
+                    name,
+                    config.data,
+                    device=config.device,
+                    threads=config.threads,
+                    interpreter=interpreters.get(name, sys.executable),
+                )
+            )
+            for name in FRAMEWORKS
+        ]
+        return Gate(rungs=tuple(static_rungs(sides, question)))
