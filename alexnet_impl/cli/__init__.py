@@ -17,6 +17,7 @@ from rich.console import Console
 from alexnet_impl.cli.flags import (
     DEFAULT_RECIPE,
     EXPLAIN_RECIPE,
+    Bench,
     BenchWorker,
     Compare,
     Convert,
@@ -44,6 +45,7 @@ STOPPED = 130
 COMMANDS: dict[str, type] = {
     "compare": Compare,
     "explain": Explain,
+    "bench": Bench,
     "parity": Parity,
     "train": Train,
     "evaluate": Evaluate,
@@ -106,7 +108,9 @@ def _parse(arguments: list[str]) -> Any:
     """The chosen subcommand with its fields filled in."""
     name = _recipe_name(arguments)
     options = TrainingOptions(recipe_name=name, recipe=get_recipe(name))
-    defaults: dict[type, Any] = {kind: kind(options=options) for kind in (Train, Compare, Parity)}
+    defaults: dict[type, Any] = {
+        kind: kind(options=options) for kind in (Train, Compare, Parity, Bench)
+    }
     defaults[Explain] = Explain(options=explain_options(name))
     choices: list[Any] = [
         Annotated[kind, tyro.conf.subcommand(command, default=defaults[kind])]

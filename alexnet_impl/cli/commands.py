@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from alexnet_impl.cli.bench import bench_command
 from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
+    Bench,
     BenchWorker,
     Compare,
     Convert,
@@ -259,5 +261,6 @@ HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     Parity: parity_command,
     Serve: serve_command,
     PairWorker: pair_worker_command,
+    Bench: bench_command,
     BenchWorker: bench_worker_command,
 }

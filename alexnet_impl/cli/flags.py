@@ -213,6 +213,37 @@ class PairWorker:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Time one side, or two against each other in interleaved rounds; `bench compare` two files.
+
+    A SIDE is FRAMEWORK, and behind commas what is its own: work=WORK and fields of the recipe, as
+    in torch,work=plain-training or torch,compile_mode=compiled. Images are noise unless --dataset
+    or --data-dir says otherwise. A ratio between the frameworks is shown only if their models were
+    found equal first, in the precision that is timed.
+    """
+
+    sides: Annotated[Positional[tuple[str, ...]], arg(metavar="SIDE")] = ("torch", "tensorflow")
+    """One or two; twice the same measures the harness itself."""
+    work: str = "training"
+    """What to time; a wrong name lists what there is."""
+    batch_size: int | None = None
+    """The same as --recipe.global-batch-size."""
+    rounds: int = 40
+    """Groups of calls of one side; of two sides at most so many rounds A B B A."""
+    budget: float = 120.0
+    """No round of two sides begins after so many seconds."""
+    margin: float = 0.02
+    """A side counts as faster or slower only beyond this share."""
+    width_of_interval: float = 0.01
+    """Rounds end once the ratio's interval reaches only this share to either side."""
+    warm_up: float = 20.0
+    """Warm-up ends after so many seconds even if the times still fall."""
+    interpreter: tuple[str, ...] = ()
+    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchWorker:
     """Time what requests on standard input say; `alexnet bench` starts it."""
 

@@ -71,11 +71,10 @@ def test_interval_holds_the_ratio_and_is_turned_over_with_the_sides(rounds):
 
 
 def test_noise_that_both_sides_of_a_round_share_cancels():
-    shared = np.linspace(1, 3, 10)
-    first, second = noisy(10, seed=1) * shared, noisy(10, seed=2) * shared
-    assert paired_ratio(first, second) == paired_ratio(noisy(10, seed=1), noisy(10, seed=2)) or (
-        paired_ratio(first, second).high == pytest.approx(1.02, abs=0.02)
-    )
+    first, second, shared = noisy(10, seed=1), noisy(10, seed=2), np.linspace(1, 3, 10)
+    quiet, drifting = paired_ratio(first, second), paired_ratio(first * shared, second * shared)
+    assert dataclasses.astuple(drifting) == pytest.approx(dataclasses.astuple(quiet))
+    assert independent_ratio(first * shared, second * shared).high > 1.5
 
 
 def test_one_round_with_a_spike_does_not_move_the_interval_far():
@@ -285,9 +284,6 @@ def test_warm_up_heeds_window_and_tolerance():
     assert is_steady([0.2, 0.1, 0.1], window=1)
     assert not is_steady([0.12, 0.1], window=1)
     assert is_steady([0.12, 0.1], window=1, tolerance=0.2)
-    assert not is_steady([0.1] * 4 + [0.2] * 2 + [0.1] * 4, window=5, tolerance=1e-9) or is_steady(
-        [0.1] * 10, tolerance=1e-9
-    )
 
 
 def test_falling_run_is_never_steady_and_noise_nearly_always():
@@ -323,29 +319,39 @@ def test_quiet_sample_has_no_warnings():
         ([0.1] * 4, "Only 4 values, fewer than 5: measure more rounds."),
         ([0.1], "Only 1 value, fewer than 5: measure more rounds."),
         (
-            [2e-3] * 4 + [9e-4] + [2e-3] * 15,
-            "The shortest group took 0.9 ms, under 1 ms: too short for the timer; time more steps "
-            "together.",
+            [1e-3] * 4 + [9e-4] + [1e-3] * 15,
+            (
+                "The shortest group took 0.9 ms, under 1 ms: too short for the timer; time "
+                "more steps together."
+            ),
         ),
         (
             [0.08, 0.12] * 4,
-            "The standard deviation of 21.38 ms is 21% of the mean of 100 ms, above 10%: measure "
-            "more rounds, on a quieter machine.",
+            (
+                "The standard deviation of 21.38 ms is 21% of the mean of 100 ms, above 10%: "
+                "measure more rounds, on a quieter machine."
+            ),
         ),
         (
             [0.1] * 40 + [0.16],
-            "The maximum of 160 ms is 60% above the median of 100 ms, more than 50%: something "
-            "else ran; close it, or measure more rounds.",
+            (
+                "The maximum of 160 ms is 60% above the median of 100 ms, more than 50%: something "
+                "else ran; close it, or measure more rounds."
+            ),
         ),
         (
             [0.1] * 5 + [0.106] * 5,
-            "The second half's median of 106 ms is 6.0% above the first half's 100 ms, over 5%: "
-            "the machine slows down; let it cool, or fix its clock rate.",
+            (
+                "The second half's median of 106 ms is 6.0% above the first half's 100 ms, over "
+                "5%: the machine slows down; let it cool, or fix its clock rate."
+            ),
         ),
         (
             [0.1] * 5 + [0.094] * 5,
-            "The second half's median of 94 ms is 6.0% below the first half's 100 ms, over 5%: "
-            "the warm-up was too short; warm up longer.",
+            (
+                "The second half's median of 94 ms is 6.0% below the first half's 100 ms, over 5%: "
+                "the warm-up was too short; warm up longer."
+            ),
         ),
     ],
     ids=["few", "one", "short", "spread", "spike", "slowing", "warming"],

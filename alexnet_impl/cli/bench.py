@@ -1,0 +1,189 @@
+"""The handler of `alexnet bench`."""
+
+from dataclasses import fields, replace
+from typing import Any, get_args, get_type_hints
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import Bench, TrainingOptions
+from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
+from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.gate import Gate, pass_gate
+from alexnet_impl.measurement.memory import OutOfMemory, find_largest_batch, of_batch_size
+from alexnet_impl.measurement.paired import Compared, Measured, Plan, compare, measure
+from alexnet_impl.measurement.record import entry_of, write_recording
+from alexnet_impl.measurement.statistics import Ratio
+from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
+from alexnet_impl.measurement.works import get_work
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.report.measured import compared_lines, measured_lines
+from alexnet_impl.results import check_free, environment_fingerprint, make_folder
+
+MOST_SIDES = 2
+
+
+def bench_command(command: Bench, console: Console) -> int:
+    """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
+    cases = [_case(side, command) for side in command.sides]
+    if not 1 <= len(cases) <= MOST_SIDES:
+        raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
+    plan = _plan(command)
+    interpreters = parse_interpreters(command.interpreter)
+    check_frameworks(interpreters)
+    folder = new_folder(command.options, "bench")
+    check_free(folder)
+    before = machine_fingerprint() | {"busy_share": busyness(1.0)}
+    if len(cases) == 1:
+        entries, pairs, code = _one(cases[0], plan, interpreters, console)
+    else:
+        entries, pairs, code = _two(cases, plan, interpreters, console)
+    machine = before | {"packages": environment_fingerprint()["packages"]}
+    for warning in quiet_warnings(before, machine_fingerprint()):
+        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    make_folder(folder)
+    write_recording(folder, machine, entries, pairs)
+    console.print(f"Benchmark folder: {folder}", highlight=False, soft_wrap=True)
+    return code
+
+
+def _case(side: str, command: Bench) -> Case:
+    """The case of one side: FRAMEWORK, then work=... and fields of the recipe."""
+    framework, *changes = side.split(",")
+    if framework not in FRAMEWORKS:
+        raise UnknownNameError("framework", framework, FRAMEWORKS)
+    options = command.options
+    if options.on_collapse != TrainingOptions().on_collapse:
+        raise RunError("--on-collapse belongs to trainings; bench takes a few steps of its own.")
+    if options.dataset is None and options.data_dir is None:
+        options = replace(options, dataset="synthetic")
+    if command.batch_size is not None:
+        recipe = replace(options.recipe, global_batch_size=command.batch_size)
+        options = replace(options, recipe=recipe)
+    work, recipe = command.work, options.recipe
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise RunError(f"{side}: {change!r} must read FIELD=VALUE, or work=WORK.")
+        if name == "work":
+            work = text
+        else:
+            recipe = replace(recipe, **{_field(name): _value(name, text)})
+    get_work(work)
+    config = run_config(replace(options, recipe=recipe), framework)
+    config = replace(config, threads=config.threads or usable_cores())
+    case = Case(work=work, config=config)
+    return of_batch_size(case, recipe.global_batch_size)
+
+
+def _field(name: str) -> str:
+    known = [field.name for field in fields(Recipe)]
+    if (field := name.replace("-", "_")) not in known:
+        raise UnknownNameError("recipe field", name, known)
+    return field
+
+
+def _value(name: str, text: str) -> Any:
+    """The text as the type of that field of the Recipe."""
+    hint = get_type_hints(Recipe)[_field(name)]
+    kinds = get_args(hint) or (hint,)
+    if bool in kinds and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _plan(command: Bench) -> Plan:
+    plan = Plan(
+        min_rounds=min(Plan().min_rounds, command.rounds),
+        max_rounds=command.rounds,
+        budget_s=command.budget,
+        margin=command.margin,
+        width=command.width_of_interval,
+        warm_up_s=command.warm_up,
+    )
+    for name in ("max_rounds", "budget_s", "width", "warm_up_s"):
+        if getattr(plan, name) <= 0:
+            raise RunError(f"{name}={getattr(plan, name)} must be above 0.")
+    if plan.margin < 0:
+        raise RunError(f"margin={plan.margin} must not be below 0.")
+    return plan
+
+
+Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
+
+
+def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
+    try:
+        done = measure(case, plan, plan.max_rounds, interpreters)
+    except OutOfMemoryError as error:
+        return [_no_memory(case, str(error), interpreters, console)], [], 0
+    _show(done, console)
+    return [entry_of(done)], [], 0
+
+
+def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
+    first, second = cases
+    gate = _gate(first, second, interpreters, console)
+    try:
+        with console.status("") as status:
+
+            def announce(count: int, ratio: Ratio) -> None:
+                known = f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+                status.update(f"round {count}: {known}")
+
+            done = compare(first, second, plan, interpreters, announce)
+    except OutOfMemoryError as error:
+        text = str(error)
+        short = first if text.startswith(first.config.framework) else second
+        return [_no_memory(short, text, interpreters, console)], [], 1
+    for side in (done.first, done.second):
+        _show(side, console)
+    for line in compared_lines(done, gate):
+        console.print(line, highlight=False, soft_wrap=True)
+    entries = [entry_of(side, gate) for side in (done.first, done.second)]
+    return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
+
+
+def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Console) -> Gate | None:
+    """What the gate says of two frameworks; None for two sides of one."""
+    if first.config.framework == second.config.framework:
+        return None
+    if not get_work(first.work).gated or first.of("torch") != second.of("torch"):
+        return None
+    with console.status("are both models equal in this precision?"):
+        return pass_gate(first, interpreters)
+
+
+def _show(measured: Measured, console: Console) -> None:
+    for line in measured_lines(measured):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _no_memory(
+    case: Case, message: str, interpreters: dict[str, str], console: Console
+) -> dict[str, Any]:
+    """The entry of a case that did not fit."""
+    with console.status("which batch fits?"):
+        found: OutOfMemory = find_largest_batch(case, message, interpreters)
+    console.print(f"{case.title}: {found}", highlight=False, soft_wrap=True)
+    return {
+        "title": case.title,
+        "key": case.key,
+        "case": case.to_dict(),
+        "times_s": [],
+        "amount": 0,
+        "unit": "images",
+        "peaks": {},
+        "out_of_memory": found.to_dict(),
+    }
