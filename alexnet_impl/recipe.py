@@ -113,6 +113,9 @@ class Recipe:
     """Targets are (1 - label_smoothing) * one_hot + label_smoothing / num_classes."""
     flip: bool = False
     """Whether each training image is mirrored left to right with probability 1/2."""
+    alternate_flips: bool = False
+    """With flip: only the first epoch draws; after it an image is mirrored in every second epoch,
+    so that no epoch shows what the one before showed (airbench)."""
     crop_padding: int = 0
     """Training images are padded with so many black pixels and cropped back at random."""
     eval_flip: bool = False
@@ -276,6 +279,8 @@ def _check_ranges(recipe: Recipe) -> None:
             f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
             f"momentum={recipe.momentum}."
         )
+    if recipe.alternate_flips and not recipe.flip:
+        raise RecipeError("alternate_flips=True needs flip=True: it says which epochs flip.")
     if any(not 0 < at < 1 for at in recipe.step_at):
         raise RecipeError(f"step_at={recipe.step_at} must be fractions between 0 and 1.")
 

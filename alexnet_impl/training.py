@@ -199,6 +199,7 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
         reshuffle=recipe.reshuffle,
         drop_last=recipe.drop_last,
         flip=recipe.flip,
+        alternate_flips=recipe.alternate_flips,
         crop_padding=recipe.crop_padding,
     )
 

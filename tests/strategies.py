@@ -148,6 +148,7 @@ RECIPE_FIELDS = {
     "validation_fraction": fractions,
     "label_smoothing": fractions,
     "flip": st.booleans(),
+    "alternate_flips": st.booleans(),
     "crop_padding": st.integers(0, 8),
     "eval_flip": st.booleans(),
     "input_size": st.none() | st.integers(1, 512),
@@ -167,9 +168,12 @@ def recipes(**fixed):
     drawn = listed | RECIPE_FIELDS
     assert set(drawn) == {field.name for field in fields(Recipe)}
     drawn |= {name: st.just(value) for name, value in fixed.items()}
-    return st.fixed_dictionaries(drawn).map(_with_allowed_nesterov).map(lambda d: Recipe(**d))
+    return st.fixed_dictionaries(drawn).map(_with_allowed_pairs).map(lambda d: Recipe(**d))
 
 
-def _with_allowed_nesterov(values):
+def _with_allowed_pairs(values):
     allowed = values["optimizer"] in ("sgd", "sgdw") and values["momentum"] > 0
-    return values | {"nesterov": values["nesterov"] and allowed}
+    return values | {
+        "nesterov": values["nesterov"] and allowed,
+        "alternate_flips": values["alternate_flips"] and values["flip"],
+    }

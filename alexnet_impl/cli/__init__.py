@@ -18,6 +18,7 @@ from alexnet_impl.cli.flags import (
     DEFAULT_RECIPE,
     EXPLAIN_RECIPE,
     Bench,
+    BenchCompare,
     BenchWorker,
     Compare,
     Convert,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, type] = {
     "compare": Compare,
     "explain": Explain,
     "bench": Bench,
+    "bench-compare": BenchCompare,
     "parity": Parity,
     "train": Train,
     "evaluate": Evaluate,
@@ -69,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, 1 for what the caller can put right, 2 for wrong flags, 130 if stopped.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:2] == ["bench", "compare"]:
+        given = ["bench-compare", *given[2:]]
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the rest as *_
     try:
         return _run(_parse(given))

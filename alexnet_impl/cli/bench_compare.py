@@ -1,41 +1,12 @@
 """The handler of `alexnet bench compare`."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
 from rich.console import Console
-from tyro.conf import Positional, arg
 
+from alexnet_impl.cli.flags import BenchCompare
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
 from alexnet_impl.measurement.record import read_recording
 from alexnet_impl.report.bench import comparison_lines
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchCompare:
-    """Compare two files of benchmarks, of `alexnet bench` or of pytest-benchmark.
-
-    Cases are matched by what was measured, whatever the tests are called. Exit code 1 if one has
-    become slower beyond its threshold.
-    """
-
-    old: Annotated[Positional[Path], arg(metavar="OLD")]
-    """The file to compare against."""
-    new: Annotated[Positional[Path], arg(metavar="NEW")]
-    """The file to judge."""
-    threshold: float = 0.05
-    """NEW may take so much more time, as a share."""
-    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=SHARE")] = ()
-    """A threshold of its own for a work (training=0.1) or for a work of a variant
-    (training/cifar=0.1)."""
-    confidence: float = 0.95
-    """Of the interval of each ratio."""
-    normalise: bool = False
-    """Compare times in machine units, by each file's own calibration; machines may differ."""
-    other_machine: bool = False
-    """Compare seconds of different machines all the same."""
 
 
 def bench_compare_command(command: BenchCompare, console: Console) -> int:

@@ -8,9 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from alexnet_impl.cli.bench import bench_command
+from alexnet_impl.cli.bench_compare import bench_compare_command
 from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
     Bench,
+    BenchCompare,
     BenchWorker,
     Compare,
     Convert,
@@ -262,5 +264,6 @@ HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     Serve: serve_command,
     PairWorker: pair_worker_command,
     Bench: bench_command,
+    BenchCompare: bench_compare_command,
     BenchWorker: bench_worker_command,
 }

@@ -244,6 +244,31 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BenchCompare:
+    """Compare two files of benchmarks, of `alexnet bench` or of pytest-benchmark.
+
+    Cases are matched by what was measured, whatever the tests are called. Exit code 1 if one has
+    become slower beyond its threshold.
+    """
+
+    old: Annotated[Positional[Path], arg(metavar="OLD")]
+    """The file to compare against."""
+    new: Annotated[Positional[Path], arg(metavar="NEW")]
+    """The file to judge."""
+    threshold: float = 0.05
+    """NEW may take so much more time, as a share."""
+    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=SHARE")] = ()
+    """A threshold of its own for a work (training=0.1) or for a work of a variant
+    (training/cifar=0.1)."""
+    confidence: float = 0.95
+    """Of the interval of each ratio."""
+    normalise: bool = False
+    """Compare times in machine units, by each file's own calibration; machines may differ."""
+    other_machine: bool = False
+    """Compare seconds of different machines all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchWorker:
     """Time what requests on standard input say; `alexnet bench` starts it."""
 

@@ -51,6 +51,8 @@ class BatchPlan:
         reshuffle: Whether each epoch draws an order of its own; if not, all have the first one's.
         drop_last: Leave out the last batch of an epoch where it is smaller than the others.
         flip: Mirror each image left to right with probability 1/2.
+        alternate_flips: With flip: draw in the first epoch alone, and mirror each image in every
+            second epoch after it.
         crop_padding: Pad this many black pixels on every side and cut the stored size out of
             the result, at a place of its own for each image; 0 means no crops.
 
@@ -65,6 +67,7 @@ class BatchPlan:
     reshuffle: bool = True
     drop_last: bool = False
     flip: bool = False
+    alternate_flips: bool = False
     crop_padding: int = 0
 
     def __post_init__(self) -> None:
@@ -166,11 +169,24 @@ def _draw_epoch(plan: BatchPlan, num_images: int, epoch: int) -> _EpochDraws:
     if not plan.reshuffle:
         first_epoch = np.random.SeedSequence([plan.seed, 0]).spawn(3)
         order_rng = np.random.default_rng(first_epoch[0])
+    order = _draw_order(plan, num_images, order_rng)
     return _EpochDraws(
-        order=_draw_order(plan, num_images, order_rng),
-        flips=flip_rng.integers(0, 2, num_images, dtype=np.uint8).astype(bool),
+        order=order,
+        flips=_draw_flips(plan, epoch, order, flip_rng),
         offsets=offset_rng.integers(0, 2 * plan.crop_padding + 1, (num_images, 2)),
     )
+
+
+def _draw_flips(
+    plan: BatchPlan, epoch: int, order: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """By place in the epoch."""
+    if not plan.alternate_flips:
+        return rng.integers(0, 2, len(order), dtype=np.uint8).astype(bool)
+    first_epoch = np.random.SeedSequence([plan.seed, 0]).spawn(3)
+    drawn = np.random.default_rng(first_epoch[1]).integers(0, 2, len(order), dtype=np.uint8)
+    flips: NDArray[np.bool_] = (drawn[order] + epoch) % 2 == 1
+    return flips
 
 
 def _draw_order(plan: BatchPlan, num_images: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -390,13 +390,16 @@ def _entry_labels(
     """Pooled entries, a gate that did not hold, and what makes times doubtful."""
     for title, entries in zip(titles, cases, strict=True):
         if len(entries) > 1:
-            yield f"{side}: {title}: {len(entries)} entries of this case are pooled."
+            versions = [entry.rest.get("framework") for entry in entries]
+            mixed = any(version != versions[0] for version in versions)
+            among = ", of differing frameworks" if mixed else ""
+            yield f"{side}: {title}: {len(entries)} entries of this case are pooled{among}."
         for entry in entries:
             gate = _dict(entry.rest.get("gate"))
             if gate.get("holds") is False:
                 yield f"{side}: {title}: the frameworks were not equal: {gate.get('outcome')}"
             warnings = entry.rest.get("warnings")
-            for warning in warnings if isinstance(warnings, list) else []:
+            for warning in warnings if isinstance(warnings, list | tuple) else ():
                 yield f"{side}: {title}: {warning}"
 
 

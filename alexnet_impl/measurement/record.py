@@ -145,7 +145,7 @@ def read_recording(path: Path) -> Recording:
             _check_version(path, plain)
             found, machine = plain["measured"], plain["machine"]
         # What did not fit into memory has no times.
-        entries = tuple(_read_entry(entry) for entry in found if entry and entry["times_s"])
+        entries = tuple(_read_entry(entry) for entry in found if entry and entry.get("times_s"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(
             f"{path}: is no file of these benchmarks, or is damaged: {error!r}"

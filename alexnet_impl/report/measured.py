@@ -1,8 +1,12 @@
 """What a benchmark measured, as lines for the terminal."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
-from alexnet_impl.measurement.statistics import Ratio
+from alexnet_impl.measurement.record import EXTRA
+from alexnet_impl.measurement.statistics import Ratio, independent_ratio
 from alexnet_impl.report.numbers import mebibytes, percent, seconds
 
 
@@ -40,3 +44,66 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
 def ratio_text(ratio: Ratio) -> str:
     """'1.203 x [1.190, 1.215]'."""
     return f"{ratio.ratio:.3f} x [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
+    """What stands beside a benchmark's times in extra_info: plain values under plain names."""
+    return {
+        f"{measured.unit}_per_second": measured.per_second,
+        "fraction_of_peak": measured.fraction_of_peak,
+        "peak_memory_bytes": measured.memory["process"],
+        "peak_device_memory_bytes": measured.memory["device"],
+        "first_call_s": measured.first_call_s,
+        "preparation_s": measured.preparation_s,
+        "calls_per_group": measured.calls_per_group,
+        "gate": "-" if gate is None else gate.outcome,
+    }
+
+
+Rows = Sequence[tuple[str, dict[str, Any]]]
+"""A benchmark's group and its extra_info, with an entry of a record under EXTRA."""
+TABLE_HEADER = (
+    f"{'case':<58} {'per second':>12} {'of peak':>8} {'memory':>10} {'first call':>10}  "
+    f"{'torch / tensorflow':<24} gate"
+)
+
+
+def table_lines(rows: Rows) -> list[str]:
+    """A table of benchmarks, with the ratio of the two frameworks where their rows may be compared.
+
+    Args:
+        rows: All that were measured.
+    """
+    lines = [TABLE_HEADER]
+    for group, extra in rows:
+        entry = extra[EXTRA]
+        if "out_of_memory" in entry:
+            known = entry["out_of_memory"]
+            lines.append(
+                f"{entry['title']:<58} out of memory at batch {known['asked']}; "
+                f"{known['fits']} fits"
+            )
+            continue
+        share, held = entry["fraction_of_peak"], entry["memory"]
+        lines.append(
+            f"{entry['title']:<58} {entry['per_second']:>12,.1f} "
+            f"{'-' if share is None else percent(share):>8} "
+            f"{mebibytes(held['device'] or held['process'] or 0):>10} "
+            f"{seconds(entry['first_call_s']):>10}  "
+            f"{_ratio_cell(group, entry, rows):<24} {extra['gate']}"
+        )
+    return lines
+
+
+def _ratio_cell(
+    group: str, entry: dict[str, Any], rows: Sequence[tuple[str, dict[str, Any]]]
+) -> str:
+    """Of PyTorch's row to TensorFlow's of the same case; blank where the gate did not hold."""
+    if entry["key"]["framework"] != "torch" or not (entry["gate"] or {}).get("holds"):
+        return ""
+    wanted = entry["key"] | {"framework": "tensorflow"}
+    for other_group, extra in rows:
+        other = extra[EXTRA]
+        if other_group == group and other.get("key") == wanted:
+            return ratio_text(independent_ratio(other["times_s"], entry["times_s"]))
+    return ""

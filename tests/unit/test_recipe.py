@@ -105,6 +105,10 @@ def test_recipe_refuses_an_unknown_choice_with_the_nearest(name, value, near):
         ({"step_at": (0.0,)}, "step_at=(0.0,) must be fractions between 0 and 1."),
         ({"step_at": (math.nan,)}, "step_at=(nan,) must be fractions between 0 and 1."),
         (
+            {"alternate_flips": True},
+            "alternate_flips=True needs flip=True: it says which epochs flip.",
+        ),
+        (
             {"nesterov": True, "optimizer": "adam"},
             "nesterov=True needs optimizer=sgd with momentum, not adam with momentum=0.9.",
         ),

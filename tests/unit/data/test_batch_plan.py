@@ -1,5 +1,6 @@
 import hashlib
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ plans = st.builds(
     seed=st.integers(0, 2**40),
     shuffle=st.booleans(),
     flip=st.booleans(),
+    alternate_flips=st.booleans(),
     crop_padding=st.integers(0, 3),
 )
 
@@ -132,6 +134,25 @@ def test_flips_and_crops_reach_every_case():
     flipped = read(split, BatchPlan(global_batch_size=400, seed=0, flip=True, shuffle=False))[0]
     share = np.mean([not (a == b).all() for a, b in zip(flipped.images, split.images, strict=True)])
     assert 0.4 < share < 0.6
+
+
+def test_alternate_flips_mirror_each_image_in_every_second_epoch():
+    split = make_split(40)
+    plan = BatchPlan(global_batch_size=40, seed=3, flip=True, alternate_flips=True)
+    shown = []
+    for epoch in range(4):
+        (batch,) = read(split, plan, epoch)
+        shown.append(batch.images[np.argsort(batch.labels)])
+    assert all((shown[epoch] == shown[epoch + 1][:, :, ::-1]).all() for epoch in range(3))
+    mirrored = [not (a == b).all() for a, b in zip(shown[0], split.images, strict=True)]
+    assert 10 < sum(mirrored) < 30
+
+
+def test_alternate_flips_begin_as_the_others_do():
+    split = make_split(40)
+    plan = BatchPlan(global_batch_size=40, seed=3, flip=True, shuffle=False)
+    (drawn,), (alternating,) = read(split, plan), read(split, replace(plan, alternate_flips=True))
+    assert (drawn.images == alternating.images).all()
 
 
 def test_order_differs_between_epochs_and_seeds_but_not_between_calls():

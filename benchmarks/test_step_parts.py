@@ -1,0 +1,35 @@
+"""What a training step is made of: forward, gradients, update; and the input beside it."""
+
+import pytest
+
+PLACES = [
+    pytest.param({"width": 0.25, "device": "cpu"}, marks=pytest.mark.slow, id="cpu"),
+    pytest.param({"width": 1.0, "device": "gpu"}, marks=pytest.mark.gpu, id="gpu"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("work", ["forward", "backward", "update"])
+def test_part_of_a_step(timed, framework_name, work, place):
+    timed(work, framework_name, "cifar", **place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("work", ["treatment", "training-from-pipeline"])
+def test_input_on_the_device(timed, framework_name, work, place):
+    """Resized on the device: the variant reads 224 x 224, the images are 32 x 32."""
+    timed(work, framework_name, "torchvision", global_batch_size=32, crop_padding=4, **place)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("work", ["batching", "augmentation", "decoding"])
+def test_input_on_the_host(timed, work):
+    """NumPy alone; a worker of PyTorch's only lends it a process."""
+    timed(work, "torch", "cifar", width=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["building", "conversion"])
+def test_model_and_its_weights(timed, framework_name, work):
+    timed(work, framework_name, "cifar")

@@ -1,0 +1,62 @@
+"""Training and inference: framework x variant x batch size x precision x layout x compile mode."""
+
+import pytest
+
+CPU = [
+    ("training", "cifar", {"width": 0.25}),
+    ("training", "cifar", {"width": 0.25, "precision": "bfloat16"}),
+    ("training", "cifar", {"global_batch_size": 64}),
+    ("training", "torchvision", {"width": 0.25, "global_batch_size": 32}),
+    ("inference", "cifar", {"global_batch_size": 64}),
+    ("training", "cifar", {"width": 0.25, "compile_mode": "eager"}),
+    ("training", "cifar", {"width": 0.25, "compile_mode": "compiled"}),
+]
+GPU = [
+    (work, variant, {"global_batch_size": batch_size, "precision": precision})
+    for work in ("training", "inference")
+    for variant, sizes in (("cifar", (128, 1024, 8192)), ("torchvision", (128, 512, 2048)))
+    for batch_size in sizes
+    for precision in ("float32", "bfloat16", "float16")
+] + [("training", "cifar", {"compile_mode": mode}) for mode in ("eager", "compiled")]
+NARROW = [
+    pytest.param({"width": 0.25, "device": "cpu"}, marks=pytest.mark.slow, id="cpu"),
+    pytest.param({"width": 1.0, "device": "gpu"}, marks=pytest.mark.gpu, id="gpu"),
+]
+"""Narrow on a CPU, whole on a GPU."""
+
+
+def on(device, mark, cases):
+    """The cases on a device, named by what they are."""
+
+    def name(work, variant, rest):
+        return "-".join([work, variant, *(f"{key}={value}" for key, value in rest.items()), device])
+
+    return [
+        pytest.param(
+            work,
+            variant,
+            rest | {"device": device},
+            marks=mark,
+            id=name(work, variant, rest),
+        )
+        for work, variant, rest in cases
+    ]
+
+
+@pytest.mark.parametrize(
+    ("work", "variant", "rest"),
+    [*on("cpu", pytest.mark.slow, CPU), *on("gpu", pytest.mark.gpu, GPU)],
+)
+def test_throughput(timed, framework_name, work, variant, rest):
+    timed(work, framework_name, variant, **rest)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("place", NARROW)
+def test_throughput_with_channels_first(timed, place):
+    timed("training", "torch", "cifar", memory_layout="channels-first", **place)
+
+
+@pytest.mark.parametrize("place", NARROW)
+def test_throughput_of_the_tutorials_loop(timed, framework_name, place):
+    timed("plain-training", framework_name, "cifar", **place)

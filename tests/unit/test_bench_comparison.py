@@ -1,0 +1,529 @@
+"""Two benchmark files side by side: what is the same case, what is slower, and what is refused.
+
+Times are simulated; files are written and read as benchmarks do it. The last tests break the check
+and see it miss what it must find.
+"""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tyro
+from rich.console import Console
+
+from alexnet_impl.cli.bench_compare import bench_compare_command, parse_thresholds
+from alexnet_impl.cli.flags import BenchCompare
+from alexnet_impl.data import DataConfig
+from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.measurement import comparison, statistics
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
+from alexnet_impl.measurement.paired import Measured
+from alexnet_impl.measurement.record import EXTRA, entry_of, read_recording, write_recording
+from alexnet_impl.measurement.statistics import independent_ratio
+from alexnet_impl.recipe import get_recipe
+from alexnet_impl.report.bench import comparison_lines
+from alexnet_impl.results import RunConfig
+
+pytestmark = pytest.mark.fast
+
+MACHINE = {"cpu": "Xeon", "usable_cpus": 2, "memory_bytes": 2**33, "kernel": "6.1"}
+FASTER_MACHINE = MACHINE | {"cpu": "EPYC"}
+PEAKS = {"matmul float32": 1e11, "matmul bfloat16": 4e11, "copy": 1e10}
+VERSIONS = {"torch": "2.9.0", "threads": 2}
+BATCH_SIZE = 128
+VALUES = 12
+NOISE = 0.01
+OPTIONS = ComparisonOptions()
+TITLE = "training torch cifar b128 float32"
+
+
+def times(seed, *, median_s=0.1, count=VALUES):
+    noise = np.random.default_rng(seed).standard_normal(count)
+    return tuple((median_s * np.exp(NOISE * noise)).tolist())
+
+
+def case(work="training", *, variant="cifar", framework="torch", threads=None, **recipe):
+    return Case(
+        work=work,
+        config=RunConfig(
+            framework=framework,
+            variant=variant,
+            width=1.0,
+            recipe=replace(get_recipe("quick"), global_batch_size=BATCH_SIZE, **recipe),
+            data=DataConfig(dataset="synthetic", train_images=1000, test_images=100),
+            device="cpu",
+            threads=threads,
+        ),
+    )
+
+
+def entry(given, times_s, **changes):
+    """The entry of a case, as a benchmark writes it."""
+    measured = Measured(
+        case=given,
+        times_s=times_s,
+        calls_per_group=3,
+        amount=BATCH_SIZE,
+        unit="images",
+        preparation_s=1.0,
+        first_call_s=1.0,
+        warm_up_calls=10,
+        steady=True,
+        memory={"process": 2**30, "device": None},
+        peaks=PEAKS,
+        round_trip_s=1e-4,
+        framework=VERSIONS,
+        warnings=(),
+    )
+    return entry_of(measured) | changes
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Writes a folder of `alexnet bench` and reads it."""
+
+    def make(name, *entries, machine=MACHINE):
+        (tmp_path / name).mkdir()
+        write_recording(tmp_path / name, machine, list(entries), [])
+        return read_recording(tmp_path / name)
+
+    return make
+
+
+@pytest.fixture
+def one(recording):
+    """A recording of the training case alone."""
+
+    def make(name, times_s, machine=MACHINE, **changes):
+        return recording(name, entry(case(), times_s) | changes, machine=machine)
+
+    return make
+
+
+def run(old, new, **flags):
+    """The exit code and what is printed."""
+    told = io.StringIO()
+    command = BenchCompare(old=old.path, new=new.path, **flags)
+    return bench_compare_command(command, Console(file=told, width=80)), told.getvalue()
+
+
+# Slower or not
+
+
+def test_noise_is_no_regression(one):
+    code, told = run(one("old", times(1)), one("new", times(2)))
+    assert code == 0
+    assert TITLE in told
+    assert "0 regressions beyond 5% in 1 case: 1 shown to have none." in told
+
+
+def test_alike_runs_are_flagged_in_at_most_5_percent(recording, monkeypatch):
+    """Without a threshold to hide behind: it is the interval that keeps quiet."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 2000)  # as many as 200 cases have time for
+    cases = [case(threads=threads) for threads in range(1, 201)]
+    old, new = (
+        recording(name, *(entry(c, times((seed, k))) for k, c in enumerate(cases)))
+        for name, seed in (("old", 1), ("new", 2))
+    )
+    done = compare_recordings(old, new, ComparisonOptions(threshold=0.0))
+    assert len(done.cases) == 200
+    assert len(done.regressions) <= 0.05 * 200
+
+
+def test_slowdown_of_one_case_is_caught_and_named(recording):
+    cases = [case(), case("inference"), case(framework="tensorflow")]
+    old = recording("old", *(entry(c, times(k)) for k, c in enumerate(cases)))
+    slowed = [entry(c, times(10 + k)) for k, c in enumerate(cases)]
+    slowed[1] = entry(cases[1], times(11, median_s=0.11))
+    new = recording("new", *slowed)
+    found = compare_recordings(old, new, OPTIONS)
+    assert [c.title for c in found.regressions] == ["inference torch cifar b128 float32"]
+    assert [c.verdict for c in found.cases] == ["undecided", "slower", "undecided"]
+    assert found.regressions[0].ratio.ratio == pytest.approx(1 / 1.1, rel=0.02)
+    code, told = run(old, new)
+    assert code == 1
+    flagged = [line for line in told.splitlines() if "REGRESSION" in line]
+    assert len(flagged) == 1
+    assert flagged[0].startswith("inference torch cifar")
+    assert "1 regression beyond 5% in 3 cases: 2 shown to have none." in told
+
+
+def test_slower_within_the_threshold_is_said_and_lets_pass(one):
+    done = compare_recordings(one("old", [0.1] * 6), one("new", [0.104] * 6), OPTIONS)
+    assert done.cases[0].verdict == "slower"
+    assert not done.cases[0].regression
+    assert done.cases[0].cleared
+
+
+@pytest.mark.parametrize(("share", "regression"), [(0.099, True), (0.101, False)])
+def test_threshold_is_a_share_of_the_old_time(one, share, regression):
+    old, new = one("old", [0.1] * 6), one("new", [0.11] * 6)
+    done = compare_recordings(old, new, ComparisonOptions(threshold=share))
+    assert done.cases[0].regression is regression
+    assert done.cases[0].cleared is not regression
+
+
+def test_regression_is_called_slower_whatever_the_margin(one):
+    options = ComparisonOptions(threshold=0.01, margin=0.5)
+    done = compare_recordings(one("old", [0.1] * 6), one("new", [0.11] * 6), options)
+    assert (done.cases[0].regression, done.cases[0].verdict) == (True, "slower")
+
+
+def test_faster_is_no_regression(one):
+    code, told = run(one("old", [0.1] * 6), one("new", [0.05] * 6))
+    assert code == 0
+    line = next(line for line in told.splitlines() if line.startswith(TITLE))
+    assert line.split()[5:] == ["1,280", "2,560", "2.000", "[2.000,", "2.000]", "faster"]
+
+
+def test_too_few_values_are_undecided_and_never_pass_for_cleared(one):
+    code, told = run(one("old", times(1, count=2)), one("new", times(2, median_s=0.5, count=2)))
+    assert code == 0
+    assert "[none: 2 values]" in told
+    assert "0 shown to have none, 1 undecided" in told
+
+
+def test_confidence_widens_the_interval(one):
+    old, new = one("old", times(1)), one("new", times(2))
+    narrow, wide = (
+        compare_recordings(old, new, ComparisonOptions(confidence=share)).cases[0].ratio
+        for share in (0.8, 0.99)
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": -0.1}, "threshold=-0.1 must be finite and at least 0"),
+        ({"threshold": float("nan")}, "threshold=nan must be"),
+        ({"threshold_for": {"training": -1.0}}, "threshold of training=-1 must be"),
+        ({"margin": float("inf")}, "margin=inf must be"),
+        ({"confidence": 95}, "confidence=95 must lie between 0 and 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(RunError, match=message):
+        ComparisonOptions(**options)
+
+
+# Thresholds of groups
+
+
+def test_groups_and_works_have_thresholds_of_their_own(recording):
+    cases = [case(), case(variant="slim"), case("inference"), case("update")]
+    old = recording("old", *(entry(c, [0.1] * 6) for c in cases))
+    new = recording("new", *(entry(c, [0.11] * 6) for c in cases))
+    own = ("training=0.2", "training/slim=0.01", "inference/cifar=0.15")
+    code, told = run(old, new, threshold_for=own)
+    assert code == 1
+    flagged = [line.split()[:3] for line in told.splitlines() if "REGRESSION" in line]
+    assert flagged == [["training", "torch", "slim"], ["update", "torch", "cifar"]]
+    assert (
+        "2 regressions beyond 5% (inference/cifar 15%, training/cifar 20%, training/slim 1%) "
+        "in 4 cases" in told
+    )
+
+
+def test_threshold_of_a_group_that_is_not_there_is_refused(one):
+    options = ComparisonOptions(threshold_for={"trainin": 0.1})
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown group 'trainin'\. Did you mean 'training'"
+    ):
+        compare_recordings(one("old", times(1)), one("new", times(2)), options)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (("training",), "--threshold-for training: must read GROUP=SHARE"),
+        (("=0.1",), "--threshold-for =0.1: must read GROUP=SHARE"),
+        (("training=10%",), "'10%' must be a number"),
+        (("training=0.1", "training=0.2"), "training has a threshold already"),
+    ],
+)
+def test_thresholds_that_are_none_are_refused(pairs, message):
+    with pytest.raises(RunError, match=message):
+        parse_thresholds(pairs)
+
+
+def test_flags_are_read():
+    given = ["a", "b", "--threshold-for", "training=0.1", "update=0.2", "--normalise"]
+    found = tyro.cli(BenchCompare, args=given)
+    assert (found.old.name, found.new.name, found.normalise) == ("a", "b", True)
+    assert parse_thresholds(found.threshold_for) == {"training": 0.1, "update": 0.2}
+
+
+# What is the same case
+
+
+def test_case_of_another_name_is_the_same_case(one):
+    old = one("old", times(1), title="test_training[torch]")
+    new = one("new", times(2, median_s=0.11), title="training step")
+    done = compare_recordings(old, new, OPTIONS)
+    assert [c.title for c in done.regressions] == ["training step"]
+    assert done.only_old == done.only_new == ()
+
+
+def test_another_version_of_a_framework_is_the_same_case_with_a_label(one):
+    old = one("old", times(1))
+    new = one("new", times(2), framework=VERSIONS | {"torch": "2.10.0"})
+    done = compare_recordings(old, new, OPTIONS)
+    assert len(done.cases) == 1
+    assert done.labels == ("torch: torch: 2.9.0 -> 2.10.0",)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"threads": 4}, "threads=4"),
+        ({"input_size": 67}, "input_size=67"),
+        ({"crop_padding": 3}, "crop_padding=3"),
+    ],
+)
+def test_what_the_title_leaves_out_sets_cases_apart_and_is_named(recording, change, word):
+    shared = case("inference")
+    old = recording("old", entry(shared, times(1)), entry(case(), times(2)))
+    new = recording("new", entry(shared, times(3)), entry(case(**change), times(4, median_s=1)))
+    done = compare_recordings(old, new, OPTIONS)
+    assert [c.title for c in done.cases] == ["inference torch cifar b128 float32"]
+    assert done.only_new == (f"{TITLE} ({word})",)
+    assert len(done.only_old) == 1
+    told = comparison_lines(done)
+    assert f"only in OLD: {done.only_old[0]}" in told
+    assert f"only in NEW: {done.only_new[0]}" in told
+
+
+def test_repetitions_in_one_file_are_pooled_and_said_to_be(recording):
+    old = recording("old", entry(case(), [0.1] * 4), entry(case(), [0.2] * 6))
+    new = recording("new", entry(case(), [0.1] * 4))
+    done = compare_recordings(old, new, OPTIONS)
+    assert [c.old_s for c in done.cases] == [pytest.approx(0.2 / BATCH_SIZE)]
+    assert done.labels == (f"OLD: {TITLE}: 2 entries of this case are pooled.",)
+
+
+def test_repetitions_of_two_versions_are_said_to_be(recording):
+    newer = entry(case(), times(1), framework={"torch": "2.10.0"})
+    old = recording("old", entry(case(), times(2)), newer)
+    found = compare_recordings(old, recording("new", entry(case(), times(3))), OPTIONS)
+    assert f"OLD: {TITLE}: 2 entries of this case are pooled, of differing frameworks." in (
+        found.labels
+    )
+
+
+def test_calls_of_another_amount_are_compared_by_the_image(one):
+    old, new = one("old", [0.1] * 6), one("new", [0.8] * 6, amount=8 * BATCH_SIZE)
+    assert compare_recordings(old, new, OPTIONS).cases[0].ratio.ratio == pytest.approx(1)
+
+
+def test_other_units_are_refused_and_rates_say_theirs(one):
+    old, new = one("old", [0.5] * 6, unit="models", amount=1), one("new", [0.1] * 6)
+    with pytest.raises(
+        RunError, match=r"new/bench.json: .* counted in images, but in models in .*old"
+    ):
+        compare_recordings(old, new, OPTIONS)
+    assert "2 models/s" in "".join(comparison_lines(compare_recordings(old, old, OPTIONS)))
+
+
+def test_files_with_nothing_in_common_are_refused(recording):
+    old = recording("old", entry(case(), times(1)))
+    new = recording("new", entry(case(threads=4), times(2)))
+    with pytest.raises(RunError, match=r"no case in common: .*threads=None.* second .*threads=4"):
+        compare_recordings(old, new, OPTIONS)
+
+
+def test_doubtful_times_and_gates_are_labelled(one):
+    gate = {"outcome": "differs: logits", "holds": False, "rungs": []}
+    new = one("new", times(2), warnings=["Only 3 values."], gate=gate)
+    assert compare_recordings(one("old", times(1)), new, OPTIONS).labels == (
+        f"NEW: {TITLE}: the frameworks were not equal: differs: logits",
+        f"NEW: {TITLE}: Only 3 values.",
+    )
+
+
+# Machines
+
+
+def test_another_machine_is_refused_with_what_differs(one):
+    old, new = one("old", times(1)), one("new", times(2), FASTER_MACHINE)
+    with pytest.raises(RunError, match=r"different machines \(cpu: Xeon -> EPYC\).*--normalise"):
+        compare_recordings(old, new, OPTIONS)
+
+
+def test_machines_that_nobody_knows_are_refused(one):
+    old, new = one("old", times(1), {}), one("new", times(2), {})
+    with pytest.raises(RunError, match="neither file tells its machine"):
+        compare_recordings(old, new, OPTIONS)
+
+
+def test_another_machine_is_labelled_where_it_is_allowed(one):
+    old, new = one("old", times(1)), one("new", times(2, median_s=0.2), FASTER_MACHINE)
+    code, told = run(old, new, other_machine=True)
+    assert code == 1
+    assert "note: another machine: cpu: Xeon -> EPYC" in told
+
+
+def test_other_software_is_labelled_and_never_refused(one):
+    old, new = one("old", times(1)), one("new", times(2), MACHINE | {"kernel": "6.8"})
+    assert compare_recordings(old, new, OPTIONS).labels == ("kernel: 6.1 -> 6.8",)
+
+
+@pytest.mark.parametrize(
+    ("given", "kernel"),
+    [
+        (case(), "matmul float32"),
+        (case(precision="bfloat16"), "matmul bfloat16"),
+        (case("update"), "copy"),
+    ],
+    ids=["training", "bfloat16", "update"],
+)
+@pytest.mark.parametrize(("slowdown", "code"), [(1.0, 0), (1.1, 1)])
+def test_machine_twice_as_fast_is_divided_out(recording, given, kernel, slowdown, code):
+    peaks = PEAKS | {kernel: 2 * PEAKS[kernel]}
+    old = recording("old", entry(given, times(1)))
+    times_s = times(2, median_s=0.05 * slowdown)
+    new = recording("new", entry(given, times_s, peaks=peaks), machine=FASTER_MACHINE)
+    found, told = run(old, new, normalise=True)
+    assert found == code
+    assert f"by {kernel}" in told
+    assert "note: another machine: cpu: Xeon -> EPYC" in told
+    assert "note: Ratios are of times in machine units" in told
+    row = compare_recordings(old, new, ComparisonOptions(normalise=True)).cases[0]
+    assert row.ratio.ratio == pytest.approx(1 / slowdown, rel=0.02)
+    assert row.old_s == pytest.approx(0.1 / BATCH_SIZE, rel=0.02)
+    assert row.new_s == pytest.approx(0.05 * slowdown / BATCH_SIZE, rel=0.02)
+
+
+def test_times_are_scaled_only_when_asked(one):
+    old, new = one("old", times(1)), one("new", times(2), peaks={})
+    done = compare_recordings(old, new, OPTIONS)
+    assert done.labels == ()
+    assert done.cases[0].scaled_by == ""
+
+
+@pytest.mark.parametrize(
+    ("peaks", "message"),
+    [
+        ({"copy": 1e10}, "has no peak 'matmul float32' to normalise by"),
+        ({"matmul float32": 0.0}, "peak 'matmul float32'=0 must be finite and above 0"),
+    ],
+)
+def test_missing_peak_is_refused(one, peaks, message):
+    old, new = one("old", times(1)), one("new", times(2), peaks=peaks)
+    with pytest.raises(RunError, match=f"new/bench.json: {TITLE}: {message}"):
+        compare_recordings(old, new, ComparisonOptions(normalise=True))
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times_s": []}, "new/bench.json: holds no measured case"),
+        ({"times_s": [0.1, 0.0]}, r"new/bench.json: training .*: times_s\[1\]=0.0 must be finite"),
+        ({"times_s": [0.1, float("nan")]}, "new/bench.json: is no file of these benchmarks"),
+        ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
+        ({"key": {"work": "training"}}, r"new/bench.json: training .*: the key has variant=None"),
+        ({"key": None}, "new/bench.json: is no file of these benchmarks"),
+    ],
+)
+def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
+    old = one("old", times(1))
+    with pytest.raises(RunError, match=message):
+        compare_recordings(old, recording("new", entry(case(), times(2)) | changes), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema_version": 1, "mach', "is no benchmark file, or is damaged"),
+        ("", "is no benchmark file, or is damaged"),
+        ("[]", "is no file of these benchmarks"),
+        ('{"schema_version": 99}', "has schema_version=99; this release reads 1"),
+        ('{"schema_version": 1, "machine": {}, "measured": []}', "holds no measured case"),
+        ('{"benchmarks": [], "machine_info": {}}', "is no file of these benchmarks"),
+        (None, "there is no such file"),
+    ],
+)
+def test_damaged_file_is_refused(one, tmp_path, text, message):
+    path = tmp_path / "damaged.json"
+    if text is not None:
+        path.write_text(text)
+    old = one("old", times(1))
+    with pytest.raises(RunError, match=f"damaged.json: {message}"):
+        bench_compare_command(BenchCompare(old=old.path, new=path), Console(quiet=True))
+
+
+def pytest_benchmark_file(path, entries, machine=MACHINE):
+    """A file as pytest-benchmark 5 writes it; one benchmark is not ours."""
+    benchmarks = [
+        {
+            "group": None,
+            "name": name,
+            "fullname": f"benchmarks/test_speed.py::{name}",
+            "params": None,
+            "param": None,
+            "extra_info": {} if plain is None else {EXTRA: plain},
+            "options": {"disable_gc": False, "timer": "perf_counter", "warmup": False},
+            "stats": {"min": 1.0, "max": 1.0, "mean": 1.0, "median": 1.0, "rounds": 5},
+        }
+        for name, plain in entries.items()
+    ]
+    plain = {
+        "machine_info": {"node": "here", "cpu": {"count": 2}, EXTRA: machine},
+        "commit_info": {"id": "unknown", "dirty": False},
+        "benchmarks": benchmarks,
+        "datetime": "2025-01-01T00:00:00+00:00",
+        "version": "5.1.0",
+    }
+    path.write_text(json.dumps(plain))
+    return path
+
+
+def test_pytest_benchmarks_file_is_compared_with_one_of_alexnet_bench(one, tmp_path):
+    slow = entry(case(), times(2, median_s=0.11))
+    path = pytest_benchmark_file(tmp_path / "new.json", {"test_slow": slow, "test_other": None})
+    done = compare_recordings(one("old", times(1)), read_recording(path), OPTIONS)
+    assert [c.title for c in done.regressions] == [TITLE]
+
+
+# The check can fail
+
+
+def slowed(recording):
+    """Training has become 10 % slower and was called something else meanwhile."""
+    same = case("inference")
+    old = recording("old", entry(same, times(1)), entry(case(), times(2), title="test_training"))
+    times_s = times(4, median_s=0.11)
+    new = recording("new", entry(same, times(3)), entry(case(), times_s, title="test_step"))
+    return old, new
+
+
+def test_slowdown_is_found_behind_another_name(recording):
+    assert run(*slowed(recording))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("_identity", lambda found: (("name", found.title),)),
+        ("independent_ratio", lambda old, new, **rest: independent_ratio(new, old, **rest)),
+        ("independent_ratio", lambda old, _, **rest: independent_ratio(old, old, **rest)),
+        ("verdict", lambda *_: "undecided"),
+    ],
+    ids=["matched by name", "sides swapped", "OLD with itself", "no verdict"],
+)
+def test_broken_check_misses_it(recording, monkeypatch, name, broken):
+    monkeypatch.setattr(comparison, name, broken)
+    assert run(*slowed(recording))[0] == 0
+
+
+def test_check_by_medians_alone_flags_alike_runs():
+    """What the interval is for: a bare ratio of medians alarms at noise in half of all cases."""
+    pairs = [(times((1, k)), times((2, k))) for k in range(200)]
+    flagged = sum(np.median(new) > np.median(old) for old, new in pairs)
+    assert flagged > 0.3 * len(pairs)
