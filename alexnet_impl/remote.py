@@ -19,6 +19,7 @@ from alexnet_impl.frameworks import (
     Trainer,
     get_framework,
 )
+from alexnet_impl.host_memory import keep_freed_memory
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Layer, Spec
 from alexnet_impl.training import epoch_digest
@@ -260,4 +261,5 @@ def serve() -> int:
     Returns:
         The exit code, 0.
     """
+    keep_freed_memory()
     return serve_requests(Server().answer)

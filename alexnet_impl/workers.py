@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from alexnet_impl.data import DataConfig, Dataset, load_dataset
 from alexnet_impl.errors import AlexNetError, RunError, StoppedError
+from alexnet_impl.host_memory import keep_freed_memory
 from alexnet_impl.observers import JsonObserver, LineObserver, replay
 from alexnet_impl.results import RunConfig, RunFolder, RunResult
 from alexnet_impl.training import resume_run, start_run
@@ -255,6 +256,7 @@ def serve() -> int:
     Raises:
         RunError: If the input ends before the first request.
     """
+    keep_freed_memory()
     observer = JsonObserver(sys.stdout)
     # Runs of a series often share their images.
     load = functools.lru_cache(maxsize=1)(_load)

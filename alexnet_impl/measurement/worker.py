@@ -12,6 +12,7 @@ from alexnet_impl.channel import Answer, Channel, open_channel, serve
 from alexnet_impl.errors import FrameworkError, RunError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.frameworks.repeated import Repeated
+from alexnet_impl.host_memory import keep_freed_memory, keeps_freed_memory
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.timing import (
     GROUP_S,
@@ -169,12 +170,14 @@ class CaseServer:
         get_framework(self.framework).set_threads(self.threads)
 
     def _prepare(self, case: Case) -> dict[str, Any]:
-        framework = get_framework(self.framework)
+        framework, work = get_framework(self.framework), get_work(case.work)
+        if not work.plain:
+            keep_freed_memory()
         made: list[Repeated] = []
 
         def make() -> None:
             self.repeated = None  # frees the memory before the next one takes it
-            made.append(get_work(case.work).prepare(make_bench(framework, case.config)))
+            made.append(work.prepare(make_bench(framework, case.config)))
 
         seconds = time_calls(_host(make), 1)
         self.repeated = made[0]
@@ -190,7 +193,8 @@ class CaseServer:
 
     def _fingerprint(self) -> dict[str, Any]:
         found = get_framework(self.framework).fingerprint(self.device)
-        return found | {"threads": self.threads}
+        own = {"threads": self.threads, "keeps_freed_memory": keeps_freed_memory()}
+        return found | own
 
     def _calibrate(self) -> dict[str, float]:
         kernels = get_framework(self.framework).calibration_kernels(self.device)

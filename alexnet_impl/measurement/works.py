@@ -215,12 +215,14 @@ class Work:
         passes: How many times the network's forward MACs one image costs: 3 for a training step.
         gated: Whether the two frameworks must have been shown equal for their ratio to mean
             anything.
+        plain: Whether it is timed in a process as the framework leaves it.
     """
 
     about: str
     prepare: Callable[[Bench], Repeated]
     passes: int = 0
     gated: bool = False
+    plain: bool = False
 
 
 WORKS: dict[str, Work] = {
@@ -256,6 +258,7 @@ WORKS: dict[str, Work] = {
         about="a training step as the framework's tutorials write it",
         prepare=_plain_training,
         passes=3,
+        plain=True,
     ),
     "batching": Work(about="gathering a batch in NumPy", prepare=_batching),
     "augmentation": Work(about="gathering, flipping and cropping a batch", prepare=_augmentation),

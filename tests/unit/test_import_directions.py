@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(alexnet_impl.__file__).parent
 
 TIERS = (
-    ("errors",),
+    ("errors", "host_memory"),
     ("spec",),
     ("recipe", "changes", "data", "masks"),
     ("variants", "weights", "tolerances"),

@@ -10,7 +10,7 @@ from torch.nn import functional
 from alexnet_impl.frameworks import Labels, Pixels
 from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
-from alexnet_impl.frameworks.torch.model import build_model
+from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
 from alexnet_impl.spec import Spec, trace
 
@@ -25,6 +25,8 @@ def calibration_kernels(device: str) -> dict[str, Repeated]:
         first, second = (torch.rand(size, size, device=found).to(dtype) for _ in range(2))
         product = torch.empty_like(first)
         call = partial(torch.mm, first, second, out=product)
+        if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
+            call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
         work = 2.0 * size**3
         kernels[f"matmul {name}"] = Repeated(call=call, amount=work, unit="FLOP", synchronize=wait)
     source = torch.rand(COPY_BYTES // 4, device=found)

@@ -4,10 +4,11 @@ Tensors are (batch, channels, height, width) and (batch, features).
 """
 
 from collections import OrderedDict
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from alexnet_impl import spec as s
@@ -51,6 +52,61 @@ class PaddedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Conv2d's own name
         """(batch, in_channels, height, width) to (batch, out_channels, ...)."""
         return super().forward(functional.pad(input, self.sides))
+
+
+class Dense(nn.Linear):
+    """nn.Linear whose float32 products on a CPU are oneDNN's, as those of a convolution are.
+
+    PyTorch hands them to MKL, which reaches half of oneDNN's speed where it does not use AVX-512:
+    on AMD's processors.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Linear's own name
+        """(batch, in_features) to (batch, out_features)."""
+        if _onednn_serves(input):
+            product: Tensor = _OneDnnLinear.apply(input, self.weight, self.bias)
+            return product
+        return super().forward(input)
+
+
+def _onednn_serves(values: Tensor) -> bool:
+    return (
+        values.dtype == torch.float32
+        and values.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and ONEDNN_LINEAR is not None
+    )
+
+
+def _find_onednn_linear() -> Any:
+    """The operator that torch.compile's CPU code calls; None in a build without oneDNN."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+ONEDNN_LINEAR = _find_onednn_linear()
+
+
+def _product(first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
+    """First @ second.T + bias."""
+    found: Tensor = ONEDNN_LINEAR(first, second, bias, "none", [], "")
+    return found
+
+
+class _OneDnnLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(values, weight)
+        return _product(values, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        values, weight = ctx.saved_tensors
+        by_values = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        return by_values, _product(gradient.t(), values.t()), gradient.sum(0)
 
 
 class LocalResponseNorm(nn.Module):
@@ -145,7 +201,7 @@ def _module(step: s.LayerTrace, *, shared_masks: bool) -> nn.Module:
         case s.Dropout(rate=rate):
             return SharedDropout(rate) if shared_masks else nn.Dropout(rate)
         case s.Dense(out_features=out_features):
-            return nn.Linear(step.input_shape[0], out_features)
+            return Dense(step.input_shape[0], out_features)
         case _:
             assert_never(step.layer)
 
