@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.statistics import (
@@ -131,6 +131,13 @@ class Compared:
     plan: Plan
 
 
+class Timed(Protocol):
+    """One of two sides."""
+
+    def time_group(self) -> float:
+        """Seconds per call of one more group."""
+
+
 class Side:
     """A case on its way: its worker, and the times so far."""
 
@@ -215,7 +222,7 @@ def compare(
             interpreter = interpreters.get(case.config.framework, sys.executable)
             worker = stack.enter_context(case_worker(case, interpreter=interpreter))
             sides.append(Side(case, worker, plan))
-        ratio = _rounds(sides, plan, announce)
+        ratio = take_rounds(sides, plan, announce)
         done = [side.measured() for side in sides]
     return Compared(
         first=done[0],
@@ -226,7 +233,16 @@ def compare(
     )
 
 
-def _rounds(sides: list[Side], plan: Plan, announce: Callable[[int, Ratio], None]) -> Ratio:
+def take_rounds(
+    sides: Sequence[Timed], plan: Plan, announce: Callable[[int, Ratio], None]
+) -> Ratio:
+    """Let two sides take turns until their ratio is known well enough, or time is up.
+
+    Args:
+        sides: Two.
+        plan: When to end.
+        announce: Is told of the number of rounds and of the ratio after each.
+    """
     rounds: list[tuple[float, float]] = []
     started = time.monotonic()
     while True:

@@ -1,0 +1,170 @@
+"""Rounds of two sides, what does not fit into memory, and what a worker answers."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet_impl.channel import Channel
+from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.measurement import paired, worker
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
+from alexnet_impl.measurement.paired import Plan
+from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
+from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+
+pytestmark = pytest.mark.fast
+
+CASE = Case(
+    work="batching",
+    config=RunConfig(
+        framework="torch",
+        variant="cifar",
+        width=1 / 16,
+        recipe=Recipe(global_batch_size=64),
+        data=synthetic_data(64),
+        device="cpu",
+    ),
+)
+
+
+class ScriptedSide:
+    """A side whose groups take what a script says."""
+
+    def __init__(self, name, times, log):
+        self.name, self.times, self.log = name, times, log
+
+    def time_group(self):
+        self.log.append(self.name)
+        return next(self.times)
+
+
+def sides(first, second):
+    log = []
+    return [ScriptedSide("A", first, log), ScriptedSide("B", second, log)], log
+
+
+def endless(*values):
+    while True:
+        yield from values
+
+
+def run(first, second, plan):
+    pair, log = sides(first, second)
+    seen = []
+    ratio = paired.take_rounds(pair, plan, lambda count, _: seen.append(count))
+    assert seen == list(range(1, len(seen) + 1))
+    return ratio, "".join(log)
+
+
+def test_sides_take_turns_at_the_ends_of_a_round():
+    _, log = run(endless(1.0), endless(2.0), Plan(min_rounds=4, max_rounds=4))
+    assert log == "ABBABAABABBABAAB"
+
+
+def test_rounds_end_when_the_ratio_is_known():
+    ratio, log = run(endless(1.0, 1.001), endless(2.0, 2.001), Plan(min_rounds=6, width=0.01))
+    assert len(log) == 4 * 6
+    assert ratio.ratio == pytest.approx(2.0, rel=0.01)
+
+
+def test_rounds_end_with_their_number_or_their_time(monkeypatch):
+    noisy = Plan(min_rounds=6, max_rounds=9, width=1e-6)
+    assert len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), noisy)[1]) == 4 * 9
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    late = replace(noisy, max_rounds=90, budget_s=25.0)
+    assert len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), late)[1]) == 4 * 3
+
+
+def test_drift_that_hits_both_sides_is_not_taken_for_a_difference():
+    times = iter([1.01**number for number in range(200)])
+    ratio, _ = run(times, times, Plan(min_rounds=8, max_rounds=8))
+    assert ratio.ratio == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "room", "fits"), [(64, 40, 40), (64, 1, 1), (64, 0, 0), (100, 50, 50), (64, 63, 62)]
+)
+def test_largest_batch_that_fits_is_found(asked, room, fits):
+    def has_room(case):
+        return case.config.recipe.global_batch_size <= room
+
+    found = find_largest_batch(of_batch_size(CASE, asked), "no room", {}, has_room)
+    assert found.asked == asked
+    assert found.fits == fits
+    assert fits < found.too_large <= asked
+    assert f"out of memory at batch {asked}; {fits} fits" in str(found)
+
+
+def test_batch_size_brings_images_enough():
+    config = of_batch_size(CASE, 500).config
+    assert (config.recipe.global_batch_size, config.data.train_images) == (500, 2000)
+
+
+class Refusing(Channel):
+    def __init__(self, message):
+        self.message = message
+
+    def ask(self, call, values=None, arrays=None):  # noqa: ARG002 - the channel's
+        raise RunError(self.message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "torch: unexpected OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB",
+        "tensorflow: unexpected ResourceExhaustedError: OOM when allocating tensor with shape[9]",
+        "torch: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "torch: MemoryError: Unable to allocate memory",
+        "tensorflow: its process ended with code -9.",
+    ],
+)
+def test_lack_of_memory_is_told_from_other_faults(message):
+    with pytest.raises(OutOfMemoryError):
+        CaseWorker(Refusing(message)).warm_up(1.0)
+
+
+def test_other_faults_are_none_of_memory():
+    with pytest.raises(RunError) as caught:
+        CaseWorker(Refusing("torch: its process ended with code 1.")).memory()
+    assert not isinstance(caught.value, OutOfMemoryError)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    adapter = SimpleNamespace(
+        set_threads=lambda _: None, fingerprint=lambda device: {"device": device}
+    )
+    monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
+    monkeypatch.setattr(worker, "keep_freed_memory", lambda: True)
+    made = CaseServer()
+    made.answer("start", {"framework": "torch", "device": "cpu", "threads": 2}, {})
+    return made
+
+
+def test_worker_prepares_warms_up_and_times(server):
+    prepared, _ = server.answer("prepare", CASE.to_dict(), {})
+    assert (prepared["amount"], prepared["unit"]) == (64, "images")
+    ready, _ = server.answer("warm_up", {"limit_s": 0.01}, {})
+    assert ready["first_call_s"] > 0
+    seconds, _ = server.answer("time", {"count": 3}, {})
+    assert 0 < seconds < 1
+    assert server.answer("fingerprint", {}, {})[0]["threads"] == 2
+    assert server.answer("memory", {}, {})[0]["process"] > 2**20
+
+
+@pytest.mark.parametrize(("call", "words"), [("time", "nothing was prepared"), ("x", "no such")])
+def test_worker_refuses_what_it_cannot_answer(server, call, words):
+    with pytest.raises(AlexNetError, match=words):
+        server.answer(call, {"count": 1}, {})
+
+
+def test_cases_of_one_thing_share_a_key_whatever_their_seed():
+    config = replace(CASE.config, recipe=replace(CASE.config.recipe, seed=5, learning_rate=0.3))
+    assert replace(CASE, config=config).key == CASE.key
+    assert CASE.of("tensorflow").key != CASE.key
+    assert Case.from_dict(CASE.to_dict()) == CASE

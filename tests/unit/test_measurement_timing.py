@@ -1,0 +1,143 @@
+"""The clock of every benchmark, on a device that only pretends to have finished."""
+
+import itertools
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import alexnet_impl.measurement
+from alexnet_impl.frameworks.repeated import Repeated
+from alexnet_impl.measurement import timing
+from alexnet_impl.measurement.timing import group_size, time_calls, warm_up
+from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+
+pytestmark = pytest.mark.fast
+
+WORK_S = 0.004
+
+
+class AsynchronousDevice:
+    """Takes orders at once and works them off only while somebody waits, as a GPU seems to."""
+
+    def __init__(self):
+        self.pending_s = 0.0
+        self.orders = 0
+
+    def order(self, *_, **__):
+        self.pending_s += WORK_S
+        self.orders += 1
+        return SimpleNamespace()
+
+    def synchronize(self):
+        time.sleep(self.pending_s)
+        self.pending_s = 0.0
+
+    def repeated(self):
+        return Repeated(call=self.order, amount=1, unit="images", synchronize=self.synchronize)
+
+
+class AsynchronousTrainer:
+    """Every method that a work may time is an order to the device."""
+
+    def __init__(self, device):
+        self.synchronize = device.synchronize
+        for name in ("train_step", "infer", "treat", "forward", "backward", "update"):
+            setattr(self, name, device.order)
+
+    @staticmethod
+    def peak_memory_bytes():
+        return None
+
+
+def asynchronous_framework(device):
+    return SimpleNamespace(
+        make_trainer=lambda *_: AsynchronousTrainer(device),
+        plain_training=lambda *_: device.repeated(),
+        build_model=lambda *_: SimpleNamespace(),
+        set_weights=lambda *_: None,
+        get_weights=lambda *_: {},
+    )
+
+
+def test_time_is_that_of_the_work_and_not_of_the_order():
+    device = AsynchronousDevice()
+    assert time_calls(device.repeated(), 5) >= 5 * WORK_S
+
+
+def test_work_ordered_before_is_not_counted():
+    device = AsynchronousDevice()
+    for _ in range(10):
+        device.order()
+    assert time_calls(device.repeated(), 1) < 8 * WORK_S
+
+
+CONFIG = RunConfig(
+    framework="torch",
+    variant="cifar",
+    width=1 / 16,
+    recipe=Recipe(global_batch_size=4),
+    data=synthetic_data(4),
+    device="cpu",
+)
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_every_work_waits_for_its_device(name):
+    device = AsynchronousDevice()
+    work = WORKS[name].prepare(make_bench(asynchronous_framework(device), CONFIG))
+    device.synchronize()
+    before = device.orders
+    seconds = time_calls(work, 3)
+    ordered = device.orders - before
+    on_device = WORKS[name].passes or WORKS[name].gated
+    assert bool(ordered) == bool(on_device)
+    assert seconds >= ordered * WORK_S
+    assert device.pending_s == 0
+
+
+def test_a_clock_that_forgets_to_wait_is_seen():
+    """The check above fails on a work whose synchronize does nothing."""
+    device = AsynchronousDevice()
+    forgetful = replace(device.repeated(), synchronize=lambda: None)
+    assert time_calls(forgetful, 5) < WORK_S
+
+
+def test_no_other_module_reads_a_clock():
+    folder = Path(alexnet_impl.measurement.__file__).parent
+    readers = {
+        path.name
+        for path in folder.glob("*.py")
+        if re.search(r"perf_counter|time\.time\(|process_time|timeit", path.read_text())
+    }
+    assert readers == {"timing.py"}
+
+
+def test_warm_up_ends_when_times_are_steady(monkeypatch):
+    falling = itertools.chain([9.0, 5.0, 3.0, 2.0], itertools.repeat(1.0))
+    monkeypatch.setattr(timing, "time_calls", lambda *_: next(falling))
+    done = warm_up(AsynchronousDevice().repeated(), limit_s=1000.0)
+    assert done.steady
+    assert (done.first_call_s, done.call_s) == (9.0, 1.0)
+    assert 10 <= len(done.times_s) < 30
+
+
+def test_warm_up_ends_with_its_time_and_says_so(monkeypatch):
+    times = iter(np.linspace(9, 1, 100))
+    monkeypatch.setattr(timing, "time_calls", lambda *_: next(times))
+    done = warm_up(AsynchronousDevice().repeated(), limit_s=30.0)
+    assert not done.steady
+    assert sum(done.times_s[:-1]) < 30 <= sum(done.times_s)
+
+
+@pytest.mark.parametrize(
+    ("call_s", "calls"), [(0.25, 1), (3.0, 1), (0.1, 3), (0.0625, 4), (0.0, 250_000_000)]
+)
+def test_group_lasts_long_enough_for_the_clock(call_s, calls):
+    assert group_size(call_s, 0.25) == calls
