@@ -160,13 +160,22 @@ def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Se
     """
     weights = question.weights()
     losses = {side.name: free_losses(side, question, weights)[0] for side in sides}
+    name = f"free {question.recipe.precision}"
+    series = Series(name=name, losses=losses, controls={})
+    return add_controls(sides, question, series) if with_controls else series
+
+
+def add_controls(sides: Sides, question: Question, series: Series) -> Series:
+    """One more draw of every control; each framework's is the largest of its draws so far."""
+    weights, precision = question.weights(), question.recipe.precision
     controls: dict[str, list[float]] = {}
-    precision = question.recipe.precision
-    for number, side in enumerate(sides if with_controls else ()):
-        moved, _ = free_losses(side, question, moved_by_one_bit(weights, number, precision))
-        controls[side.name] = divergence(losses[side.name], moved)
-    name = f"free {precision}"
-    return Series(name=name, losses=losses, controls=controls)
+    for place, side in enumerate(sides):
+        seed = series.draws * len(sides) + place
+        moved, _ = free_losses(side, question, moved_by_one_bit(weights, seed, precision))
+        found = divergence(series.losses[side.name], moved)
+        before = series.controls.get(side.name, found)
+        controls[side.name] = [float(value) for value in np.maximum(before, found)]
+    return replace(series, controls=controls, draws=series.draws + 1)
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> NDArray[np.float64]:

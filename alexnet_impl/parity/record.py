@@ -74,6 +74,7 @@ class Series:
         losses: Framework to its loss at every step.
         controls: What stands beside it: framework to the largest loss difference so far of that
             framework against itself, started from weights that differ by one last bit.
+        draws: How often each control was drawn; it is the largest of them.
         allowed: What the largest difference so far may be at every step, where that follows from
             the controls.
     """
@@ -81,6 +82,7 @@ class Series:
     name: str
     losses: dict[str, list[float]]
     controls: dict[str, list[float]]
+    draws: int = 0
     allowed: list[float] = field(default_factory=list)
 
 
@@ -182,4 +184,4 @@ def _read_series(entry: dict[str, Any]) -> Series:
         for part in ("losses", "controls")
     }
     allowed = [float(value) for value in entry["allowed"]]
-    return Series(name=entry["name"], allowed=allowed, **curves)
+    return Series(name=entry["name"], draws=entry["draws"], allowed=allowed, **curves)

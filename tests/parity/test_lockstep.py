@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.parity.ladder import allowed_divergence, climb
+from alexnet_impl.parity.ladder import climb, train_beside_controls
 from alexnet_impl.parity.lockstep import (
     Question,
     divergence,
@@ -100,9 +100,8 @@ def test_float32_diverges_no_more_than_one_framework_from_itself(
     dataset, sides, name, recipe, input_size, steps
 ):
     question = ask(dataset, name, recipe, steps, input_size=input_size)
-    series = train_freely(sides, question, with_controls=True)
-    allowed = allowed_divergence(series, "float32")
-    assert (np.array(divergence(*series.losses.values())) <= allowed).all()
+    series = train_beside_controls(sides, question)
+    assert (np.array(divergence(*series.losses.values())) <= series.allowed).all()
     assert largest_difference(series) > 0
 
 
