@@ -147,6 +147,11 @@ class Recipe:
     compile_mode: CompileMode = "default"
     """eager: operation by operation. default: PyTorch eager, TensorFlow in one tf.function.
     compiled: torch.compile and XLA."""
+    fused_update: bool = True
+    """PyTorch: the update of all weights in one kernel, where torch.optim has one; without it, its
+    default. Keras's update is part of one graph either way."""
+    prefetch: int = 2
+    """Batches made ahead on a thread of their own; 0 makes each when the step asks for it."""
     dropout_masks: DropoutMasks = "framework"
     """framework: from each framework's own generator. shared: from a counter hash of (seed, step,
     layer, image, unit), bit for bit the same in both."""
@@ -256,6 +261,7 @@ _AT_LEAST: dict[str, float] = {
     "global_batch_size": 1,
     "shuffle_buffer": 1,
     "crop_padding": 0,
+    "prefetch": 0,
     "input_size": 1,
     "last_layer_std": 0,
     "step_factor": 0,

@@ -302,7 +302,9 @@ class _Run:
 
     def _train_epoch(self) -> None:
         progress = self.progress
-        batches = prefetch(self._digested(progress.epoch, progress.step_in_epoch))
+        batches = prefetch(
+            self._digested(progress.epoch, progress.step_in_epoch), self.recipe.prefetch
+        )
         clock = _Clock(self.trainer)
         last_save = time.perf_counter()
         try:

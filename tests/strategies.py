@@ -150,6 +150,8 @@ RECIPE_FIELDS = {
     "flip": st.booleans(),
     "alternate_flips": st.booleans(),
     "crop_padding": st.integers(0, 8),
+    "fused_update": st.booleans(),
+    "prefetch": st.integers(0, 8),
     "eval_flip": st.booleans(),
     "input_size": st.none() | st.integers(1, 512),
     "last_layer_std": st.none() | st.floats(0, 10),

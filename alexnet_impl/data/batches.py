@@ -146,12 +146,16 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     An exception in the making is raised here, in its place. Closing the generator (a `break`
     that drops it, an exception, `close()`) ends the thread after the item it is at.
 
+    Args:
+        items: What is made.
+        depth: How many ahead; 0 makes each here, when it is asked for.
+
     Raises:
-        DataError: If depth is below 1.
+        DataError: If depth is below 0.
     """
-    if depth < 1:
-        raise DataError(f"prefetch depth={depth} must be at least 1.")
-    return _prefetched(items, depth)
+    if depth < 0:
+        raise DataError(f"prefetch depth={depth} must be at least 0.")
+    return _prefetched(items, depth) if depth else (item for item in items)
 
 
 @dataclass(frozen=True, slots=True)

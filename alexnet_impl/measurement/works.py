@@ -93,7 +93,7 @@ def _training_from_pipeline(bench: Bench) -> Repeated:
     trainer = bench.trainer()
     plan = batch_plan(replace(bench.config.recipe, drop_last=True))
     epochs = (epoch_batches(bench.train, plan, epoch) for epoch in itertools.count())
-    batches = prefetch(itertools.chain.from_iterable(epochs))
+    batches = prefetch(itertools.chain.from_iterable(epochs), bench.config.recipe.prefetch)
 
     def step() -> None:
         batch = next(batches)

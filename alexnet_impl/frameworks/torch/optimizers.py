@@ -13,7 +13,7 @@ from alexnet_impl.recipe import Recipe
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     """The Recipe's optimiser over all of the model's weights; the rate is set at each step."""
     groups = _parameter_groups(model, recipe)
-    fused = device.type in ("cpu", "cuda")
+    fused = recipe.fused_update and device.type in ("cpu", "cuda")
     match recipe.optimizer:
         case "sgd" | "sgdw":
             return _make_sgd(model, recipe, groups, fused=fused)
@@ -25,7 +25,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
             kind = torch.optim.AdamW
     betas = (recipe.beta1, recipe.beta2)
     made: torch.optim.Optimizer = kind(
-        groups, lr=recipe.learning_rate, betas=betas, eps=recipe.epsilon, fused=fused
+        groups, lr=recipe.learning_rate, betas=betas, eps=recipe.epsilon, fused=fused or None
     )
     return made
 
@@ -42,7 +42,7 @@ def _make_sgd(
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
-            fused=fused,
+            fused=fused or None,
         )
     # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
     for parameter in model.parameters() if recipe.momentum else ():

@@ -20,7 +20,7 @@ def _no_leaked_threads():
     assert not prefetch_threads()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 50])
+@pytest.mark.parametrize("depth", [0, 1, 2, 50])
 def test_prefetch_gives_the_same_items_in_order(depth):
     assert list(prefetch(range(20), depth)) == list(range(20))
 
@@ -94,6 +94,13 @@ def test_prefetch_ends_its_thread_when_the_consumer_raises():
     assert not prefetch_threads()
 
 
-def test_prefetch_refuses_a_depth_below_one():
-    with pytest.raises(DataError, match="depth=0"):
-        prefetch([], depth=0)
+def test_prefetch_of_depth_0_makes_each_item_here():
+    made = []
+    items = prefetch((made.append(number) or number for number in range(3)), 0)
+    assert (next(items), made) == (0, [0])
+    assert not prefetch_threads()
+
+
+def test_prefetch_refuses_a_depth_below_none():
+    with pytest.raises(DataError, match="depth=-1"):
+        prefetch([], depth=-1)
