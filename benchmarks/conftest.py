@@ -76,7 +76,8 @@ def timed(benchmark, gates):
                 measured = side.measured()
         except OutOfMemoryError as error:
             found = find_largest_batch(case, str(error), {})
-            benchmark.extra_info |= {EXTRA: {"title": case.title, "out_of_memory": found.to_dict()}}
+            short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
+            benchmark.extra_info |= {EXTRA: short}
             pytest.skip(str(found))
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured

@@ -135,6 +135,7 @@ class RecordingComparison:
         cases: What both hold, in NEW's order.
         only_old: Titles of what OLD alone holds.
         only_new: Titles of what NEW alone holds.
+        no_room: Titles of what ran in OLD and did not fit into memory in NEW.
         labels: What to know beside the figures, a line each: normalisation, another machine, other
             software, pooled entries, doubtful times.
     """
@@ -146,6 +147,7 @@ class RecordingComparison:
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
     labels: tuple[str, ...]
+    no_room: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> tuple[ComparedCase, ...]:
@@ -175,7 +177,9 @@ def compare_recordings(
     _check_groups(options, before, after)
     titles = _titles(before, after)
     common = [key for key in after if key in before]
-    if not common:
+    unfit = {_key_of(key) for key in new.no_room}
+    no_room = [key for key in before if key in unfit]
+    if not common and not no_room:
         raise RunError(
             f"{old.path} and {new.path} have no case in common: the first holds "
             f"{_some(before, titles)}, the second {_some(after, titles)}; measure the same cases."
@@ -194,8 +198,9 @@ def compare_recordings(
         new=new.path,
         options=options,
         cases=compared,
-        only_old=tuple(titles[key] for key in before if key not in after),
+        only_old=tuple(titles[k] for k in before if k not in after and k not in no_room),
         only_new=tuple(titles[key] for key in after if key not in before),
+        no_room=tuple(titles[key] for key in no_room),
         labels=(
             *([NORMALISED] if options.normalise else []),
             *(f"another machine: {difference}" for difference in machines),
@@ -236,7 +241,11 @@ def _cases(recording: Recording) -> Cases:
 
 
 def _identity(entry: Entry) -> Key:
-    return tuple((name, _hashable(entry.key[name])) for name in sorted(entry.key))
+    return _key_of(entry.key)
+
+
+def _key_of(plain: Mapping[str, Any]) -> Key:
+    return tuple((name, _hashable(plain[name])) for name in sorted(plain))
 
 
 def _hashable(value: Any) -> Any:

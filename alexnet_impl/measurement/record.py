@@ -53,11 +53,13 @@ class Recording:
         path: The file.
         machine: Its fingerprint.
         entries: In the order measured.
+        no_room: Keys of the cases that did not fit into memory.
     """
 
     path: Path
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
+    no_room: tuple[dict[str, Any], ...] = ()
 
 
 def entry_of(measured: Measured, gate: Gate | None = None) -> dict[str, Any]:
@@ -144,15 +146,16 @@ def read_recording(path: Path) -> Recording:
         else:
             _check_version(path, plain)
             found, machine = plain["measured"], plain["machine"]
-        # What did not fit into memory has no times.
-        entries = tuple(_read_entry(entry) for entry in found if entry and entry.get("times_s"))
+        ours = [entry for entry in found if entry is not None]
+        entries = tuple(_read_entry(entry) for entry in ours if "out_of_memory" not in entry)
+        no_room = tuple(dict(entry["key"]) for entry in ours if "out_of_memory" in entry)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(
             f"{path}: is no file of these benchmarks, or is damaged: {error!r}"
         ) from error
-    if not entries:
+    if not entries and not no_room:
         raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
-    return Recording(path=path, machine=machine, entries=entries)
+    return Recording(path=path, machine=dict(machine), entries=entries, no_room=no_room)
 
 
 def _check_version(path: Path, plain: dict[str, Any]) -> None:

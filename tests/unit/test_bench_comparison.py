@@ -423,7 +423,7 @@ def test_missing_peak_is_refused(one, peaks, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"times_s": []}, "new/bench.json: holds no measured case"),
+        ({"times_s": []}, r"new/bench.json: training .*: times_s has shape \(0,\)"),
         ({"times_s": [0.1, 0.0]}, r"new/bench.json: training .*: times_s\[1\]=0.0 must be finite"),
         ({"times_s": [0.1, float("nan")]}, "new/bench.json: is no file of these benchmarks"),
         ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
@@ -527,3 +527,13 @@ def test_check_by_medians_alone_flags_alike_runs():
     pairs = [(times((1, k)), times((2, k))) for k in range(200)]
     flagged = sum(np.median(new) > np.median(old) for old, new in pairs)
     assert flagged > 0.3 * len(pairs)
+
+
+def test_case_that_does_not_fit_any_more_is_named_and_fails(one, recording):
+    old = one("old", times(1))
+    short = {"title": "training", "key": case().key, "out_of_memory": {"asked": 9, "fits": 4}}
+    new = recording("new", short)
+    assert new.entries == ()
+    code, told = run(old, new)
+    assert code == 1
+    assert "out of memory in NEW: training torch" in told
