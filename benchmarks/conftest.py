@@ -72,7 +72,7 @@ def timed(benchmark, gates):
         try:
             with case_worker(case) as worker:
                 side = Side(case, worker, PLAN)
-                benchmark.pedantic(lambda: CLOCK.advance(side.time_group()), rounds=ROUNDS)
+                benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 measured = side.measured()
         except OutOfMemoryError as error:
             found = find_largest_batch(case, str(error), {})

@@ -21,6 +21,7 @@ from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.measured import compared_lines, measured_lines
+from alexnet_impl.report.rounds import write_rounds_figure
 from alexnet_impl.results import check_free, environment_fingerprint, make_folder
 
 MOST_SIDES = 2
@@ -46,6 +47,9 @@ def bench_command(command: Bench, console: Console) -> int:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     make_folder(folder)
     write_recording(folder, machine, entries, pairs)
+    for done, gate in pairs:
+        if gate is None or gate.holds:
+            write_rounds_figure(folder / "rounds.png", done)
     console.print(f"Benchmark folder: {folder}", highlight=False, soft_wrap=True)
     return code
 

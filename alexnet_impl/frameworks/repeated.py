@@ -6,7 +6,7 @@ from typing import Any
 
 COPY_BYTES = 256 * 2**20
 """Of the array that a copy reads and writes: beyond any cache."""
-FIT_STEPS = 10
+FIT_STEPS = 4
 """Batches in an epoch of keras.Model.fit: enough for what an epoch costs by itself to be small."""
 
 

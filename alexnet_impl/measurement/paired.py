@@ -135,7 +135,7 @@ class Timed(Protocol):
     """One of two sides."""
 
     def time_group(self) -> float:
-        """Seconds per call of one more group."""
+        """Seconds per image (or model) of one more group."""
 
 
 class Side:
@@ -148,8 +148,13 @@ class Side:
         self.times_s: list[float] = []
 
     def time_group(self) -> float:
-        """Seconds per call of one more group."""
+        """Seconds per image (or model) of one more group: calls may differ in what they do."""
         self.times_s.append(self.worker.time_group())
+        return self.times_s[-1] / self.prepared.amount
+
+    def time_call(self) -> float:
+        """Seconds per call of one more group."""
+        self.time_group()
         return self.times_s[-1]
 
     def measured(self) -> Measured:

@@ -105,5 +105,10 @@ def _ratio_cell(
     for other_group, extra in rows:
         other = extra[EXTRA]
         if other_group == group and other.get("key") == wanted:
-            return ratio_text(independent_ratio(other["times_s"], entry["times_s"]))
+            return ratio_text(independent_ratio(_per_unit(other), _per_unit(entry)))
     return ""
+
+
+def _per_unit(entry: dict[str, Any]) -> list[float]:
+    """Seconds per image (or model)."""
+    return [time_s / entry["amount"] for time_s in entry["times_s"]]

@@ -168,3 +168,31 @@ def test_cases_of_one_thing_share_a_key_whatever_their_seed():
     assert replace(CASE, config=config).key == CASE.key
     assert CASE.of("tensorflow").key != CASE.key
     assert Case.from_dict(CASE.to_dict()) == CASE
+
+
+def test_sides_are_compared_per_image_whatever_a_call_holds():
+    """One call of keras.Model.fit is an epoch of several batches."""
+
+    class ConstantWorker:
+        group = 1
+
+        def __init__(self, call_s, amount):
+            self.call_s, self.amount = call_s, amount
+
+        def prepare(self, _):
+            return SimpleNamespace(amount=self.amount, unit="images", preparation_s=0.0)
+
+        def warm_up(self, *_):
+            return None
+
+        def time_group(self):
+            return self.call_s
+
+    plan = Plan(min_rounds=3, max_rounds=3)
+    pair = [
+        paired.Side(CASE, ConstantWorker(1.0, 64), plan),
+        paired.Side(CASE, ConstantWorker(8.0, 256), plan),
+    ]
+    ratio = paired.take_rounds(pair, plan, lambda *_: None)
+    assert ratio.ratio == pytest.approx(2.0)
+    assert pair[1].times_s == [8.0] * 6
