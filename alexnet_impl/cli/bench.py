@@ -32,6 +32,7 @@ def bench_command(command: Bench, console: Console) -> int:
     cases = [_case(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
+    _check_comparable(cases)
     plan = _plan(command)
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
@@ -81,6 +82,20 @@ def _case(side: str, command: Bench) -> Case:
     config = replace(config, threads=config.threads or usable_cores())
     case = Case(work=work, config=config)
     return of_batch_size(case, recipe.global_batch_size)
+
+
+def _check_comparable(cases: list[Case]) -> None:
+    """No ratio between two frameworks' models that no gate can show equal."""
+    frameworks = {case.config.framework for case in cases}
+    works = [get_work(case.work) for case in cases]
+    if len(frameworks) < MOST_SIDES or not any(work.passes or work.gated for work in works):
+        return
+    alike = len({str(case.of(FRAMEWORKS[0]).to_dict()) for case in cases}) == 1
+    if not alike or not all(work.gated for work in works):
+        raise RunError(
+            "two frameworks are compared only at the same gated work with the same recipe, since "
+            "the gate shows their models equal first; compare other settings within one framework."
+        )
 
 
 def _field(name: str) -> str:
@@ -163,7 +178,7 @@ def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Cons
     """What the gate says of two frameworks; None for two sides of one."""
     if first.config.framework == second.config.framework:
         return None
-    if not get_work(first.work).gated or first.of("torch") != second.of("torch"):
+    if not get_work(first.work).gated:
         return None
     with console.status("are both models equal in this precision?"):
         return pass_gate(first, interpreters)

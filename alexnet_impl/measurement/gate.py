@@ -1,18 +1,14 @@
 """The gate before a ratio: the two frameworks compute the same in the precision that is timed."""
 
-import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_impl.data import load_dataset
-from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
-from alexnet_impl.parity.prove import make_question
+from alexnet_impl.parity.prove import both_sides, make_question
 from alexnet_impl.parity.record import RungResult
-from alexnet_impl.remote import remote_side
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
@@ -23,7 +19,8 @@ class Gate:
     """Whether two frameworks were shown equal before they were timed.
 
     Attributes:
-        rungs: Weights, treatment, layers, logits, loss, gradients, a few updates.
+        rungs: Weights, treatment, layers, logits, loss, gradients, and a few updates; in half
+            precision updates are as noisy as single gradients, and are not among them.
     """
 
     rungs: tuple[RungResult, ...]
@@ -61,17 +58,5 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     recipe = replace(case.config.recipe, global_batch_size=GATE_IMAGES, drop_last=True)
     config = replace(case.config, recipe=recipe)
     question = make_question(config, load_dataset(config.data), FEW_STEPS)
-    with ExitStack() as stack:
-        sides = [
-            stack.enter_context(
-                remote_side(
-                    name,
-                    config.data,
-                    device=config.device,
-                    threads=config.threads,
-                    interpreter=interpreters.get(name, sys.executable),
-                )
-            )
-            for name in FRAMEWORKS
-        ]
+    with both_sides(config, interpreters) as sides:
         return Gate(rungs=tuple(static_rungs(sides, question)))

@@ -1,8 +1,8 @@
 """One question from its beginning to its record: two processes, the ladder, the file."""
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -28,6 +28,29 @@ def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
     return Question(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
 
 
+@contextmanager
+def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[Sides]:
+    """Each framework in a process of its own, with the config's images, device and threads.
+
+    Args:
+        config: Its framework is not used.
+        interpreters: Framework to the Python that runs it; this one by default.
+    """
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                remote_side(
+                    name,
+                    config.data,
+                    device=config.device,
+                    threads=config.threads,
+                    interpreter=interpreters.get(name, sys.executable),
+                )
+            )
+            for name in FRAMEWORKS
+        ]
+
+
 def prove(
     config: RunConfig,
     dataset: Dataset,
@@ -48,19 +71,7 @@ def prove(
         RunError: If a process fails.
     """
     question = make_question(config, dataset, steps)
-    with ExitStack() as stack:
-        sides: Sides = [
-            stack.enter_context(
-                remote_side(
-                    name,
-                    config.data,
-                    device=config.device,
-                    threads=config.threads,
-                    interpreter=interpreters.get(name, sys.executable),
-                )
-            )
-            for name in FRAMEWORKS
-        ]
+    with both_sides(config, interpreters) as sides:
         environment: dict[str, Any] = environment_fingerprint()
         environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
         blank = ParityRecord(

@@ -30,7 +30,7 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
     first, second = compared.first.case.title, compared.second.case.title
     if gate is not None and not gate.holds:
         return [f"gate: {gate.outcome}", "no ratio: the two models are not the same."]
-    lines = [] if gate is None else [f"gate: {gate.outcome} (logits, gradients, updates)"]
+    lines = [] if gate is None else [f"gate: {gate.outcome}"]
     ratio, margin = compared.ratio, percent(compared.plan.margin)
     known = f"{ratio_text(ratio)} at {percent(ratio.confidence)}, {ratio.rounds} rounds"
     said = {

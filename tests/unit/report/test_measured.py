@@ -66,7 +66,7 @@ def test_side_is_a_line_with_its_warnings_below():
 
 def test_ratio_stands_behind_an_open_gate():
     lines = compared_lines(pair(), EQUAL)
-    assert lines[0] == "gate: equal (logits, gradients, updates)"
+    assert lines[0] == "gate: equal"
     assert "2.000 x" in lines[1]
     assert "is faster by more than 2.00%" in lines[1]
 
