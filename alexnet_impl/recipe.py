@@ -152,6 +152,13 @@ class Recipe:
     default. Keras's update is part of one graph either way."""
     prefetch: int = 2
     """Batches made ahead on a thread of their own; 0 makes each when the step asks for it."""
+    steps_per_call: int = 1
+    """Steps that the loop asks for at once. TensorFlow: one call of the graph takes them all, as
+    Keras's steps_per_execution does. PyTorch: a loop in Python, for it has no such call. Changes
+    no bit of a training, but where XLA compiles the loop as a whole."""
+    device_data: bool = False
+    """Whether all training images lie in the device's memory, as uint8, and batches are cropped
+    and mirrored there: the same pixels, of which the host sends only the places."""
     dropout_masks: DropoutMasks = "framework"
     """framework: from each framework's own generator. shared: from a counter hash of (seed, step,
     layer, image, unit), bit for bit the same in both."""
@@ -262,6 +269,7 @@ _AT_LEAST: dict[str, float] = {
     "shuffle_buffer": 1,
     "crop_padding": 0,
     "prefetch": 0,
+    "steps_per_call": 1,
     "input_size": 1,
     "last_layer_std": 0,
     "step_factor": 0,
@@ -287,6 +295,11 @@ def _check_ranges(recipe: Recipe) -> None:
         )
     if recipe.alternate_flips and not recipe.flip:
         raise RecipeError("alternate_flips=True needs flip=True: it says which epochs flip.")
+    if recipe.steps_per_call > 1 and recipe.dropout_masks == "shared":
+        raise RecipeError(
+            f"steps_per_call={recipe.steps_per_call} needs dropout_masks=framework: the host draws "
+            "shared masks' keys."
+        )
     if any(not 0 < at < 1 for at in recipe.step_at):
         raise RecipeError(f"step_at={recipe.step_at} must be fractions between 0 and 1.")
 

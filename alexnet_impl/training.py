@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import FrameType
@@ -28,15 +28,18 @@ from alexnet_impl.data import (
     Batch,
     BatchPlan,
     Dataset,
+    Picks,
     Split,
     chain_digest,
     epoch_batches,
+    epoch_picks,
     num_batches,
+    pick,
     prefetch,
 )
 from alexnet_impl.errors import CollapsedError, DivergedError, RunError
 from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
-from alexnet_impl.frameworks import Trainer, get_framework
+from alexnet_impl.frameworks import DeviceTrainer, get_framework
 from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
 from alexnet_impl.results import (
     NUM_SAMPLE_IMAGES,
@@ -178,7 +181,7 @@ def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
         )
 
 
-def _make_trainer(config: RunConfig, spec: Spec, weights: Weights) -> Trainer:
+def _make_trainer(config: RunConfig, spec: Spec, weights: Weights) -> DeviceTrainer:
     framework = get_framework(config.framework)
     if config.threads is not None:
         framework.set_threads(config.threads)
@@ -212,6 +215,32 @@ def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
     return count, digest
 
 
+def training_batches(
+    train: Split, recipe: Recipe, epoch: int, start: int = 0
+) -> Iterator[Batch] | Iterator[Picks]:
+    """An epoch as the recipe feeds it: images, or places in those that the device holds.
+
+    Args:
+        train: The training images.
+        recipe: Its seed, batch size and augmentation.
+        epoch: Counted from 0.
+        start: The first batch to give, counted from 0.
+    """
+    batches = epoch_picks if recipe.device_data else epoch_batches
+    return batches(train, batch_plan(recipe), epoch, start)
+
+
+def take_steps(
+    trainer: DeviceTrainer, batches: Sequence[Batch] | Sequence[Picks], rates: Sequence[float]
+) -> Any:
+    """As many steps as there are batches, in one call; gives the handle of them all."""
+    labels = [batch.labels for batch in batches]
+    feeds: Any = [batch if isinstance(batch, Picks) else batch.images for batch in batches]
+    if len(feeds) == 1:
+        return trainer.train_step(feeds[0], labels[0], rates[0])
+    return trainer.train_steps(feeds, labels, rates)
+
+
 class _Run:
     """One run from its first step, or from a checkpoint, to its end."""
 
@@ -220,7 +249,7 @@ class _Run:
         folder: RunFolder,
         config: RunConfig,
         dataset: Dataset,
-        trainer: Trainer,
+        trainer: DeviceTrainer,
         observer: Observer,
     ) -> None:
         self.folder, self.config, self.recipe = folder, config, config.recipe
@@ -230,11 +259,13 @@ class _Run:
         self.batches_per_epoch = num_batches(self.plan, len(dataset.train))
         self.num_steps = total_steps(self.recipe, self.batches_per_epoch)
         self.progress, self.history = Progress(), History()
-        self.pending: list[tuple[Any, int]] = []
+        self.pending: list[tuple[Any, list[int]]] = []
         self.test_probabilities: NDArray[np.float64] | None = None
         self.stop_asked = False
-        self.sizes_seen: set[int] = set()
+        self.shapes_seen: set[tuple[int, int]] = set()
         self.watch = self._watch()
+        if self.recipe.device_data:
+            trainer.hold(dataset.train.images, self.recipe.crop_padding)
 
     def _watch(self) -> CollapseWatch | None:
         """Over the first epoch; None where it is not wanted or there is nothing to see."""
@@ -308,10 +339,10 @@ class _Run:
         clock = _Clock(self.trainer)
         last_save = time.perf_counter()
         try:
-            for batch, digest in batches:
-                self._foresee(batch, clock)
-                self._step(batch, clock)
-                progress.batches_sha256 = digest
+            for call in self._calls(batches):
+                self._foresee(call[0][0], clock)
+                self._take([batch for batch, _ in call], clock)
+                progress.batches_sha256 = call[-1][1]
                 self._look(clock)
                 if clock.since_read() > READ_EVERY_S:
                     self._read(clock)
@@ -329,37 +360,55 @@ class _Run:
             clock.restart()  # evaluation is accounted for by itself
         self._save(clock)
 
-    def _digested(self, epoch: int, start: int) -> Iterator[tuple[Batch, str]]:
+    def _digested(self, epoch: int, start: int) -> Iterator[tuple[Any, str]]:
         """Batches with the digest of all bytes up to them; runs on the prefetching thread."""
         digest = self.progress.batches_sha256
-        for batch in epoch_batches(self.dataset.train, self.plan, epoch, start=start):
+        for batch in training_batches(self.dataset.train, self.recipe, epoch, start):
             digest = chain_digest(digest, batch)
             yield batch, digest
 
-    def _step(self, batch: Batch, clock: "_Clock") -> None:
+    def _calls(self, batches: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
+        """What is asked for at once: steps_per_call batches of one size, less where steps end."""
+        call: list[tuple[Any, str]] = []
+        for batch in batches:
+            if call and len(batch[0]) != len(call[0][0]):
+                yield call
+                call = []
+            call.append(batch)
+            if len(call) == min(self.recipe.steps_per_call, self.num_steps - self.progress.step):
+                yield call
+                call = []
+        if call:
+            yield call
+
+    def _take(self, batches: list[Any], clock: "_Clock") -> None:
         progress = self.progress
-        # Tracing, compilation and allocation happen once per process and batch size.
-        is_first = len(batch) not in self.sizes_seen
+        # Tracing, compilation and allocation happen once per process, steps a call and batch size.
+        shape = len(batches), len(batches[0])
+        is_first = shape not in self.shapes_seen
         if is_first:
             self._read(clock)
-        rate = learning_rate_at(self.recipe, progress.step, self.num_steps)
-        handle = self.trainer.train_step(batch.images, batch.labels, rate)
-        self.pending.append((handle, len(batch)))
-        self.history.step_learning_rate.append(rate)
-        progress.step += 1
-        progress.step_in_epoch += 1
+        steps = range(progress.step, progress.step + len(batches))
+        rates = [learning_rate_at(self.recipe, step, self.num_steps) for step in steps]
+        sizes = [len(batch) for batch in batches]
+        self.pending.append((take_steps(self.trainer, batches, rates), sizes))
+        self.history.step_learning_rate.extend(rates)
+        progress.step += len(batches)
+        progress.step_in_epoch += len(batches)
         if is_first:
-            self.sizes_seen.add(len(batch))
+            self.shapes_seen.add(shape)
             progress.first_step_time_s += clock.lap()
         else:
-            progress.epoch_timed_images += len(batch)
-            progress.timed_images += len(batch)
+            progress.epoch_timed_images += sum(sizes)
+            progress.timed_images += sum(sizes)
 
-    def _foresee(self, batch: Batch, clock: "_Clock") -> None:
+    def _foresee(self, batch: Batch | Picks, clock: "_Clock") -> None:
         """Before the first step: warn of a collapse that a trial step lets one expect."""
         progress = self.progress
         if self.watch is None or progress.step > 0:
             return
+        if isinstance(batch, Picks):
+            batch = pick(self.dataset.train.images, batch, self.recipe.crop_padding)
         rate = learning_rate_at(self.recipe, 0, self.num_steps)
         found = self.watch.foresee(batch.images, batch.labels, rate)
         # The trial step traces, compiles and allocates what the first step would have.
@@ -391,8 +440,8 @@ class _Run:
         progress = self.progress
         progress.epoch_training_time_s += elapsed
         progress.training_time_s += elapsed
-        num_images = sum(count for _, count in self.pending)
-        for value, (_, count) in zip(values, self.pending, strict=True):
+        counts = [count for _, sizes in self.pending for count in sizes]
+        for value, count in zip(values, counts, strict=True):
             self.history.step_loss.append(value.loss)
             progress.epoch_images += count
             progress.epoch_loss_sum += value.loss * count
@@ -400,7 +449,7 @@ class _Run:
         self.pending.clear()
         if values:
             self._check_finite([value.loss for value in values])
-            rate = _rate(num_images, elapsed)
+            rate = _rate(sum(counts), elapsed)
             self.observer.stepped(progress.step, self.num_steps, values[-1].loss, rate)
 
     def _check_finite(self, losses: list[float]) -> None:
@@ -552,7 +601,7 @@ def _rate(num_images: int, time_s: float) -> float:
 class _Clock:
     """Time since the last lap, taken when the device has finished its work."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: DeviceTrainer) -> None:
         self.trainer = trainer
         self.restart()
 

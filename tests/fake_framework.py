@@ -5,10 +5,12 @@ is real (Flatten and Dense), learns by SGD with momentum, has a random state (no
 and counts how often it is made to wait.
 """
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 
+from alexnet_impl.data import Picks, pick
 from alexnet_impl.evaluation import softmax
 from alexnet_impl.frameworks import StepValues
 from alexnet_impl.results import RunConfig
@@ -55,7 +57,18 @@ class FakeTrainer:
         pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
         return pixels.astype(np.float32) / np.float32(127.5) - 1
 
+    def hold(self, images, padding):
+        self.held = images, padding
+
+    def train_steps(self, images, labels, learning_rates):
+        """A list as its handle."""
+        steps = zip(images, labels, learning_rates, strict=True)
+        return [self.train_step(*step) for step in steps]
+
     def train_step(self, images, labels, learning_rate):
+        if isinstance(images, Picks):
+            held, padding = self.held
+            images = pick(held, images, padding).images
         if self.before_step is not None:
             self.before_step(self, self.step + 1)
         rng = np.random.default_rng([self.recipe.seed, self.step])
@@ -82,8 +95,10 @@ class FakeTrainer:
         setattr(self, name, value)
 
     def read(self, handles):
+        """Of the handles of train_step() and of train_steps()."""
         self.reads.append(len(handles))
-        return list(handles)
+        each = (handle if isinstance(handle, list) else [handle] for handle in handles)
+        return list(itertools.chain.from_iterable(each))
 
     def logits(self, images):
         return self.features(images) @ self.kernel.T + self.bias

@@ -152,6 +152,8 @@ RECIPE_FIELDS = {
     "crop_padding": st.integers(0, 8),
     "fused_update": st.booleans(),
     "prefetch": st.integers(0, 8),
+    "steps_per_call": st.integers(1, 64),
+    "device_data": st.booleans(),
     "eval_flip": st.booleans(),
     "input_size": st.none() | st.integers(1, 512),
     "last_layer_std": st.none() | st.floats(0, 10),
@@ -178,4 +180,5 @@ def _with_allowed_pairs(values):
     return values | {
         "nesterov": values["nesterov"] and allowed,
         "alternate_flips": values["alternate_flips"] and values["flip"],
+        "steps_per_call": values["steps_per_call"] if values["dropout_masks"] != "shared" else 1,
     }

@@ -37,6 +37,7 @@ from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.host_memory import keep_freed_memory
 from alexnet_impl.measurement.worker import serve_case
 from alexnet_impl.observers import make_observer
 from alexnet_impl.parity.pair.worker import serve_pair
@@ -94,6 +95,7 @@ def train_command(command: Train, console: Console) -> int:
         config = run_config(command.options, command.framework)
         folder = RunFolder(new_folder(command.options, command.framework))
         check_free(folder.path)
+    keep_freed_memory()
     with quiet_stderr():
         get_framework(config.framework).fingerprint(config.device)
     dataset = load_images(config, console)

@@ -7,17 +7,20 @@ Nothing in here imports a framework.
 from alexnet_impl.data.batches import (
     Batch,
     BatchPlan,
+    Picks,
     chain_digest,
     epoch_batches,
+    epoch_picks,
     eval_batches,
     num_batches,
-    prefetch,
+    pick,
 )
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.config import DATASETS, DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.decoding import decode_image, fit_to_square
 from alexnet_impl.data.loading import load_dataset, settle
+from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.data.progress import Progress, terminal_progress
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS, InputScaling, treat
@@ -30,17 +33,20 @@ __all__ = [
     "DataConfig",
     "Dataset",
     "InputScaling",
+    "Picks",
     "Progress",
     "Split",
     "cache_dir",
     "chain_digest",
     "decode_image",
     "epoch_batches",
+    "epoch_picks",
     "eval_batches",
     "fit_to_square",
     "interpolation_matrix",
     "load_dataset",
     "num_batches",
+    "pick",
     "prefetch",
     "settle",
     "terminal_progress",

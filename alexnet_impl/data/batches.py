@@ -6,11 +6,8 @@ not change the order or the crops.
 """
 
 import hashlib
-import queue
-import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,8 +15,6 @@ from numpy.typing import NDArray
 
 from alexnet_impl.data.dataset import Split
 from alexnet_impl.errors import DataError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +27,26 @@ class Batch:
     """
 
     images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picks:
+    """A batch of images that lie on the device: which of them, and which of their pixels.
+
+    Attributes:
+        indices: int32 of shape (batch,), into the training images.
+        rows: int32 of shape (batch, height), of the image padded by the plan's crop_padding.
+        columns: int32 of shape (batch, width), likewise; they run backwards where it is mirrored.
+        labels: int64 of shape (batch,).
+    """
+
+    indices: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -109,11 +124,47 @@ def epoch_batches(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> 
     Raises:
         DataError: If there is no such epoch or batch.
     """
+    numbers, draws = _numbers(split, plan, epoch, start), _draw_epoch(plan, len(split), epoch)
+    return (_make_batch(split, plan, draws, number) for number in numbers)
+
+
+def epoch_picks(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> Iterator[Picks]:
+    """What epoch_batches() gives, as places in images that the device holds.
+
+    Args:
+        split: The images on the device.
+        plan: As for epoch_batches().
+        epoch: Counted from 0.
+        start: The first batch to give, counted from 0.
+
+    Raises:
+        DataError: If there is no such epoch or batch.
+    """
+    numbers, draws = _numbers(split, plan, epoch, start), _draw_epoch(plan, len(split), epoch)
+    return (_make_picks(split, plan, draws, number) for number in numbers)
+
+
+def _numbers(split: Split, plan: BatchPlan, epoch: int, start: int) -> range:
+    """Of the batches to give."""
     count = num_batches(plan, len(split))
     if epoch < 0 or not 0 <= start <= count:
         raise DataError(f"epoch={epoch} start={start}: an epoch >= 0 has batches 0 to {count - 1}.")
-    draws = _draw_epoch(plan, len(split), epoch)
-    return (_make_batch(split, plan, draws, number) for number in range(start, count))
+    return range(start, count)
+
+
+def pick(images: NDArray[np.uint8], picks: Picks, padding: int) -> Batch:
+    """The batch that these picks are of: what a device computes from the images it holds.
+
+    Args:
+        images: uint8 of shape (num_images, height, width, 3), all training images.
+        picks: Drawn for these images.
+        padding: The plan's crop_padding.
+    """
+    sides = (padding, padding)
+    padded = np.pad(images[picks.indices], ((0, 0), sides, sides, (0, 0)))
+    places = np.arange(len(picks))[:, None, None]
+    cut: NDArray[np.uint8] = padded[places, picks.rows[:, :, None], picks.columns[:, None, :]]
+    return Batch(images=cut, labels=picks.labels)
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
@@ -128,34 +179,21 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
     return (Batch(images=split.images[cut], labels=split.labels[cut]) for cut in cuts)
 
 
-def chain_digest(previous: str, batch: Batch) -> str:
+def chain_digest(previous: str, batch: Batch | Picks) -> str:
     """sha256 over the previous digest and this batch's bytes, as hex; start with ''.
 
     Two runs with the same last digest were fed the same bytes in the same order, also where one
-    of them was interrupted and kept the digest until it went on.
+    of them was interrupted and kept the digest until it went on. The digest of Picks says it of
+    two runs on images with one fingerprint.
     """
+    if isinstance(batch, Picks):
+        arrays: tuple[NDArray[np.generic], ...] = (batch.indices, batch.rows, batch.columns)
+    else:
+        arrays = (batch.images,)
     digest = hashlib.sha256(previous.encode())
-    digest.update(np.ascontiguousarray(batch.images).data)
-    digest.update(np.ascontiguousarray(batch.labels).data)
+    for array in (*arrays, batch.labels):
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The items, made on a background thread up to `depth` ahead of their use.
-
-    An exception in the making is raised here, in its place. Closing the generator (a `break`
-    that drops it, an exception, `close()`) ends the thread after the item it is at.
-
-    Args:
-        items: What is made.
-        depth: How many ahead; 0 makes each here, when it is asked for.
-
-    Raises:
-        DataError: If depth is below 0.
-    """
-    if depth < 0:
-        raise DataError(f"prefetch depth={depth} must be at least 0.")
-    return _prefetched(items, depth) if depth else (item for item in items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +258,20 @@ def _make_batch(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) 
     return Batch(images=images, labels=split.labels[indices])
 
 
+def _make_picks(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) -> Picks:
+    places = slice(number * plan.global_batch_size, (number + 1) * plan.global_batch_size)
+    indices, offsets = draws.order[places], draws.offsets[places]
+    _, height, width, _ = split.images.shape
+    rows: NDArray[np.int32] = np.add(offsets[:, :1], np.arange(height), dtype=np.int32)
+    columns: NDArray[np.int32] = np.add(offsets[:, 1:], np.arange(width), dtype=np.int32)
+    if plan.flip:
+        flips = draws.flips[places]
+        columns[flips] = columns[flips, ::-1]
+    return Picks(
+        indices=indices.astype(np.int32), rows=rows, columns=columns, labels=split.labels[indices]
+    )
+
+
 def _pad_and_crop(
     images: NDArray[np.uint8], padding: int, offsets: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
@@ -231,43 +283,3 @@ def _pad_and_crop(
     windows = sliding_window_view(padded, (height, width, channels), (1, 2, 3))
     crops: NDArray[np.uint8] = windows[np.arange(batch), offsets[:, 0], offsets[:, 1], 0]
     return crops
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Nothing follows; perhaps because of an error."""
-
-    error: BaseException | None = None
-
-
-def _prefetched(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    results: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=_produce, args=(items, results, stop), name="prefetch", daemon=True
-    )
-    thread.start()
-    try:
-        while not isinstance(item := results.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        stop.set()
-        # A producer waiting for room would never see the event. One emptying is enough: it puts
-        # at most one more item before it looks.
-        while not results.empty():
-            results.get_nowait()
-        thread.join()
-
-
-def _produce(items: Iterable[T], results: "queue.Queue[T | _End]", stop: threading.Event) -> None:
-    try:
-        for item in items:
-            results.put(item)
-            if stop.is_set():
-                return
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer gets it
-        results.put(_End(error))
-    else:
-        results.put(_End())

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
@@ -16,6 +17,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_impl.data import Picks
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.foreign import ForeignModel
 from alexnet_impl.frameworks.repeated import Repeated
@@ -120,7 +122,30 @@ class Trainer(Protocol):
 
 
 class DeviceTrainer(Trainer, Protocol):
-    """A Trainer of this process, whose steps can be timed in parts: none waits for the device."""
+    """A Trainer of this process: what nobody asks of one in another; none waits for the device."""
+
+    def hold(self, images: Pixels, padding: int) -> None:
+        """Keep all training images in the device's memory, so that steps may take Picks of them.
+
+        Args:
+            images: uint8 of shape (num_images, height, width, 3).
+            padding: Black pixels on every side, as the recipe's crop_padding.
+        """
+
+    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> Any:
+        """As a Trainer's; also takes Picks of the images that hold() was given."""
+
+    def train_steps(
+        self,
+        images: Sequence[Pixels] | Sequence[Picks],
+        labels: Sequence[Labels],
+        learning_rates: Sequence[float],
+    ) -> Any:
+        """Several steps on batches of one size, to the same bits as one by one.
+
+        Returns:
+            One handle for read(), which gives the values of them all.
+        """
 
     def infer(self, images: Pixels) -> Any:
         """What logits() gives, left on the device."""

@@ -8,6 +8,9 @@ from alexnet_impl.results import RunConfig
 KEY_FIELDS = (
     "precision",
     "memory_layout",
+    "fused_update",
+    "steps_per_call",
+    "device_data",
     "compile_mode",
     "optimizer",
     "global_batch_size",

@@ -16,7 +16,7 @@ from alexnet_impl.frameworks import DeviceTrainer, Framework
 from alexnet_impl.frameworks.repeated import Repeated
 from alexnet_impl.results import RunConfig
 from alexnet_impl.spec import Spec
-from alexnet_impl.training import batch_plan
+from alexnet_impl.training import batch_plan, take_steps, training_batches
 from alexnet_impl.weights import initial_weights
 
 READY_BATCHES = 4
@@ -53,6 +53,25 @@ class Bench:
         ready = list(itertools.islice(epoch_batches(self.train, plan, 0), READY_BATCHES))
         return itertools.cycle(ready)
 
+    def epoch(self, epoch: int) -> Iterator[Any]:
+        """An epoch as the training loop feeds it, without a last batch that is not full."""
+        recipe = replace(self.config.recipe, drop_last=True)
+        return training_batches(self.train, recipe, epoch)
+
+    def steps(self, batches: Iterator[Any]) -> Repeated:
+        """Training steps over these batches of epoch(): as many a call as the recipe says."""
+        trainer, recipe = self.trainer(), self.config.recipe
+        count = recipe.steps_per_call
+        rates = [LEARNING_RATE] * count
+        if recipe.device_data:
+            trainer.hold(self.train.images, recipe.crop_padding)
+
+        def call() -> None:
+            take_steps(trainer, list(itertools.islice(batches, count)), rates)
+
+        done = self.batchwise(call, trainer)
+        return replace(done, amount=count * recipe.global_batch_size)
+
     def batchwise(self, call: Callable[[], Any], trainer: DeviceTrainer | None = None) -> Repeated:
         """A call that treats one batch of images, on the trainer's device or on the host alone."""
         batch_size = self.config.recipe.global_batch_size
@@ -79,27 +98,15 @@ def make_bench(framework: Framework, config: RunConfig) -> Bench:
 
 
 def _training(bench: Bench) -> Repeated:
-    trainer, batches = bench.trainer(), bench.batches()
-
-    def step() -> None:
-        batch = next(batches)
-        trainer.train_step(batch.images, batch.labels, LEARNING_RATE)
-
-    return bench.batchwise(step, trainer)
+    ready = itertools.islice(bench.epoch(0), READY_BATCHES)
+    return bench.steps(itertools.cycle(ready))
 
 
 def _training_from_pipeline(bench: Bench) -> Repeated:
     """As the training loop does it: batches are made on a thread while the device works."""
-    trainer = bench.trainer()
-    plan = batch_plan(replace(bench.config.recipe, drop_last=True))
-    epochs = (epoch_batches(bench.train, plan, epoch) for epoch in itertools.count())
+    epochs = (bench.epoch(number) for number in itertools.count())
     batches = prefetch(itertools.chain.from_iterable(epochs), bench.config.recipe.prefetch)
-
-    def step() -> None:
-        batch = next(batches)
-        trainer.train_step(batch.images, batch.labels, LEARNING_RATE)
-
-    return bench.batchwise(step, trainer)
+    return bench.steps(batches)
 
 
 def _inference(bench: Bench) -> Repeated:

@@ -108,6 +108,11 @@ def test_recipe_refuses_an_unknown_choice_with_the_nearest(name, value, near):
             {"alternate_flips": True},
             "alternate_flips=True needs flip=True: it says which epochs flip.",
         ),
+        ({"steps_per_call": 0}, "steps_per_call=0 must be at least 1."),
+        (
+            {"steps_per_call": 2, "dropout_masks": "shared"},
+            "steps_per_call=2 needs dropout_masks=framework: the host draws shared masks' keys.",
+        ),
         (
             {"nesterov": True, "optimizer": "adam"},
             "nesterov=True needs optimizer=sgd with momentum, not adam with momentum=0.9.",

@@ -189,6 +189,40 @@ def test_result_is_that_of_the_final_weights(uninterrupted, dataset):
     assert len(set(predictions.sample_indices.tolist())) == 24
 
 
+@pytest.mark.parametrize("steps_per_call", [1, 2, 3, 100])
+@pytest.mark.parametrize("device_data", [False, True])
+def test_neither_calls_nor_the_images_place_change_a_run(
+    tmp_path, dataset, uninterrupted, steps_per_call, device_data
+):
+    recipe = replace(RECIPE, steps_per_call=steps_per_call, device_data=device_data)
+    observer = RecordingObserver()
+    result = train(tmp_path / "run", dataset, recipe, observer)
+    one, two = RunFolder.open(uninterrupted), RunFolder.open(tmp_path / "run")
+    assert weights_sha256(one.read_weights()) == weights_sha256(two.read_weights())
+    assert one.history.step_loss == two.history.step_loss
+    assert one.history.step_learning_rate == two.history.step_learning_rate
+    same_digest = result.batches_sha256 == one.result.batches_sha256
+    assert same_digest is not device_data  # of places in the images, where they are held
+
+
+@pytest.mark.parametrize("steps", [5, 6, 7])
+def test_a_call_takes_no_step_beyond_the_last(tmp_path, dataset, framework, steps):
+    recipe = replace(RECIPE, steps=steps, steps_per_call=3)
+    assert train(tmp_path / "run", dataset, recipe).steps == steps
+    assert framework.trainer.steps_taken == steps
+
+
+def test_a_run_of_held_images_goes_on_to_the_same_bits(tmp_path, dataset, framework):
+    recipe = replace(RECIPE, device_data=True, steps_per_call=2)
+    train(tmp_path / "whole", dataset, recipe)
+    framework.before_step = kill_at(7)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", dataset, recipe)
+    framework.before_step = None
+    resume(tmp_path / "run", dataset)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
 def test_run_states_the_weights_that_it_started_from(uninterrupted):
     drawn = initial_weights(config_of().spec(10), RECIPE)
     assert RunFolder.open(uninterrupted).initial_weights_sha256 == weights_sha256(drawn)

@@ -1,12 +1,13 @@
 """The training step in TensorFlow: treat the images, forward, loss, gradients, update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from alexnet_impl.data import Picks
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
@@ -27,6 +28,9 @@ from alexnet_impl.masks import mask_key
 from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
 from alexnet_impl.spec import Spec, weight_shapes
 from alexnet_impl.weights import Weights
+
+Feed = tuple[Any, ...]
+"""(uint8 images,), or (indices, rows, columns) of images that the device holds."""
 
 
 def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TensorflowTrainer":
@@ -95,21 +99,48 @@ class TensorflowTrainer:
                 )
             self.optimizer.build(self.model.trainable_variables)
         self.step = 0
-        self.functions: dict[tuple[str, tuple[int, ...]], Callable[..., Any]] = {}
+        self.functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self.held: tf.Tensor | None = None
         self.apply: Callable[..., Any] | None = None
         self.latest_gradients: list[tf.Tensor] = []
 
-    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> tf.Tensor:
-        """Update the weights on one batch; the handle holds (loss, number correct)."""
+    def hold(self, images: Pixels, padding: int) -> None:
+        """Keep all training images on the device, padded once."""
+        sides = (padding, padding)
         with tf.device(self.device):
-            step = self._function("train", self._train_step, images, labels)
-            rate = tf.constant(learning_rate, tf.float32)
-            self._set_masks()
-            self.step += 1
-            return step(tf.constant(images), tf.constant(labels), rate)
+            self.held = tf.pad(tf.constant(images), ((0, 0), sides, sides, (0, 0)))
 
-    def _train_step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        loss, logits, gradients = self._backward(images, labels)
+    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> tf.Tensor:
+        """Update the weights on one batch; the handle holds (loss, number correct)."""
+        self._set_masks()
+        self.step += 1
+        rate = np.float32(learning_rate)
+        return self._call("train", self._train_step, _feed(images), labels, rate)
+
+    def train_steps(
+        self,
+        images: Sequence[Pixels] | Sequence[Picks],
+        labels: Sequence[Labels],
+        learning_rates: Sequence[float],
+    ) -> tf.Tensor:
+        """One call of a graph with a loop in it; the handle holds a row for each step."""
+        self.step += len(learning_rates)
+        parts = zip(*(_feed(batch) for batch in images), strict=True)
+        feed = tuple(np.stack(part) for part in parts)
+        rates = np.array(learning_rates, np.float32)
+        steps = self._train_steps
+        return self._call("train many", steps, feed, np.stack(labels), rates, free_axes=2)
+
+    def _train_steps(self, feed: Feed, labels: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+        """Every argument has an axis of steps before its own."""
+        rows = tf.TensorArray(self.treatment.dtype, tf.shape(rates)[0])
+        for step in tf.range(tf.shape(rates)[0]):
+            batch = tuple([part[step] for part in feed])  # AutoGraph reads no generators
+            rows = rows.write(step, self._train_step(batch, labels[step], rates[step]))
+        return rows.stack()
+
+    def _train_step(self, feed: Feed, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        loss, logits, gradients = self._backward(feed, labels)
         self._update(gradients, rate)
         correct = tf.equal(tf.argmax(logits, axis=1), labels)
         return tf.stack([loss, tf.reduce_sum(tf.cast(correct, loss.dtype))])
@@ -120,17 +151,14 @@ class TensorflowTrainer:
 
     def forward(self, images: Pixels, labels: Labels) -> tf.Tensor:
         """The loss as train_step computes it."""
-        with tf.device(self.device):
-            function = self._function("forward", self._forward, images, labels)
-            self._set_masks()
-            return function(tf.constant(images), tf.constant(labels))[0]
+        self._set_masks()
+        return self._call("forward", self._forward, _feed(images), labels)[0]
 
     def backward(self, images: Pixels, labels: Labels) -> tf.Tensor:
         """The loss, with the scaled loss's gradients kept for update()."""
-        with tf.device(self.device):
-            function = self._function("gradients", self._gradients, images, labels)
-            self._set_masks()
-            loss, self.latest_gradients = function(tf.constant(images), tf.constant(labels))
+        self._set_masks()
+        found = self._call("gradients", self._gradients, _feed(images), labels)
+        loss, self.latest_gradients = found
         return loss
 
     def update(self, learning_rate: float) -> None:
@@ -143,17 +171,17 @@ class TensorflowTrainer:
             self.apply(self.latest_gradients, tf.constant(learning_rate, tf.float32))
             self.step += 1
 
-    def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _forward(self, feed: Feed, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(loss, logits)."""
-        logits = self._logits(images, training=True)
+        logits = self._logits(feed, training=True)
         return self._loss(logits, labels), logits
 
     def _backward(
-        self, images: tf.Tensor, labels: tf.Tensor
+        self, feed: Feed, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """(loss, logits, gradients of the scaled loss by trainable variable)."""
         with tf.GradientTape() as tape:
-            loss, logits = self._forward(images, labels)
+            loss, logits = self._forward(feed, labels)
             scaled_loss = self.optimizer.scale_loss(loss)
         variables = [variable.value for variable in self.model.trainable_variables]
         return loss, logits, tape.gradient(scaled_loss, variables)
@@ -186,33 +214,50 @@ class TensorflowTrainer:
         spread = tf.reduce_mean(log_probabilities, axis=1)
         return -tf.reduce_mean((1 - smoothing) * picked + smoothing * spread)
 
-    def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
-        logits = self.model(self.treatment(images), training=training)
+    def _pixels(self, feed: Feed) -> tf.Tensor:
+        """uint8 (batch, height, width, 3)."""
+        if len(feed) == 1:
+            return feed[0]
+        indices, rows, columns = feed
+        tall = tf.gather(tf.gather(self.held, indices), rows, axis=1, batch_dims=1)
+        return tf.gather(tall, columns, axis=2, batch_dims=1)
+
+    def _logits(self, feed: Feed, *, training: bool) -> tf.Tensor:
+        """Images to logits (batch, num_classes) of full precision."""
+        logits = self.model(self._treat(feed), training=training)
         return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
-    def _function(
-        self, name: str, work: Callable[..., Any], images: Pixels, *rest: np.ndarray[Any, Any]
-    ) -> Callable[..., Any]:
-        """`work` as one graph for any batch size of images of this stored size."""
-        if self.recipe.compile_mode == "eager":
-            return work
-        key = (name, images.shape[1:])
-        if key not in self.functions:
-            signature = [tf.TensorSpec((None, *images.shape[1:]), tf.uint8)]
-            if rest:
-                signature.append(tf.TensorSpec((None,), tf.int64))
-            if name == "train":
-                signature.append(tf.TensorSpec((), tf.float32))
-            compiled = self.recipe.compile_mode == "compiled"
-            self.functions[key] = tf.function(work, input_signature=signature, jit_compile=compiled)
-        return self.functions[key]
+    def _call(
+        self, name: str, work: Callable[..., Any], feed: Feed, *rest: Any, free_axes: int = 1
+    ) -> Any:
+        """work(feed, *rest) as one graph for any batch size of images of this stored size.
+
+        Args:
+            name: Of the graph.
+            work: Has no match statement: AutoGraph cannot read it.
+            feed: NumPy arrays, as all of `rest`.
+            rest: Labels and rates.
+            free_axes: How many of the first axes may have any length.
+        """
+        arrays = (feed, *rest)
+        with tf.device(self.device):
+            tensors = tf.nest.map_structure(tf.constant, arrays)
+            if self.recipe.compile_mode == "eager":
+                return work(*tensors)
+            key = (name, *(array.shape[free_axes:] for array in feed))
+            if key not in self.functions:
+                signature = tf.nest.map_structure(lambda one: _signature(one, free_axes), arrays)
+                compiled = self.recipe.compile_mode == "compiled"
+                self.functions[key] = tf.function(
+                    work, input_signature=signature, jit_compile=compiled
+                )
+            return self.functions[key](*tensors)
 
     def read(self, handles: list[tf.Tensor]) -> list[StepValues]:
         """The values of steps taken earlier; waits for the device."""
         if not handles:
             return []
-        rows = tf.stack(handles).numpy().tolist()
+        rows = tf.concat([tf.reshape(handle, (-1, 2)) for handle in handles], 0).numpy().tolist()
         return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
 
     def logits(self, images: Pixels) -> Logits:
@@ -222,17 +267,17 @@ class TensorflowTrainer:
 
     def infer(self, images: Pixels) -> tf.Tensor:
         """Logits without dropout, on the device."""
-        with tf.device(self.device):
-            function = self._function("logits", self._eval_logits, images)
-            return function(tf.constant(images))
+        return self._call("logits", self._eval_logits, _feed(images))
 
     def treat(self, images: Pixels) -> tf.Tensor:
         """Images as the first layer reads them, on the device."""
-        with tf.device(self.device):
-            return self._function("treat", self.treatment, images)(tf.constant(images))
+        return self._call("treat", self._treat, _feed(images))
 
-    def _eval_logits(self, images: tf.Tensor) -> tf.Tensor:
-        return self._logits(images, training=False)
+    def _treat(self, feed: Feed) -> tf.Tensor:
+        return self.treatment(self._pixels(feed))
+
+    def _eval_logits(self, feed: Feed) -> tf.Tensor:
+        return self._logits(feed, training=False)
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
         """The output of every layer, and the treated images as 'images'."""
@@ -258,10 +303,8 @@ class TensorflowTrainer:
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
         """The loss and its gradients in the canonical layout; nothing is updated."""
-        with tf.device(self.device):
-            function = self._function("gradients", self._gradients, images, labels)
-            self._set_masks()
-            loss, gradients = function(tf.constant(images), tf.constant(labels))
+        self._set_masks()
+        loss, gradients = self._call("gradients", self._gradients, _feed(images), labels)
         scale = float(self.optimizer.scale_loss(1.0))
         by_variable = {
             variable.path: gradient.numpy() / scale
@@ -273,8 +316,8 @@ class TensorflowTrainer:
         }
         return float(loss), found
 
-    def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        loss, _logits, gradients = self._backward(images, labels)
+    def _gradients(self, feed: Feed, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        loss, _logits, gradients = self._backward(feed, labels)
         return loss, gradients
 
     def synchronize(self) -> None:
@@ -333,3 +376,16 @@ class TensorflowTrainer:
     def peak_memory_bytes(self) -> int | None:
         """Most memory allocated on the GPU; None on a CPU."""
         return peak_memory_bytes(self.device)
+
+
+def _feed(images: Pixels | Picks) -> Feed:
+    """What goes to the device."""
+    if isinstance(images, Picks):
+        return images.indices, images.rows, images.columns
+    return (images,)
+
+
+def _signature(array: np.ndarray[Any, Any], free_axes: int) -> tf.TensorSpec:
+    """Of an array whose first axes may have any length."""
+    free = min(free_axes, array.ndim)
+    return tf.TensorSpec((None,) * free + array.shape[free:], array.dtype)

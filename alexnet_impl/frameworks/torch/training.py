@@ -1,6 +1,7 @@
 """The training step in PyTorch: treat the images, forward, loss, backward, update."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alexnet_impl.data import Picks
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
@@ -85,6 +87,7 @@ class TorchTrainer:
             spec, recipe.precision, recipe.seed, shared_masks=recipe.dropout_masks == "shared"
         )
         self.step = 0
+        self.held = torch.empty(0)
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
         self.treatment = InputTreatment(spec, recipe).to(device)
@@ -98,11 +101,26 @@ class TorchTrainer:
         compiled = recipe.compile_mode == "compiled"
         self.network: Any = torch.compile(self.model) if compiled else self.model
 
-    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Tensor:
+    def hold(self, images: Pixels, padding: int) -> None:
+        """Keep all training images on the device, padded once."""
+        sides = (0, 0, padding, padding, padding, padding)
+        self.held = functional.pad(torch.from_numpy(images).to(self.device), sides)
+
+    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
         loss, num_correct = self._backward(images, labels)
         self.update(learning_rate)
         return torch.stack([loss, num_correct.to(loss.dtype)])
+
+    def train_steps(
+        self,
+        images: Sequence[Pixels] | Sequence[Picks],
+        labels: Sequence[Labels],
+        learning_rates: Sequence[float],
+    ) -> Tensor:
+        """One step after the other; the handle holds a row for each."""
+        steps = enumerate(zip(labels, learning_rates, strict=True))
+        return torch.stack([self.train_step(images[step], *rest) for step, rest in steps])
 
     def forward(self, images: Pixels, labels: Labels) -> Tensor:
         """The loss as train_step computes it, with the graph to its gradients."""
@@ -121,7 +139,7 @@ class TorchTrainer:
         self.scaler.update()
         self.step += 1
 
-    def _forward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+    def _forward(self, images: Pixels | Picks, labels: Labels) -> tuple[Tensor, Tensor]:
         """(loss, number correct)."""
         self.model.train()
         self._set_masks()
@@ -129,7 +147,7 @@ class TorchTrainer:
         logits = self._logits(images)
         return self._loss(logits, targets), (logits.detach().argmax(1) == targets).sum()
 
-    def _backward(self, images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+    def _backward(self, images: Pixels | Picks, labels: Labels) -> tuple[Tensor, Tensor]:
         """(loss, number correct), with the scaled loss's gradients left in the parameters."""
         loss, num_correct = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -160,7 +178,7 @@ class TorchTrainer:
         """The values of steps taken earlier; waits for the device."""
         if not handles:
             return []
-        rows = torch.stack(handles).cpu().tolist()
+        rows = torch.cat([handle.view(-1, 2) for handle in handles]).cpu().tolist()
         return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
 
     def logits(self, images: Pixels) -> Logits:
@@ -178,7 +196,7 @@ class TorchTrainer:
         """Images as the first layer reads them, on the device."""
         return self._floats(images)
 
-    def _logits(self, images: Pixels) -> Tensor:
+    def _logits(self, images: Pixels | Picks) -> Tensor:
         """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
         floats = self._floats(images)
         dtype = AUTOCAST.get(self.recipe.precision)
@@ -186,9 +204,19 @@ class TorchTrainer:
             logits: Tensor = self.network(floats)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def _floats(self, images: Pixels) -> Tensor:
-        """uint8 (batch, height, width, 3) to what the first layer reads, outside autocast."""
-        pixels = torch.from_numpy(images).to(self.device, non_blocking=True)
+    def _pixels(self, images: Pixels | Picks) -> Tensor:
+        """uint8 (batch, height, width, 3) on the device."""
+        if not isinstance(images, Picks):
+            return torch.from_numpy(images).to(self.device, non_blocking=True)
+        indices, rows, columns = (
+            torch.from_numpy(places).to(self.device, non_blocking=True)
+            for places in (images.indices, images.rows, images.columns)
+        )
+        return self.held[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def _floats(self, images: Pixels | Picks) -> Tensor:
+        """Images to what the first layer reads, outside autocast."""
+        pixels = self._pixels(images)
         with torch.autocast(self.device.type, enabled=False):
             floats: Tensor = self.treatment(pixels)
         return floats.contiguous(memory_format=self.memory_format)

@@ -12,8 +12,10 @@ from alexnet_impl.data.batches import (
     BatchPlan,
     chain_digest,
     epoch_batches,
+    epoch_picks,
     eval_batches,
     num_batches,
+    pick,
 )
 from alexnet_impl.data.dataset import Split
 from alexnet_impl.errors import DataError
@@ -54,6 +56,27 @@ def test_epoch_gives_every_image_exactly_once(plan, num_images, epoch):
     assert sorted(all_labels(batches)) == list(range(num_images))
     assert len(batches) == num_batches(plan, num_images)
     assert all(len(batch) == plan.global_batch_size for batch in batches[:-1])
+
+
+@given(plans, st.integers(1, 60), st.integers(0, 3), st.data())
+def test_picks_of_held_images_are_the_batches(plan, num_images, epoch, data):
+    split = make_split(num_images)
+    start = data.draw(st.integers(0, num_batches(plan, num_images)))
+    picks = epoch_picks(split, plan, epoch, start)
+    for picked, batch in zip(picks, read(split, plan, epoch, start), strict=True):
+        found = pick(split.images, picked, plan.crop_padding)
+        np.testing.assert_array_equal(found.images, batch.images)
+        np.testing.assert_array_equal(found.labels, batch.labels)
+
+
+def test_digest_of_picks_tells_every_array():
+    split = make_split(8)
+    plan = BatchPlan(global_batch_size=8, seed=0, flip=True, crop_padding=1)
+    (picks,) = epoch_picks(split, plan, 0)
+    digests = {chain_digest("", picks), chain_digest("x", picks)}
+    for name in ("indices", "rows", "columns", "labels"):
+        digests.add(chain_digest("", replace(picks, **{name: getattr(picks, name)[::-1]})))
+    assert len(digests) == 6
 
 
 @given(st.integers(1, 10), st.integers(10, 40))

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from alexnet_impl.data.batches import prefetch
+from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast
