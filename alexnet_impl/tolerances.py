@@ -20,6 +20,7 @@ Rung = Literal[
     "gradients",
     "median gradient",
     "weights' change",
+    "median change",
     "lockstep",
     "re-synchronised",
     "free step 1",
@@ -104,6 +105,8 @@ TOLERANCES: dict[tuple[Rung, Precision], Tolerance] = {
         reason="L2: as the worst gradient, and Adam turns the last bit of a gradient of nearly 0 "
         "into a step. float64 is the strict one",
     ),
+    ("median change", "bfloat16"): Tolerance(bound=2.5e-1, reason="as the median gradient"),
+    ("median change", "float16"): Tolerance(bound=1e-1, reason="as the median gradient"),
     ("lockstep", "float64"): Tolerance(
         bound=1e-12, reason="rounding at 1e-16, and no flip in 100 steps; 4e-15 measured"
     ),

@@ -1,25 +1,20 @@
 """What the cases share: a clock that workers move, gates that are passed once, extra columns."""
 
-from dataclasses import replace
-
 import pytest
+from cases import make_case
 
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine import machine_fingerprint
-from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import pass_gate
-from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
-from alexnet_impl.measurement.paired import Plan, Side
-from alexnet_impl.measurement.record import EXTRA, entry_of
-from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker, usable_cores
-from alexnet_impl.measurement.works import get_work, synthetic_data
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.measured import columns, table_lines
-from alexnet_impl.results import RunConfig
+from alexnet_impl.measurement.memory import find_largest_batch
+from alexnet_impl.measurement.paired import Plan, Side, compare
+from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
+from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker
+from alexnet_impl.measurement.works import get_work
+from alexnet_impl.report.measured import columns, pair_columns, table_lines
 
 ROUNDS = 6
-PLAN = Plan(warm_up_s=4.0)
-RECIPE = Recipe(learning_rate=1e-3, initializer="he", last_layer_std=0.01)
+PLAN = Plan(warm_up_s=4.0, max_rounds=10, budget_s=15.0)
 
 
 class WorkerClock:
@@ -41,7 +36,7 @@ CLOCK = WorkerClock()
 def pytest_collection_modifyitems(items):
     """Every case with a worker is timed by the worker's clock."""
     for item in items:
-        if "timed" in getattr(item, "fixturenames", ()):
+        if {"timed", "paired"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.benchmark(timer=CLOCK))
 
 
@@ -55,34 +50,63 @@ def gates():
 def timed(benchmark, gates):
     """Times a case in a worker process of its own, and keeps what was measured in extra_info."""
 
-    def time_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):
-        config = RunConfig(
-            framework=framework,
-            variant=variant,
-            width=width,
-            recipe=replace(RECIPE, **recipe),
-            data=synthetic_data(1),
-            device=device,
-            threads=usable_cores(),
-        )
-        batch_size = config.recipe.global_batch_size
-        case = of_batch_size(Case(work=work, config=config), batch_size)
+    def time_case(*what, **how):
+        case = make_case(*what, **how)
         gate = gate_of(case, gates)
-        benchmark.group = f"{work}: {variant} {width:g}x, batch {batch_size}, {device}"
+        benchmark.group = group_of(case)
         try:
             with case_worker(case) as worker:
                 side = Side(case, worker, PLAN)
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 measured = side.measured()
         except OutOfMemoryError as error:
-            found = find_largest_batch(case, str(error), {})
-            short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
-            benchmark.extra_info |= {EXTRA: short}
-            pytest.skip(str(found))
+            note_no_memory(benchmark, case, error)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured
 
     return time_case
+
+
+@pytest.fixture
+def paired(benchmark, gates):
+    """Lets two cases take turns behind a gate; the table's times are the first one's.
+
+    Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
+    """
+
+    def compare_cases(first, second, plan=PLAN):
+        gate = None
+        if first.config.framework != second.config.framework:
+            gate = gate_of(first, gates)
+        benchmark.group = f"{group_of(first)}, in turns"
+        try:
+            done = compare(first, second, plan, {}, lambda *_: None)
+        except OutOfMemoryError as error:
+            is_first = str(error).startswith(first.config.framework)
+            note_no_memory(benchmark, first if is_first else second, error)
+        times = iter(done.first.times_s)
+        benchmark.pedantic(lambda: CLOCK.advance(next(times)), rounds=len(done.first.times_s))
+        benchmark.extra_info |= columns(done.first, gate) | pair_columns(done, gate)
+        benchmark.extra_info[EXTRA] = entry_of(done.first, gate)
+        benchmark.extra_info[EXTRA_SECOND] = entry_of(done.second, gate)
+        return done
+
+    return compare_cases
+
+
+def group_of(case):
+    """Rows of one group may be compared."""
+    config = case.config
+    batch_size = config.recipe.global_batch_size
+    return f"{case.work}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
+
+
+def note_no_memory(benchmark, case, error):
+    """A case that does not fit is a result: it is recorded with the largest batch that does."""
+    found = find_largest_batch(case, str(error), {})
+    short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
+    benchmark.extra_info |= {EXTRA: short}
+    pytest.skip(str(found))
 
 
 def gate_of(case, gates):
@@ -110,7 +134,6 @@ def pytest_terminal_summary(terminalreporter, config):
     rows = [bench for bench in getattr(session, "benchmarks", ()) if EXTRA in bench.extra_info]
     if not rows:
         return
-    entries = [(bench.group, bench.extra_info) for bench in rows]
     terminalreporter.section("images/s, memory, share of the peak, gate")
-    for line in table_lines(entries):
+    for line in table_lines([bench.extra_info for bench in rows]):
         terminalreporter.write_line(line)

@@ -1,6 +1,7 @@
 """What a training step is made of: forward, gradients, update; and the input beside it."""
 
 import pytest
+from cases import make_case
 
 PLACES = [
     pytest.param({"width": 0.25, "device": "cpu"}, marks=pytest.mark.slow, id="cpu"),
@@ -15,10 +16,30 @@ def test_part_of_a_step(timed, framework_name, work, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("work", ["treatment", "training-from-pipeline"])
+@pytest.mark.parametrize("work", ["transfer", "treatment"])
 def test_input_on_the_device(timed, framework_name, work, place):
     """Resized on the device: the variant reads 224 x 224, the images are 32 x 32."""
-    timed(work, framework_name, "torchvision", global_batch_size=32, crop_padding=4, **place)
+    timed(work, framework_name, "torchvision", global_batch_size=32, **place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("device_data", [False, True], ids=["from-host", "on-device"])
+def test_share_of_the_input_in_a_step(benchmark, paired, framework_name, place, device_data):
+    """Steps whose batches are gathered, flipped and cropped beside them, and ready ones, in turns.
+
+    What the device itself does to a batch is in both.
+    """
+    how = {"flip": True, "crop_padding": 4, "device_data": device_data, **place}
+    first, second = (
+        make_case(work, framework_name, "cifar", **how)
+        for work in ("training-from-pipeline", "training")
+    )
+    ratio = paired(first, second).ratio
+    share = {
+        "input_share": 1 - ratio.ratio,
+        "input_share_interval": [1 - ratio.high, 1 - ratio.low],
+    }
+    benchmark.extra_info |= share
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """Training and inference: framework x variant x batch size x precision x layout x compile mode."""
 
 import pytest
+from cases import make_case
 
 CPU = [
-    ("training", "cifar", {"width": 0.25}),
-    ("training", "cifar", {"width": 0.25, "precision": "bfloat16"}),
     ("training", "cifar", {"global_batch_size": 64}),
     ("training", "torchvision", {"width": 0.25, "global_batch_size": 32}),
     ("inference", "cifar", {"global_batch_size": 64}),
@@ -49,6 +48,24 @@ def on(device, mark, cases):
 )
 def test_throughput(timed, framework_name, work, variant, rest):
     timed(work, framework_name, variant, **rest)
+
+
+@pytest.mark.torch
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("place", NARROW)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_torch_against_tensorflow(paired, precision, place):
+    """In turns, behind the gate."""
+    first, second = (
+        make_case("training", framework, "cifar", precision=precision, **place)
+        for framework in ("torch", "tensorflow")
+    )
+    paired(first, second)
+
+
+@pytest.mark.parametrize("place", NARROW)
+def test_throughput_of_many_steps_a_call(timed, framework_name, place):
+    timed("training", framework_name, "cifar", steps_per_call=8, device_data=True, **place)
 
 
 @pytest.mark.torch

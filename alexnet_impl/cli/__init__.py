@@ -34,6 +34,7 @@ from alexnet_impl.cli.flags import (
     Train,
     TrainingOptions,
     Variants,
+    Versions,
     Worker,
     explain_options,
 )
@@ -48,6 +49,7 @@ COMMANDS: dict[str, type] = {
     "explain": Explain,
     "bench": Bench,
     "bench-compare": BenchCompare,
+    "versions": Versions,
     "parity": Parity,
     "train": Train,
     "evaluate": Evaluate,

@@ -28,11 +28,13 @@ from alexnet_impl.cli.flags import (
     Train,
     TrainingOptions,
     Variants,
+    Versions,
     Worker,
 )
 from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.versions import versions_command
 from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
@@ -267,5 +269,6 @@ HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     PairWorker: pair_worker_command,
     Bench: bench_command,
     BenchCompare: bench_compare_command,
+    Versions: versions_command,
     BenchWorker: bench_worker_command,
 }

@@ -269,6 +269,21 @@ class BenchCompare:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Versions:
+    """One table over releases, with a page and a picture, from what each environment measured.
+
+    `tox run -m versions` measures in all of its environments and then runs this. Exit code 1 if a
+    set of releases was not shown equal.
+    """
+
+    folder: Positional[Path]
+    """Holds a folder for each environment, with what `alexnet parity` wrote under `parity` and
+    `alexnet bench` under `bench`."""
+    output: Path = Path("versions.html")
+    """The page to write; the picture lies beside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchWorker:
     """Time what requests on standard input say; `alexnet bench` starts it."""
 

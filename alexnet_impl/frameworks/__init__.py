@@ -150,6 +150,9 @@ class DeviceTrainer(Trainer, Protocol):
     def infer(self, images: Pixels) -> Any:
         """What logits() gives, left on the device."""
 
+    def move(self, images: Pixels) -> Any:
+        """Images on the device, in their stored size and type."""
+
     def treat(self, images: Pixels) -> Any:
         """Images as the first layer reads them, left on the device."""
 

@@ -1,7 +1,8 @@
 """What benchmarks found, as a file: of `alexnet bench`, and of pytest-benchmark.
 
 Both hold the same entry for a measured case: the first in its list `measured`, the second as
-`extra_info["alexnet"]` of a benchmark.
+`extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` of one that has let two
+sides take turns.
 """
 
 import json
@@ -20,6 +21,8 @@ SCHEMA_VERSION = 1
 FILE_NAME = "bench.json"
 EXTRA = "alexnet"
 """Key of a benchmark's extra_info under which its entry lies."""
+EXTRA_SECOND = "alexnet second"
+"""Key of the other side's entry, where a benchmark has let two take turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +57,15 @@ class Recording:
         machine: Its fingerprint.
         entries: In the order measured.
         no_room: Keys of the cases that did not fit into memory.
+        pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
+            the `verdict` and the `gate` of two sides that took turns, as the file has them.
     """
 
     path: Path
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
     no_room: tuple[dict[str, Any], ...] = ()
+    pairs: tuple[dict[str, Any], ...] = ()
 
 
 def entry_of(measured: Measured, gate: Gate | None = None) -> dict[str, Any]:
@@ -139,13 +145,16 @@ def read_recording(path: Path) -> Recording:
         raise RunError(f"{path}: there is no such file; `alexnet bench` writes one.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: is no benchmark file, or is damaged ({error}).") from error
+    pairs: tuple[dict[str, Any], ...] = ()
     try:
         if "benchmarks" in plain:
-            found = [entry["extra_info"].get(EXTRA) for entry in plain["benchmarks"]]
+            extras = [entry["extra_info"] for entry in plain["benchmarks"]]
+            found = [extra.get(key) for extra in extras for key in (EXTRA, EXTRA_SECOND)]
             machine = plain["machine_info"][EXTRA]
         else:
             _check_version(path, plain)
             found, machine = plain["measured"], plain["machine"]
+            pairs = tuple(dict(pair) for pair in plain.get("compared", ()))
         ours = [entry for entry in found if entry is not None]
         entries = tuple(_read_entry(entry) for entry in ours if "out_of_memory" not in entry)
         no_room = tuple(dict(entry["key"]) for entry in ours if "out_of_memory" in entry)
@@ -155,7 +164,9 @@ def read_recording(path: Path) -> Recording:
         ) from error
     if not entries and not no_room:
         raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
-    return Recording(path=path, machine=dict(machine), entries=entries, no_room=no_room)
+    return Recording(
+        path=path, machine=dict(machine), entries=entries, no_room=no_room, pairs=pairs
+    )
 
 
 def _check_version(path: Path, plain: dict[str, Any]) -> None:

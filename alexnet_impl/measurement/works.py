@@ -140,6 +140,11 @@ def _update(bench: Bench) -> Repeated:
     return bench.batchwise(partial(trainer.update, LEARNING_RATE), trainer)
 
 
+def _transfer(bench: Bench) -> Repeated:
+    trainer, batches = bench.trainer(), bench.batches()
+    return bench.batchwise(lambda: trainer.move(next(batches).images), trainer)
+
+
 def _treatment(bench: Bench) -> Repeated:
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.treat(next(batches).images), trainer)
@@ -258,6 +263,7 @@ WORKS: dict[str, Work] = {
         about="forward and the gradients of all weights", prepare=_backward, passes=3, gated=True
     ),
     "update": Work(about="the optimiser's update alone", prepare=_update, gated=True),
+    "transfer": Work(about="a batch to the device, as it is stored", prepare=_transfer, gated=True),
     "treatment": Work(
         about="a batch to the device, scaled and resized there", prepare=_treatment, gated=True
     ),

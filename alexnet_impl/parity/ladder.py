@@ -350,20 +350,21 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
         rungs.append(_fault_rung(short, "weights' change", done.faults))
 
     def find() -> tuple[Cause, ...]:
-        bound = tolerance("weights' change", question.recipe.precision)
-        fault = _guilty(done.faults, bound) if done.faults else ""
+        fault = ""
+        if done.faults:  # judged in float64 alone
+            fault = _guilty(done.faults, tolerance("weights' change", "float64"))
         return training_causes(sides, short, update_hypotheses(short), fault)
 
     return rungs, find
 
 
 def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungResult]:
-    """The updates; not in half precision, where they are as noisy as the gradients."""
-    if question.recipe.precision in FULL:
-        every = [value for step in done.updates.values() for value in step.values()]
-        bound = tolerance("weights' change", question.recipe.precision)
-        where = _first_weight(done.updates, bound)
-        yield _result("weights' change", question, largest(every), where=where)
+    """The worst update; in half precision, where one may be all noise, the median alone."""
+    every = [value for step in done.updates.values() for value in step.values()]
+    row: Rung = "weights' change" if question.recipe.precision in FULL else "median change"
+    where = _first_weight(done.updates, tolerance(row, question.recipe.precision))
+    found = largest(every) if row == "weights' change" else float(np.median(every))
+    yield _result(row, question, found, where=where)
 
 
 def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -24,6 +23,7 @@ from alexnet_impl.report.explain_tables import (
 )
 from alexnet_impl.report.plots import GRID, INK, MUTED, house_style
 from alexnet_impl.report.runs import COLOURS, framework_label
+from alexnet_impl.report.templates import render_template
 from alexnet_impl.weights import write_bytes
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
@@ -61,14 +61,7 @@ def write_explain_page(path: Path, explanation: Explanation) -> None:
 
 def render(explanation: Explanation, png: bytes) -> str:
     """The page as text; the figure is inside it."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("alexnet_impl.report", package_path=""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("explain.html.jinja").render(_context(explanation, png))
+    return render_template("explain.html.jinja", _context(explanation, png))
 
 
 def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
-from alexnet_impl.measurement.record import EXTRA
-from alexnet_impl.measurement.statistics import Ratio, independent_ratio
+from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND
+from alexnet_impl.measurement.statistics import Ratio
 from alexnet_impl.report.numbers import mebibytes, percent, seconds
 
 
@@ -60,55 +60,59 @@ def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
     }
 
 
-Rows = Sequence[tuple[str, dict[str, Any]]]
-"""A benchmark's group and its extra_info, with an entry of a record under EXTRA."""
+def pair_columns(compared: Compared, gate: Gate | None) -> dict[str, Any]:
+    """What two sides in turns add to extra_info; no ratio of models that were found to differ."""
+    if gate is not None and not gate.holds:
+        return {"ratio": None, "ratio_interval": None, "verdict": None}
+    ratio = compared.ratio
+    return {
+        "ratio": ratio.ratio,
+        "ratio_interval": [ratio.low, ratio.high],
+        "verdict": compared.verdict,
+    }
+
+
+Rows = Sequence[dict[str, Any]]
+"""The extra_info of benchmarks: an entry of a record under EXTRA, and a pair's other one under
+EXTRA_SECOND."""
 TABLE_HEADER = (
     f"{'case':<58} {'per second':>12} {'of peak':>8} {'memory':>10} {'first call':>10}  "
-    f"{'torch / tensorflow':<24} gate"
+    f"{'first / second':<24} gate"
 )
 
 
 def table_lines(rows: Rows) -> list[str]:
-    """A table of benchmarks, with the ratio of the two frameworks where their rows may be compared.
+    """A table of benchmarks; a pair has two lines, its ratio on the first.
 
     Args:
         rows: All that were measured.
     """
     lines = [TABLE_HEADER]
-    for group, extra in rows:
-        entry = extra[EXTRA]
-        if "out_of_memory" in entry:
-            known = entry["out_of_memory"]
-            lines.append(
-                f"{entry['title']:<58} out of memory at batch {known['asked']}; "
-                f"{known['fits']} fits"
-            )
-            continue
-        share, held = entry["fraction_of_peak"], entry["memory"]
-        lines.append(
-            f"{entry['title']:<58} {entry['per_second']:>12,.1f} "
-            f"{'-' if share is None else percent(share):>8} "
-            f"{mebibytes(held['device'] or held['process'] or 0):>10} "
-            f"{seconds(entry['first_call_s']):>10}  "
-            f"{_ratio_cell(group, entry, rows):<24} {extra['gate']}"
-        )
+    for extra in rows:
+        lines.append(_line(extra[EXTRA], _ratio_cell(extra), extra))
+        if EXTRA_SECOND in extra:
+            lines.append(_line(extra[EXTRA_SECOND], "", extra))
     return lines
 
 
-def _ratio_cell(
-    group: str, entry: dict[str, Any], rows: Sequence[tuple[str, dict[str, Any]]]
-) -> str:
-    """Of PyTorch's row to TensorFlow's of the same case; blank where the gate did not hold."""
-    if entry["key"]["framework"] != "torch" or not (entry["gate"] or {}).get("holds"):
+def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
+    title = f"{entry['title']:<58}"
+    if "out_of_memory" in entry:
+        known = entry["out_of_memory"]
+        return f"{title} out of memory at batch {known['asked']}; {known['fits']} fits"
+    share, held = entry["fraction_of_peak"], entry["memory"]
+    return (
+        f"{title} {entry['per_second']:>12,.1f} "
+        f"{'-' if share is None else percent(share):>8} "
+        f"{mebibytes(held['device'] or held['process'] or 0):>10} "
+        f"{seconds(entry['first_call_s']):>10}  "
+        f"{ratio:<24} {extra['gate']}"
+    )
+
+
+def _ratio_cell(extra: dict[str, Any]) -> str:
+    """Of a pair's first side to its second, taken in turns; blank where the gate did not hold."""
+    if extra.get("ratio") is None:
         return ""
-    wanted = entry["key"] | {"framework": "tensorflow"}
-    for other_group, extra in rows:
-        other = extra[EXTRA]
-        if other_group == group and other.get("key") == wanted:
-            return ratio_text(independent_ratio(_per_unit(other), _per_unit(entry)))
-    return ""
-
-
-def _per_unit(entry: dict[str, Any]) -> list[float]:
-    """Seconds per image (or model)."""
-    return [time_s / entry["amount"] for time_s in entry["times_s"]]
+    low, high = extra["ratio_interval"]
+    return f"{extra['ratio']:.3f} x [{low:.3f}, {high:.3f}]"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from alexnet_impl.report import numbers, plots
 from alexnet_impl.report.comparison import comparison_rows, equalities
 from alexnet_impl.report.reproduce import commands, nearest_recipe
 from alexnet_impl.report.runs import RunView, view_runs
+from alexnet_impl.report.templates import render_template
 from alexnet_impl.report.verdict import SPEED_NOTE, verdict
 from alexnet_impl.results import Predictions, RunFolder
 from alexnet_impl.spec import kernel_text, trace
@@ -71,14 +71,7 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 
 def render(views: Sequence[RunView], title: str | None = None) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("alexnet_impl.report", package_path=""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja").render(_context(views, title))
+    return render_template("page.html.jinja", _context(views, title))
 
 
 def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:

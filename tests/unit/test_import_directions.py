@@ -26,7 +26,7 @@ TIERS = (
     ("prediction", "conversion", "workers", "remote"),
     ("comparison", "parity", "explain"),
     ("measurement",),
-    ("explanation",),
+    ("explanation", "versions"),
     ("report",),
     ("cli",),
     ("", "__main__"),

@@ -21,6 +21,7 @@ from alexnet_impl.results import RunConfig
 pytestmark = pytest.mark.fast
 
 WORK_S = 0.004
+ORDERS = ("train_step", "infer", "move", "treat", "forward", "backward", "update")
 
 
 class AsynchronousDevice:
@@ -48,7 +49,7 @@ class AsynchronousTrainer:
 
     def __init__(self, device):
         self.synchronize = device.synchronize
-        for name in ("train_step", "infer", "treat", "forward", "backward", "update"):
+        for name in ORDERS:
             setattr(self, name, device.order)
 
     @staticmethod

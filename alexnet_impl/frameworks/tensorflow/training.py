@@ -269,6 +269,11 @@ class TensorflowTrainer:
         """Logits without dropout, on the device."""
         return self._call("logits", self._eval_logits, _feed(images))
 
+    def move(self, images: Pixels) -> tf.Tensor:
+        """Images on the device, as they are stored."""
+        with tf.device(self.device):
+            return tf.constant(images)
+
     def treat(self, images: Pixels) -> tf.Tensor:
         """Images as the first layer reads them, on the device."""
         return self._call("treat", self._treat, _feed(images))

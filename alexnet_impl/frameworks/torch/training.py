@@ -191,6 +191,10 @@ class TorchTrainer:
         self.model.eval()
         return self._logits(images)
 
+    def move(self, images: Pixels) -> Tensor:
+        """Images on the device, as they are stored."""
+        return self._pixels(images)
+
     @torch.inference_mode()
     def treat(self, images: Pixels) -> Tensor:
         """Images as the first layer reads them, on the device."""

@@ -1,0 +1,49 @@
+"""Sides of a benchmark as if they had been measured."""
+
+from dataclasses import replace
+
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.gate import Gate
+from alexnet_impl.measurement.paired import Compared, Measured, Plan
+from alexnet_impl.measurement.statistics import paired_ratio
+from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.parity.record import RungResult
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+
+HELD = RungResult(rung="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
+EQUAL, DIFFERS = Gate(rungs=(HELD,)), Gate(rungs=(replace(HELD, measured=0.5, where="fc3"),))
+
+
+def side(framework, *times_s, **changes):
+    config = RunConfig(
+        framework=framework,
+        variant="cifar",
+        width=1.0,
+        recipe=Recipe(global_batch_size=128),
+        data=synthetic_data(128),
+    )
+    values = {
+        "case": Case(work="training", config=config),
+        "times_s": times_s,
+        "calls_per_group": 3,
+        "amount": 128,
+        "unit": "images",
+        "preparation_s": 1.0,
+        "first_call_s": 0.5,
+        "warm_up_calls": 10,
+        "steady": True,
+        "memory": {"process": 2**30, "device": None},
+        "peaks": {"matmul float32": 1e12},
+        "round_trip_s": 1e-4,
+        "framework": {},
+        "warnings": (),
+    }
+    return Measured(**values | changes)
+
+
+def pair(**changes):
+    first, second = side("torch", 0.1, 0.1, 0.11, 0.1), side("tensorflow", 0.2, 0.21, 0.2, 0.2)
+    ratio = paired_ratio([0.2, 0.21, 0.2], [0.4, 0.41, 0.4])
+    values = {"ratio": ratio, "verdict": "faster", "plan": Plan()}
+    return Compared(first=first, second=second, **values | changes)

@@ -1,0 +1,120 @@
+"""One table over releases, from the records of each environment."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from measured import DIFFERS, EQUAL, pair, side
+
+from alexnet_impl.cli import main
+from alexnet_impl.errors import RunError
+from alexnet_impl.measurement.record import entry_of, write_recording
+from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
+from alexnet_impl.report.versions import HEADER, trend_figure, version_rows, write_versions_page
+from alexnet_impl.versions import read_environments
+
+pytestmark = pytest.mark.fast
+
+LOCKSTEP = RungResult(
+    rung="lockstep", precision="float64", measured=3e-15, tolerance=1e-12, reason="rounding"
+)
+MACHINE = {"cpu": "a processor", "cores": 2}
+
+
+def write_environment(folder, name, torch, tensorflow, *, rung=LOCKSTEP, gate=EQUAL, **changes):
+    """What `alexnet parity` and `alexnet bench` leave behind in one environment."""
+    facts = {"torch": {"torch": torch}, "tensorflow": {"tensorflow": tensorflow, "keras": "3.9.0"}}
+    packages = {"numpy": "2.1.0"}
+    record = ParityRecord(
+        request={}, environment={"packages": packages, "frameworks": facts}, rungs=(rung,)
+    )
+    done = replace(pair(), **changes)
+    for part in ("parity", "bench"):
+        (folder / name / part).mkdir(parents=True)
+    write_record(folder / name / "parity", record)
+    entries = [entry_of(one, gate) for one in (done.first, done.second)]
+    write_recording(folder / name / "bench", MACHINE, entries, [(done, gate)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three environments, whose names do not sort as their releases do."""
+    write_environment(tmp_path / "versions", "a", "2.14.1", "2.21.0")
+    write_environment(tmp_path / "versions", "b", "2.9.1", "2.21.0")
+    write_environment(tmp_path / "versions", "c", "2.9.1", "2.19.1")
+    return tmp_path / "versions"
+
+
+def test_environments_come_in_the_order_of_their_releases(folder):
+    assert [one.name for one in read_environments(folder)] == ["c", "b", "a"]
+
+
+def test_row_has_releases_parity_speeds_and_the_ratio(folder):
+    row = dict(zip(HEADER, version_rows(read_environments(folder))[0], strict=True))
+    assert (row["torch"], row["tensorflow"], row["keras"]) == ("2.9.1", "2.19.1", "3.9.0")
+    assert (row["parity"], row["float64 lockstep"]) == ("1 rungs hold", "3.0e-15")
+    assert (row["torch images/s"], row["tensorflow images/s"]) == ("1,280", "640")
+    assert row["torch / tensorflow"].startswith("2.000 [")
+    assert row["verdict of torch"] == "faster"
+
+
+def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert main(["versions", str(folder)]) == 0
+    assert "Shown equal with 3 of 3 sets of releases." in capsys.readouterr().out
+    write_environment(folder, "d", "2.15.0", "2.21.0", gate=DIFFERS)
+    *_, last = version_rows(read_environments(folder))
+    assert last[-2] == "—"
+    assert last[-1].startswith("gate: differs: logits")
+    assert main(["versions", str(folder)]) == 1
+    assert "Shown equal with 3 of 4 sets of releases." in capsys.readouterr().out
+
+
+def test_a_ladder_that_failed_is_named(folder):
+    write_environment(folder, "d", "2.15.0", "2.21.0", rung=replace(LOCKSTEP, measured=0.5))
+    *_, last = read_environments(folder)
+    assert not last.holds
+    assert version_rows([last])[0][3] == "fails: lockstep"
+
+
+def test_page_and_picture_show_every_environment(folder, tmp_path):
+    environments = read_environments(folder)
+    write_versions_page(tmp_path / "versions.html", environments)
+    page = (tmp_path / "versions.html").read_text()
+    assert all(one.releases["torch"] in page for one in environments)
+    assert (tmp_path / "versions.png").read_bytes().startswith(b"\x89PNG")
+    shares, ratios, losses = trend_figure(environments).axes
+    assert [line.get_label() for line in shares.get_lines()] == ["PyTorch", "TensorFlow"]
+    assert len(ratios.get_lines()) == 2 * 3 + 1
+    assert losses.get_yscale() == "log"
+
+
+def test_what_cannot_be_compared_is_refused(folder, tmp_path):
+    with pytest.raises(RunError, match="nowhere: there is no such folder"):
+        read_environments(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="empty: holds no environment"):
+        read_environments(tmp_path / "empty")
+    other = side("torch", 0.1, 0.1)
+    config = replace(other.case.config, variant="torchvision")
+    other = replace(other, case=replace(other.case, config=config))
+    write_environment(folder, "d", "2.15.0", "2.21.0", first=other)
+    with pytest.raises(RunError, match="d and a timed different things in torch"):
+        read_environments(folder)
+
+
+def test_a_record_of_another_machine_or_without_releases_is_refused(folder):
+    path = folder / "b" / "bench" / "bench.json"
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"machine": {"cpu": "another", "cores": 2}}))
+    with pytest.raises(RunError, match="b and a were measured on different machines"):
+        read_environments(folder)
+    path.write_text(json.dumps(plain))
+    path = folder / "b" / "parity" / "parity.json"
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"environment": {}}))
+    with pytest.raises(RunError, match="does not say which torch it is about"):
+        read_environments(folder)
+    path.unlink()
+    with pytest.raises(RunError, match="there is no such file"):
+        read_environments(folder)
