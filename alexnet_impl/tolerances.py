@@ -105,8 +105,12 @@ TOLERANCES: dict[tuple[Rung, Precision], Tolerance] = {
         reason="L2: as the worst gradient, and Adam turns the last bit of a gradient of nearly 0 "
         "into a step. float64 is the strict one",
     ),
-    ("median change", "bfloat16"): Tolerance(bound=2.5e-1, reason="as the median gradient"),
-    ("median change", "float16"): Tolerance(bound=1e-1, reason="as the median gradient"),
+    ("median change", "bfloat16"): Tolerance(
+        bound=2.5e-1, reason="L2; 0.12 measured over SGD and Adam, Nesterov on one side 0.4"
+    ),
+    ("median change", "float16"): Tolerance(
+        bound=1.5e-1, reason="L2; 6.7e-2 measured over SGD and Adam, Nesterov on one side 0.4"
+    ),
     ("lockstep", "float64"): Tolerance(
         bound=1e-12, reason="rounding at 1e-16, and no flip in 100 steps; 4e-15 measured"
     ),

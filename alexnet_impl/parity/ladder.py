@@ -136,14 +136,20 @@ def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
     )
 
 
-def static_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
-    """One set of weights and one batch: everything up to a few updates, in one precision."""
+def static_rungs(sides: Sides, question: Question, *, explain: bool = True) -> Iterator[RungResult]:
+    """One set of weights and one batch: everything up to a few updates, in one precision.
+
+    Args:
+        sides: The two frameworks.
+        question: What to do.
+        explain: Whether causes of a rung that fails are sought, which takes as long again.
+    """
     weights = question.weights()
     trainers = [side.make(question.spec, question.recipe, weights) for side in sides]
     yield _weights_rung(question, weights, [trainer.weights() for trainer in trainers])
     for stage in (_forward_stage, _training_stage, _update_stage):
         rungs, find = stage(sides, question)
-        yield from _explained(rungs, find)
+        yield from _explained(rungs, find) if explain else rungs
         if not all(rung.holds for rung in rungs):
             return
 
@@ -346,6 +352,8 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
     exact = question.recipe.precision == "float64"
     done = train_in_step(sides, short, judge=exact)
     rungs = list(_changes_rungs(short, done))
+    if question.recipe.precision not in FULL:
+        rungs.append(_median_change_rung(short, done))
     if exact:
         rungs.append(_fault_rung(short, "weights' change", done.faults))
 
@@ -359,12 +367,26 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
 
 
 def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungResult]:
-    """The worst update; in half precision, where one may be all noise, the median alone."""
-    every = [value for step in done.updates.values() for value in step.values()]
-    row: Rung = "weights' change" if question.recipe.precision in FULL else "median change"
-    where = _first_weight(done.updates, tolerance(row, question.recipe.precision))
-    found = largest(every) if row == "weights' change" else float(np.median(every))
-    yield _result(row, question, found, where=where)
+    """The worst update of any weight; not in half precision, where it may be all noise."""
+    if question.recipe.precision in FULL:
+        every = [value for step in done.updates.values() for value in step.values()]
+        bound = tolerance("weights' change", question.recipe.precision)
+        where = _first_weight(done.updates, bound)
+        yield _result("weights' change", question, largest(every), where=where)
+
+
+def _median_change_rung(question: Question, done: Resynchronised) -> RungResult:
+    """In half precision: the median over weights and steps.
+
+    Of the weights' changes alone: the optimiser's slots follow from gradients that were compared.
+    """
+    changes = [
+        far
+        for step in done.updates.values()
+        for name, far in step.items()
+        if not name.startswith("optimizer.")
+    ]
+    return _result("median change", question, float(np.median(changes)), where="the updates")
 
 
 def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:

@@ -1,0 +1,136 @@
+"""What the benchmark harness says of itself: alike sides, and a bare loop.
+
+    python docs/examples/harness_checks.py alike --framework torch --comparisons 100
+    python docs/examples/harness_checks.py overhead --framework torch
+
+`alike` lets a side take turns with itself and counts the verdicts: whatever is not 'undecided' is
+wrong. Every tenth comparison has new processes. `overhead` lets a worker of the harness take turns
+with a loop in this process that calls the same trainer and reads the clock around its steps. Both
+write what they found as JSON beside the figures on standard output.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from alexnet_impl.data import epoch_batches, load_dataset
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.host_memory import keep_freed_memory
+from alexnet_impl.machine import machine_fingerprint
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.paired import Plan, Side, take_rounds
+from alexnet_impl.measurement.statistics import Ratio, verdict
+from alexnet_impl.measurement.timing import GROUP_S
+from alexnet_impl.measurement.worker import case_worker
+from alexnet_impl.measurement.works import LEARNING_RATE, READY_BATCHES, synthetic_data
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+from alexnet_impl.training import batch_plan
+from alexnet_impl.weights import initial_weights
+
+COMPARISONS_A_PAIR = 10
+"""Of the same two processes."""
+
+
+def make_case(given: argparse.Namespace) -> Case:
+    """A training step of cifar on noise."""
+    recipe = Recipe(initializer="he", last_layer_std=0.01, global_batch_size=given.batch_size)
+    config = RunConfig(
+        framework=given.framework,
+        variant="cifar",
+        width=given.width,
+        recipe=recipe,
+        data=synthetic_data(given.batch_size),
+        device="cpu",
+        threads=given.threads,
+    )
+    return Case(work="training", config=config)
+
+
+def silent(_rounds: int, _ratio: Ratio) -> None:
+    """Nobody watches."""
+
+
+def alike(case: Case, plan: Plan, comparisons: int) -> dict[str, object]:
+    """The verdicts of so many comparisons of a side with itself."""
+    verdicts: Counter[str] = Counter()
+    ratios = []
+    for first in range(0, comparisons, COMPARISONS_A_PAIR):
+        with ExitStack() as stack:
+            workers = [stack.enter_context(case_worker(case)) for _ in range(2)]
+            sides = [Side(case, worker, plan) for worker in workers]
+            for _ in range(min(COMPARISONS_A_PAIR, comparisons - first)):
+                ratio = take_rounds(sides, plan, silent)
+                ratios.append(asdict(ratio))
+                verdicts[verdict(ratio, plan.margin)] += 1
+        print(f"{sum(verdicts.values())} comparisons: {dict(verdicts)}", flush=True)
+    return {"verdicts": dict(verdicts), "ratios": ratios}
+
+
+class BareLoop:
+    """Steps of a trainer in this process, between two looks at the clock."""
+
+    def __init__(self, case: Case) -> None:
+        config, recipe = case.config, case.config.recipe
+        keep_freed_memory()  # as every worker does
+        framework, dataset = get_framework(config.framework), load_dataset(config.data)
+        framework.set_threads(config.threads or 1)
+        spec = config.spec(dataset.num_classes)
+        weights = initial_weights(spec, recipe)
+        self.trainer = framework.make_trainer(spec, recipe, weights, config.device)
+        ready = itertools.islice(epoch_batches(dataset.train, batch_plan(recipe), 0), READY_BATCHES)
+        self.batches = itertools.cycle(list(ready))
+        self.amount, self.steps = recipe.global_batch_size, 1
+        while (spent := self.time_group() * self.amount * self.steps) < GROUP_S:
+            self.steps = max(self.steps + 1, int(self.steps * GROUP_S / spent))
+
+    def time_group(self) -> float:
+        """Seconds per image, behind a step that is not timed, as the harness has one."""
+        self.take_step()
+        self.trainer.synchronize()
+        started = time.perf_counter()
+        for _ in range(self.steps):
+            self.take_step()
+        self.trainer.synchronize()
+        return (time.perf_counter() - started) / self.steps / self.amount
+
+    def take_step(self) -> None:
+        """One step on the next batch."""
+        batch = next(self.batches)
+        self.trainer.train_step(batch.images, batch.labels, LEARNING_RATE)
+
+
+def overhead(case: Case, plan: Plan) -> dict[str, object]:
+    """How many times as fast the harness times a step as a bare loop does."""
+    with case_worker(case) as worker:
+        ratio = take_rounds([Side(case, worker, plan), BareLoop(case)], plan, silent)
+    known = f"{ratio.ratio:.4f} [{ratio.low:.4f}, {ratio.high:.4f}], {ratio.rounds} rounds"
+    print(f"harness / bare loop, speed: {known}")
+    return {"ratio": asdict(ratio)}
+
+
+def main() -> None:
+    """Run one of the two checks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("check", choices=["alike", "overhead"])
+    parser.add_argument("--framework", default="torch")
+    parser.add_argument("--comparisons", type=int, default=100)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds of one comparison")
+    parser.add_argument("--output", type=Path, default=Path("harness.json"))
+    given = parser.parse_args()
+    case, plan = make_case(given), Plan(budget_s=given.budget, warm_up_s=5.0)
+    done = alike(case, plan, given.comparisons) if given.check == "alike" else overhead(case, plan)
+    facts = {"case": case.to_dict(), "plan": asdict(plan), "machine": machine_fingerprint()}
+    given.output.write_text(json.dumps(facts | done, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()

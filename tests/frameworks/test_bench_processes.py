@@ -1,0 +1,69 @@
+"""`alexnet bench` with both frameworks, each in a process of its own."""
+
+import re
+
+import pytest
+
+from alexnet_impl.cli import main
+from alexnet_impl.measurement.record import read_recording
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+
+SMALL = ["--width", "0.0625", "--batch-size", "16", "--warm-up", "2", "--rounds", "6"]
+
+
+def bench(folder, *flags):
+    return main(["bench", *flags, *SMALL, "--output", str(folder)])
+
+
+def test_two_frameworks_pass_the_gate_and_get_a_ratio(tmp_path, capsys):
+    assert bench(tmp_path / "bench", "torch", "tensorflow") == 0
+    said = capsys.readouterr().out
+    assert "gate: equal" in said
+    assert re.search(r"training torch .* / training tensorflow .*: \d\.\d+ x \[", said)
+    found = read_recording(tmp_path / "bench")
+    assert [entry.key["framework"] for entry in found.entries] == ["torch", "tensorflow"]
+    (pair,) = found.pairs
+    assert pair["gate"]["holds"]
+    assert pair["ratio"]["low"] <= pair["ratio"]["ratio"] <= pair["ratio"]["high"]
+    for entry in found.entries:
+        assert len(entry.times_s) == 2 * pair["ratio"]["rounds"]
+        assert entry.rest["memory"]["process"] > 2**20
+        assert 0 < entry.rest["fraction_of_peak"] < 2
+    assert (tmp_path / "bench" / "rounds.png").is_file()
+
+
+@pytest.mark.parametrize("work", ["transfer", "treatment", "update", "inference", "conversion"])
+def test_every_kind_of_work_runs_in_a_process(framework_name, work, tmp_path, capsys):
+    assert bench(tmp_path / "bench", framework_name, "--work", work) == 0
+    assert f"{work} {framework_name} cifar" in capsys.readouterr().out
+
+
+def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
+    """Twice the harness, once with eight steps a call: about as many images a second."""
+    sides = ["tensorflow,steps_per_call=8,device_data=true", "tensorflow"]
+    assert bench(tmp_path / "bench", *sides) == 0
+    capsys.readouterr()
+    many, one = read_recording(tmp_path / "bench").entries
+    assert (many.amount, one.amount) == (8 * 16, 16)
+    assert many.key != one.key
+
+
+def test_a_batch_that_does_not_fit_is_a_result(tmp_path, capsys, monkeypatch):
+    """A worker of 6 GB: the batch that was asked for is recorded with the largest that fits."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, hard))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        sides = ["torch", "--batch-size", "8192", "--warm-up", "1", "--rounds", "2"]
+        code = main(["bench", *sides, "--output", str(tmp_path / "bench")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    said = capsys.readouterr().out
+    assert code == 0
+    found = re.search(r"out of memory at batch 8192; (\d+) fits, (\d+) does not", said)
+    fits, too_large = map(int, found.groups())
+    assert 0 < fits < too_large <= 8192
+    assert read_recording(tmp_path / "bench").no_room[0]["global_batch_size"] == 8192

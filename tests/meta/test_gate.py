@@ -1,0 +1,97 @@
+"""The gate before a ratio closes, in every precision that is timed, and no ratio passes it."""
+
+import re
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from alexnet_impl.cli import main
+from alexnet_impl.data import load_dataset
+from alexnet_impl.measurement import gate
+from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.gate import pass_gate
+from alexnet_impl.measurement.record import read_recording
+from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.remote import LocalSide
+from alexnet_impl.results import RunConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+
+CASE = Case(
+    work="training",
+    config=RunConfig(
+        framework="torch",
+        variant="cifar",
+        width=1 / 16,
+        recipe=Recipe(initializer="he", last_layer_std=0.01),
+        data=synthetic_data(8),
+        device="cpu",
+    ),
+)
+
+
+@pytest.fixture
+def tensorflow_follows(monkeypatch):
+    """Both sides in this process, TensorFlow's after a recipe that differs by these fields."""
+
+    def follow(**changes):
+        class Other(LocalSide):
+            def make(self, spec, recipe, weights):
+                return super().make(spec, replace(recipe, **changes), weights)
+
+        @contextmanager
+        def both_sides(config, _interpreters):
+            train = load_dataset(config.data).train
+            yield [LocalSide("torch", train), Other("tensorflow", train)]
+
+        monkeypatch.setattr(gate, "both_sides", both_sides)
+
+    return follow
+
+
+def in_precision(precision, **recipe):
+    changed = replace(CASE.config.recipe, precision=precision, **recipe)
+    return replace(CASE, config=replace(CASE.config, recipe=changed))
+
+
+PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+
+
+@PRECISIONS
+def test_gate_is_open_for_one_recipe(tensorflow_follows, precision):
+    tensorflow_follows()
+    assert pass_gate(in_precision(precision), {}).outcome == "equal"
+
+
+@PRECISIONS
+@pytest.mark.parametrize(
+    ("change", "rungs"),
+    [
+        ({"input_scaling": "unit"}, "treatment"),
+        ({"loss_input": "softmax-twice"}, "loss|median gradient"),
+        ({"nesterov": True}, "weights' change|median change"),
+        ({"optimizer": "adam"}, "weights' change|median change"),
+    ],
+    ids=["treatment", "loss", "nesterov", "optimiser"],
+)
+def test_gate_is_shut_for_two(tensorflow_follows, precision, change, rungs):
+    tensorflow_follows(**change)
+    found = pass_gate(in_precision(precision), {})
+    assert not found.holds
+    assert re.match(f"differs: ({rungs}) ", found.outcome)
+
+
+def test_bench_writes_no_ratio_of_models_that_differ(tensorflow_follows, tmp_path, capsys):
+    tensorflow_follows(nesterov=False)  # `quick` is with it
+    flags = ["--width", "0.0625", "--batch-size", "8", "--rounds", "2", "--warm-up", "1"]
+    output = tmp_path / "bench"
+    code = main(["bench", *flags, "--recipe.precision", "bfloat16", "--output", str(output)])
+    said = capsys.readouterr().out
+    assert code == 1
+    assert "gate: differs: median change" in said
+    assert "no ratio: the two models are not the same." in said
+    (pair,) = read_recording(output).pairs
+    assert not pair["gate"]["holds"]
+    assert not (output / "rounds.png").exists()
