@@ -15,7 +15,7 @@ from alexnet_impl.errors import RecipeError, UnknownNameError
 Optimizer = Literal["sgd", "sgdw", "adam", "adamw"]
 UpdateFormula = Literal["torch", "keras"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle"]
-Initializer = Literal["torch-default", "keras-default", "paper", "he"]
+Initializer = Literal["torch-default", "keras-default", "paper", "he", "he-dirac"]
 BiasInitializer = Literal["own", "zeros", "uniform"]
 LossInput = Literal["logits", "probabilities", "softmax-twice"]
 Resize = Literal["antialiased", "bilinear", "nearest"]
@@ -133,7 +133,9 @@ class Recipe:
     initializer: Initializer = "torch-default"
     """torch-default: weights and biases U(+-1/sqrt(fan_in)). keras-default: Glorot uniform,
     biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, else 0.
-    he: N(0, 2/fan_in), biases 0."""
+    he: N(0, 2/fan_in), biases 0. he-dirac: he, but up to half of the filters of every convolution
+    behind the first (of each of its groups) hand one input channel on: 1 at the centre, else 0.
+    Behind a ReLU both kinds keep the mean square (airbench, with half of its filters)."""
     bias_initializer: BiasInitializer = "own"
     """own: as the initializer says. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as PyTorch's."""
     last_layer_std: float | None = None

@@ -61,6 +61,8 @@ def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
     for index, step in enumerate(steps):
         rng = np.random.default_rng([recipe.seed, index])
         kernel, bias = _draw(step, recipe, rng)
+        if recipe.initializer == "he-dirac" and index > 0 and isinstance(step.layer, Conv):
+            _hand_channels_on(kernel, step.layer.groups)
         bias = _bias(step, recipe, rng, bias)
         if step is steps[-1] and recipe.last_layer_std is not None:
             kernel = rng.standard_normal(kernel.shape) * recipe.last_layer_std
@@ -84,8 +86,23 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
         case "paper":
             one = step.layer.name in _BIAS_ONE
             return rng.standard_normal(shape) * 0.01, np.full(num_out, float(one))
-        case "he":
+        case "he" | "he-dirac":
             return rng.standard_normal(shape) * math.sqrt(2 / fan_in), zeros
+
+
+def _hand_channels_on(kernel: Array, groups: int) -> None:
+    """Let filter i of the first half of each group be the identity of its input channel i.
+
+    Args:
+        kernel: Shape (out_channels, in_channels / groups, height, width); is changed.
+        groups: Of the convolution.
+    """
+    out_channels, in_channels, height, width = kernel.shape
+    count = min(out_channels // groups // 2, in_channels)
+    for first in range(0, out_channels, out_channels // groups):
+        kernel[first : first + count] = 0
+        places = np.arange(count)
+        kernel[first + places, places, height // 2, width // 2] = 1
 
 
 def _bias(step: LayerTrace, recipe: Recipe, rng: np.random.Generator, own: Array) -> Array:

@@ -109,6 +109,25 @@ def test_paper_kernels_are_normal_of_deviation_a_hundredth(layer):
     assert_normal(draw("paper")[f"{layer}.weight"], 0.01)
 
 
+def test_he_dirac_hands_half_of_the_channels_on_behind_the_first_convolution():
+    spec = build_spec("krizhevsky2012", width=1 / 8)
+    he, dirac = draw("he", spec), draw("he-dirac", spec)
+    layers = {layer.name: layer for layer in spec.layers if isinstance(layer, Conv)}
+    changed = {name for name in he if not np.array_equal(he[name], dirac[name])}
+    assert changed == {f"{name}.weight" for name in layers} - {"conv1.weight"}
+    rng = np.random.default_rng(0)
+    for name in ("conv2", "conv3"):  # of two groups, and of one
+        groups, kernel = layers[name].groups, dirac[f"{name}.weight"]
+        for half, filters in enumerate(np.split(kernel, groups)):
+            own = np.split(he[f"{name}.weight"], groups)[half]
+            count = min(len(filters) // 2, filters.shape[1])
+            assert np.array_equal(filters[count:], own[count:])
+            patch = rng.standard_normal(filters.shape[1:])
+            answers = np.einsum("ocyx,cyx->o", filters[:count], patch)
+            centre = filters.shape[-1] // 2
+            np.testing.assert_array_equal(answers, patch[:count, centre, centre])
+
+
 def test_paper_biases_are_1_where_section_5_says_so():
     weights = draw("paper", build_spec("krizhevsky2012", width=1 / 32))
     ones = {
@@ -125,7 +144,9 @@ def test_paper_biases_are_1_where_section_5_says_so():
     assert zeros == {"conv1", "conv3", "fc3"}
 
 
-@pytest.mark.parametrize("initializer", ["torch-default", "keras-default", "paper", "he"])
+@pytest.mark.parametrize(
+    "initializer", ["torch-default", "keras-default", "paper", "he", "he-dirac"]
+)
 def test_last_layer_std_replaces_the_last_kernel_alone(initializer):
     usual, changed = draw(initializer), draw(initializer, last_layer_std=0.25)
     assert_normal(changed["fc2.weight"], 0.25)
@@ -137,7 +158,7 @@ def test_last_layer_std_may_be_0():
     assert not draw("he", last_layer_std=0.0)["fc2.weight"].any()
 
 
-@given(specs(), st.sampled_from(["torch-default", "keras-default", "paper", "he"]))
+@given(specs(), st.sampled_from(["torch-default", "keras-default", "paper", "he", "he-dirac"]))
 def test_initial_weights_fit_their_spec_in_order_and_in_float32(spec, initializer):
     weights = draw(initializer, spec)
     assert {name: array.shape for name, array in weights.items()} == weight_shapes(spec)
