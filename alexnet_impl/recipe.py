@@ -133,9 +133,9 @@ class Recipe:
     initializer: Initializer = "torch-default"
     """torch-default: weights and biases U(+-1/sqrt(fan_in)). keras-default: Glorot uniform,
     biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, else 0.
-    he: N(0, 2/fan_in), biases 0. he-dirac: he, but up to half of the filters of every convolution
-    behind the first (of each of its groups) hand one input channel on: 1 at the centre, else 0.
-    Behind a ReLU both kinds keep the mean square (airbench, with half of its filters)."""
+    he: N(0, 2/fan_in), biases 0. he-dirac: he, but behind the first convolution filter i of each
+    group hands input channel i on, while there are such: 1 at the centre, else 0 (airbench,
+    torch.nn.init.dirac_). Behind a ReLU both kinds keep the mean square."""
     bias_initializer: BiasInitializer = "own"
     """own: as the initializer says. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as PyTorch's."""
     last_layer_std: float | None = None
@@ -150,8 +150,9 @@ class Recipe:
     """eager: operation by operation. default: PyTorch eager, TensorFlow in one tf.function.
     compiled: torch.compile and XLA."""
     fused_update: bool = True
-    """PyTorch: the update of all weights in one kernel, where torch.optim has one; without it, its
-    default. Keras's update is part of one graph either way."""
+    """The update as the framework's own kernels, where it has some for the formula: fused=True of
+    torch.optim, ApplyMomentum and ApplyAdam of TensorFlow. Without it torch.optim's default, and
+    Keras's operations."""
     prefetch: int = 2
     """Batches made ahead on a thread of their own; 0 makes each when the step asks for it."""
     steps_per_call: int = 1
@@ -343,19 +344,18 @@ RECIPES: dict[str, Recipe] = {
     ),
     "report": Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30),
     "speedrun": Recipe(
-        learning_rate=0.04,
+        learning_rate=0.02,
         nesterov=True,
         schedule="one-cycle",
         warmup=0.2,
-        epochs=4,
-        global_batch_size=128,
-        weight_decay=5e-4,
+        epochs=3,
+        global_batch_size=32,
+        weight_decay=1e-3,
         weight_decay_on="kernels",
-        label_smoothing=0.05,
         flip=True,
-        crop_padding=1,
+        alternate_flips=True,
         eval_flip=True,
-        initializer="he",
+        initializer="he-dirac",
         last_layer_std=0.01,
         precision="bfloat16",
     ),

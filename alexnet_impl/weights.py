@@ -91,14 +91,14 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
 
 
 def _hand_channels_on(kernel: Array, groups: int) -> None:
-    """Let filter i of the first half of each group be the identity of its input channel i.
+    """Let filter i of each group be the identity of its input channel i, while there are such.
 
     Args:
         kernel: Shape (out_channels, in_channels / groups, height, width); is changed.
         groups: Of the convolution.
     """
     out_channels, in_channels, height, width = kernel.shape
-    count = min(out_channels // groups // 2, in_channels)
+    count = min(out_channels // groups, in_channels)
     for first in range(0, out_channels, out_channels // groups):
         kernel[first : first + count] = 0
         places = np.arange(count)

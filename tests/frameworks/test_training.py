@@ -129,9 +129,10 @@ def gradient_of(probe, weights, images, labels):
     return {name: weights[name] - after[name] for name in weights}
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "unfused"])
 @pytest.mark.parametrize("recipe", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_optimizer_follows_the_recipes_formula(framework, recipe):
-    recipe = replace(recipe, precision="float64", compile_mode="eager")
+def test_optimizer_follows_the_recipes_formula(framework, recipe, fused):
+    recipe = replace(recipe, precision="float64", compile_mode="eager", fused_update=fused)
     images, labels = batch(size=8)
     weights = initial_weights(TINY, HE)
     weights = {name: array.astype(np.float64) for name, array in weights.items()}

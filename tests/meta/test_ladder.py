@@ -266,7 +266,7 @@ def test_kerass_own_adam_is_recognised(monkeypatch, dataset):
     def own(_recipe):
         return Kept(keras.optimizers.Adam(2.0**-9, epsilon=1e-7))
 
-    monkeypatch.setattr(training, "make_optimizer", own)
+    monkeypatch.setattr(training, "make_fused_optimizer", own)
     rung = first_failure(dataset, replace(ADAM, weight_decay=0.0))
     assert rung.rung == "weights' change"
     assert any("epsilon were 1e-07, added before" in str(cause) for cause in rung.causes)

@@ -257,25 +257,25 @@ def test_report_recipe_has_the_numbers_of_r3():
     assert RECIPES["report"] == expected
 
 
-def test_speedrun_recipe_has_the_numbers_of_the_sketch():
+def test_speedrun_recipe_has_the_numbers_that_were_measured():
+    """docs/speedrun.md has what they reach: other numbers would be another claim."""
     expected = Recipe(
         optimizer="sgd",
-        learning_rate=0.04,
+        learning_rate=0.02,
         momentum=0.9,
         nesterov=True,
         schedule="one-cycle",
         warmup=0.2,
-        global_batch_size=128,
-        weight_decay=5e-4,
+        global_batch_size=32,
+        weight_decay=1e-3,
         weight_decay_on="kernels",
-        label_smoothing=0.05,
         flip=True,
-        crop_padding=1,
-        initializer="he",
+        alternate_flips=True,
+        initializer="he-dirac",
         last_layer_std=0.01,
         precision="bfloat16",
         eval_flip=True,
-        epochs=4,
+        epochs=3,
     )
     assert RECIPES["speedrun"] == expected
 

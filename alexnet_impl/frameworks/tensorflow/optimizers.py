@@ -13,7 +13,7 @@ from keras import KerasTensor, Variable, ops
 from alexnet_impl.recipe import Recipe
 
 
-class _Optimizer(keras.optimizers.Optimizer):
+class Optimizer(keras.optimizers.Optimizer):
     """Weight decay and clipping as the Recipe means them; subclasses add the formula."""
 
     def __init__(
@@ -81,7 +81,7 @@ class _Optimizer(keras.optimizers.Optimizer):
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
-class SGD(_Optimizer):
+class SGD(Optimizer):
     """b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov.
 
     Args:
@@ -130,7 +130,7 @@ class SGD(_Optimizer):
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
-class Adam(_Optimizer):
+class Adam(Optimizer):
     """Adam with epsilon beside the root of the bias-corrected second moment.
 
     Args:
@@ -163,14 +163,14 @@ class Adam(_Optimizer):
         first, second = self.slot("first", variable), self.slot("second", variable)
         self.assign(first, beta1 * first + (1 - beta1) * gradient)
         self.assign(second, beta2 * second + (1 - beta2) * ops.square(gradient))
-        correction1, correction2 = (self._correction(beta, variable) for beta in self.betas)
+        correction1, correction2 = (self.correction(beta, variable) for beta in self.betas)
         epsilon = self.epsilon
         if self.epsilon_uncorrected:
             epsilon = epsilon / ops.sqrt(correction2)
         root = ops.sqrt(second) / ops.sqrt(correction2) + epsilon
         self.assign_sub(variable, rate / correction1 * first / root)
 
-    def _correction(self, beta: float, variable: Variable) -> KerasTensor:
+    def correction(self, beta: float, variable: Variable) -> KerasTensor:
         """1 - beta**t in float64: in float32 it is 1e-4 off at the first step."""
         step = ops.cast(self.iterations + 1, "float64")
         # ops.cast(beta, "float64") would round beta through float32 first.
@@ -188,8 +188,14 @@ class Adam(_Optimizer):
         return {**super().get_config(), **own}
 
 
-def make_optimizer(recipe: Recipe) -> _Optimizer:
-    """The Recipe's optimiser; the rate is set at each step."""
+def make_optimizer(recipe: Recipe, *, sgd: type[SGD] = SGD, adam: type[Adam] = Adam) -> Optimizer:
+    """The Recipe's optimiser; the rate is set at each step.
+
+    Args:
+        recipe: Its formula and numbers.
+        sgd: The class of sgd and sgdw.
+        adam: The class of adam and adamw.
+    """
     common: dict[str, Any] = {
         "l2": recipe.weight_decay,
         "decay_biases": recipe.weight_decay_on == "all",
@@ -197,14 +203,14 @@ def make_optimizer(recipe: Recipe) -> _Optimizer:
     }
     common["decoupled"] = recipe.optimizer in ("sgdw", "adamw")
     if recipe.optimizer in ("sgd", "sgdw"):
-        return SGD(
+        return sgd(
             recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             rate_inside=recipe.momentum_formula == "keras",
             **common,
         )
-    return Adam(
+    return adam(
         recipe.learning_rate,
         betas=(recipe.beta1, recipe.beta2),
         epsilon=recipe.epsilon,

@@ -13,6 +13,7 @@ from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.tensorflow.fused import make_fused_optimizer
 from alexnet_impl.frameworks.tensorflow.layers import SharedDropout
 from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.frameworks.tensorflow.optimizers import make_optimizer
@@ -89,7 +90,8 @@ class TensorflowTrainer:
             self.model = build_model(spec, recipe.precision, recipe.seed, shared_masks=shared_masks)
             set_weights(self.model, spec, weights)
             self.treatment = InputTreatment(spec, recipe)
-            self.rules = make_optimizer(recipe)
+            make = make_fused_optimizer if recipe.fused_update else make_optimizer
+            self.rules = make(recipe)
             self.optimizer = self.rules
             if recipe.precision == "float16":
                 self.optimizer = keras.optimizers.LossScaleOptimizer(
