@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
 
-Optimizer = Literal["sgd", "sgdw", "adam", "adamw"]
+Optimizer = Literal["sgd", "sgdw", "adam", "adamw", "muon"]
 UpdateFormula = Literal["torch", "keras"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle"]
 Initializer = Literal["torch-default", "keras-default", "paper", "he", "he-dirac"]
@@ -27,6 +27,13 @@ MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
 OnCollapse = Literal["stop", "warn", "ignore"]
 """What a run does when its network collapses: no part of the recipe, for it changes no number."""
+
+MOMENTUM_OPTIMIZERS = ("sgd", "sgdw", "muon")
+"""Those that keep a momentum buffer, with or without Nesterov's look-ahead."""
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""x <- a x + (b x x.T + c (x x.T)**2) x: a step of muon's, which draws all singular values towards
+1, fast rather than near."""
+NEWTON_SCHULZ_STEPS = 5
 
 LOSS_SCALE = 2.0**15
 """First scale of the loss in float16: halved, and the step skipped, where a gradient overflows."""
@@ -46,16 +53,23 @@ class Recipe:
     """sgd: b = momentum * b + g; w -= learning_rate * b.
     adam: m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g**2;
     w -= learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon).
-    sgdw, adamw: sgd and adam with decoupled weight decay."""
+    sgdw, adamw: sgd and adam with decoupled weight decay.
+    muon: sgd, but the kernels of convolutions behind the first do not decay, and their step (b, or
+    g + momentum * b with nesterov) is first made orthogonal as a matrix of out_channels rows and
+    `columns` columns: over its Frobenius norm + 1e-7, then NEWTON_SCHULZ_STEPS times NEWTON_SCHULZ,
+    in bfloat16 where the precision is; w -= learning_rate * muon_scale *
+    sqrt(max(1, rows / columns)) * it (Jordan et al. 2024, Muon; airbench94_muon)."""
     learning_rate: float = 0.01
     """The highest learning rate of the schedule."""
     momentum: float = 0.9
-    """Of sgd and sgdw."""
+    """Of sgd, sgdw and muon."""
     momentum_formula: UpdateFormula = "torch"
     """torch: as above, the learning rate stays outside the buffer. keras: it goes into it,
     b = momentum * b + learning_rate * g; w -= b, so a buffer keeps the rates of earlier steps."""
     nesterov: bool = False
-    """Of sgd and sgdw: w -= learning_rate * (g + momentum * b)."""
+    """Of sgd, sgdw and muon: w -= learning_rate * (g + momentum * b)."""
+    muon_scale: float = 1.0
+    """Of muon: the orthogonal steps' rate over the others'."""
     beta1: float = 0.9
     """Of adam and adamw."""
     beta2: float = 0.999
@@ -266,6 +280,7 @@ def _fits(value: object, hint: Any) -> bool:
 _AT_LEAST: dict[str, float] = {
     "learning_rate": 0,
     "weight_decay": 0,
+    "muon_scale": 0,
     "epochs": 1,
     "steps": 1,
     "global_batch_size": 1,
@@ -291,7 +306,12 @@ def _check_ranges(recipe: Recipe) -> None:
     for name, value in recipe.to_dict().items():
         if isinstance(value, float | int) and (trouble := _range_trouble(name, value)):
             raise RecipeError(f"{name}={value} must {trouble}.")
-    if recipe.nesterov and (recipe.optimizer not in ("sgd", "sgdw") or recipe.momentum == 0):
+    if recipe.optimizer == "muon" and recipe.momentum_formula != "torch":
+        raise RecipeError(
+            f"momentum_formula={recipe.momentum_formula} puts the learning rate into the buffer, "
+            "which optimizer=muon makes orthogonal: take momentum_formula=torch, or sgd."
+        )
+    if recipe.nesterov and (recipe.optimizer not in MOMENTUM_OPTIMIZERS or recipe.momentum == 0):
         raise RecipeError(
             f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
             f"momentum={recipe.momentum}."

@@ -12,7 +12,7 @@ the Spec's layers:
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,16 @@ def _fans(step: LayerTrace) -> tuple[int, int]:
             return shape[1], out_features
         case _:
             raise WeightsError(f"{step.layer.name}: has no kernel to draw.")
+
+
+def inner_kernels(dimensions: Mapping[str, int]) -> frozenset[str]:
+    """The kernels of convolutions behind the first, which optimizer=muon treats otherwise.
+
+    Args:
+        dimensions: Number of axes by weight, in the Spec's order.
+    """
+    kernels = [name for name, count in dimensions.items() if count == 4]
+    return frozenset(kernels[1:])
 
 
 def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> None:

@@ -131,6 +131,7 @@ RECIPE_FIELDS = {
     "learning_rate": st.floats(0, 1e6),
     "momentum": fractions,
     "nesterov": st.booleans(),
+    "muon_scale": st.floats(0, 10),
     "beta1": fractions,
     "beta2": fractions,
     "epsilon": positive,
@@ -176,8 +177,10 @@ def recipes(**fixed):
 
 
 def _with_allowed_pairs(values):
-    allowed = values["optimizer"] in ("sgd", "sgdw") and values["momentum"] > 0
+    optimizer = values["optimizer"]
+    allowed = optimizer in ("sgd", "sgdw", "muon") and values["momentum"] > 0
     return values | {
+        "momentum_formula": values["momentum_formula"] if optimizer != "muon" else "torch",
         "nesterov": values["nesterov"] and allowed,
         "alternate_flips": values["alternate_flips"] and values["flip"],
         "steps_per_call": values["steps_per_call"] if values["dropout_masks"] != "shared" else 1,

@@ -17,7 +17,7 @@ from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Pixels
 from alexnet_impl.parity.lockstep import Question, Side, Sides, apart, free_losses
 from alexnet_impl.parity.record import Cause
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, Recipe
 from alexnet_impl.spec import (
     Conv,
     Dense,
@@ -351,11 +351,13 @@ def update_hypotheses(question: Question) -> Iterator[Hypothesis]:
 
 
 def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
-    if recipe.optimizer in ("sgd", "sgdw"):
+    if recipe.optimizer in MOMENTUM_OPTIMIZERS:
         yield from _other_sgd(recipe)
     else:
         yield from _other_adam(recipe)
-    if recipe.weight_decay:
+    if recipe.optimizer == "muon":
+        yield {"optimizer": "sgd"}, "no step were made orthogonal", "take muon in both"
+    elif recipe.weight_decay:
         coupled = recipe.optimizer in ("sgd", "adam")
         yield (
             {"optimizer": recipe.optimizer + "w" if coupled else recipe.optimizer[:-1]},
@@ -364,6 +366,7 @@ def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
             else "weight decay were added to the gradient (L2)",
             "Keras's weight_decay is decoupled, PyTorch's SGD and Adam add it to the gradient",
         )
+    if recipe.weight_decay:
         yield {"weight_decay": 0.0}, "there were no weight decay", "decay in both"
         other = "kernels" if recipe.weight_decay_on == "all" else "all"
         yield (
@@ -376,12 +379,13 @@ def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
 
 
 def _other_sgd(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
-    if recipe.momentum:
+    if recipe.momentum and recipe.optimizer != "muon":
         yield (
             {"momentum_formula": "keras" if recipe.momentum_formula == "torch" else "torch"},
             "the learning rate stood on the other side of momentum's buffer",
             "Keras keeps the rate inside: scale the buffers by new / old where the rate changes",
         )
+    if recipe.momentum:
         yield (
             {"nesterov": not recipe.nesterov},
             f"momentum were {'plain' if recipe.nesterov else 'Nesterov'}",

@@ -109,6 +109,7 @@ JUDGED = (
     "momentum",
     "momentum_formula",
     "nesterov",
+    "muon_scale",
     "beta1",
     "beta2",
     "epsilon",

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from alexnet_impl.frameworks import Activations, Labels
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
 from alexnet_impl.spec import (
     Conv,
     Dense,
@@ -24,7 +24,7 @@ from alexnet_impl.spec import (
     Relu,
     Spec,
 )
-from alexnet_impl.weights import Weights
+from alexnet_impl.weights import Weights, inner_kernels
 
 Array = NDArray[Any]
 
@@ -130,6 +130,7 @@ def update(
         rate: The learning rate.
     """
     clipped = _clip(recipe, gradients)
+    orthogonal = inner_kernels({name: weight.ndim for name, weight in weights.items()})
     step = int(state["optimizer.step"]) + 1
     after: Weights = {}
     kept: Weights = {}
@@ -138,7 +139,10 @@ def update(
             slot: state.get(f"optimizer.{name}.{slot}", np.zeros_like(weight))
             for slot in ("momentum", "first", "second")
         }
-        after[name], new = _updated(recipe, weight, clipped[name], slots, (rate, step))
+        if recipe.optimizer == "muon" and name in orthogonal:
+            after[name], new = _muon(recipe, weight, clipped[name], slots["momentum"], rate)
+        else:
+            after[name], new = _updated(recipe, weight, clipped[name], slots, (rate, step))
         kept |= {f"optimizer.{name}.{slot}": array for slot, array in new.items()}
     return Updated(weights=after, slots=kept)
 
@@ -160,7 +164,7 @@ def _updated(
             weight = weight - rate * recipe.weight_decay * weight
         else:
             gradient = gradient + recipe.weight_decay * weight
-    if recipe.optimizer in ("sgd", "sgdw"):
+    if recipe.optimizer in MOMENTUM_OPTIMIZERS:
         return _sgd(recipe, weight, gradient, slots["momentum"], rate)
     return _adam(recipe, weight, gradient, slots, when)
 
@@ -175,6 +179,27 @@ def _sgd(
         step = step + recipe.momentum * buffer if recipe.nesterov else buffer
     kept: Weights = {"momentum": buffer} if recipe.momentum else {}
     return weight - (step if inside else rate * step), kept
+
+
+def _muon(
+    recipe: Recipe, kernel: Array, gradient: Array, buffer: Array, rate: float
+) -> tuple[Array, Weights]:
+    buffer = recipe.momentum * buffer + gradient
+    step = gradient + recipe.momentum * buffer if recipe.nesterov else buffer
+    matrix = step.reshape(len(step), -1)
+    scale = recipe.muon_scale * math.sqrt(max(1, matrix.shape[0] / matrix.shape[1]))
+    moved = rate * scale * orthogonal_step(matrix).reshape(kernel.shape)
+    return kernel - moved, {"momentum": buffer} if recipe.momentum else {}
+
+
+def orthogonal_step(matrix: Array) -> Array:
+    """Muon's matrix for this one: all its singular values drawn towards 1."""
+    a, b, c = NEWTON_SCHULZ
+    x: Array = matrix / (np.linalg.norm(matrix) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
 
 
 def _adam(

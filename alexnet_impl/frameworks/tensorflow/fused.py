@@ -5,10 +5,19 @@ SGD with momentum took 2.3 times as long on a CPU. Only TensorFlow has these ker
 backend Keras's operations serve.
 """
 
+from typing import Any
+
 import tensorflow as tf
 from keras import Variable
 
-from alexnet_impl.frameworks.tensorflow.optimizers import SGD, Adam, Optimizer, make_optimizer
+from alexnet_impl.frameworks.tensorflow.optimizers import (
+    CLASSES,
+    SGD,
+    Adam,
+    Muon,
+    Optimizer,
+    make_optimizer,
+)
 from alexnet_impl.recipe import Recipe
 
 
@@ -33,6 +42,10 @@ class FusedSGD(SGD):
             momentum=tf.constant(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
         )
+
+
+class FusedMuon(Muon, FusedSGD):
+    """Muon whose other weights are updated by ApplyMomentum."""
 
 
 class FusedAdam(Adam):
@@ -66,11 +79,19 @@ class FusedAdam(Adam):
         )
 
 
+FUSED: dict[str, type[Any]] = {
+    "sgd": FusedSGD,
+    "sgdw": FusedSGD,
+    "muon": FusedMuon,
+    "adam": FusedAdam,
+    "adamw": FusedAdam,
+}
+
+
 def make_fused_optimizer(recipe: Recipe) -> Optimizer:
     """The Recipe's optimiser in kernels; in operations where there is no kernel for its formula."""
-    if recipe.optimizer in ("sgd", "sgdw") and recipe.momentum_formula == "keras":
-        return make_optimizer(recipe)
-    return make_optimizer(recipe, sgd=FusedSGD, adam=FusedAdam)
+    rate_inside = recipe.optimizer in ("sgd", "sgdw") and recipe.momentum_formula == "keras"
+    return make_optimizer(recipe, CLASSES if rate_inside else FUSED)
 
 
 def _handle(variable: Variable | tf.Variable) -> tf.Tensor:

@@ -5,12 +5,14 @@ correction, and decays weights decoupled from the gradient, biases too. These fo
 in Recipe. This module speaks Keras alone.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import KerasTensor, Variable, ops
 
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
+from alexnet_impl.weights import inner_kernels
 
 
 class Optimizer(keras.optimizers.Optimizer):
@@ -130,6 +132,71 @@ class SGD(Optimizer):
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
+class Muon(SGD):
+    """SGD, but for the kernels of convolutions behind the first: see Recipe.optimizer.
+
+    Args:
+        scale: Of the orthogonal steps' rate.
+        orthogonal_dtype: Their products' type; None for the weight's own.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        *,
+        scale: float = 1.0,
+        orthogonal_dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, **kwargs)
+        self.scale, self.orthogonal_dtype = scale, orthogonal_dtype
+
+    def build(self, variables: list[Variable]) -> None:
+        """Make the slots, and find the kernels."""
+        super().build(variables)
+        self.kernels = inner_kernels({v.path: len(v.shape) for v in variables})
+
+    def update_step(
+        self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
+    ) -> None:
+        """One update of one weight."""
+        own = self._trainable_variables[self._get_variable_index(variable)]
+        if own.path not in self.kernels:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        step = ops.cast(gradient, variable.dtype)
+        if self.momentum:
+            buffer = self.slot("momentum", variable)
+            self.assign(buffer, self.momentum * buffer + step)
+            step = step + self.momentum * buffer if self.nesterov else ops.convert_to_tensor(buffer)
+        # (height, width, in_channels, out_channels): the transposed matrix, its rows in another
+        # order, which gives the transposed step in that order.
+        matrix = ops.reshape(step, (-1, step.shape[-1]))
+        rows, columns = matrix.shape[1], matrix.shape[0]
+        moved = orthogonal_step(ops.cast(matrix, self.orthogonal_dtype or variable.dtype))
+        rate = ops.cast(learning_rate, variable.dtype) * self.scale * max(1, rows / columns) ** 0.5
+        moved = ops.reshape(ops.cast(moved, variable.dtype), step.shape)
+        self.assign_sub(variable, rate * moved)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"scale": self.scale, "orthogonal_dtype": self.orthogonal_dtype}
+        return {**super().get_config(), **own}
+
+
+def orthogonal_step(matrix: KerasTensor) -> KerasTensor:
+    """All singular values drawn towards 1; (rows, columns), kept."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if tall else matrix
+    x = x / (ops.sqrt(ops.sum(ops.square(x))) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = ops.matmul(x, ops.transpose(x))
+        x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
+    return ops.transpose(x) if tall else x
+
+
+@keras.saving.register_keras_serializable(package="alexnet_impl")
 class Adam(Optimizer):
     """Adam with epsilon beside the root of the bias-corrected second moment.
 
@@ -188,32 +255,45 @@ class Adam(Optimizer):
         return {**super().get_config(), **own}
 
 
-def make_optimizer(recipe: Recipe, *, sgd: type[SGD] = SGD, adam: type[Adam] = Adam) -> Optimizer:
+CLASSES: dict[str, type[Any]] = {
+    "sgd": SGD,
+    "sgdw": SGD,
+    "muon": Muon,
+    "adam": Adam,
+    "adamw": Adam,
+}
+
+
+def make_optimizer(recipe: Recipe, classes: Mapping[str, type[Any]] = CLASSES) -> Optimizer:
     """The Recipe's optimiser; the rate is set at each step.
 
     Args:
         recipe: Its formula and numbers.
-        sgd: The class of sgd and sgdw.
-        adam: The class of adam and adamw.
+        classes: The class of each kind.
     """
-    common: dict[str, Any] = {
+    numbers: dict[str, Any] = {
         "l2": recipe.weight_decay,
         "decay_biases": recipe.weight_decay_on == "all",
         "clip": recipe.clip_norm,
+        "decoupled": recipe.optimizer in ("sgdw", "adamw"),
     }
-    common["decoupled"] = recipe.optimizer in ("sgdw", "adamw")
-    if recipe.optimizer in ("sgd", "sgdw"):
-        return sgd(
-            recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            rate_inside=recipe.momentum_formula == "keras",
-            **common,
-        )
-    return adam(
-        recipe.learning_rate,
-        betas=(recipe.beta1, recipe.beta2),
-        epsilon=recipe.epsilon,
-        epsilon_uncorrected=recipe.epsilon_formula == "keras",
-        **common,
-    )
+    if recipe.optimizer in MOMENTUM_OPTIMIZERS:
+        numbers |= {
+            "momentum": recipe.momentum,
+            "nesterov": recipe.nesterov,
+            "rate_inside": recipe.momentum_formula == "keras",
+        }
+    else:
+        numbers |= {
+            "betas": (recipe.beta1, recipe.beta2),
+            "epsilon": recipe.epsilon,
+            "epsilon_uncorrected": recipe.epsilon_formula == "keras",
+        }
+    if recipe.optimizer == "muon":
+        half = recipe.precision == "bfloat16"
+        numbers |= {
+            "scale": recipe.muon_scale,
+            "orthogonal_dtype": "bfloat16" if half else None,
+        }
+    made: Optimizer = classes[recipe.optimizer](recipe.learning_rate, **numbers)
+    return made

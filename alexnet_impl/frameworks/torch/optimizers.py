@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
+from alexnet_impl.weights import inner_kernels
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
@@ -15,7 +17,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> to
     groups = _parameter_groups(model, recipe)
     fused = recipe.fused_update and device.type in ("cpu", "cuda")
     match recipe.optimizer:
-        case "sgd" | "sgdw":
+        case "sgd" | "sgdw" | "muon":
             return _make_sgd(model, recipe, groups, fused=fused)
         case "adam" | "adamw" if recipe.epsilon_formula == "keras":
             return KerasAdam(groups, recipe)
@@ -37,7 +39,10 @@ def _make_sgd(
     if recipe.optimizer == "sgdw" or recipe.momentum_formula == "keras":
         sgd = OtherSGD(groups, recipe)
     else:
-        sgd = torch.optim.SGD(
+        # Fused, it would unscale float16's gradients by itself, after muon has seen them.
+        muon = recipe.optimizer == "muon"
+        fused = fused and not (muon and recipe.precision == "float16")
+        sgd = (partial(Muon, model, recipe) if muon else torch.optim.SGD)(
             groups,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
@@ -48,6 +53,59 @@ def _make_sgd(
     for parameter in model.parameters() if recipe.momentum else ():
         sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
+
+
+class Muon(torch.optim.SGD):
+    """SGD, but for the kernels of convolutions behind the first: see Recipe.optimizer."""
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, groups: list[dict[str, Any]], **numbers: Any
+    ) -> None:
+        super().__init__(groups, **numbers)
+        weights = dict(model.named_parameters())
+        names = inner_kernels({name: weight.ndim for name, weight in weights.items()})
+        self.kernels = [weights[name] for name in names]
+        self.recipe = recipe
+        self.dtype = torch.bfloat16 if recipe.precision == "bfloat16" else None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update the kernels, then by SGD all other weights."""
+        gradients = [kernel.grad for kernel in self.kernels]
+        rate = self.param_groups[0]["lr"]
+        for kernel, gradient in zip(self.kernels, gradients, strict=True):
+            if gradient is not None:
+                self._update_kernel(kernel, gradient, rate)
+            kernel.grad = None
+        super().step(closure)
+        for kernel, gradient in zip(self.kernels, gradients, strict=True):
+            kernel.grad = gradient
+
+    def _update_kernel(self, kernel: Tensor, gradient: Tensor, rate: float) -> None:
+        step = gradient
+        if self.recipe.momentum:
+            buffer = self.state[kernel]["momentum_buffer"]
+            buffer.mul_(self.recipe.momentum).add_(gradient)
+            ahead = self.recipe.nesterov
+            step = gradient.add(buffer, alpha=self.recipe.momentum) if ahead else buffer
+        matrix = step.reshape(len(step), -1)
+        rows, columns = matrix.shape
+        moved = orthogonal_step(matrix.to(self.dtype or matrix.dtype)).to(kernel.dtype)
+        scale = self.recipe.muon_scale * max(1, rows / columns) ** 0.5
+        kernel.sub_(moved.view_as(step), alpha=rate * scale)
+
+
+def orthogonal_step(matrix: Tensor) -> Tensor:
+    """All singular values drawn towards 1; (rows, columns), kept."""
+    a, b, c = NEWTON_SCHULZ
+    tall = len(matrix) > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    found: Tensor = x.T if tall else x
+    return found
 
 
 class _Rule(torch.optim.Optimizer, ABC):
