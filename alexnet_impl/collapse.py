@@ -122,7 +122,12 @@ class Probe:
 
 
 def probe(
-    trainer: Trainer, spec: Spec, images: Pixels, labels: Labels, learning_rate: float
+    trainer: Trainer,
+    spec: Spec,
+    images: Pixels,
+    labels: Labels,
+    learning_rate: float,
+    feed: Any = None,
 ) -> Probe:
     """Take one trial step, look at what it moved, and take it back to the last bit.
 
@@ -132,13 +137,14 @@ def probe(
         images: The run's first batch: another size would make a compiler adapt to both.
         labels: Of these images.
         learning_rate: Of the run's first step.
+        feed: What the step is given instead of the images, where the device holds them.
     """
     shown = images[:NUM_CHECK_IMAGES]
     weights, state = trainer.weights(), trainer.state()
     before = pre_activations(trainer.activations(shown), spec)
     trainer.synchronize()
     started = time.perf_counter()
-    trainer.train_step(images, labels, learning_rate)
+    trainer.train_step(images if feed is None else feed, labels, learning_rate)
     trainer.synchronize()
     trial_time_s = time.perf_counter() - started
     after = pre_activations(trainer.activations(shown), spec)
@@ -196,15 +202,22 @@ class CollapseWatch:
         self.report = CollapseReport()
         self.next_check = FIRST_GAP
 
-    def foresee(self, images: Pixels, labels: Labels, learning_rate: float) -> Probe:
+    def foresee(
+        self, images: Pixels, labels: Labels, learning_rate: float, feed: Any = None
+    ) -> Probe:
         """Probe the network before its first step, which these arguments are meant for."""
-        found = probe(self.trainer, self.spec, images, labels, learning_rate)
+        found = probe(self.trainer, self.spec, images, labels, learning_rate, feed)
         self.report = replace(self.report, shift=found.shift)
         return found
 
     def is_due(self, step: int) -> bool:
         """Whether to look after this step: in the first epoch, often first, then ever rarer."""
         return self.next_check <= step <= self.last_step and self.report.seen is None
+
+    def looks_within(self, step: int, count: int) -> bool:
+        """Whether a look is due before so many more steps are taken."""
+        awake = step < self.last_step and self.report.seen is None
+        return awake and self.next_check < step + count
 
     def look(self, step: int) -> Vitals | None:
         """Check the network after this step; its vitals if it has collapsed."""

@@ -142,8 +142,10 @@ def _without_epsilon(setting: Setting, _: Images) -> str:
 
 def _without_momentum(setting: Setting, _: Images) -> str:
     recipe = setting.recipe
+    if recipe.optimizer == "muon":
+        return "muon has one formula alone"
     if recipe.optimizer not in ("sgd", "sgdw"):
-        return f"{recipe.optimizer} has one formula alone"
+        return f"{recipe.optimizer} keeps no such buffer"
     if recipe.momentum == 0:
         return "the recipe has no momentum"
     if recipe.schedule == "constant" and recipe.warmup == 0:

@@ -168,7 +168,8 @@ class Recipe:
     torch.optim, ApplyMomentum and ApplyAdam of TensorFlow. Without it torch.optim's default, and
     Keras's operations."""
     prefetch: int = 2
-    """Batches made ahead on a thread of their own; 0 makes each when the step asks for it."""
+    """Calls (of steps_per_call batches each) whose batches are made ahead on a thread of their own;
+    0 makes each batch when it is asked for."""
     steps_per_call: int = 1
     """Steps that the loop asks for at once. TensorFlow: one call of the graph takes them all, as
     Keras's steps_per_execution does. PyTorch: a loop in Python, for it has no such call. Changes
@@ -313,7 +314,7 @@ def _check_ranges(recipe: Recipe) -> None:
         )
     if recipe.nesterov and (recipe.optimizer not in MOMENTUM_OPTIMIZERS or recipe.momentum == 0):
         raise RecipeError(
-            f"nesterov=True needs optimizer=sgd with momentum, not {recipe.optimizer} with "
+            f"nesterov=True needs momentum of sgd, sgdw or muon, not {recipe.optimizer} with "
             f"momentum={recipe.momentum}."
         )
     if recipe.alternate_flips and not recipe.flip:

@@ -183,8 +183,9 @@ class Timing:
     """Where a run's time went, in seconds; interruptions are not counted.
 
     Attributes:
-        first_step_time_s: The first step of each batch size, with tracing, compilation and
-            allocation, and the trial step before the first; a resumed run has first steps again.
+        first_step_time_s: The first call of each batch size and number of steps, with tracing,
+            compilation and allocation, and the trial step before the first; a resumed run has
+            first calls again.
         training_time_s: All other steps.
         evaluation_time_s: All evaluations.
         images_per_second: Training images over training_time_s.

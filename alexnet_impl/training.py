@@ -230,15 +230,22 @@ def training_batches(
     return batches(train, batch_plan(recipe), epoch, start)
 
 
+def prefetch_depth(recipe: Recipe) -> int:
+    """Batches made ahead: those of so many calls."""
+    return recipe.prefetch * recipe.steps_per_call
+
+
 def take_steps(
-    trainer: DeviceTrainer, batches: Sequence[Batch] | Sequence[Picks], rates: Sequence[float]
+    trainer: DeviceTrainer,
+    batches: Sequence[Batch] | Sequence[Picks],
+    learning_rates: Sequence[float],
 ) -> Any:
     """As many steps as there are batches, in one call; gives the handle of them all."""
     labels = [batch.labels for batch in batches]
     feeds: Any = [batch if isinstance(batch, Picks) else batch.images for batch in batches]
     if len(feeds) == 1:
-        return trainer.train_step(feeds[0], labels[0], rates[0])
-    return trainer.train_steps(feeds, labels, rates)
+        return trainer.train_step(feeds[0], labels[0], learning_rates[0])
+    return trainer.train_steps(feeds, labels, learning_rates)
 
 
 class _Run:
@@ -334,7 +341,7 @@ class _Run:
     def _train_epoch(self) -> None:
         progress = self.progress
         batches = prefetch(
-            self._digested(progress.epoch, progress.step_in_epoch), self.recipe.prefetch
+            self._digested(progress.epoch, progress.step_in_epoch), prefetch_depth(self.recipe)
         )
         clock = _Clock(self.trainer)
         last_save = time.perf_counter()
@@ -375,11 +382,20 @@ class _Run:
                 yield call
                 call = []
             call.append(batch)
-            if len(call) == min(self.recipe.steps_per_call, self.num_steps - self.progress.step):
+            if len(call) >= self._steps_at_once():
                 yield call
                 call = []
         if call:
             yield call
+
+    def _steps_at_once(self) -> int:
+        """Of the next call: one as long as the watch looks more often than whole calls end."""
+        left = self.num_steps - self.progress.step
+        if self.watch is not None and self.watch.looks_within(
+            self.progress.step, self.recipe.steps_per_call
+        ):
+            return 1
+        return min(self.recipe.steps_per_call, left)
 
     def _take(self, batches: list[Any], clock: "_Clock") -> None:
         progress = self.progress
@@ -407,10 +423,12 @@ class _Run:
         progress = self.progress
         if self.watch is None or progress.step > 0:
             return
-        if isinstance(batch, Picks):
-            batch = pick(self.dataset.train.images, batch, self.recipe.crop_padding)
         rate = learning_rate_at(self.recipe, 0, self.num_steps)
-        found = self.watch.foresee(batch.images, batch.labels, rate)
+        if isinstance(batch, Picks):
+            shown = pick(self.dataset.train.images, batch, self.recipe.crop_padding)
+            found = self.watch.foresee(shown.images, batch.labels, rate, feed=batch)
+        else:
+            found = self.watch.foresee(batch.images, batch.labels, rate)
         # The trial step traces, compiles and allocates what the first step would have.
         progress.first_step_time_s += found.trial_time_s
         progress.collapse = asdict(self.watch.report)

@@ -19,6 +19,8 @@ from alexnet_impl.parity.record import ParityRecord, RungResult, read_record
 
 PARITY, BENCH = "parity", "bench"
 """Names of an environment's two records."""
+ASKED = ("variant", "width", "steps", "recipe")
+"""Of a ladder's request: what two must share."""
 PACKAGES = (*FRAMEWORKS, "keras", "numpy")
 """Whose releases tell environments apart."""
 
@@ -62,23 +64,33 @@ class Environment:
         return next(found, None)
 
 
-def read_environments(folder: Path) -> tuple[Environment, ...]:
-    """The environments below a folder, oldest releases first.
+def read_environments(folder: Path) -> tuple[tuple[Environment, ...], tuple[str, ...]]:
+    """The environments below a folder, oldest releases first; and what is wrong with the others.
+
+    An environment whose ladder or benchmark broke off has no record: that hides no other.
 
     Raises:
-        RunError: If there is none, a record is missing or damaged, two environments measured
-            different things, or on different machines.
+        RunError: If there is none, or two measured different things or on different machines.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: there is no such folder; `tox run -m versions` writes one.")
-    found = [_read(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    found, troubles = [], []
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            found.append(_read(path))
+        except RunError as error:
+            troubles.append(str(error))
     if not found:
         raise RunError(
             f"{folder}: holds no environment; each is a folder with what `alexnet parity --output "
-            f"ENVIRONMENT/{PARITY}` and `alexnet bench --output ENVIRONMENT/{BENCH}` write."
+            f"ENVIRONMENT/{PARITY}` and `alexnet bench --output ENVIRONMENT/{BENCH}` write. "
+            + " ".join(troubles)
         )
-    _check_alike(found)
-    return tuple(sorted(found, key=lambda one: [_numbers(one.releases[name]) for name in PACKAGES]))
+    first, *others = found
+    for other in others:
+        _check_alike(first, other)
+    found.sort(key=lambda one: [_release(one.releases[name]) for name in PACKAGES])
+    return tuple(found), tuple(troubles)
 
 
 def _read(path: Path) -> Environment:
@@ -92,32 +104,55 @@ def _read(path: Path) -> Environment:
             "with `alexnet parity`, without models of your own."
         )
     releases = {name: versions[name] for name in PACKAGES}
+    _check_bench(path / BENCH, bench, releases)
     return Environment(name=path.name, releases=releases, parity=parity, bench=bench)
 
 
-def _check_alike(environments: list[Environment]) -> None:
-    """A trend over releases must be of one thing on one machine."""
-    first, *others = environments
-    for other in others:
-        for framework in FRAMEWORKS:
-            keys = [one.entry(framework) for one in (first, other)]
-            plain = [None if entry is None else entry.key for entry in keys]
-            if plain[0] != plain[1]:
-                raise RunError(
-                    f"{other.name} and {first.name} timed different things in {framework} "
-                    f"({_title(keys[1])}; {_title(keys[0])}): measure the same case in both."
-                )
-        if found := machine_differences(first.bench.machine, other.bench.machine):
+def _check_bench(path: Path, bench: Recording, releases: dict[str, str]) -> None:
+    """Both frameworks in their order, of the releases that the ladder is about."""
+    names = [entry.key.get("framework") for entry in bench.entries]
+    if names != list(FRAMEWORKS) or len(bench.pairs) != 1:
+        raise RunError(
+            f"{path}: compares {' and '.join(map(str, names)) or 'nothing'}; `alexnet bench "
+            f"{' '.join(FRAMEWORKS)}` lets both take turns."
+        )
+    for name, entry in zip(FRAMEWORKS, bench.entries, strict=True):
+        timed = (entry.rest.get("framework") or {}).get(name)
+        if timed != releases[name]:
             raise RunError(
-                f"{other.name} and {first.name} were measured on different machines "
-                f"({'; '.join(found)}): measure both on one."
+                f"{path}: timed {name} {timed}, but the ladder beside it climbed {name} "
+                f"{releases[name]}; measure both again."
             )
+
+
+def _check_alike(first: Environment, other: Environment) -> None:
+    """A trend over releases must be of one thing on one machine."""
+    for framework in FRAMEWORKS:
+        keys = [one.entry(framework) for one in (first, other)]
+        plain = [None if entry is None else entry.key for entry in keys]
+        if plain[0] != plain[1]:
+            raise RunError(
+                f"{other.name} and {first.name} timed different things in {framework} "
+                f"({_title(keys[1])}; {_title(keys[0])}): measure the same case in both."
+            )
+    for name in ASKED:
+        asked = [one.parity.request.get(name) for one in (first, other)]
+        if asked[0] != asked[1]:
+            raise RunError(
+                f"{other.name} and {first.name} climbed different ladders ({name}: {asked[1]}; "
+                f"{asked[0]}): climb the same in both."
+            )
+    if found := machine_differences(first.bench.machine, other.bench.machine):
+        raise RunError(
+            f"{other.name} and {first.name} were measured on different machines "
+            f"({'; '.join(found)}): measure both on one."
+        )
 
 
 def _title(entry: Entry | None) -> str:
     return "nothing" if entry is None else entry.title
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _release(version: str) -> tuple[int, ...]:
     """The release's numbers, for sorting: 2.9 lies below 2.14."""
     return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -5,7 +5,7 @@ from cases import make_case
 
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine import machine_fingerprint
-from alexnet_impl.measurement.gate import pass_gate
+from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.memory import find_largest_batch
 from alexnet_impl.measurement.paired import Plan, Side, compare
 from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
@@ -56,11 +56,11 @@ def timed(benchmark, gates):
         benchmark.group = group_of(case)
         try:
             with case_worker(case) as worker:
-                side = Side(case, worker, PLAN)
+                side = Side(worker, PLAN)
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 measured = side.measured()
         except OutOfMemoryError as error:
-            note_no_memory(benchmark, case, error)
+            note_no_memory(benchmark, error)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured
 
@@ -75,6 +75,7 @@ def paired(benchmark, gates):
     """
 
     def compare_cases(first, second, plan=PLAN):
+        check_comparable(first, second)
         gate = None
         if first.config.framework != second.config.framework:
             gate = gate_of(first, gates)
@@ -82,8 +83,7 @@ def paired(benchmark, gates):
         try:
             done = compare(first, second, plan, {}, lambda *_: None)
         except OutOfMemoryError as error:
-            is_first = str(error).startswith(first.config.framework)
-            note_no_memory(benchmark, first if is_first else second, error)
+            note_no_memory(benchmark, error)
         times = iter(done.first.times_s)
         benchmark.pedantic(lambda: CLOCK.advance(next(times)), rounds=len(done.first.times_s))
         benchmark.extra_info |= columns(done.first, gate) | pair_columns(done, gate)
@@ -101,8 +101,9 @@ def group_of(case):
     return f"{case.work}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
 
 
-def note_no_memory(benchmark, case, error):
+def note_no_memory(benchmark, error):
     """A case that does not fit is a result: it is recorded with the largest batch that does."""
+    case = error.case
     found = find_largest_batch(case, str(error), {})
     short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
     benchmark.extra_info |= {EXTRA: short}
@@ -117,7 +118,7 @@ def gate_of(case, gates):
         return None  # one framework's alone
     recipe = case.config.recipe
     key = (case.config.variant, case.config.width, case.config.device, recipe.precision)
-    key += (recipe.optimizer, recipe.compile_mode)
+    key += (recipe.optimizer, recipe.compile_mode, recipe.fused_update)
     if key not in gates:
         gates[key] = pass_gate(case, {})
     return gates[key]

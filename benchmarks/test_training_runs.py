@@ -7,6 +7,7 @@ from rich.console import Console
 
 from alexnet_impl.data import DataConfig, settle
 from alexnet_impl.measurement.target import time_to_accuracy
+from alexnet_impl.measurement.worker import usable_cores
 from alexnet_impl.observers import LineObserver
 from alexnet_impl.recipe import get_recipe
 from alexnet_impl.results import RunConfig, RunFolder
@@ -50,6 +51,7 @@ def measure(benchmark, config, folder, *, rounds, target):
             "epochs_to_target": fastest.epochs,
             "training_time_to_target_s": fastest.training_time_s,
             "evaluation_time_to_target_s": fastest.evaluation_time_s,
+            "evaluated_on": fastest.evaluated_on,
         }
 
 
@@ -63,6 +65,7 @@ def test_training_run_on_digits(benchmark, framework_name, tmp_path):
         recipe=replace(get_recipe("quick"), epochs=4),
         data=DataConfig(dataset="digits"),
         device="cpu",
+        threads=usable_cores(),
     )
     measure(benchmark, config, tmp_path, rounds=2, target=DIGITS_TARGET)
 
@@ -79,5 +82,6 @@ def test_full_training_run(benchmark, framework_name, request, tmp_path):
         recipe=get_recipe("speedrun"),
         data=settle(data),
         device="gpu",
+        threads=usable_cores(),
     )
     measure(benchmark, config, tmp_path, rounds=1, target=CLAIM)

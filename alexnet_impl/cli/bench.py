@@ -12,7 +12,7 @@ from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.gate import Gate, pass_gate
+from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
 from alexnet_impl.measurement.memory import OutOfMemory, find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Compared, Measured, Plan, compare, measure
 from alexnet_impl.measurement.record import entry_of, write_recording
@@ -32,7 +32,8 @@ def bench_command(command: Bench, console: Console) -> int:
     cases = [_case(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
-    _check_comparable(cases)
+    if len(cases) == MOST_SIDES:
+        check_comparable(*cases)
     plan = _plan(command)
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
@@ -84,20 +85,6 @@ def _case(side: str, command: Bench) -> Case:
     return of_batch_size(case, recipe.global_batch_size)
 
 
-def _check_comparable(cases: list[Case]) -> None:
-    """No ratio between two frameworks' models that no gate can show equal."""
-    frameworks = {case.config.framework for case in cases}
-    works = [get_work(case.work) for case in cases]
-    if len(frameworks) < MOST_SIDES or not any(work.passes or work.gated for work in works):
-        return
-    alike = len({str(case.of(FRAMEWORKS[0]).to_dict()) for case in cases}) == 1
-    if not alike or not all(work.gated for work in works):
-        raise RunError(
-            "two frameworks are compared only at the same gated work with the same recipe, since "
-            "the gate shows their models equal first; compare other settings within one framework."
-        )
-
-
 def _field(name: str) -> str:
     known = [field.name for field in fields(Recipe)]
     if (field := name.replace("-", "_")) not in known:
@@ -146,7 +133,7 @@ def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console)
     try:
         done = measure(case, plan, plan.max_rounds, interpreters)
     except OutOfMemoryError as error:
-        return [_no_memory(case, str(error), interpreters, console)], [], 0
+        return [_no_memory(error.case, str(error), interpreters, console)], [], 0
     _show(done, console)
     return [entry_of(done)], [], 0
 
@@ -163,9 +150,7 @@ def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: C
 
             done = compare(first, second, plan, interpreters, announce)
     except OutOfMemoryError as error:
-        text = str(error)
-        short = first if text.startswith(first.config.framework) else second
-        return [_no_memory(short, text, interpreters, console)], [], 1
+        return [_no_memory(error.case, str(error), interpreters, console)], [], 1
     for side in (done.first, done.second):
         _show(side, console)
     for line in compared_lines(done, gate):

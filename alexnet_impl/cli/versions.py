@@ -11,7 +11,7 @@ from alexnet_impl.versions import read_environments
 
 def versions_command(command: Versions, console: Console) -> int:
     """Print the table and write the page; 1 if a set of releases was not shown equal."""
-    environments = read_environments(command.folder)
+    environments, troubles = read_environments(command.folder)
     table = Table(box=box.SIMPLE, header_style="dim")
     for cell in HEADER:
         table.add_column(cell)
@@ -19,7 +19,9 @@ def versions_command(command: Versions, console: Console) -> int:
         table.add_row(*row)
     console.print(table, highlight=False, markup=False)
     write_versions_page(command.output, environments)
-    holds = all(one.holds for one in environments)
+    for trouble in troubles:
+        console.print(f"left out: {trouble}", style="bold red", highlight=False, soft_wrap=True)
+    holds = all(one.holds for one in environments) and not troubles
     console.print(conclusion(environments), style="green" if holds else "bold red")
     console.print(f"Page: {command.output}", highlight=False, soft_wrap=True)
     return 0 if holds else 1

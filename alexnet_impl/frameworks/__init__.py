@@ -111,7 +111,7 @@ class Trainer(Protocol):
 
         `optimizer.step`, and `optimizer.<weight>.<slot>` in the canonical layout with slot one of
         momentum, first and second, mean the same in every framework; the rest is its own:
-        dropout's random state and the loss scale. `step` counts the calls of train_step.
+        dropout's random state and the loss scale. `step` counts the steps taken.
         """
 
     def restore(self, weights: Weights, state: Weights) -> None:

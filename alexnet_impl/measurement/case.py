@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig
 
 KEY_FIELDS = (
@@ -11,6 +12,7 @@ KEY_FIELDS = (
     "fused_update",
     "steps_per_call",
     "device_data",
+    "prefetch",
     "compile_mode",
     "optimizer",
     "global_batch_size",
@@ -19,6 +21,23 @@ KEY_FIELDS = (
     "flip",
 )
 """Fields of a Recipe that decide how long a call takes."""
+
+
+TITLE_FIELDS = (
+    "optimizer",
+    "memory_layout",
+    "compile_mode",
+    "fused_update",
+    "steps_per_call",
+    "device_data",
+    "prefetch",
+)
+"""Of these, a title tells what is not the default; batch size and precision it always tells."""
+
+
+def complete_key(key: dict[str, Any]) -> dict[str, Any]:
+    """A key with the fields that its release did not have yet, as they were then."""
+    return {name: getattr(Recipe(), name) for name in KEY_FIELDS} | key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +75,10 @@ class Case:
         if config.width != 1:
             parts.append(f"width {config.width:g}")
         parts += [f"b{recipe.global_batch_size}", recipe.precision]
-        if recipe.memory_layout != "channels-last":
-            parts.append(recipe.memory_layout)
-        if recipe.compile_mode != "default":
-            parts.append(recipe.compile_mode)
+        for name in TITLE_FIELDS:
+            value = getattr(recipe, name)
+            if value != getattr(Recipe(), name):
+                parts.append(value if isinstance(value, str) else f"{name}={value}")
         return " ".join(parts)
 
     def of(self, framework: str) -> "Case":

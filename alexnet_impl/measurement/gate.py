@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_impl.data import load_dataset
+from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.works import get_work
 from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
 from alexnet_impl.parity.prove import both_sides, make_question
 from alexnet_impl.parity.record import RungResult
@@ -43,6 +45,25 @@ class Gate:
         """Plain values for JSON: the outcome and each rung's measured difference and bound."""
         rungs = [[rung.rung, rung.measured, rung.tolerance] for rung in self.rungs]
         return {"outcome": self.outcome, "holds": self.holds, "rungs": rungs}
+
+
+def check_comparable(first: Case, second: Case) -> None:
+    """No ratio between two frameworks' models that no gate can show equal.
+
+    Raises:
+        RunError: If the two are of different frameworks, and of another work or recipe, or of a
+            work that has no gate.
+    """
+    works = [get_work(case.work) for case in (first, second)]
+    same_framework = first.config.framework == second.config.framework
+    if same_framework or not any(work.passes or work.gated for work in works):
+        return
+    alike = first.to_dict() == second.of(first.config.framework).to_dict()
+    if not alike or not all(work.gated for work in works):
+        raise RunError(
+            "two frameworks are compared only at the same gated work with the same recipe, since "
+            "the gate shows their models equal first; compare other settings within one framework."
+        )
 
 
 def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:

@@ -47,7 +47,7 @@ def of_batch_size(case: Case, batch_size: int) -> Case:
     recipe = replace(config.recipe, global_batch_size=batch_size)
     data = config.data
     if data.dataset == "synthetic":
-        data = synthetic_data(batch_size, data.image_size or 32)
+        data = synthetic_data(batch_size, data.image_size or 32, case.work)
     return replace(case, config=replace(config, recipe=recipe, data=data))
 
 
@@ -86,7 +86,7 @@ def _fits(case: Case, interpreters: Interpreters) -> bool:
     interpreter = interpreters.get(case.config.framework, sys.executable)
     try:
         with case_worker(case, interpreter=interpreter) as worker:
-            worker.prepare(case)
+            worker.prepare()
             worker.warm_up(0.0)
     except OutOfMemoryError:
         return False

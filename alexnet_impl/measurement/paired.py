@@ -141,9 +141,9 @@ class Timed(Protocol):
 class Side:
     """A case on its way: its worker, and the times so far."""
 
-    def __init__(self, case: Case, worker: CaseWorker, plan: Plan) -> None:
-        self.case, self.worker = case, worker
-        self.prepared = worker.prepare(case)
+    def __init__(self, worker: CaseWorker, plan: Plan) -> None:
+        self.case, self.worker = worker.case, worker
+        self.prepared = worker.prepare()
         self.ready = worker.warm_up(plan.warm_up_s, plan.group_s)
         self.times_s: list[float] = []
 
@@ -195,7 +195,7 @@ def measure(case: Case, plan: Plan, rounds: int, interpreters: Interpreters) -> 
     """
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
-        side = Side(case, worker, plan)
+        side = Side(worker, plan)
         for _ in range(rounds):
             side.time_group()
         return side.measured()
@@ -226,7 +226,7 @@ def compare(
         for case in (first, second):
             interpreter = interpreters.get(case.config.framework, sys.executable)
             worker = stack.enter_context(case_worker(case, interpreter=interpreter))
-            sides.append(Side(case, worker, plan))
+            sides.append(Side(worker, plan))
         ratio = take_rounds(sides, plan, announce)
         done = [side.measured() for side in sides]
     return Compared(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import RunError
+from alexnet_impl.measurement.case import complete_key
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
 from alexnet_impl.weights import write_bytes
@@ -57,6 +58,7 @@ class Recording:
         machine: Its fingerprint.
         entries: In the order measured.
         no_room: Keys of the cases that did not fit into memory.
+        measured_at: When it was written, as the file says it.
         pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
             the `verdict` and the `gate` of two sides that took turns, as the file has them.
     """
@@ -65,6 +67,7 @@ class Recording:
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
     no_room: tuple[dict[str, Any], ...] = ()
+    measured_at: str = ""
     pairs: tuple[dict[str, Any], ...] = ()
 
 
@@ -157,7 +160,7 @@ def read_recording(path: Path) -> Recording:
             pairs = tuple(dict(pair) for pair in plain.get("compared", ()))
         ours = [entry for entry in found if entry is not None]
         entries = tuple(_read_entry(entry) for entry in ours if "out_of_memory" not in entry)
-        no_room = tuple(dict(entry["key"]) for entry in ours if "out_of_memory" in entry)
+        no_room = tuple(complete_key(entry["key"]) for entry in ours if "out_of_memory" in entry)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(
             f"{path}: is no file of these benchmarks, or is damaged: {error!r}"
@@ -165,7 +168,12 @@ def read_recording(path: Path) -> Recording:
     if not entries and not no_room:
         raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
     return Recording(
-        path=path, machine=dict(machine), entries=entries, no_room=no_room, pairs=pairs
+        path=path,
+        machine=dict(machine),
+        entries=entries,
+        no_room=no_room,
+        measured_at=str(plain.get("datetime", "")),
+        pairs=pairs,
     )
 
 
@@ -180,7 +188,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
     known = ("title", "key", "times_s", "amount", "unit", "peaks")
     return Entry(
         title=str(entry["title"]),
-        key=dict(entry["key"]),
+        key=complete_key(entry["key"]),
         times_s=tuple(float(value) for value in entry["times_s"]),
         amount=float(entry["amount"]),
         unit=str(entry["unit"]),

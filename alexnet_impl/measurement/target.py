@@ -12,16 +12,18 @@ class TimeToAccuracy:
 
     Attributes:
         epochs: Passes over the training images until then.
-        training_time_s: Of their steps: no evaluation, no checkpoint, no first step of a shape,
-            which traces and compiles (Timing.first_step_time_s has those).
+        training_time_s: Of their steps: no evaluation, no checkpoint, and no first call of a batch
+            size or number of steps, which traces and compiles (Timing.first_step_time_s has those).
         evaluation_time_s: Of the evaluations up to then, the one that found it included.
         top1_accuracy: What that evaluation measured.
+        evaluated_on: 'validation' or 'test'.
     """
 
     epochs: int
     training_time_s: float
     evaluation_time_s: float
     top1_accuracy: float
+    evaluated_on: str
 
 
 def time_to_accuracy(history: History, target: float) -> TimeToAccuracy | None:
@@ -44,5 +46,6 @@ def time_to_accuracy(history: History, target: float) -> TimeToAccuracy | None:
                 training_time_s=sum(epoch.training_time_s for epoch in passed),
                 evaluation_time_s=sum(epoch.evaluation_time_s for epoch in passed),
                 top1_accuracy=record.eval_top1_accuracy,
+                evaluated_on=record.evaluated_on,
             )
     return None

@@ -34,7 +34,15 @@ KILLED = "code -9"
 
 
 class OutOfMemoryError(RunError):
-    """The case does not fit into memory: a result, and no fault."""
+    """The case does not fit into memory: a result, and no fault.
+
+    Attributes:
+        case: Which.
+    """
+
+    def __init__(self, message: str, case: Case) -> None:
+        super().__init__(message)
+        self.case = case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +63,18 @@ class Prepared:
 class CaseWorker:
     """The process of one case; case_worker() starts and ends it."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, channel: Channel, case: Case) -> None:
+        self.channel, self.case = channel, case
         self.group = 1
 
-    def prepare(self, case: Case) -> Prepared:
+    def prepare(self) -> Prepared:
         """Build what the case needs.
 
         Raises:
             OutOfMemoryError: If it does not fit.
             RunError: If it cannot be.
         """
-        return Prepared(**self._ask("prepare", case.to_dict()))
+        return Prepared(**self._ask("prepare", self.case.to_dict()))
 
     def warm_up(self, limit_s: float, group_s: float = GROUP_S) -> WarmUp:
         """Call until the times are steady; decides how many calls a group has.
@@ -105,7 +113,7 @@ class CaseWorker:
         except RunError as error:
             text = str(error).lower()
             if KILLED in text or any(words in text for words in OUT_OF_MEMORY):
-                raise OutOfMemoryError(str(error)) from error
+                raise OutOfMemoryError(str(error), self.case) from error
             raise
         return found
 
@@ -122,7 +130,7 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
     with open_channel(config.framework, "bench-worker", interpreter=interpreter) as channel:
         values = {"framework": config.framework, "device": config.device}
         channel.ask("start", values | {"threads": config.threads or usable_cores()})
-        yield CaseWorker(channel)
+        yield CaseWorker(channel, case)
 
 
 def usable_cores() -> int:

@@ -414,7 +414,10 @@ def batch_causes(
         ({"drop_last": not recipe.drop_last}, _last_batch(recipe)),
         ({"shuffle_buffer": 1}, "images were not shuffled"),
         ({"shuffle_buffer": 1000}, "images were shuffled through a buffer of 1,000"),
-        ({"flip": not recipe.flip}, f"images were {'not ' if recipe.flip else ''}flipped"),
+        (
+            {"flip": not recipe.flip, "alternate_flips": False},
+            f"images were {'not ' if recipe.flip else ''}flipped",
+        ),
         ({"crop_padding": 0}, "images were not cropped"),
         ({"validation_split": "last"}, "the last images were held back"),
     )

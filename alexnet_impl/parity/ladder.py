@@ -38,9 +38,9 @@ from alexnet_impl.parity.lockstep import (
 from alexnet_impl.parity.record import Cause, RungResult, Series
 from alexnet_impl.parity.reference import forward, loss
 from alexnet_impl.recipe import Precision
-from alexnet_impl.spec import Dropout, Spec
+from alexnet_impl.spec import Dropout, Spec, weight_shapes
 from alexnet_impl.tolerances import TOLERANCES, Rung, tolerance
-from alexnet_impl.weights import Weights
+from alexnet_impl.weights import Weights, inner_kernels
 
 FULL = ("float64", "float32")
 """Precisions in which single gradients and updates can be compared."""
@@ -376,17 +376,22 @@ def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungRes
 
 
 def _median_change_rung(question: Question, done: Resynchronised) -> RungResult:
-    """In half precision: the median over weights and steps.
+    """In half precision: the median over weights and steps, of the kind where it is largest.
 
-    Of the weights' changes alone: the optimiser's slots follow from gradients that were compared.
+    Kinds, for an optimiser may treat each otherwise: kernels of convolutions behind the first, all
+    other kernels, biases. Of the weights' changes alone: the optimiser's slots follow from
+    gradients that were compared.
     """
-    changes = [
-        far
-        for step in done.updates.values()
-        for name, far in step.items()
-        if not name.startswith("optimizer.")
-    ]
-    return _result("median change", question, float(np.median(changes)), where="the updates")
+    dimensions = {name: len(shape) for name, shape in weight_shapes(question.spec).items()}
+    inner = inner_kernels(dimensions)
+    by_kind: dict[str, list[float]] = {}
+    for step in done.updates.values():
+        for name, count in dimensions.items():
+            kind = "inner kernels" if name in inner else "kernels" if count > 1 else "biases"
+            by_kind.setdefault(kind, []).append(step[name])
+    medians = {kind: float(np.median(values)) for kind, values in by_kind.items()}
+    worst = max(medians, key=lambda kind: _nan_last(medians[kind]))
+    return _result("median change", question, medians[worst], where=worst)
 
 
 def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:

@@ -99,6 +99,8 @@ def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
         bias_initializer="uniform",
         last_layer_std=LAST_LAYER_SHARE * math.sqrt(2 / fan_in),
         dropout_masks="shared",
+        steps_per_call=1,
+        device_data=False,
     )
     if recipe.schedule == "constant":
         changed = replace(changed, schedule="step", step_at=(0.5,), step_factor=0.25)

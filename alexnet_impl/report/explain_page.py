@@ -1,7 +1,6 @@
 """explain.html and explain.png: the effects as a forest plot, a table, and what they rest on."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from alexnet_impl.report.explain_tables import (
     notes,
     verdict,
 )
-from alexnet_impl.report.plots import GRID, INK, MUTED, house_style
+from alexnet_impl.report.plots import GRID, INK, MUTED, figure_png, house_style
 from alexnet_impl.report.runs import COLOURS, framework_label
 from alexnet_impl.report.templates import render_template
 from alexnet_impl.weights import write_bytes
@@ -157,11 +156,3 @@ def _forest(axes: Axes, effects: Sequence[Effect], metric: str) -> None:
     axes.grid(visible=True, axis="x", color=GRID)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_title(_PANELS[metric])
-
-
-def figure_png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes, the same for the same figure."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

@@ -91,6 +91,14 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def figure_png(figure: Figure) -> bytes:
+    """The figure as a PNG file's bytes, the same for the same figure."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def loss_figure(views: Sequence[RunView]) -> Figure:
     """Loss by step: each step faintly, its running mean, and the evaluated loss of each epoch."""
     with house_style():

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.report import numbers
-from alexnet_impl.report.explain_page import figure_png
-from alexnet_impl.report.plots import INK, MUTED, house_style
+from alexnet_impl.report.plots import INK, MUTED, figure_png, house_style
 from alexnet_impl.report.runs import COLOURS, framework_label
 from alexnet_impl.report.templates import render_template
 from alexnet_impl.versions import Environment
@@ -22,7 +21,7 @@ LEAST = 1e-17
 HEADER = (
     *("torch", "tensorflow", "keras", "parity", "float64 lockstep"),
     *("torch images/s", "of peak", "tensorflow images/s", "of peak"),
-    *("torch / tensorflow", "verdict of torch"),
+    *("torch / tensorflow", "verdict of torch", "measured"),
 )
 
 
@@ -36,6 +35,7 @@ def version_rows(environments: Sequence[Environment]) -> list[tuple[str, ...]]:
             *_speed(one, "torch"),
             *_speed(one, "tensorflow"),
             *_ratio(one),
+            one.bench.measured_at[:10] or numbers.MISSING,
         )
         for one in environments
     ]

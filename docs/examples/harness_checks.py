@@ -63,7 +63,7 @@ def alike(case: Case, plan: Plan, comparisons: int) -> dict[str, object]:
     for first in range(0, comparisons, COMPARISONS_A_PAIR):
         with ExitStack() as stack:
             workers = [stack.enter_context(case_worker(case)) for _ in range(2)]
-            sides = [Side(case, worker, plan) for worker in workers]
+            sides = [Side(worker, plan) for worker in workers]
             for _ in range(min(COMPARISONS_A_PAIR, comparisons - first)):
                 ratio = take_rounds(sides, plan, silent)
                 ratios.append(asdict(ratio))
@@ -108,7 +108,7 @@ class BareLoop:
 def overhead(case: Case, plan: Plan) -> dict[str, object]:
     """How many times as fast the harness times a step as a bare loop does."""
     with case_worker(case) as worker:
-        ratio = take_rounds([Side(case, worker, plan), BareLoop(case)], plan, silent)
+        ratio = take_rounds([Side(worker, plan), BareLoop(case)], plan, silent)
     known = f"{ratio.ratio:.4f} [{ratio.low:.4f}, {ratio.high:.4f}], {ratio.rounds} rounds"
     print(f"harness / bare loop, speed: {known}")
     return {"ratio": asdict(ratio)}

@@ -7,6 +7,7 @@ import pytest
 from comparing import TINY, TINY_DROPOUT
 
 from alexnet_impl.data import BatchPlan, Split, epoch_picks, pick
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.tolerances import tolerance
 from alexnet_impl.weights import initial_weights
@@ -68,6 +69,46 @@ def test_steps_of_one_call_are_those_of_many(framework, compile_mode):
     np.testing.assert_allclose(*losses, rtol=tolerance("loss", "float32"))
     assert_same(everything(many), expected, compile_mode)
     assert len(many.read([handle, many.train_step(images[0], labels[0], 0.01)])) == 4
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "adam"}, {"optimizer": "muon"}, {"precision": "float16"}],
+    ids=["adam", "muon", "float16"],
+)
+def test_steps_of_one_call_count_as_many_updates(framework, changes):
+    """Adam's step, Muon's kernels and the loss scale move inside of the call."""
+    _, _, batches = several_batches()
+    recipe = replace(HE, momentum=0.5, **changes)
+    one, many = (make_trainer(framework, TINY, recipe) for _ in range(2))
+    for each in batches:
+        one.train_step(each.images, each.labels, 0.001)
+    images, labels = [b.images for b in batches], [b.labels for b in batches]
+    many.train_steps(images, labels, [0.001] * len(batches))
+    assert_same(everything(many), everything(one), "default")
+
+
+@pytest.mark.fast
+def test_picks_without_images_on_the_device_are_refused(framework, framework_name):
+    _, (first, *_), _ = several_batches()
+    trainer = make_trainer(framework, TINY, HE)
+    with pytest.raises(FrameworkError, match=rf"{framework_name}: Picks need hold\(\) first"):
+        trainer.train_step(first, first.labels, 0.01)
+
+
+@pytest.mark.fast
+def test_images_that_are_held_anew_are_seen(framework):
+    images, (first, *_), _ = several_batches()
+    trainers = [make_trainer(framework, TINY, HE) for _ in range(2)]
+    trainers[0].hold(255 - images, 2)
+    trainers[0].train_step(first, first.labels, 0.0)
+    losses = []
+    for trainer in trainers:
+        trainer.hold(images, 2)
+        handle = trainer.train_step(first, first.labels, 0.0)
+        losses += [value.loss for value in trainer.read([handle])]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("compile_mode", CALLS)

@@ -150,6 +150,35 @@ def test_optimizer_follows_the_recipes_formula(framework, recipe, fused):
         )
 
 
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("recipe", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_kernels_update_as_operations_do_in_float32(recipe):
+    """Within rounding: the kernels subtract the betas from 1 in float32."""
+    from alexnet_impl.frameworks import get_framework
+
+    weights = []
+    for fused in (True, False):
+        kind = replace(recipe, compile_mode="eager", fused_update=fused, initializer="he")
+        trainer = make_trainer(get_framework("tensorflow"), TINY, kind)
+        train(trainer, 1, learning_rate=0.125)
+        weights.append(trainer.weights())
+    before = initial_weights(TINY, replace(recipe, initializer="he"))
+    for name, array in before.items():
+        moved = [after[name] - array for after in weights]
+        size = np.abs(moved[1]).max()
+        np.testing.assert_allclose(*moved, rtol=0, atol=2e-6 * max(size, np.abs(array).max()))
+
+
+@pytest.mark.torch
+def test_own_optimizers_of_torch_take_no_closure():
+    from alexnet_impl.frameworks import get_framework
+
+    for recipe in (Recipe(optimizer="muon"), Recipe(optimizer="sgdw")):
+        trainer = make_trainer(get_framework("torch"), TINY, recipe)
+        with pytest.raises(TypeError, match="takes no closure"):
+            trainer.optimizer.step(lambda: 0.0)
+
+
 @pytest.mark.parametrize("recipe", ["momentum", "adam"])
 def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
     recipe = replace(OPTIMIZERS[recipe], seed=3, compile_mode="default")

@@ -83,6 +83,16 @@ def test_gate_is_shut_for_two(tensorflow_follows, precision, change, rungs):
     assert re.match(f"differs: ({rungs}) ", found.outcome)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gate_sees_the_optimiser_of_a_few_kernels(tensorflow_follows, precision):
+    """Muon treats four of sixteen weights otherwise than SGD."""
+    muon = in_precision(precision, optimizer="muon", steps_per_call=4, device_data=True)
+    tensorflow_follows()
+    assert pass_gate(muon, {}).outcome == "equal"
+    tensorflow_follows(optimizer="sgd")
+    assert re.match("differs: (weights' change|median change) ", pass_gate(muon, {}).outcome)
+
+
 def test_bench_writes_no_ratio_of_models_that_differ(tensorflow_follows, tmp_path, capsys):
     tensorflow_follows(nesterov=False)  # `quick` is with it
     flags = ["--width", "0.0625", "--batch-size", "8", "--rounds", "2", "--warm-up", "1"]

@@ -231,6 +231,16 @@ def test_checks_are_frequent_first_and_end_with_the_first_epoch(tmp_path, datase
     assert result.collapse.seen is None
 
 
+@pytest.mark.parametrize("steps_per_call", [3, 8, 100])
+def test_long_calls_make_no_check_fall_out(tmp_path, dataset, steps_per_call):
+    """Where looks are frequent, the loop takes single steps."""
+    recipe = replace(RECIPE, steps_per_call=steps_per_call, device_data=True)
+    observer = RecordingObserver()
+    result = train(tmp_path / "run", dataset, observer=observer, recipe=recipe)
+    assert observer.warnings == [f"torch: {COLLAPSED}"]
+    assert result.collapse.seen.step == SEEN_AT
+
+
 def test_suspicion_brings_the_next_check_near(tmp_path, dataset, framework):
     framework.kind.dies_at = 65
     train(tmp_path / "run", dataset)

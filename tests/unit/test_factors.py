@@ -92,7 +92,7 @@ def test_made_equal_takes_back_every_other_reading():
 
 def test_made_equal_keeps_what_no_factor_names():
     base = Setting(variant="cifar", recipe=RECIPES["speedrun"])
-    kept = {"learning_rate", "nesterov", "schedule", "label_smoothing", "flip", "crop_padding"}
+    kept = {"learning_rate", "nesterov", "schedule", "optimizer", "flip", "alternate_flips"}
     assert not kept & set(differences(base, made_equal(base)))
     assert made_equal(base).recipe.precision == "float32"
     assert made_equal(base).recipe.last_layer_std is None

@@ -8,7 +8,7 @@ import pytest
 from alexnet_impl.channel import Channel
 from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.measurement import paired, worker
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import Case, complete_key
 from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Plan
 from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
@@ -101,8 +101,10 @@ def test_largest_batch_that_fits_is_found(asked, room, fits):
 
 
 def test_batch_size_brings_images_enough():
-    config = of_batch_size(CASE, 500).config
-    assert (config.recipe.global_batch_size, config.data.train_images) == (500, 2000)
+    """And more than a cache holds where batches are drawn while they are timed."""
+    for work, images in (("training", 2000), ("training-from-pipeline", 20_000)):
+        config = of_batch_size(replace(CASE, work=work), 500).config
+        assert (config.recipe.global_batch_size, config.data.train_images) == (500, images)
 
 
 class Refusing(Channel):
@@ -124,13 +126,14 @@ class Refusing(Channel):
     ],
 )
 def test_lack_of_memory_is_told_from_other_faults(message):
-    with pytest.raises(OutOfMemoryError):
-        CaseWorker(Refusing(message)).warm_up(1.0)
+    with pytest.raises(OutOfMemoryError) as caught:
+        CaseWorker(Refusing(message), CASE).warm_up(1.0)
+    assert caught.value.case == CASE
 
 
 def test_other_faults_are_none_of_memory():
     with pytest.raises(RunError) as caught:
-        CaseWorker(Refusing("torch: its process ended with code 1.")).memory()
+        CaseWorker(Refusing("torch: its process ended with code 1."), CASE).memory()
     assert not isinstance(caught.value, OutOfMemoryError)
 
 
@@ -163,6 +166,18 @@ def test_worker_refuses_what_it_cannot_answer(server, call, words):
         server.answer(call, {"count": 1}, {})
 
 
+def test_title_tells_what_is_not_the_default():
+    recipe = replace(CASE.config.recipe, prefetch=0, fused_update=False, compile_mode="eager")
+    case = replace(CASE, config=replace(CASE.config, recipe=recipe))
+    assert case.title == f"{CASE.title} eager fused_update=False prefetch=0"
+    assert case.key != CASE.key
+
+
+def test_a_key_of_an_older_release_is_completed():
+    old = {name: value for name, value in CASE.key.items() if name != "steps_per_call"}
+    assert complete_key(old) == CASE.key
+
+
 def test_cases_of_one_thing_share_a_key_whatever_their_seed():
     config = replace(CASE.config, recipe=replace(CASE.config.recipe, seed=5, learning_rate=0.3))
     assert replace(CASE, config=config).key == CASE.key
@@ -174,12 +189,12 @@ def test_sides_are_compared_per_image_whatever_a_call_holds():
     """One call of keras.Model.fit is an epoch of several batches."""
 
     class ConstantWorker:
-        group = 1
+        group, case = 1, CASE
 
         def __init__(self, call_s, amount):
             self.call_s, self.amount = call_s, amount
 
-        def prepare(self, _):
+        def prepare(self):
             return SimpleNamespace(amount=self.amount, unit="images", preparation_s=0.0)
 
         def warm_up(self, *_):
@@ -190,8 +205,8 @@ def test_sides_are_compared_per_image_whatever_a_call_holds():
 
     plan = Plan(min_rounds=3, max_rounds=3)
     pair = [
-        paired.Side(CASE, ConstantWorker(1.0, 64), plan),
-        paired.Side(CASE, ConstantWorker(8.0, 256), plan),
+        paired.Side(ConstantWorker(1.0, 64), plan),
+        paired.Side(ConstantWorker(8.0, 256), plan),
     ]
     ratio = paired.take_rounds(pair, plan, lambda *_: None)
     assert ratio.ratio == pytest.approx(2.0)

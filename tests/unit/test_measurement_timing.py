@@ -21,7 +21,17 @@ from alexnet_impl.results import RunConfig
 pytestmark = pytest.mark.fast
 
 WORK_S = 0.004
-ORDERS = ("train_step", "infer", "move", "treat", "forward", "backward", "update")
+ORDERS = (
+    "train_steps",
+    "hold",
+    "train_step",
+    "infer",
+    "move",
+    "treat",
+    "forward",
+    "backward",
+    "update",
+)
 
 
 class AsynchronousDevice:
@@ -89,10 +99,15 @@ CONFIG = RunConfig(
 )
 
 
+FEEDS = [{}, {"device_data": True}, {"steps_per_call": 3}]
+
+
 @pytest.mark.parametrize("name", WORKS)
-def test_every_work_waits_for_its_device(name):
+@pytest.mark.parametrize("feed", FEEDS, ids=["plain", "on the device", "many steps a call"])
+def test_every_work_waits_for_its_device(name, feed):
     device = AsynchronousDevice()
-    work = WORKS[name].prepare(make_bench(asynchronous_framework(device), CONFIG))
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, **feed))
+    work = WORKS[name].prepare(make_bench(asynchronous_framework(device), config))
     device.synchronize()
     before = device.orders
     seconds = time_calls(work, 3)

@@ -115,11 +115,11 @@ def test_recipe_refuses_an_unknown_choice_with_the_nearest(name, value, near):
         ),
         (
             {"nesterov": True, "optimizer": "adam"},
-            "nesterov=True needs optimizer=sgd with momentum, not adam with momentum=0.9.",
+            "nesterov=True needs momentum of sgd, sgdw or muon, not adam with momentum=0.9.",
         ),
         (
             {"nesterov": True, "momentum": 0.0},
-            "nesterov=True needs optimizer=sgd with momentum, not sgd with momentum=0.0.",
+            "nesterov=True needs momentum of sgd, sgdw or muon, not sgd with momentum=0.0.",
         ),
         ({"learning_rate": "0.1"}, "learning_rate='0.1' must be of type float."),
         ({"learning_rate": True}, "learning_rate=True must be of type float."),

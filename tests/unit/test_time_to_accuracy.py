@@ -34,7 +34,11 @@ def history(*accuracies):
 def test_time_ends_with_the_first_epoch_that_reaches_the_target():
     found = time_to_accuracy(history(0.6, 0.8, 0.75, 0.9), 0.8)
     expected = TimeToAccuracy(
-        epochs=2, training_time_s=30.0, evaluation_time_s=2.0, top1_accuracy=0.8
+        epochs=2,
+        training_time_s=30.0,
+        evaluation_time_s=2.0,
+        top1_accuracy=0.8,
+        evaluated_on="test",
     )
     assert found == expected
 

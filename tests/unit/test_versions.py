@@ -21,14 +21,23 @@ LOCKSTEP = RungResult(
 MACHINE = {"cpu": "a processor", "cores": 2}
 
 
-def write_environment(folder, name, torch, tensorflow, *, rung=LOCKSTEP, gate=EQUAL, **changes):
+def write_environment(
+    folder, name, torch, tensorflow, *, rung=LOCKSTEP, gate=EQUAL, request=None, **changes
+):
     """What `alexnet parity` and `alexnet bench` leave behind in one environment."""
     facts = {"torch": {"torch": torch}, "tensorflow": {"tensorflow": tensorflow, "keras": "3.9.0"}}
     packages = {"numpy": "2.1.0"}
     record = ParityRecord(
-        request={}, environment={"packages": packages, "frameworks": facts}, rungs=(rung,)
+        request=request or {},
+        environment={"packages": packages, "frameworks": facts},
+        rungs=(rung,),
     )
     done = replace(pair(), **changes)
+    done = replace(
+        done,
+        first=replace(done.first, framework={"torch": torch}),
+        second=replace(done.second, framework={"tensorflow": tensorflow}),
+    )
     for part in ("parity", "bench"):
         (folder / name / part).mkdir(parents=True)
     write_record(folder / name / "parity", record)
@@ -46,11 +55,11 @@ def folder(tmp_path):
 
 
 def test_environments_come_in_the_order_of_their_releases(folder):
-    assert [one.name for one in read_environments(folder)] == ["c", "b", "a"]
+    assert [one.name for one in read_environments(folder)[0]] == ["c", "b", "a"]
 
 
 def test_row_has_releases_parity_speeds_and_the_ratio(folder):
-    row = dict(zip(HEADER, version_rows(read_environments(folder))[0], strict=True))
+    row = dict(zip(HEADER, version_rows(read_environments(folder)[0])[0], strict=True))
     assert (row["torch"], row["tensorflow"], row["keras"]) == ("2.9.1", "2.19.1", "3.9.0")
     assert (row["parity"], row["float64 lockstep"]) == ("1 rungs hold", "3.0e-15")
     assert (row["torch images/s"], row["tensorflow images/s"]) == ("1,280", "640")
@@ -63,22 +72,22 @@ def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, c
     assert main(["versions", str(folder)]) == 0
     assert "Shown equal with 3 of 3 sets of releases." in capsys.readouterr().out
     write_environment(folder, "d", "2.15.0", "2.21.0", gate=DIFFERS)
-    *_, last = version_rows(read_environments(folder))
-    assert last[-2] == "—"
-    assert last[-1].startswith("gate: differs: logits")
+    *_, last = version_rows(read_environments(folder)[0])
+    assert last[-3] == "—"
+    assert last[-2].startswith("gate: differs: logits")
     assert main(["versions", str(folder)]) == 1
     assert "Shown equal with 3 of 4 sets of releases." in capsys.readouterr().out
 
 
 def test_a_ladder_that_failed_is_named(folder):
     write_environment(folder, "d", "2.15.0", "2.21.0", rung=replace(LOCKSTEP, measured=0.5))
-    *_, last = read_environments(folder)
+    (*_, last), _ = read_environments(folder)
     assert not last.holds
     assert version_rows([last])[0][3] == "fails: lockstep"
 
 
 def test_page_and_picture_show_every_environment(folder, tmp_path):
-    environments = read_environments(folder)
+    environments, _ = read_environments(folder)
     write_versions_page(tmp_path / "versions.html", environments)
     page = (tmp_path / "versions.html").read_text()
     assert all(one.releases["torch"] in page for one in environments)
@@ -103,18 +112,47 @@ def test_what_cannot_be_compared_is_refused(folder, tmp_path):
         read_environments(folder)
 
 
-def test_a_record_of_another_machine_or_without_releases_is_refused(folder):
+def test_a_record_of_another_machine_or_of_another_ladder_is_refused(folder):
     path = folder / "b" / "bench" / "bench.json"
     plain = json.loads(path.read_text())
     path.write_text(json.dumps(plain | {"machine": {"cpu": "another", "cores": 2}}))
     with pytest.raises(RunError, match="b and a were measured on different machines"):
         read_environments(folder)
     path.write_text(json.dumps(plain))
-    path = folder / "b" / "parity" / "parity.json"
-    plain = json.loads(path.read_text())
-    path.write_text(json.dumps(plain | {"environment": {}}))
-    with pytest.raises(RunError, match="does not say which torch it is about"):
+    write_environment(folder, "d", "2.15.0", "2.21.0", request={"steps": 50})
+    with pytest.raises(RunError, match=r"d and a climbed different ladders \(steps: 50; None\)"):
         read_environments(folder)
-    path.unlink()
-    with pytest.raises(RunError, match="there is no such file"):
-        read_environments(folder)
+
+
+@pytest.mark.parametrize(
+    ("break_", "words"),
+    [
+        (lambda parity, _: parity.update(environment={}), "does not say which torch it is about"),
+        (lambda _, bench: bench["measured"].reverse(), "compares tensorflow and torch"),
+        (lambda _, bench: bench.update(compared=[]), "compares torch and tensorflow"),
+        (
+            lambda _, bench: bench["measured"][0]["framework"].update(torch="2.8.0"),
+            "timed torch 2.8.0, but the ladder beside it climbed torch 2.9.1",
+        ),
+    ],
+    ids=["no releases", "other order", "no turns", "other release"],
+)
+def test_an_environment_with_a_damaged_record_is_told_and_hides_no_other(
+    folder, break_, words, capsys
+):
+    paths = [folder / "b" / "parity" / "parity.json", folder / "b" / "bench" / "bench.json"]
+    plain = [json.loads(path.read_text()) for path in paths]
+    break_(*plain)
+    for path, text in zip(paths, plain, strict=True):
+        path.write_text(json.dumps(text))
+    found, (trouble,) = read_environments(folder)
+    assert [one.name for one in found] == ["c", "a"]
+    assert words in trouble
+    assert main(["versions", str(folder), "--output", str(folder / "versions.html")]) == 1
+    assert "left out: " in capsys.readouterr().out
+
+
+def test_an_environment_whose_ladder_broke_off_is_told(folder):
+    (folder / "b" / "parity" / "parity.json").unlink()
+    _, (trouble,) = read_environments(folder)
+    assert "there is no such file" in trouble

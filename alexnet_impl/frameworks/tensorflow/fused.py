@@ -56,13 +56,16 @@ class FusedAdam(Adam):
     ) -> None:
         """One update of one weight.
 
-        The kernel subtracts the betas' powers from 1 in the weights' type and adds epsilon to the
-        root before its correction: both are computed here, and it is told of powers of 0.
+        The kernel subtracts the betas and their powers from 1 in the weights' type and adds epsilon
+        to the root before its correction. So it is told of powers of 0, and both corrections are
+        computed here, of the betas as it rounds them.
         """
         dtype = variable.dtype
+        kind = tf.as_dtype(dtype).as_numpy_dtype
         rate = tf.cast(learning_rate, dtype)
         gradient = self.with_decay(tf.cast(gradient, dtype), variable, rate)
-        correction1, correction2 = (self.correction(beta, variable) for beta in self.betas)
+        rounded = (float(kind(beta)) for beta in self.betas)
+        correction1, correction2 = (self.correction(beta, variable) for beta in rounded)
         root = tf.sqrt(correction2)
         epsilon = tf.constant(self.epsilon, dtype)
         tf.raw_ops.ResourceApplyAdam(

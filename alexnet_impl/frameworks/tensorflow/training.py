@@ -109,6 +109,7 @@ class TensorflowTrainer:
     def hold(self, images: Pixels, padding: int) -> None:
         """Keep all training images on the device, padded once."""
         sides = (padding, padding)
+        self.functions.clear()  # they would keep what was held before
         with tf.device(self.device):
             self.held = tf.pad(tf.constant(images), ((0, 0), sides, sides, (0, 0)))
 
@@ -220,6 +221,8 @@ class TensorflowTrainer:
         """uint8 (batch, height, width, 3)."""
         if len(feed) == 1:
             return feed[0]
+        if self.held is None:
+            raise FrameworkError("tensorflow: Picks need hold() first: the device has no images.")
         indices, rows, columns = feed
         tall = tf.gather(tf.gather(self.held, indices), rows, axis=1, batch_dims=1)
         return tf.gather(tall, columns, axis=2, batch_dims=1)

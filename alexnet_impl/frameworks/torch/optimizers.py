@@ -71,13 +71,14 @@ class Muon(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update the kernels, then by SGD all other weights."""
+        _refuse(closure)
         gradients = [kernel.grad for kernel in self.kernels]
         rate = self.param_groups[0]["lr"]
         for kernel, gradient in zip(self.kernels, gradients, strict=True):
             if gradient is not None:
                 self._update_kernel(kernel, gradient, rate)
             kernel.grad = None
-        super().step(closure)
+        super().step()
         for kernel, gradient in zip(self.kernels, gradients, strict=True):
             kernel.grad = gradient
 
@@ -93,6 +94,11 @@ class Muon(torch.optim.SGD):
         moved = orthogonal_step(matrix.to(self.dtype or matrix.dtype)).to(kernel.dtype)
         scale = self.recipe.muon_scale * max(1, rows / columns) ** 0.5
         kernel.sub_(moved.view_as(step), alpha=rate * scale)
+
+
+def _refuse(closure: object) -> None:
+    if closure is not None:
+        raise TypeError("this optimiser takes no closure.")
 
 
 def orthogonal_step(matrix: Tensor) -> Tensor:
@@ -119,8 +125,7 @@ class _Rule(torch.optim.Optimizer, ABC):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every weight that has a gradient."""
-        if closure is not None:
-            raise TypeError("this optimiser takes no closure.")
+        _refuse(closure)
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from alexnet_impl.data import Picks
 from alexnet_impl.data.resize import interpolation_matrix
 from alexnet_impl.data.treatment import INPUT_SCALINGS
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
@@ -87,7 +88,7 @@ class TorchTrainer:
             spec, recipe.precision, recipe.seed, shared_masks=recipe.dropout_masks == "shared"
         )
         self.step = 0
-        self.held = torch.empty(0)
+        self.held: Tensor | None = None
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
         self.treatment = InputTreatment(spec, recipe).to(device)
@@ -212,6 +213,8 @@ class TorchTrainer:
         """uint8 (batch, height, width, 3) on the device."""
         if not isinstance(images, Picks):
             return torch.from_numpy(images).to(self.device, non_blocking=True)
+        if self.held is None:
+            raise FrameworkError("torch: Picks need hold() first: the device has no images.")
         indices, rows, columns = (
             torch.from_numpy(places).to(self.device, non_blocking=True)
             for places in (images.indices, images.rows, images.columns)
