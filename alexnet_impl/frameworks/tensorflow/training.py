@@ -118,7 +118,7 @@ class TensorflowTrainer:
         self._set_masks()
         self.step += 1
         rate = np.float32(learning_rate)
-        return self._call("train", self._train_step, _feed(images), labels, rate)
+        return self._call("train", self._train_step, self._feed(images), labels, rate)
 
     def train_steps(
         self,
@@ -128,7 +128,7 @@ class TensorflowTrainer:
     ) -> tf.Tensor:
         """One call of a graph with a loop in it; the handle holds a row for each step."""
         self.step += len(learning_rates)
-        parts = zip(*(_feed(batch) for batch in images), strict=True)
+        parts = zip(*(self._feed(batch) for batch in images), strict=True)
         feed = tuple(np.stack(part) for part in parts)
         rates = np.array(learning_rates, np.float32)
         steps = self._train_steps
@@ -155,12 +155,12 @@ class TensorflowTrainer:
     def forward(self, images: Pixels, labels: Labels) -> tf.Tensor:
         """The loss as train_step computes it."""
         self._set_masks()
-        return self._call("forward", self._forward, _feed(images), labels)[0]
+        return self._call("forward", self._forward, self._feed(images), labels)[0]
 
     def backward(self, images: Pixels, labels: Labels) -> tf.Tensor:
         """The loss, with the scaled loss's gradients kept for update()."""
         self._set_masks()
-        found = self._call("gradients", self._gradients, _feed(images), labels)
+        found = self._call("gradients", self._gradients, self._feed(images), labels)
         loss, self.latest_gradients = found
         return loss
 
@@ -217,12 +217,18 @@ class TensorflowTrainer:
         spread = tf.reduce_mean(log_probabilities, axis=1)
         return -tf.reduce_mean((1 - smoothing) * picked + smoothing * spread)
 
+    def _feed(self, images: Pixels | Picks) -> Feed:
+        """What goes to the device."""
+        if not isinstance(images, Picks):
+            return (images,)
+        if self.held is None:
+            raise FrameworkError("tensorflow: Picks need hold() first: the device has no images.")
+        return images.indices, images.rows, images.columns
+
     def _pixels(self, feed: Feed) -> tf.Tensor:
         """uint8 (batch, height, width, 3)."""
         if len(feed) == 1:
             return feed[0]
-        if self.held is None:
-            raise FrameworkError("tensorflow: Picks need hold() first: the device has no images.")
         indices, rows, columns = feed
         tall = tf.gather(tf.gather(self.held, indices), rows, axis=1, batch_dims=1)
         return tf.gather(tall, columns, axis=2, batch_dims=1)
@@ -272,7 +278,7 @@ class TensorflowTrainer:
 
     def infer(self, images: Pixels) -> tf.Tensor:
         """Logits without dropout, on the device."""
-        return self._call("logits", self._eval_logits, _feed(images))
+        return self._call("logits", self._eval_logits, self._feed(images))
 
     def move(self, images: Pixels) -> tf.Tensor:
         """Images on the device, as they are stored."""
@@ -281,7 +287,7 @@ class TensorflowTrainer:
 
     def treat(self, images: Pixels) -> tf.Tensor:
         """Images as the first layer reads them, on the device."""
-        return self._call("treat", self._treat, _feed(images))
+        return self._call("treat", self._treat, self._feed(images))
 
     def _treat(self, feed: Feed) -> tf.Tensor:
         return self.treatment(self._pixels(feed))
@@ -314,7 +320,7 @@ class TensorflowTrainer:
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
         """The loss and its gradients in the canonical layout; nothing is updated."""
         self._set_masks()
-        loss, gradients = self._call("gradients", self._gradients, _feed(images), labels)
+        loss, gradients = self._call("gradients", self._gradients, self._feed(images), labels)
         scale = float(self.optimizer.scale_loss(1.0))
         by_variable = {
             variable.path: gradient.numpy() / scale
@@ -386,13 +392,6 @@ class TensorflowTrainer:
     def peak_memory_bytes(self) -> int | None:
         """Most memory allocated on the GPU; None on a CPU."""
         return peak_memory_bytes(self.device)
-
-
-def _feed(images: Pixels | Picks) -> Feed:
-    """What goes to the device."""
-    if isinstance(images, Picks):
-        return images.indices, images.rows, images.columns
-    return (images,)
 
 
 def _signature(array: np.ndarray[Any, Any], free_axes: int) -> tf.TensorSpec:
