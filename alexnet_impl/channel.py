@@ -98,8 +98,10 @@ def open_channel(
         try:
             yield Channel(name, process, Path(folder))
         except RunError as error:
+            # The same error, whatever kind of RunError it is: lack of memory is one to be caught.
             said = _last_line(Path(folder) / "log") if process.poll() is not None else ""
-            raise RunError(f"{error} {said}".strip()) from error
+            error.args = (f"{error} {said}".strip(),)
+            raise
         finally:
             # Not the process as a context manager: closing the pipe of a dead one raises.
             process.kill()

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from alexnet_impl.cli import main
+from alexnet_impl.measurement import memory
 from alexnet_impl.measurement.record import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
@@ -49,20 +50,21 @@ def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
 
 
 def test_a_batch_that_does_not_fit_is_a_result(tmp_path, capsys, monkeypatch):
-    """A worker of 6 GB: the batch that was asked for is recorded with the largest that fits."""
+    """A worker of 12 GB: the batch that was asked for is recorded with the largest that fits."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, hard))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(memory, "PROBES", 1)
     try:
-        sides = ["torch", "--batch-size", "8192", "--warm-up", "1", "--rounds", "2"]
+        sides = ["torch", "--width", "0.0625", "--batch-size", "65536", "--warm-up", "1"]
         code = main(["bench", *sides, "--output", str(tmp_path / "bench")])
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     said = capsys.readouterr().out
     assert code == 0
-    found = re.search(r"out of memory at batch 8192; (\d+) fits, (\d+) does not", said)
+    found = re.search(r"out of memory at batch 65536; (\d+) fits, (\d+) does not", said)
     fits, too_large = map(int, found.groups())
-    assert 0 < fits < too_large <= 8192
-    assert read_recording(tmp_path / "bench").no_room[0]["global_batch_size"] == 8192
+    assert 0 < fits < too_large <= 65536
+    assert read_recording(tmp_path / "bench").no_room[0]["global_batch_size"] == 65536
