@@ -24,20 +24,22 @@ def test_input_on_the_device(timed, framework_name, work, place):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
-    ("variant", "batch_size", "device_data"),
-    [("cifar", 128, False), ("cifar", 128, True), ("torchvision", 32, False)],
+    ("variant", "feed"),
+    [
+        ("cifar", {"global_batch_size": 128}),
+        ("cifar", {"global_batch_size": 128, "device_data": True}),
+        ("torchvision", {"global_batch_size": 32}),
+    ],
     ids=["32-from-host", "32-on-device", "224-from-host"],
 )
-def test_share_of_the_input_in_a_step(  # noqa: PLR0913 - fixtures and parameters
-    benchmark, paired, framework_name, place, variant, batch_size, device_data
-):
+def test_share_of_the_input_in_a_step(benchmark, paired, framework_name, place, variant, feed):
     """Steps whose batches are gathered, flipped and cropped beside them, and ready ones, in turns.
 
     What the device itself does to a batch is in both.
     """
-    how = {"flip": True, "crop_padding": 4, "device_data": device_data, **place}
+    how = {"flip": True, "crop_padding": 4, **feed, **place}
     first, second = (
-        make_case(work, framework_name, variant, global_batch_size=batch_size, **how)
+        make_case(work, framework_name, variant, **how)
         for work in ("training-from-pipeline", "training")
     )
     ratio = paired(first, second).ratio
