@@ -34,7 +34,7 @@ def test_two_frameworks_pass_the_gate_and_get_a_ratio(tmp_path, capsys):
     assert (tmp_path / "bench" / "rounds.png").is_file()
 
 
-@pytest.mark.parametrize("work", ["transfer", "update", "plain-training", "conversion"])
+@pytest.mark.parametrize("work", ["transfer", "plain-training"])
 def test_a_work_runs_in_a_process(framework_name, work, tmp_path, capsys):
     assert bench(tmp_path / "bench", framework_name, "--work", work) == 0
     assert f"{work} {framework_name} cifar" in capsys.readouterr().out
