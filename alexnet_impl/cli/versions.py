@@ -12,11 +12,10 @@ from alexnet_impl.versions import read_environments
 def versions_command(command: Versions, console: Console) -> int:
     """Print the table and write the page; 1 if a set of releases was not shown equal."""
     environments, troubles = read_environments(command.folder)
-    table = Table(box=box.SIMPLE, header_style="dim")
-    for cell in HEADER:
-        table.add_column(cell)
-    for row in version_rows(environments):
-        table.add_row(*row)
+    # Releases side by side: a row for each would be wider than a terminal.
+    table = Table(box=box.SIMPLE, show_header=False)
+    for cells in zip(HEADER, *version_rows(environments), strict=True):
+        table.add_row(*cells)
     console.print(table, highlight=False, markup=False)
     write_versions_page(command.output, environments)
     for trouble in troubles:

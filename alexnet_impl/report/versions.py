@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.report import numbers
@@ -96,7 +97,7 @@ def trend_figure(environments: Sequence[Environment]) -> Figure:
 
 
 def _draw_shares(axes: Axes, environments: Sequence[Environment]) -> None:
-    for framework in FRAMEWORKS:
+    for framework, above in zip(FRAMEWORKS, (6, -12), strict=True):
         entries = [one.entry(framework) for one in environments]
         found = [(p, e) for p, e in enumerate(entries) if e and e.rest.get("fraction_of_peak")]
         values = [100 * entry.rest["fraction_of_peak"] for _, entry in found]
@@ -108,12 +109,12 @@ def _draw_shares(axes: Axes, environments: Sequence[Environment]) -> None:
                 f"{numbers.rate(entry.rest['per_second'])}/s",
                 (place, value),
                 textcoords="offset points",
-                xytext=(8, -3),
+                xytext=(8, above),
                 fontsize=7.5,
                 color=colour,
             )
     axes.set_title("Share of the matrix product's peak, percent; images a second beside it")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=1.2 * axes.get_ylim()[1])
     axes.legend(loc="lower right")
 
 
@@ -136,6 +137,8 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
         colour = INK if rung.holds else "#cf222e"
         axes.plot(place, max(rung.measured, LEAST), "o", color=colour, markersize=5)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     for bound in {rung.tolerance for _, rung in found}:
         axes.axhline(bound, color=MUTED, linewidth=0.8, linestyle="--")
     axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: allowed")
