@@ -1,7 +1,6 @@
 """The updates as kernels of TensorFlow's own: one pass over a weight's memory.
 
-Written as operations, each of a formula's products and sums reads and writes all weights once:
-SGD with momentum took 2.3 times as long on a CPU. Only TensorFlow has these kernels; on another
+Written as operations, each of a formula's products and sums reads and writes all weights once. Only TensorFlow has these kernels; on another
 backend Keras's operations serve.
 """
 
