@@ -1,7 +1,7 @@
 """The updates as kernels of TensorFlow's own: one pass over a weight's memory.
 
-Written as operations, each of a formula's products and sums reads and writes all weights once. Only TensorFlow has these kernels; on another
-backend Keras's operations serve.
+Written as operations, each of a formula's products and sums reads and writes all weights once. Only
+TensorFlow has these kernels; on another backend Keras's operations serve.
 """
 
 from typing import Any
