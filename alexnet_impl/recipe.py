@@ -21,7 +21,7 @@ LossInput = Literal["logits", "probabilities", "softmax-twice"]
 Resize = Literal["antialiased", "bilinear", "nearest"]
 ValidationSplit = Literal["stratified", "last"]
 DropoutMasks = Literal["framework", "shared"]
-InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10"]
+InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10", "caffe", "symmetric-then-caffe"]
 Precision = Literal["float64", "float32", "bfloat16", "float16"]
 MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
@@ -97,6 +97,20 @@ class Recipe:
     step_factor: float = 0.1
     """Of the step schedule."""
 
+    trainable: str = "all"
+    """Which layers learn; all others keep their weights, and their batch normalisation keeps and
+    uses its statistics. all; head: the last layer, or all behind a backbone; last-N: the last N
+    layers, of a backbone its last N and all behind it; or NAME,NAME,... of layers."""
+    reset_layers: tuple[str, ...] = ()
+    """Layers that begin anew where weights are given. The last one always does if it has another
+    number of classes."""
+    rate_factors: tuple[str, ...] = ()
+    """LAYER=FACTOR: learns at so many times the learning rate."""
+    phases: tuple[str, ...] = ()
+    """FIELD=VALUE,...: each is a training of its own that begins with the weights of the one
+    before, with its own optimizer and schedule, and with epochs, learning_rate and trainable of its
+    own where it says so. None: one phase, the recipe as it is."""
+
     epochs: int = 1
     """Passes over the training images."""
     steps: int | None = None
@@ -136,10 +150,14 @@ class Recipe:
     """Whether probabilities are averaged over an image and its mirror image at evaluation."""
     input_scaling: InputScaling = "symmetric"
     """unit: pixels to [0, 1]. symmetric: to [-1, 1]. imagenet, cifar10: [0, 1], then minus that
-    dataset's mean, divided by its standard deviation, channel by channel."""
+    dataset's mean, divided by its standard deviation, channel by channel. caffe: [0, 255] minus
+    ImageNet's mean, blue first, as keras.applications' VGG16 and ResNet50 need it.
+    symmetric-then-caffe: the mistake of taking that mean off [-1, 1]."""
     input_size: int | None = None
     """Height and width the network reads, in pixels; None: the variant's own. Images of
     another size are resized on the device, with half-pixel centres."""
+    resize_to: int | None = None
+    """If given, images are resized to so many pixels first, and the middle is cut out."""
     resize: Resize = "antialiased"
     """antialiased: bilinear, with a wider filter where images shrink. bilinear: without it.
     nearest: the nearest pixel."""
@@ -203,10 +221,7 @@ class Recipe:
         for name in values:
             if name not in known:
                 raise UnknownNameError("recipe field", name, known)
-        plain = dict(values)
-        if isinstance(plain.get("step_at"), list):
-            plain["step_at"] = tuple(plain["step_at"])
-        return cls(**plain)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
@@ -274,7 +289,7 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, float) for item in value)
+        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
@@ -290,6 +305,7 @@ _AT_LEAST: dict[str, float] = {
     "prefetch": 0,
     "steps_per_call": 1,
     "input_size": 1,
+    "resize_to": 1,
     "last_layer_std": 0,
     "step_factor": 0,
     "seed": 0,

@@ -35,6 +35,7 @@ from alexnet_impl.collapse import CollapseReport
 from alexnet_impl.data import DataConfig, Dataset
 from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.machine import THREAD_VARIABLES, hardware_facts
+from alexnet_impl.phases import phase_recipes
 from alexnet_impl.recipe import OnCollapse, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.variants import build_spec
@@ -69,9 +70,14 @@ class RunConfig:
         threads: CPU threads of the framework; None leaves it the framework's choice.
         on_collapse: What to do when the network collapses: 'stop' the run, 'warn' and go on, or
             'ignore' it and do not look.
+        weights: A published name or a file that the run's weights begin with; None: the recipe's
+            initializer.
+        cache_features: Whether what frozen layers make of an image is computed once and kept.
 
     Raises:
-        RunError: If there is no such device or on_collapse, or threads is below 1.
+        RunError: If there is no such device or on_collapse, threads is below 1, or features are to
+            be cached of images that differ from epoch to epoch.
+        RecipeError: If the recipe's phases cannot be.
     """
 
     framework: str
@@ -82,8 +88,13 @@ class RunConfig:
     device: str = "auto"
     threads: int | None = None
     on_collapse: OnCollapse = "warn"
+    weights: str | None = None
+    cache_features: bool = False
 
     def __post_init__(self) -> None:
+        phase_recipes(self.recipe)
+        if self.cache_features:
+            self._check_cacheable()
         if self.device not in DEVICES:
             raise RunError(f"device '{self.device}' is unknown; choose {', '.join(DEVICES)}.")
         if self.on_collapse not in (known := get_args(OnCollapse)):
@@ -97,6 +108,15 @@ class RunConfig:
                 f"tensorflow: memory_layout={self.recipe.memory_layout} is not to be had; take "
                 "channels-last, or train PyTorch alone."
             )
+
+    def _check_cacheable(self) -> None:
+        recipe = self.recipe
+        for name in ("flip", "crop_padding", "device_data", "eval_flip"):
+            if getattr(recipe, name):
+                raise RunError(
+                    f"cache_features keeps one row of features an image, which "
+                    f"{name}={getattr(recipe, name)} does not allow; leave one of them out."
+                )
 
     def spec(self, num_classes: int) -> Spec:
         """The network of this run, for so many classes."""
@@ -418,6 +438,9 @@ class RunFolder:
             num_classes=len(self.dataset.class_names),
             input_size=spec.input_shape[1],
             width=config.width,
+            input_scaling=config.recipe.input_scaling,
+            resize_to=config.recipe.resize_to,
+            class_names=self.dataset.class_names,
         )
         save_weights(self.path / "weights.safetensors", weights, info)
 

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import TypeAlias, assert_never
 
-from alexnet_impl.errors import SpecError
+from alexnet_impl.backbones import BACKBONES, SMALLEST_INPUT
+from alexnet_impl.errors import SpecError, UnknownNameError
 
 Shape: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = tuple[int, int]
@@ -85,7 +86,35 @@ class Dense:
     out_features: int
 
 
-Layer: TypeAlias = Conv | Relu | MaxPool | LocalResponseNorm | Flatten | Dropout | Dense
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A network of the framework's own library without its head: a map of images to a map.
+
+    Its weights bear the library's names, behind this layer's name and a dot.
+    """
+
+    name: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalAveragePool:
+    """(channels, height, width) to (channels,): each channel's mean."""
+
+    name: str
+
+
+Layer: TypeAlias = (
+    Conv
+    | Relu
+    | MaxPool
+    | LocalResponseNorm
+    | Flatten
+    | Dropout
+    | Dense
+    | Backbone
+    | GlobalAveragePool
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +123,16 @@ class Spec:
 
     Attributes:
         name: The key of VARIANTS it was built from.
-        input_shape: (channels, height, width) of one image.
+        input_shape: (channels, height, width) of one image; (features,) where it is the head of a
+            larger network, behind a row of features.
         layers: At least one layer, with names that differ.
+        skipped: Layers of that larger network before this head.
     """
 
     name: str
     input_shape: Shape
     layers: tuple[Layer, ...]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +141,11 @@ class LayerTrace:
 
     Attributes:
         weight_shapes: Shape of each of the layer's weights in the canonical layout, by its
-            short name: convolution (out, in / groups, height, width), dense (out, in).
+            short name: convolution (out, in / groups, height, width), dense (out, in). Empty for a
+            backbone, whose weights its library names.
         num_macs: Multiply-accumulates of one forward pass; one MAC is two FLOPs. Biases,
-            ReLU, pooling, LRN and dropout are not counted.
+            ReLU, pooling, LRN, dropout and a backbone's inside are not counted.
+        library_params: Weights of a backbone.
     """
 
     layer: Layer
@@ -119,11 +153,13 @@ class LayerTrace:
     output_shape: Shape
     weight_shapes: dict[str, Shape]
     num_macs: int = 0
+    library_params: int = 0
 
     @property
     def num_params(self) -> int:
         """Weights and biases of the layer."""
-        return sum(math.prod(shape) for shape in self.weight_shapes.values())
+        own = sum(math.prod(shape) for shape in self.weight_shapes.values())
+        return own + self.library_params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +235,11 @@ def weight_shapes(spec: Spec) -> dict[str, Shape]:
     }
 
 
+def backbone_of(spec: Spec) -> Backbone | None:
+    """The Spec's backbone, if it has one."""
+    return next((layer for layer in spec.layers if isinstance(layer, Backbone)), None)
+
+
 def kernel_text(layer: Layer) -> str:
     """What a layer table shows as a layer's own numbers, such as '11x11 s4 p2'."""
     match layer:
@@ -211,17 +252,19 @@ def kernel_text(layer: Layer) -> str:
             return f"n{size} alpha={alpha:g} beta={beta:g} k={k:g}"
         case Dropout(rate=rate):
             return f"rate {rate:g}"
-        case Relu() | Flatten() | Dense():
+        case Backbone(architecture=architecture):
+            return architecture
+        case Relu() | Flatten() | Dense() | GlobalAveragePool():
             return ""
         case _:
             assert_never(layer)
 
 
 def _check_frame(spec: Spec) -> None:
-    if len(spec.input_shape) != 3 or min(spec.input_shape) < 1:
+    if len(spec.input_shape) not in (1, 3) or min(spec.input_shape) < 1:
         raise SpecError(
             f"{spec.name}: input_shape={spec.input_shape} must be "
-            "(channels, height, width), each at least 1."
+            "(channels, height, width) or (features,), each at least 1."
         )
     if not spec.layers:
         raise SpecError(f"{spec.name}: has no layers.")
@@ -262,8 +305,12 @@ def _trace_layer(layer: Layer, shape: Shape) -> LayerTrace:
             return _plain(layer, shape, (channels, *sides))
         case LocalResponseNorm():
             return _plain(layer, shape, _map(layer, shape))
-        case Flatten():
-            return _plain(layer, shape, (math.prod(_map(layer, shape)),))
+        case Flatten() | GlobalAveragePool():
+            sizes = _map(layer, shape)
+            features = math.prod(sizes) if isinstance(layer, Flatten) else sizes[0]
+            return _plain(layer, shape, (features,))
+        case Backbone():
+            return _trace_backbone(layer, _map(layer, shape))
         case Dense():
             return _trace_dense(layer, shape)
         case Relu() | Dropout():
@@ -313,6 +360,25 @@ def _trace_dense(layer: Dense, shape: Shape) -> LayerTrace:
         output_shape=(layer.out_features,),
         weight_shapes={"weight": kernel, "bias": (layer.out_features,)},
         num_macs=math.prod(kernel),
+    )
+
+
+def _trace_backbone(layer: Backbone, shape: Shape) -> LayerTrace:
+    if layer.architecture not in BACKBONES:
+        raise UnknownNameError("backbone", layer.architecture, BACKBONES)
+    channels, *sizes = shape
+    if channels != 3 or min(sizes) < SMALLEST_INPUT:
+        raise SpecError(
+            f"{layer.name}: {layer.architecture} reads images of 3 channels and at least "
+            f"{SMALLEST_INPUT} pixels, not {shape}."
+        )
+    facts = BACKBONES[layer.architecture]
+    return LayerTrace(
+        layer=layer,
+        input_shape=shape,
+        output_shape=(facts.out_channels, *map(facts.out_size, sizes)),
+        weight_shapes={},
+        library_params=facts.num_params,
     )
 
 

@@ -39,8 +39,18 @@ from alexnet_impl.data import (
 )
 from alexnet_impl.errors import CollapsedError, DivergedError, RunError
 from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
+from alexnet_impl.features import (
+    Features,
+    cache_key,
+    compute_features,
+    cut_network,
+    head_weights,
+)
 from alexnet_impl.frameworks import DeviceTrainer, get_framework
-from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
+from alexnet_impl.freezing import rate_factors, trainable_layers
+from alexnet_impl.phases import Phase, phase_recipes, phases
+from alexnet_impl.pretrained import check_preprocessing, find_pretrained, start_weights
+from alexnet_impl.recipe import Recipe, learning_rate_at
 from alexnet_impl.results import (
     NUM_SAMPLE_IMAGES,
     EpochRecord,
@@ -121,11 +131,11 @@ def start_run(
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
     spec = check_run(config, dataset)
-    weights = initial_weights(spec, config.recipe)
-    trainer = _make_trainer(config, spec, weights)
+    weights = first_weights(config, spec)
+    network = _make_network(config, spec, weights, dataset)
     folder = RunFolder.create(folder_path, config, dataset, weights_sha256(weights))
     folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, trainer, observer)
+    run = _Run(folder, config, dataset, network, observer)
     return run.execute()
 
 
@@ -136,9 +146,28 @@ def check_run(config: RunConfig, dataset: Dataset) -> Spec:
         UnknownNameError: If there is no such variant.
         SpecError: If the variant does not allow these numbers.
         DataError: If an epoch would not have a single batch.
+        RecipeError: If no layer would learn, none is frozen whose features could be cached, or
+            the weights it begins with were trained on other values than it feeds.
+        WeightsError: If those weights are not to be had.
     """
     num_batches(batch_plan(config.recipe), len(dataset.train))
-    return config.spec(dataset.num_classes)
+    spec = config.spec(dataset.num_classes)
+    for recipe in phase_recipes(config.recipe):
+        trainable_layers(spec, recipe)
+    rate_factors(spec, config.recipe)
+    if config.cache_features:
+        cut_network(spec, config.recipe)
+    if config.weights is not None:
+        found = find_pretrained(config.weights, config.variant, spec.input_shape[1])
+        check_preprocessing(config.recipe, found)
+    return spec
+
+
+def first_weights(config: RunConfig, spec: Spec) -> Weights:
+    """What a run begins with: the weights it is given, else those that its recipe draws."""
+    if config.weights is None:
+        return initial_weights(spec, config.recipe)
+    return start_weights(config.weights, spec, config.recipe, config.framework, config.width)
 
 
 def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunResult:
@@ -151,10 +180,10 @@ def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunRe
     config = folder.config
     spec = config.spec(dataset.num_classes)
     folder.clean()
-    trainer = _make_trainer(config, spec, initial_weights(spec, config.recipe))
+    network = _make_network(config, spec, first_weights(config, spec), dataset)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, trainer, observer)
+    run = _Run(folder, config, dataset, network, observer)
     run.restore()
     return run.execute()
 
@@ -181,11 +210,44 @@ def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
         )
 
 
-def _make_trainer(config: RunConfig, spec: Spec, weights: Weights) -> DeviceTrainer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Network:
+    """What a run trains: the whole network, or the head behind features that are kept.
+
+    Attributes:
+        trainer: Of the first phase.
+        spec: Of what it trains.
+        features: In place of images; None where there are none.
+        kept_weights: Those that are in no trainer: of the layers in front of the head.
+    """
+
+    trainer: DeviceTrainer
+    spec: Spec
+    features: Features | None
+    kept_weights: Weights
+
+
+def _make_network(config: RunConfig, spec: Spec, weights: Weights, dataset: Dataset) -> _Network:
     framework = get_framework(config.framework)
     if config.threads is not None:
         framework.set_threads(config.threads)
-    return framework.make_trainer(spec, config.recipe, weights, config.device)
+    recipe = phase_recipes(config.recipe)[0]
+    trainer = framework.make_trainer(spec, recipe, weights, config.device)
+    if not config.cache_features:
+        return _Network(trainer=trainer, spec=spec, features=None, kept_weights={})
+    cut = cut_network(spec, config.recipe)
+    whole = trainer.weights()
+    heads = head_weights(whole, cut)
+    versions = framework.fingerprint(config.device)
+    key = cache_key(whole, cut, recipe, dataset, versions)
+    features = compute_features(trainer, cut, dataset, key)
+    del trainer  # its memory is free for the head's
+    return _Network(
+        trainer=framework.make_trainer(cut.head, recipe, heads, config.device),
+        spec=cut.head,
+        features=features,
+        kept_weights={name: array for name, array in whole.items() if name not in heads},
+    )
 
 
 def _environment(config: RunConfig) -> dict[str, Any]:
@@ -256,15 +318,18 @@ class _Run:
         folder: RunFolder,
         config: RunConfig,
         dataset: Dataset,
-        trainer: DeviceTrainer,
+        network: _Network,
         observer: Observer,
     ) -> None:
         self.folder, self.config, self.recipe = folder, config, config.recipe
-        self.dataset, self.trainer, self.observer = dataset, trainer, observer
+        self.dataset, self.network, self.observer = dataset, network, observer
+        self.trainer = network.trainer
         self.spec = config.spec(dataset.num_classes)
         self.plan = batch_plan(self.recipe)
         self.batches_per_epoch = num_batches(self.plan, len(dataset.train))
-        self.num_steps = total_steps(self.recipe, self.batches_per_epoch)
+        self.phases = phases(self.recipe, self.batches_per_epoch)
+        self.num_steps = sum(phase.num_steps for phase in self.phases)
+        self.phase = self.phases[0]
         self.progress, self.history = Progress(), History()
         self.pending: list[tuple[Any, list[int]]] = []
         self.test_probabilities: NDArray[np.float64] | None = None
@@ -272,11 +337,32 @@ class _Run:
         self.shapes_seen: set[tuple[int, int]] = set()
         self.watch = self._watch()
         if self.recipe.device_data:
-            trainer.hold(dataset.train.images, self.recipe.crop_padding)
+            self.trainer.hold(dataset.train.images, self.recipe.crop_padding)
+
+    def _begin_phase(self, phase: Phase, weights: Weights) -> None:
+        """Another training on the weights of the one before: its own optimizer, its own layers."""
+        self.phase = phase
+        self.trainer = get_framework(self.config.framework).make_trainer(
+            self.network.spec, phase.recipe, weights, self.config.device
+        )
+        if self.recipe.device_data:
+            self.trainer.hold(self.dataset.train.images, self.recipe.crop_padding)
+        self.shapes_seen.clear()  # it traces and allocates anew
+        if self.watch is not None:
+            self.watch.trainer = self.trainer
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of one step of the run."""
+        phase = self.phase
+        return learning_rate_at(phase.recipe, step - phase.first_step, phase.num_steps)
+
+    def _whole_weights(self) -> Weights:
+        """Of the whole network, layers in front of the head included."""
+        return self.network.kept_weights | self.trainer.weights()
 
     def _watch(self) -> CollapseWatch | None:
         """Over the first epoch; None where it is not wanted or there is nothing to see."""
-        if self.config.on_collapse == "ignore":
+        if self.config.on_collapse == "ignore" or self.network.features is not None:
             return None
         last_step = min(self.batches_per_epoch, self.num_steps)
         return make_watch(self.trainer, self.spec, self.dataset.train.images, last_step)
@@ -291,8 +377,12 @@ class _Run:
         for name, array in arrays.items():
             part, _, key = name.partition("/")
             parts[part][key] = array
-        self.trainer.restore(parts["weights"], parts["state"])
         self.progress = Progress(**progress)
+        phase = self._phase_of(self.progress.step)
+        if phase is not self.phase:
+            self._begin_phase(phase, parts["weights"])
+        if self.progress.step > phase.first_step or phase is self.phases[0]:
+            self.trainer.restore(parts["weights"], parts["state"])
         if self.watch is not None and self.progress.collapse is not None:
             self.watch.report = CollapseReport.from_dict(self.progress.collapse)
         history = self.folder.history
@@ -302,19 +392,26 @@ class _Run:
             step_learning_rate=history.step_learning_rate[: self.progress.step],
         )
 
+    def _phase_of(self, step: int) -> Phase:
+        """The phase that the next step belongs to, by the steps taken."""
+        begun = [phase for phase in self.phases if phase.first_step <= step]
+        return begun[-1]
+
     def execute(self) -> RunResult:
         """Train to the end, or until somebody asks to stop."""
         self.observer.started(self.config, self.num_steps, self.progress.step)
         try:
             with self._stop_on_signals():
                 while self.progress.step < self.num_steps and not self.stop_asked:
+                    if (phase := self._phase_of(self.progress.step)) is not self.phase:
+                        self._begin_phase(phase, self.trainer.weights())
                     self._train_epoch()
             if self.progress.step < self.num_steps:
                 return self._end("interrupted", "stopped by the user")
             return self._finish()
         except CollapsedError as error:
             self.folder.write_history(self.history)
-            self.folder.write_weights(self.trainer.weights(), self.spec)
+            self.folder.write_weights(self._whole_weights(), self.spec)
             return self._end("collapsed", str(error))
         except DivergedError as error:
             self._keep_last_good_weights()
@@ -372,7 +469,11 @@ class _Run:
         digest = self.progress.batches_sha256
         for batch in training_batches(self.dataset.train, self.recipe, epoch, start):
             digest = chain_digest(digest, batch)
-            yield batch, digest
+            features = self.network.features
+            if features is not None and isinstance(batch, Batch):
+                yield features.batch(batch), digest
+            else:
+                yield batch, digest
 
     def _calls(self, batches: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
         """What is asked for at once: steps_per_call batches of one size, less where steps end."""
@@ -405,7 +506,7 @@ class _Run:
         if is_first:
             self._read(clock)
         steps = range(progress.step, progress.step + len(batches))
-        rates = [learning_rate_at(self.recipe, step, self.num_steps) for step in steps]
+        rates = [self._rate(step) for step in steps]
         sizes = [len(batch) for batch in batches]
         self.pending.append((take_steps(self.trainer, batches, rates), sizes))
         self.history.step_learning_rate.extend(rates)
@@ -423,7 +524,7 @@ class _Run:
         progress = self.progress
         if self.watch is None or progress.step > 0:
             return
-        rate = learning_rate_at(self.recipe, 0, self.num_steps)
+        rate = self._rate(0)
         if isinstance(batch, Picks):
             shown = pick(self.dataset.train.images, batch, self.recipe.crop_padding)
             found = self.watch.foresee(shown.images, batch.labels, rate, feed=batch)
@@ -522,9 +623,11 @@ class _Run:
 
     def _evaluate(self, split: Split) -> tuple[float, float, NDArray[np.float64]]:
         """(mean cross-entropy, top-1 accuracy, probabilities)."""
+        features = self.network.features
+        fed = split if features is None else features.of(split, self.dataset)
         probabilities = predict_probabilities(
             self.trainer,
-            split,
+            fed,
             batch_size=eval_batch_size(self.spec.input_shape[1]),
             flip=self.recipe.eval_flip,
         )
@@ -552,11 +655,12 @@ class _Run:
         """What was learned before the loss broke, or the initial weights if nothing was."""
         found = self.folder.read_checkpoint()
         if found is None:
-            weights = initial_weights(self.spec, self.recipe)
+            weights = first_weights(self.config, self.spec)
         else:
             arrays, _ = found
             prefix = "weights/"
             weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            weights = self.network.kept_weights | weights
         self.folder.write_history(self.history)
         self.folder.write_weights(weights, self.spec)
 
@@ -570,7 +674,7 @@ class _Run:
         probabilities = self.test_probabilities.astype(np.float32)
         rng = np.random.default_rng(self.recipe.seed)
         samples = np.sort(rng.permutation(len(split))[:NUM_SAMPLE_IMAGES])
-        self.folder.write_weights(self.trainer.weights(), self.spec)
+        self.folder.write_weights(self._whole_weights(), self.spec)
         self.folder.write_predictions(
             Predictions(
                 probabilities=probabilities,

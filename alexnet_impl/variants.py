@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from alexnet_impl.changes import SEPARATOR, SPEC_CHANGES
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.spec import (
+    Backbone,
     Conv,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     Layer,
     LocalResponseNorm,
     MaxPool,
@@ -101,6 +103,29 @@ class _Body:
             yield Relu(name=f"relu{number + 5}")
             if self.dropout == "after":
                 yield Dropout(name=f"dropout{number}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Headed:
+    """A backbone of the frameworks' libraries and the head that a report put on it."""
+
+    architecture: str
+    flatten: bool = False
+    """Whether the map is flattened; else each channel's mean is taken."""
+    hidden: tuple[tuple[int, float], ...] = ()
+    """(features, rate of the Dropout behind the ReLU, 0 for none) of each hidden layer."""
+
+    def layers(
+        self, _input_size: int, num_classes: int, scale: Callable[[int], int]
+    ) -> Iterator[Layer]:
+        yield Backbone(name="backbone", architecture=self.architecture)
+        yield Flatten(name="flatten") if self.flatten else GlobalAveragePool(name="average")
+        for number, (features, rate) in enumerate(self.hidden, start=1):
+            yield Dense(name=f"fc{number}", out_features=scale(features))
+            yield Relu(name=f"relu{number}")
+            if rate:
+                yield Dropout(name=f"dropout{number}", rate=rate)
+        yield Dense(name=f"fc{len(self.hidden) + 1}", out_features=num_classes)
 
 
 _TORCHVISION = (64, 192, 384, 256, 256)
@@ -209,19 +234,47 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+BACKBONE_VARIANTS: dict[str, Variant] = {
+    "vgg16": Variant(
+        source="R3-tf-vgg16",
+        about="VGG16 behind Flatten, 512, 512",
+        input_size=224,
+        published_num_params={},
+        layers=_Headed(architecture="vgg16", flatten=True, hidden=((512, 0), (512, 0))).layers,
+    ),
+    "resnet50": Variant(
+        source="R1-tf-resnet50",
+        about="ResNet50 behind global average pooling, 1024, Dropout .5, 512, Dropout .3",
+        input_size=224,
+        published_num_params={},
+        layers=_Headed(architecture="resnet50", hidden=((1024, 0.5), (512, 0.3))).layers,
+    ),
+    "mobilenetv2": Variant(
+        source="R4-tf-mobilenetv2",
+        about="MobileNetV2 behind global average pooling, at 128x128",
+        input_size=128,
+        published_num_params={},
+        layers=_Headed(architecture="mobilenetv2").layers,
+    ),
+}
+"""Not AlexNets, but what the reports took where Keras has no AlexNet with weights. The width
+multiplies the head's hidden features alone."""
+
+
 def get_variant(name: str) -> Variant:
-    """The variant of that name, changes behind it left aside.
+    """The variant of that name, AlexNet or backbone, changes behind it left aside.
 
     Raises:
         UnknownNameError: If there is no such variant or change; the message offers the nearest.
     """
     base, *changes = name.split(SEPARATOR)
-    if base not in VARIANTS:
-        raise UnknownNameError("variant", base, VARIANTS)
+    known = VARIANTS | BACKBONE_VARIANTS
+    if base not in known:
+        raise UnknownNameError("variant", base, known)
     for change in changes:
         if change not in SPEC_CHANGES:
             raise UnknownNameError("change of a variant", change, SPEC_CHANGES)
-    return VARIANTS[base]
+    return known[base]
 
 
 def build_spec(
@@ -230,7 +283,8 @@ def build_spec(
     """The Spec of a variant.
 
     Args:
-        name: A key of VARIANTS, and keys of SPEC_CHANGES behind it, each after a plus.
+        name: A key of VARIANTS or BACKBONE_VARIANTS, and keys of SPEC_CHANGES behind it, each
+            after a plus.
         num_classes: Number of logits.
         input_size: Height and width of the images in pixels; by default the source's. Another
             one changes the features that fc1 reads.

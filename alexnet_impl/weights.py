@@ -25,7 +25,16 @@ from safetensors.numpy import save_file
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import Conv, Dense, LayerTrace, Shape, Spec, trace, weight_shapes
+from alexnet_impl.spec import (
+    Conv,
+    Dense,
+    LayerTrace,
+    Shape,
+    Spec,
+    backbone_of,
+    trace,
+    weight_shapes,
+)
 
 Array: TypeAlias = NDArray[Any]
 Weights: TypeAlias = dict[str, Array]
@@ -35,12 +44,25 @@ SCHEMA_VERSION = "1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsInfo:
-    """What a weight file says of itself: which network the weights belong to."""
+    """What a weight file says of itself: which network the weights belong to, and what they read.
+
+    Attributes:
+        variant: The network's.
+        num_classes: Number of logits.
+        input_size: Height and width in pixels.
+        width: Multiplier of the variant's channels and features.
+        input_scaling: A key of INPUT_SCALINGS that they were trained with; None: not known.
+        resize_to: Recipe.resize_to that they were trained with.
+        class_names: One name per logit, where they are known.
+    """
 
     variant: str
     num_classes: int
     input_size: int
     width: float
+    input_scaling: str | None = None
+    resize_to: int | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
@@ -147,6 +169,8 @@ def inner_kernels(dimensions: Mapping[str, int]) -> frozenset[str]:
 def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> None:
     """Refuse weights that are not those of this network.
 
+    A backbone's own, behind its name and a dot, are its framework's to check.
+
     Raises:
         WeightsError: Naming the first weight that is missing, superfluous or of another shape.
     """
@@ -161,8 +185,14 @@ def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> No
                 "weights of another variant, width, input size or number of classes."
             )
     for name in weights:
-        if name not in expected:
+        if name not in expected and not is_of_backbone(name, spec):
             raise WeightsError(f"{where}: {name} is not a weight of {spec.name}.")
+
+
+def is_of_backbone(name: str, spec: Spec) -> bool:
+    """Whether a weight is one that the network's backbone names itself."""
+    backbone = backbone_of(spec)
+    return backbone is not None and name.startswith(f"{backbone.name}.")
 
 
 def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
@@ -179,6 +209,9 @@ def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
         "num_classes": str(info.num_classes),
         "input_size": str(info.input_size),
         "width": json.dumps(info.width),
+        "input_scaling": json.dumps(info.input_scaling),
+        "resize_to": json.dumps(info.resize_to),
+        "class_names": json.dumps(info.class_names),
     }
     write_safetensors(path, weights, metadata)
 
@@ -201,8 +234,11 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
             num_classes=int(metadata["num_classes"]),
             input_size=int(metadata["input_size"]),
             width=float(metadata["width"]),
+            input_scaling=json.loads(metadata.get("input_scaling", "null")),
+            resize_to=json.loads(metadata.get("resize_to", "null")),
+            class_names=tuple(json.loads(metadata.get("class_names", "[]"))),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error
     return weights, info
 

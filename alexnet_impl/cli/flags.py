@@ -33,6 +33,11 @@ class TrainingOptions:
     """Test on so many images only, evenly from every class."""
     image_size: int | None = None
     """Store images of a folder in this size, where they differ in size."""
+    weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
+    then treated as those weights need it, unless you say otherwise, which is refused."""
+    cache_features: bool = False
+    """Compute what frozen layers make of each image once, and train the head on that."""
     seed: int | None = None
     """The same as --recipe.seed."""
     device: str = "auto"

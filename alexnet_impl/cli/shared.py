@@ -10,8 +10,10 @@ from alexnet_impl.cli.flags import TrainingOptions
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.pretrained import adopt_preprocessing, check_preprocessing, find_pretrained
+from alexnet_impl.recipe import Recipe, get_recipe
 from alexnet_impl.results import RunConfig
-from alexnet_impl.variants import get_variant
+from alexnet_impl.variants import build_spec, get_variant
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""
@@ -35,6 +37,8 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
     recipe = options.recipe
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
+    if options.weights is not None:
+        recipe = _fed_as_trained(options, recipe)
     return RunConfig(
         framework=framework,
         variant=options.variant,
@@ -44,7 +48,21 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         device=options.device,
         threads=options.threads,
         on_collapse=options.on_collapse,
+        weights=options.weights,
+        cache_features=options.cache_features,
     )
+
+
+def _fed_as_trained(options: TrainingOptions, recipe: Recipe) -> Recipe:
+    """The recipe with the weights' own treatment of images, where no flag asks for another."""
+    size = build_spec(options.variant, input_size=recipe.input_size).input_shape[1]
+    with terminal_progress() as progress:
+        found = find_pretrained(str(options.weights), options.variant, size, progress)
+    named = get_recipe(options.recipe_name)
+    if recipe.input_scaling == named.input_scaling and recipe.resize_to == named.resize_to:
+        return adopt_preprocessing(recipe, found)
+    check_preprocessing(recipe, found)
+    return recipe
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

@@ -24,10 +24,12 @@ class Batch:
     Attributes:
         images: uint8 of shape (batch, height, width, 3).
         labels: int64 of shape (batch,).
+        indices: int64 of shape (batch,), into the split; None where they follow one another.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    indices: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -255,7 +257,7 @@ def _make_batch(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) 
     if plan.flip:
         flips = draws.flips[places]
         images[flips] = images[flips, :, ::-1]
-    return Batch(images=images, labels=split.labels[indices])
+    return Batch(images=images, labels=split.labels[indices], indices=indices)
 
 
 def _make_picks(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) -> Picks:

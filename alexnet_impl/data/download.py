@@ -20,10 +20,24 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file on a server and what it must be."""
+    """A file on a server and what it must be.
+
+    Attributes:
+        url: Where it is.
+        sha256: Its checksum as hex, or the beginning of it; empty where none is published.
+        md5: Likewise.
+    """
 
     url: str
-    sha256: str
+    sha256: str = ""
+    md5: str = ""
+
+    def trouble(self, path: Path) -> str:
+        """What is wrong with a local copy's checksum; empty if nothing is, or none is published."""
+        for algorithm, expected in (("sha256", self.sha256), ("md5", self.md5)):
+            if expected and not (found := file_digest(path, algorithm)).startswith(expected):
+                return f"has {algorithm} {found}, expected {expected}"
+        return ""
 
 
 def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> Path:
@@ -50,11 +64,11 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
             f"{remote.url}: cannot be downloaded ({failure}). Try again, it goes on after the "
             f"{part.stat().st_size:,} bytes that it has; or get it elsewhere and put it at {path}."
         ) from failure
-    if (received := file_digest(part, "sha256")) != remote.sha256:
+    if trouble := remote.trouble(part):
         part.unlink()
         raise DataError(
-            f"{remote.url}: the file that came has sha256 {received}, expected {remote.sha256}; it "
-            f"was removed. Try again, or get it elsewhere and put it at {path}."
+            f"{remote.url}: the file that came {trouble}; it was removed. Try again, or get it "
+            f"elsewhere and put it at {path}."
         )
     part.replace(path)
     return path

@@ -49,3 +49,35 @@ def interpolation_matrix(
     # Dividing by the row sum is the clamping: near an edge, part of the filter has no pixel.
     matrix: NDArray[Any] = (weights / weights.sum(axis=1, keepdims=True)).astype(dtype)
     return matrix
+
+
+def resize_and_cut(
+    source_size: int,
+    target_size: int,
+    resize_to: int | None = None,
+    *,
+    method: str = "antialiased",
+    dtype: DTypeLike = np.float32,
+) -> NDArray[Any]:
+    """interpolation_matrix() to `resize_to` pixels, of which the middle `target_size` are kept.
+
+    As torchvision's Resize and CenterCrop, in one product.
+
+    Args:
+        source_size: Length of the axis before, in pixels.
+        target_size: Length of the axis after, in pixels.
+        resize_to: Length in between; None: target_size.
+        method: As of interpolation_matrix().
+        dtype: What the float64 result is rounded to.
+
+    Raises:
+        DataError: If resize_to is below target_size, or as of interpolation_matrix().
+    """
+    between = target_size if resize_to is None else resize_to
+    if between < target_size:
+        raise DataError(
+            f"resize_to={between} is below the {target_size} pixels that are to be cut out of it."
+        )
+    first = round((between - target_size) / 2)
+    matrix = interpolation_matrix(source_size, between, method=method, dtype=dtype)
+    return matrix[first : first + target_size]

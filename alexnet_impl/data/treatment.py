@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data.resize import interpolation_matrix
+from alexnet_impl.data.resize import resize_and_cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +16,34 @@ class InputScaling:
     """Pixels become `(pixels / 255 - mean) / std`, channel by channel in RGB order.
 
     It is a division by 255, not a product with 1/255: those differ in the last bit.
+
+    Attributes:
+        mean: Of the red, green and blue channel.
+        std: Likewise.
+        blue_first: Whether the channels are then put in the order blue, green, red.
+        mistaken: Whether no weights were ever trained on this; only whoever reproduces the mistake
+            may ask for it.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    blue_first: bool = False
+    mistaken: bool = False
+
+    def value_range(self) -> tuple[float, float]:
+        """(lowest, highest) value that a pixel can become."""
+        lowest = min(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        highest = max((1 - mean) / std for mean, std in zip(self.mean, self.std, strict=True))
+        return lowest, highest
+
+
+_CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Of ImageNet's pixels, red first, as VGG's authors published it."""
+
+
+def _over(divisor: float, values: tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red / divisor, green / divisor, blue / divisor
 
 
 INPUT_SCALINGS: dict[str, InputScaling] = {
@@ -31,6 +55,15 @@ INPUT_SCALINGS: dict[str, InputScaling] = {
     "imagenet": InputScaling(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     # mean and standard deviation over the training images' pixels
     "cifar10": InputScaling(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
+    # pixels minus ImageNet's mean, blue first: keras.applications' VGG16 and ResNet50
+    "caffe": InputScaling(mean=_over(255, _CAFFE_MEAN), std=_over(255, (1, 1, 1)), blue_first=True),
+    # caffe's mean taken off values that are in [-1, 1] already
+    "symmetric-then-caffe": InputScaling(
+        mean=_over(2, (124.68, 117.779, 104.939)),
+        std=(0.5, 0.5, 0.5),
+        blue_first=True,
+        mistaken=True,
+    ),
 }
 
 
@@ -40,6 +73,7 @@ def treat(
     target_size: int,
     *,
     resize: str = "antialiased",
+    resize_to: int | None = None,
 ) -> NDArray[np.float32]:
     """Scale and resize images as every framework must.
 
@@ -48,6 +82,7 @@ def treat(
         scaling: What the pixels become.
         target_size: Height and width of the result, in pixels.
         resize: The method of interpolation_matrix().
+        resize_to: Height and width before the middle is cut out, in pixels.
 
     Returns:
         Shape (batch, target_size, target_size, 3).
@@ -56,8 +91,10 @@ def treat(
     mean = np.array(scaling.mean, np.float32)
     std = np.array(scaling.std, np.float32)
     scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
-    rows = interpolation_matrix(height, target_size, method=resize)
-    columns = interpolation_matrix(width, target_size, method=resize)
+    if scaling.blue_first:
+        scaled = scaled[..., ::-1]
+    rows = resize_and_cut(height, target_size, resize_to, method=resize)
+    columns = resize_and_cut(width, target_size, resize_to, method=resize)
     # (target, height) @ (batch, height, width * channels), then the same along the width
     tall = rows @ scaled.reshape(batch, height, width * channels)
     wide: NDArray[np.float32] = columns @ tall.reshape(batch, target_size, width, channels)

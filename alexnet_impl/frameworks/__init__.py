@@ -147,6 +147,17 @@ class DeviceTrainer(Trainer, Protocol):
             One handle for read(), which gives the values of them all.
         """
 
+    def features(self, images: Pixels, layer: str) -> NDArray[np.floating]:
+        """The output of one layer, without dropout; layers behind it are not computed.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            layer: Its name in the Spec.
+
+        Returns:
+            As in Activations: channels first.
+        """
+
     def infer(self, images: Pixels) -> Any:
         """What logits() gives, left on the device."""
 
@@ -183,6 +194,9 @@ class Framework(Protocol):
     ) -> DeviceTrainer:
         """A trainer that starts from these weights.
 
+        The head of a network (Spec.skipped) reads float32 features in place of images, channels
+        first.
+
         Raises:
             FrameworkError: If the device is missing or cannot run the recipe.
         """
@@ -202,6 +216,13 @@ class Framework(Protocol):
 
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:
         """Canonical weights of one of the framework's own files."""
+
+    def read_backbone(self, path: Path, spec: Spec) -> Weights:
+        """A backbone's weights out of a file that its library publishes, under its own names.
+
+        Raises:
+            WeightsError: If it is missing, damaged or of another network.
+        """
 
     def describe_checkpoint(self, path: Any) -> dict[str, Any]:
         """Any of variant, num_classes and input_size, as the framework's own file says them."""

@@ -9,7 +9,7 @@ from typing import Any
 from alexnet_impl.collapse import Vitals
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.evaluation import Accuracy, top1_accuracy
-from alexnet_impl.recipe import total_steps
+from alexnet_impl.phases import phases
 from alexnet_impl.results import (
     DatasetRecord,
     History,
@@ -79,7 +79,8 @@ class RunView:
             seed=recipe.seed,
             drop_last=recipe.drop_last,
         )
-        return total_steps(recipe, num_batches(plan, self.dataset.num_train_images))
+        batches = num_batches(plan, self.dataset.num_train_images)
+        return sum(phase.num_steps for phase in phases(recipe, batches))
 
     @property
     def state(self) -> str:

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(alexnet_impl.__file__).parent
 
 TIERS = (
-    ("errors", "host_memory"),
+    ("errors", "host_memory", "backbones"),
     ("spec",),
     ("recipe", "changes", "data", "masks"),
-    ("variants", "weights", "tolerances"),
+    ("variants", "weights", "tolerances", "phases", "freezing", "published"),
     ("frameworks", "factors", "effects", "channel", "machine"),
     ("frameworks.torch", "frameworks.tensorflow", "collapse"),
-    ("evaluation", "results"),
+    ("evaluation", "results", "pretrained", "features"),
     ("training", "observers"),
     ("prediction", "conversion", "workers", "remote"),
     ("comparison", "parity", "explain"),
@@ -44,7 +44,7 @@ HOMES = {
 }
 """Where a framework may be imported; nowhere else."""
 
-KERAS_ALONE = ("model", "layers", "weights", "optimizers")
+KERAS_ALONE = ("model", "layers", "weights", "optimizers", "backbones")
 """Modules of frameworks.tensorflow that Keras on another backend shares."""
 
 RANKS = {unit: rank for rank, tier in enumerate(TIERS) for unit in tier}

@@ -12,6 +12,7 @@ from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E4
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
     describe_checkpoint,
     get_weights,
+    read_backbone,
     read_checkpoint,
     set_weights,
     write_checkpoint,
@@ -27,6 +28,7 @@ __all__ = [
     "load_model",
     "make_trainer",
     "plain_training",
+    "read_backbone",
     "read_checkpoint",
     "set_threads",
     "set_weights",

@@ -27,7 +27,7 @@ class FusedSGD(SGD):
         self, gradient: tf.Tensor, variable: Variable, learning_rate: tf.Tensor
     ) -> None:
         """One update of one weight."""
-        rate = tf.cast(learning_rate, variable.dtype)
+        rate = self.rate_of(variable, learning_rate)
         gradient = self.with_decay(tf.cast(gradient, variable.dtype), variable, rate)
         weight = _handle(variable)
         if not self.momentum:
@@ -61,7 +61,7 @@ class FusedAdam(Adam):
         """
         dtype = variable.dtype
         kind = tf.as_dtype(dtype).as_numpy_dtype
-        rate = tf.cast(learning_rate, dtype)
+        rate = self.rate_of(variable, learning_rate)
         gradient = self.with_decay(tf.cast(gradient, dtype), variable, rate)
         rounded = (float(kind(beta)) for beta in self.betas)
         correction1, correction2 = (self.correction(beta, variable) for beta in rounded)

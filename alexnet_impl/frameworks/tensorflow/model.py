@@ -6,7 +6,7 @@ Tensors are (batch, height, width, channels) and (batch, features). This module 
 alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 import keras
@@ -14,6 +14,7 @@ import numpy as np
 
 from alexnet_impl import spec as s
 from alexnet_impl.changes import SEPARATOR
+from alexnet_impl.frameworks.tensorflow.backbones import build_backbone
 from alexnet_impl.frameworks.tensorflow.layers import (
     GroupedConv2D,
     LocalResponseNorm,
@@ -43,12 +44,10 @@ def build_model(
     """
     policy = POLICIES.get(precision, precision)
     keras.utils.set_random_seed(seed)
-    channels, height, width = spec.input_shape
+    channels, *sizes = spec.input_shape
     dtype = "float64" if precision == "float64" else "float32"
-    layers: list[keras.layers.Layer] = [
-        keras.Input((height, width, channels), name="images", dtype=dtype)
-    ]
-    for place, step in enumerate(s.trace(spec).layers):
+    layers: list[keras.layers.Layer] = [keras.Input((*sizes, channels), name="images", dtype=dtype)]
+    for place, step in enumerate(s.trace(spec).layers, start=spec.skipped):
         if isinstance(step.layer, s.Flatten) and not flattened_maps(spec):
             # No dense kernel takes the map's order up: the logits are the Spec's, channels first.
             name = _own_name(step.layer, "permutation")
@@ -69,10 +68,12 @@ def flattened_maps(spec: Spec) -> dict[str, s.Shape]:
     """Layers whose output is a flattened map, by name: the (channels, height, width) of that map.
 
     From Flatten up to the first dense layer; there the features lie channels last in Keras. None in
-    a network without a dense layer: its model flattens channels first.
+    a network without a dense layer, whose model flattens channels first, or without a flattening.
     """
     steps = iter(s.trace(spec).layers)
-    flatten = next(step for step in steps if isinstance(step.layer, s.Flatten))
+    flatten = next((step for step in steps if isinstance(step.layer, s.Flatten)), None)
+    if flatten is None:
+        return {}
     found = {flatten.layer.name: flatten.input_shape}
     for step in steps:
         if isinstance(step.layer, s.Dense):
@@ -91,24 +92,31 @@ def _layer_seed(seed: int, place: int) -> int:
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
 
 
+_WITHOUT_NUMBERS: dict[type, Callable[..., keras.layers.Layer]] = {
+    s.Relu: keras.layers.ReLU,
+    s.Flatten: keras.layers.Flatten,
+    s.GlobalAveragePool: keras.layers.GlobalAveragePooling2D,
+}
+
+
 def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers.Layer]:
     name = step.layer.name
     match step.layer:
         case s.Conv() as layer:
             yield from _convolution(layer, step, policy)
-        case s.Relu():
-            yield keras.layers.ReLU(name=name, dtype=policy)
+        case s.Relu() | s.Flatten() | s.GlobalAveragePool() as layer:
+            yield _WITHOUT_NUMBERS[type(layer)](name=name, dtype=policy)
         case s.MaxPool(kernel_size=kernel_size, stride=stride):
             yield keras.layers.MaxPooling2D(kernel_size, stride, name=name, dtype=policy)
         case s.LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
             wide = policy if policy.startswith("float") else "float32"
             yield LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k, name=name, dtype=wide)
-        case s.Flatten():
-            yield keras.layers.Flatten(name=name, dtype=policy)
         case s.Dropout(rate=rate):
             yield keras.layers.Dropout(rate, seed=seed, name=name, dtype=policy)
         case s.Dense(out_features=out_features):
             yield keras.layers.Dense(out_features, name=name, dtype=policy)
+        case s.Backbone(architecture=architecture):
+            yield build_backbone(architecture, name, step.input_shape, policy)
         case _:
             assert_never(step.layer)
 

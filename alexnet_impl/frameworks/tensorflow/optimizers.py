@@ -29,6 +29,8 @@ class Optimizer(keras.optimizers.Optimizer):
     ) -> None:
         super().__init__(learning_rate, name=name or type(self).__name__)
         self.l2, self.decay_biases, self.clip = l2, decay_biases, clip
+        self.rate_factors: dict[str, float] = {}
+        """Of the learning rate, by a variable's path; 1 for those that are not in it."""
 
     slot_names: tuple[str, ...] = ()
     """What is kept per weight, by the names that a run's state uses."""
@@ -56,6 +58,14 @@ class Optimizer(keras.optimizers.Optimizer):
             factor = ops.minimum(1.0, self.clip / (norm + 1e-6))
             grads = [gradient * factor for gradient in grads]
         super().apply(grads, trainable_variables)
+
+    def rate_of(self, variable: Variable, learning_rate: KerasTensor) -> KerasTensor:
+        """A variable's own learning rate, in its type."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        if not self.rate_factors:
+            return rate
+        own = self._trainable_variables[self._get_variable_index(variable)]
+        return rate * self.rate_factors.get(own.path, 1.0)
 
     decoupled: bool
     """Whether weight decay shrinks the weight itself instead of adding to the gradient."""
@@ -110,7 +120,7 @@ class SGD(Optimizer):
         self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
     ) -> None:
         """One update of one weight."""
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate = self.rate_of(variable, learning_rate)
         step = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
         if self.rate_inside:
             step = rate * step
@@ -174,7 +184,7 @@ class Muon(SGD):
         matrix = ops.reshape(step, (-1, step.shape[-1]))
         rows, columns = matrix.shape[1], matrix.shape[0]
         moved = orthogonal_step(ops.cast(matrix, self.orthogonal_dtype or variable.dtype))
-        rate = ops.cast(learning_rate, variable.dtype) * self.scale * max(1, rows / columns) ** 0.5
+        rate = self.rate_of(variable, learning_rate) * self.scale * max(1, rows / columns) ** 0.5
         moved = ops.reshape(ops.cast(moved, variable.dtype), step.shape)
         self.assign_sub(variable, rate * moved)
 
@@ -224,7 +234,7 @@ class Adam(Optimizer):
         self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
     ) -> None:
         """One update of one weight."""
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate = self.rate_of(variable, learning_rate)
         gradient = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
         beta1, beta2 = self.betas
         first, second = self.slot("first", variable), self.slot("second", variable)

@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from alexnet_impl.data import Picks
-from alexnet_impl.data.resize import interpolation_matrix
+from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
@@ -19,15 +20,17 @@ from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.frameworks.tensorflow.optimizers import make_optimizer
 from alexnet_impl.frameworks.tensorflow.weights import (
     activation_to_canonical,
+    backbone_names,
     from_canonical,
     get_weights,
     set_weights,
     to_canonical,
     variable_of,
 )
+from alexnet_impl.freezing import rate_factors, trainable_layers
 from alexnet_impl.masks import mask_key
 from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
-from alexnet_impl.spec import Spec, weight_shapes
+from alexnet_impl.spec import Spec, backbone_of, weight_shapes
 from alexnet_impl.weights import Weights
 
 Feed = tuple[Any, ...]
@@ -51,31 +54,54 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
     return TensorflowTrainer(spec, recipe, weights, found)
 
 
+def freeze(model: keras.Model, spec: Spec, recipe: Recipe) -> None:
+    """Let the layers that do not learn have no trainable variables."""
+    found = trainable_layers(spec, recipe)
+    for layer in model.layers:
+        # What only Keras needs is called after the layer that it serves, behind a dot.
+        layer.trainable = layer.name.partition(".")[0] in found.layers
+    backbone = backbone_of(spec)
+    if backbone is not None and found.backbone_layers is not None:
+        layers = model.get_layer(backbone.name).layers
+        for layer in layers[: max(0, len(layers) - found.backbone_layers)]:
+            layer.trainable = False
+
+
 class InputTreatment:
     """uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         self.dtype = tf.float64 if recipe.precision == "float64" else tf.float32
-        self.method = recipe.resize
+        self.method, self.between = recipe.resize, recipe.resize_to
         scaling = INPUT_SCALINGS[recipe.input_scaling]
+        self.blue_first = scaling.blue_first
         self.mean = tf.constant(scaling.mean, self.dtype)
         self.std = tf.constant(scaling.std, self.dtype)
-        _, self.height, self.width = spec.input_shape
+        self.input_shape = spec.input_shape
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Scale, normalise, and resize if the stored size is not the network's."""
+        """Scale, normalise, and resize if the stored size is not the network's.
+
+        Features of a frozen network, channels first where they are a map, are let through.
+        """
+        if images.dtype.is_floating:
+            features = tf.cast(images, self.dtype)
+            return tf.transpose(features, (0, 2, 3, 1)) if len(images.shape) == 4 else features
         scaled = (tf.cast(images, self.dtype) / 255 - self.mean) / self.std
+        if self.blue_first:
+            scaled = tf.reverse(scaled, (3,))
         _, height, width, _ = scaled.shape
-        if (height, width) == (self.height, self.width):
+        _, target_height, target_width = self.input_shape
+        if self.between is None and (height, width) == (target_height, target_width):
             return scaled
-        rows, columns = self._matrix(height, self.height), self._matrix(width, self.width)
+        rows, columns = self._matrix(height, target_height), self._matrix(width, target_width)
         wide = tf.matmul(columns, scaled)  # (batch, stored height, width, 3)
-        tall = tf.matmul(rows, tf.reshape(wide, (-1, height, self.width * 3)))
-        return tf.reshape(tall, (-1, self.height, self.width, 3))
+        tall = tf.matmul(rows, tf.reshape(wide, (-1, height, target_width * 3)))
+        return tf.reshape(tall, (-1, target_height, target_width, 3))
 
     def _matrix(self, source_size: int, target_size: int) -> tf.Tensor:
-        matrix = interpolation_matrix(
-            source_size, target_size, method=self.method, dtype=np.float64
+        matrix = resize_and_cut(
+            source_size, target_size, self.between, method=self.method, dtype=np.float64
         )
         return tf.cast(tf.constant(matrix), self.dtype)
 
@@ -89,6 +115,7 @@ class TensorflowTrainer:
             shared_masks = recipe.dropout_masks == "shared"
             self.model = build_model(spec, recipe.precision, recipe.seed, shared_masks=shared_masks)
             set_weights(self.model, spec, weights)
+            freeze(self.model, spec, recipe)
             self.treatment = InputTreatment(spec, recipe)
             make = make_fused_optimizer if recipe.fused_update else make_optimizer
             self.rules = make(recipe)
@@ -100,11 +127,30 @@ class TensorflowTrainer:
                     dynamic_growth_steps=LOSS_SCALE_GROWTH_STEPS,
                 )
             self.optimizer.build(self.model.trainable_variables)
+            self.rules.rate_factors = self._rate_factors()
+            self.names = self._trainable_names()
         self.step = 0
+        self.prefixes: dict[str, keras.Model] = {}
         self.functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self.held: tf.Tensor | None = None
         self.apply: Callable[..., Any] | None = None
         self.latest_gradients: list[tf.Tensor] = []
+
+    def _trainable_names(self) -> list[str]:
+        """Canonical names of the weights that learn, in the model's order."""
+        names = {
+            variable_of(self.model, name).path: name
+            for name in (*backbone_names(self.model, self.spec), *weight_shapes(self.spec))
+        }
+        return [names[variable.path] for variable in self.model.trainable_variables]
+
+    def _rate_factors(self) -> dict[str, float]:
+        """Factor of the learning rate by a variable's path."""
+        return {
+            variable.path: factor
+            for name, factor in rate_factors(self.spec, self.recipe).items()
+            for variable in self.model.get_layer(name).trainable_variables
+        }
 
     def hold(self, images: Pixels, padding: int) -> None:
         """Keep all training images on the device, padded once."""
@@ -295,6 +341,19 @@ class TensorflowTrainer:
     def _eval_logits(self, feed: Feed) -> tf.Tensor:
         return self._logits(feed, training=False)
 
+    def features(self, images: Pixels, layer: str) -> NDArray[np.float32]:
+        """The output of one layer, in inference; layers behind it are not computed."""
+        if layer not in self.prefixes:
+            names = [part.name for part in self.model.layers]
+            self.prefixes[layer] = keras.Sequential(
+                [self.model.inputs[0], *self.model.layers[: names.index(layer) + 1]]
+            )
+        prefix = self.prefixes[layer]
+        found = self._call(
+            f"features {layer}", lambda feed: prefix(self._treat(feed)), self._feed(images)
+        )
+        return self._canonical(layer, found)
+
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
         """The output of every layer, and the treated images as 'images'."""
         outputs: Activations = {}
@@ -303,8 +362,9 @@ class TensorflowTrainer:
             values = self.treatment(tf.constant(images))
             outputs["images"] = self._canonical("images", values)
             for layer in self.model.layers:
-                drops = isinstance(layer, keras.layers.Dropout | SharedDropout)
-                values = layer(values, training=training) if drops else layer(values)
+                kinds = keras.layers.Dropout | SharedDropout | keras.Model
+                differs = isinstance(layer, kinds)
+                values = layer(values, training=training) if differs else layer(values)
                 outputs[layer.name] = self._canonical(layer.name, values)
         # Keras pads in a layer of its own, which the Spec does not have.
         return {name: outputs[name] for name in ("images", *self._layer_names())}
@@ -328,7 +388,7 @@ class TensorflowTrainer:
         }
         found = {
             name: to_canonical(name, by_variable[variable_of(self.model, name).path], self.spec)
-            for name in weight_shapes(self.spec)
+            for name in self.names
         }
         return float(loss), found
 
@@ -373,7 +433,7 @@ class TensorflowTrainer:
         """(name in a run's state, the weight's canonical name, variable) of each slot."""
         return [
             (f"optimizer.{name}.{slot}", name, self.rules.slot(slot, variable_of(self.model, name)))
-            for name in weight_shapes(self.spec)
+            for name in self.names
             for slot in self.rules.slot_names
         ]
 

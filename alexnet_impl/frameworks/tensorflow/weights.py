@@ -18,30 +18,78 @@ from numpy.typing import NDArray
 from alexnet_impl import spec as s
 from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks.tensorflow.backbones import build_backbone
 from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model, flattened_maps
 from alexnet_impl.spec import Shape, Spec
-from alexnet_impl.weights import Weights, check_weights, replace_whole
+from alexnet_impl.weights import Weights, check_weights, is_of_backbone, replace_whole
 
 _KERAS_NAMES = {"weight": "kernel", "bias": "bias"}
 
 
 def get_weights(model: keras.Model, spec: Spec) -> Weights:
     """A copy of the model's weights in the canonical layout, bit for bit."""
-    return {
-        name: to_canonical(name, variable_of(model, name).numpy(), spec)
-        for name in s.weight_shapes(spec)
-    }
+    names = [*backbone_names(model, spec), *s.weight_shapes(spec)]
+    return {name: to_canonical(name, variable_of(model, name).numpy(), spec) for name in names}
+
+
+def backbone_names(model: keras.Model, spec: Spec) -> list[str]:
+    """The names of the backbone's weights, statistics included; none without a backbone."""
+    backbone = s.backbone_of(spec)
+    if backbone is None:
+        return []
+    variables = model.get_layer(backbone.name).variables
+    return [f"{backbone.name}.{variable.path}" for variable in variables]
 
 
 def set_weights(model: keras.Model, spec: Spec, weights: Weights) -> None:
     """Put canonical weights into the model.
 
+    A backbone keeps its own where none of it are among them.
+
     Raises:
         WeightsError: If they are not those of this network.
     """
     check_weights(weights, spec)
+    given = {name for name in weights if is_of_backbone(name, spec)}
+    if given and (differing := given.symmetric_difference(backbone_names(model, spec))):
+        raise WeightsError(
+            f"{spec.name}: {min(differing)} is missing or too much among its backbone's weights; "
+            "those of another framework do not fit."
+        )
     for name, array in weights.items():
-        variable_of(model, name).assign(from_canonical(name, array, spec))
+        variable = variable_of(model, name)
+        moved = from_canonical(name, array, spec)
+        if variable.shape != moved.shape:
+            raise WeightsError(f"{name}: has shape {moved.shape}, not {tuple(variable.shape)}.")
+        variable.assign(moved)
+
+
+def read_backbone(path: Path, spec: Spec) -> Weights:
+    """The backbone's weights out of a file of keras.applications, of the network without its head.
+
+    Args:
+        path: An .h5, .weights.h5 or .keras file; only weights are read, no code in it runs.
+        spec: A network with that backbone.
+
+    Raises:
+        WeightsError: If it is missing, damaged, or of another network.
+    """
+    backbone = s.backbone_of(spec)
+    if backbone is None:
+        raise WeightsError(f"{path}: {spec.name} has no backbone that it could be of.")
+    model = build_backbone(backbone.architecture, backbone.name, spec.input_shape, "float32")
+    _load(model, path, f"keras.applications' {backbone.architecture} without its head")
+    return {f"{backbone.name}.{v.path}": v.numpy() for v in model.variables}
+
+
+def _load(model: keras.Model, path: Path, what: str) -> None:
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file.")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras raises any kind
+        text = " ".join(str(error).split())
+        raise WeightsError(f"{path}: is damaged or not of {what} ({text[:300]}).") from error
 
 
 def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
@@ -52,6 +100,8 @@ def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
         array: In the canonical layout.
         spec: The network, which knows the map that fc1 reads flattened.
     """
+    if is_of_backbone(name, spec):
+        return array
     flattened_map = _flattened_maps(spec).get(name)
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
@@ -65,7 +115,9 @@ def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
     """The reverse of from_canonical: a C-contiguous copy."""
     flattened_map = _flattened_maps(spec).get(name)
-    if array.ndim == 4:
+    if is_of_backbone(name, spec):
+        moved = array
+    elif array.ndim == 4:
         moved = array.transpose(3, 2, 0, 1)
     elif array.ndim == 2 and flattened_map is not None:
         channels, height, width = flattened_map
@@ -79,12 +131,14 @@ def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 def _flattened_maps(spec: Spec) -> dict[str, Shape]:
     """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened.
 
-    Empty for a network without a dense layer, which permutes no weight.
+    Empty for a network without a dense layer or a flattening, which permutes no weight.
     """
     steps = s.trace(spec).layers
-    flattened = next(step for step in steps if isinstance(step.layer, s.Flatten))
+    flattened = next((step for step in steps if isinstance(step.layer, s.Flatten)), None)
     dense = next((step for step in steps if isinstance(step.layer, s.Dense)), None)
-    return {} if dense is None else {f"{dense.layer.name}.weight": flattened.input_shape}
+    if flattened is None or dense is None:
+        return {}
+    return {f"{dense.layer.name}.weight": flattened.input_shape}
 
 
 def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
@@ -106,8 +160,11 @@ def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArr
 
 def variable_of(model: keras.Model, name: str) -> keras.Variable:
     """The variable of a canonical name, by layer: model.variables has seed states in between."""
-    layer_name, short = name.split(".")
-    variable: keras.Variable = getattr(model.get_layer(layer_name), _KERAS_NAMES[short])
+    layer_name, short = name.split(".", 1)
+    layer = model.get_layer(layer_name)
+    if isinstance(layer, keras.Model):  # a backbone
+        return next(variable for variable in layer.variables if variable.path == short)
+    variable: keras.Variable = getattr(layer, _KERAS_NAMES[short])
     return variable
 
 
@@ -120,14 +177,8 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     Raises:
         WeightsError: If it is missing, damaged, or of another network.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file.")
     model = build_model(spec)
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras raises any kind
-        text = " ".join(str(error).split())
-        raise WeightsError(f"{path}: is damaged or not of {spec.name} ({text[:300]}).") from error
+    _load(model, path, spec.name)
     return get_weights(model, spec)
 
 

@@ -4,6 +4,8 @@ Tensors are (batch, channels, height, width) and (batch, features).
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Any, assert_never
 
 import torch
@@ -12,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from alexnet_impl import spec as s
+from alexnet_impl.frameworks.torch.backbones import build_backbone
 from alexnet_impl.masks import MULTIPLIERS, SHIFTS, keep_threshold
 from alexnet_impl.spec import Spec
 
@@ -130,6 +133,14 @@ class LocalResponseNorm(nn.Module):
         return s.kernel_text(self.layer)
 
 
+class GlobalAveragePool(nn.Module):
+    """Each channel's mean."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, channels)."""
+        return images.mean((2, 3))
+
+
 class SharedDropout(nn.Module):
     """Dropout whose masks are those of masks.keep_mask; the trainer sets the key of each step."""
 
@@ -186,22 +197,29 @@ def build_model(
     return AlexNet(spec, shared_masks=shared_masks).to(DTYPES.get(precision, torch.float32))
 
 
+_WITHOUT_NUMBERS: dict[type, Callable[[], nn.Module]] = {
+    s.Relu: partial(nn.ReLU, inplace=True),
+    s.Flatten: nn.Flatten,
+    s.GlobalAveragePool: GlobalAveragePool,
+}
+
+
 def _module(step: s.LayerTrace, *, shared_masks: bool) -> nn.Module:
     match step.layer:
         case s.Conv() as layer:
             return _conv(layer, step.input_shape[0])
-        case s.Relu():
-            return nn.ReLU(inplace=True)
+        case s.Relu() | s.Flatten() | s.GlobalAveragePool() as layer:
+            return _WITHOUT_NUMBERS[type(layer)]()
         case s.MaxPool(kernel_size=kernel_size, stride=stride):
             return nn.MaxPool2d(kernel_size, stride)
         case s.LocalResponseNorm() as layer:
             return LocalResponseNorm(layer)
-        case s.Flatten():
-            return nn.Flatten()
         case s.Dropout(rate=rate):
             return SharedDropout(rate) if shared_masks else nn.Dropout(rate)
         case s.Dense(out_features=out_features):
             return Dense(step.input_shape[0], out_features)
+        case s.Backbone(architecture=architecture):
+            return build_backbone(architecture)
         case _:
             assert_never(step.layer)
 

@@ -1,7 +1,7 @@
 """A Recipe's optimiser: torch.optim's own where its formula is the Recipe's, else one here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,21 @@ from alexnet_impl.recipe import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
 from alexnet_impl.weights import inner_kernels
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """The Recipe's optimiser over all of the model's weights; the rate is set at each step."""
-    groups = _parameter_groups(model, recipe)
+def make_optimizer(
+    model: nn.Module,
+    recipe: Recipe,
+    device: torch.device,
+    rate_factors: Mapping[str, float] | None = None,
+) -> torch.optim.Optimizer:
+    """The Recipe's optimiser over the weights that learn; the rates are set at each step.
+
+    Args:
+        model: Its weights that need no gradient are left out.
+        recipe: Its formula and numbers.
+        device: Where the weights lie.
+        rate_factors: Of the learning rate, by layer; each group keeps its own as `rate_factor`.
+    """
+    groups = _parameter_groups(model, recipe, rate_factors or {})
     fused = recipe.fused_update and device.type in ("cpu", "cuda")
     match recipe.optimizer:
         case "sgd" | "sgdw" | "muon":
@@ -50,7 +62,7 @@ def _make_sgd(
             fused=fused or None,
         )
     # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
-    for parameter in model.parameters() if recipe.momentum else ():
+    for parameter in learning(model).values() if recipe.momentum else ():
         sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
 
@@ -62,9 +74,10 @@ class Muon(torch.optim.SGD):
         self, model: nn.Module, recipe: Recipe, groups: list[dict[str, Any]], **numbers: Any
     ) -> None:
         super().__init__(groups, **numbers)
-        weights = dict(model.named_parameters())
+        weights = learning(model)
         names = inner_kernels({name: weight.ndim for name, weight in weights.items()})
         self.kernels = [weights[name] for name in names]
+        self.groups = {id(p): group for group in self.param_groups for p in group["params"]}
         self.recipe = recipe
         self.dtype = torch.bfloat16 if recipe.precision == "bfloat16" else None
 
@@ -73,10 +86,9 @@ class Muon(torch.optim.SGD):
         """Update the kernels, then by SGD all other weights."""
         _refuse(closure)
         gradients = [kernel.grad for kernel in self.kernels]
-        rate = self.param_groups[0]["lr"]
         for kernel, gradient in zip(self.kernels, gradients, strict=True):
             if gradient is not None:
-                self._update_kernel(kernel, gradient, rate)
+                self._update_kernel(kernel, gradient, self.groups[id(kernel)]["lr"])
             kernel.grad = None
         super().step()
         for kernel, gradient in zip(self.kernels, gradients, strict=True):
@@ -176,12 +188,26 @@ class KerasAdam(_Rule):
         weight.addcdiv_(state["exp_avg"], state["exp_avg_sq"].sqrt() + recipe.epsilon, value=-rate)
 
 
-def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Two groups: what decays, and the biases where they do not."""
+def learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that are to learn, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _parameter_groups(
+    model: nn.Module, recipe: Recipe, rate_factors: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """One group for each weight decay and rate: what decays, and biases where they do not."""
     biases_decay = recipe.weight_decay_on == "all"
-    decaying = [p for p in model.parameters() if p.ndim > 1 or biases_decay]
-    others = [p for p in model.parameters() if p.ndim == 1 and not biases_decay]
-    groups: list[dict[str, Any]] = [{"params": decaying, "weight_decay": recipe.weight_decay}]
-    if others:
-        groups.append({"params": others, "weight_decay": 0.0})
-    return groups
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, weight in learning(model).items():
+        decays = weight.ndim > 1 or biases_decay
+        factor = rate_factors.get(name.partition(".")[0], 1.0)
+        groups.setdefault((decays, factor), []).append(weight)
+    return [
+        {
+            "params": weights,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+            "rate_factor": factor,
+        }
+        for (decays, factor), weights in groups.items()
+    ]

@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from alexnet_impl.data import Picks
-from alexnet_impl.data.resize import interpolation_matrix
+from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
+from alexnet_impl.frameworks.torch.backbones import leaves
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
-from alexnet_impl.frameworks.torch.optimizers import make_optimizer
+from alexnet_impl.frameworks.torch.optimizers import learning, make_optimizer
 from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
+from alexnet_impl.freezing import rate_factors, trainable_layers
 from alexnet_impl.masks import mask_key
 from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
-from alexnet_impl.spec import Spec
+from alexnet_impl.spec import Spec, backbone_of
 from alexnet_impl.weights import Weights
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -41,35 +44,58 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
     return TorchTrainer(spec, recipe, weights, found)
 
 
+def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
+    """Let the weights of layers that do not learn have no gradient; those layers."""
+    found = trainable_layers(spec, recipe)
+    backbone = backbone_of(spec)
+    frozen = [part for name, part in model.named_children() if name not in found.layers]
+    if backbone is not None and found.backbone_layers is not None:
+        layers = leaves(model.get_submodule(backbone.name))
+        frozen += layers[: max(0, len(layers) - found.backbone_layers)]
+    for module in frozen:
+        module.requires_grad_(requires_grad=False)
+    return frozen
+
+
 class InputTreatment(nn.Module):
     """uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         super().__init__()
         self.dtype = DTYPES.get(recipe.precision, torch.float32)
-        self.method = recipe.resize
+        self.method, self.between = recipe.resize, recipe.resize_to
         scaling = INPUT_SCALINGS[recipe.input_scaling]
         shape = (1, 3, 1, 1)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(scaling.mean, dtype=self.dtype).view(shape))
         self.register_buffer("std", torch.tensor(scaling.std, dtype=self.dtype).view(shape))
-        _, self.height, self.width = spec.input_shape
+        self.blue_first = scaling.blue_first
+        self.input_shape = spec.input_shape
         self.matrices: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scale, normalise, and resize if the stored size is not the network's."""
+        """Scale, normalise, and resize if the stored size is not the network's.
+
+        Features of a frozen network are let through.
+        """
+        if images.is_floating_point():
+            return images.to(self.dtype)
         channels_first = images.permute(0, 3, 1, 2).to(self.dtype)
         scaled = (channels_first / 255 - self.mean) / self.std
+        if self.blue_first:
+            scaled = scaled.flip(1)
         _, _, height, width = scaled.shape
-        if (height, width) == (self.height, self.width):
+        _, target_height, target_width = self.input_shape
+        if self.between is None and (height, width) == (target_height, target_width):
             return scaled
-        return self._matrix(height, self.height) @ scaled @ self._matrix(width, self.width).T
+        rows, columns = self._matrix(height, target_height), self._matrix(width, target_width)
+        return rows @ scaled @ columns.T
 
     def _matrix(self, source_size: int, target_size: int) -> Tensor:
         sizes = source_size, target_size
         if sizes not in self.matrices:
-            matrix = interpolation_matrix(*sizes, method=self.method, dtype=np.float64)
+            matrix = resize_and_cut(*sizes, self.between, method=self.method, dtype=np.float64)
             self.matrices[sizes] = torch.from_numpy(matrix).to(self.mean)
         return self.matrices[sizes]
 
@@ -91,8 +117,10 @@ class TorchTrainer:
         self.held: Tensor | None = None
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
+        self.frozen = freeze(self.model, spec, recipe)
         self.treatment = InputTreatment(spec, recipe).to(device)
-        self.optimizer = make_optimizer(self.model, recipe, device)
+        factors = rate_factors(spec, recipe)
+        self.optimizer = make_optimizer(self.model, recipe, device, factors)
         self.scaler = torch.amp.GradScaler(
             device.type,
             init_scale=LOSS_SCALE,
@@ -134,7 +162,7 @@ class TorchTrainer:
     def update(self, learning_rate: float) -> None:
         """Update the weights by the gradients that lie in the parameters."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate_factor"]
         self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -142,7 +170,7 @@ class TorchTrainer:
 
     def _forward(self, images: Pixels | Picks, labels: Labels) -> tuple[Tensor, Tensor]:
         """(loss, number correct)."""
-        self.model.train()
+        self._set_training()
         self._set_masks()
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
         logits = self._logits(images)
@@ -168,6 +196,12 @@ class TorchTrainer:
                 picked = functional.nll_loss(logs, targets)
                 return (1 - smoothing) * picked - smoothing * logs.mean()
         return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    def _set_training(self) -> None:
+        """As a training step wants it: what is frozen does as in inference."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
 
     def _set_masks(self) -> None:
         """Where masks are shared: those of the coming step."""
@@ -226,12 +260,25 @@ class TorchTrainer:
         pixels = self._pixels(images)
         with torch.autocast(self.device.type, enabled=False):
             floats: Tensor = self.treatment(pixels)
-        return floats.contiguous(memory_format=self.memory_format)
+        return floats.contiguous(memory_format=self.memory_format) if floats.ndim == 4 else floats
+
+    @torch.inference_mode()
+    def features(self, images: Pixels, layer: str) -> NDArray[np.float32]:
+        """The output of one layer, in inference; layers behind it are not computed."""
+        self.model.eval()
+        dtype = AUTOCAST.get(self.recipe.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            values = self._floats(images)
+            for name, module in self.model.named_children():
+                values = module(values)
+                if name == layer:
+                    break
+        return to_numpy(values)
 
     @torch.no_grad()
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
         """The output of every layer, and the treated images as 'images'."""
-        self.model.train(training)
+        self._set_training() if training else self.model.eval()
         self._set_masks()
         dtype = AUTOCAST.get(self.recipe.precision)
         outputs: Activations = {}
@@ -273,7 +320,7 @@ class TorchTrainer:
             "step": np.array(self.step, np.int64),
             "optimizer.step": np.zeros((), np.int64),
         }
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in learning(self.model).items():
             kept = self.optimizer.state[parameter]
             for slot, ours in SLOTS.items():
                 if kept.get(slot) is not None:
@@ -291,7 +338,7 @@ class TorchTrainer:
         """Continue from weights() and state() of an earlier trainer."""
         set_weights(self.model, self.spec, weights)
         self.step = int(state.get("step", 0))
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in learning(self.model).items():
             self.optimizer.state[parameter] = self._slots(name, parameter, state)
         if "generator.cpu" in state:
             torch.set_rng_state(torch.from_numpy(state["generator.cpu"]))

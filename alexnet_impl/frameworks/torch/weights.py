@@ -11,24 +11,71 @@ from torch import Tensor, nn
 
 from alexnet_impl import spec as s
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks.torch.backbones import build_backbone, is_of_head
 from alexnet_impl.spec import Spec
-from alexnet_impl.weights import Weights, check_weights, replace_whole
+from alexnet_impl.weights import Weights, check_weights, is_of_backbone, replace_whole
 
 
 def get_weights(model: nn.Module, spec: Spec) -> Weights:
     """A copy of the model's weights in the canonical layout, bit for bit."""
     tensors = model.state_dict()
-    return {name: to_numpy(tensors[name]) for name in s.weight_shapes(spec)}
+    names = [*(name for name in tensors if is_of_backbone(name, spec)), *s.weight_shapes(spec)]
+    return {name: to_numpy(tensors[name]) for name in names}
 
 
 def set_weights(model: nn.Module, spec: Spec, weights: Weights) -> None:
     """Put canonical weights into the model.
 
+    A backbone keeps its own where none of it are among them.
+
     Raises:
         WeightsError: If they are not those of this network.
     """
     check_weights(weights, spec)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    kept = {name: tensor for name, tensor in model.state_dict().items() if name not in weights}
+    given = {name: torch.from_numpy(array) for name, array in weights.items()}
+    if kept and any(is_of_backbone(name, spec) for name in weights):
+        raise WeightsError(f"{spec.name}: {next(iter(kept))} of the backbone is missing.")
+    try:
+        model.load_state_dict(kept | given)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{spec.name}: not weights of its backbone ({_reason(error)})."
+        ) from error
+
+
+def read_backbone(path: Path, spec: Spec) -> Weights:
+    """The backbone's weights out of a whole network's state_dict, as torchvision publishes it.
+
+    Args:
+        path: A .pt or .pth file, read with weights_only=True.
+        spec: A network with that backbone.
+
+    Raises:
+        WeightsError: If it is missing, damaged, no state_dict, or of another network.
+    """
+    backbone = s.backbone_of(spec)
+    if backbone is None:
+        raise WeightsError(f"{path}: {spec.name} has no backbone that it could be of.")
+    model = build_backbone(backbone.architecture)
+    tensors = {
+        name: tensor
+        for name, tensor in _load_tensors(path).items()
+        if not is_of_head(backbone.architecture, name)
+    }
+    # Files of old releases do not count the batches that statistics were taken over.
+    counts = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.endswith("num_batches_tracked")
+    }
+    try:
+        model.load_state_dict(counts | tensors)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path}: is not of torchvision's {backbone.architecture} ({_reason(error)})."
+        ) from error
+    return {f"{backbone.name}.{name}": to_numpy(t) for name, t in model.state_dict().items()}
 
 
 def torchvision_names(spec: Spec) -> dict[str, str]:
@@ -109,6 +156,12 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
         tensor = tensor.float()
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     return array.copy()
+
+
+def _reason(error: BaseException) -> str:
+    """The first of what load_state_dict lists."""
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[1].split())[:300] if len(lines) > 1 else _line(error)
 
 
 def _line(error: BaseException) -> str:

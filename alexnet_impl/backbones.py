@@ -1,0 +1,66 @@
+"""The backbones of the reports: networks of the frameworks' own libraries, without their heads.
+
+What is said here is what a Spec needs to know of them; their layers are torchvision's and
+keras.applications' own. The two libraries' networks of one name are not the same network:
+docs/transfer.md says where they part.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SMALLEST_INPUT = 32
+"""Pixels, as keras.applications demands them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneFacts:
+    """What follows from a backbone's architecture.
+
+    Attributes:
+        source: The paper.
+        out_channels: Channels of the map that it yields.
+        num_params: Weights that can learn, as torchvision counts them; statistics of batch
+            normalisation are not among them.
+        halve: From a height or width to that behind one of the five halvings.
+    """
+
+    source: str
+    out_channels: int
+    num_params: int
+    halve: Callable[[int], int]
+
+    def out_size(self, size: int) -> int:
+        """Height or width of the map, from that of the image in pixels."""
+        for _ in range(5):
+            size = self.halve(size)
+        return size
+
+
+def _floor(size: int) -> int:
+    return size // 2
+
+
+def _ceil(size: int) -> int:
+    return -(-size // 2)
+
+
+BACKBONES: dict[str, BackboneFacts] = {
+    "vgg16": BackboneFacts(
+        source="Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D",
+        out_channels=512,
+        num_params=14_714_688,
+        halve=_floor,
+    ),
+    "resnet50": BackboneFacts(
+        source="He et al. 2015, arXiv:1512.03385",
+        out_channels=2048,
+        num_params=23_508_032,
+        halve=_ceil,
+    ),
+    "mobilenetv2": BackboneFacts(
+        source="Sandler et al. 2018, arXiv:1801.04381",
+        out_channels=1280,
+        num_params=2_223_872,
+        halve=_ceil,
+    ),
+}

@@ -1,0 +1,38 @@
+"""torchvision's networks as the reports use them: without their heads."""
+
+from collections import OrderedDict
+from typing import Any
+
+import torchvision
+from torch import nn
+
+HEADS = {
+    "vgg16": ("avgpool", "classifier"),
+    "resnet50": ("avgpool", "fc"),
+    "mobilenetv2": ("classifier",),
+}
+"""Children of torchvision's module that are no part of the backbone."""
+
+
+def build_backbone(architecture: str) -> nn.Module:
+    """A backbone with torchvision's own initial weights; (batch, 3, h, w) to a map."""
+    makers: dict[str, Any] = {
+        "vgg16": torchvision.models.vgg16,
+        "resnet50": torchvision.models.resnet50,
+        "mobilenetv2": torchvision.models.mobilenet_v2,
+    }
+    whole = makers[architecture](weights=None)
+    parts = OrderedDict(
+        (name, child) for name, child in whole.named_children() if name not in HEADS[architecture]
+    )
+    return nn.Sequential(parts)
+
+
+def is_of_head(architecture: str, name: str) -> bool:
+    """Whether a name of torchvision's state_dict belongs to the head."""
+    return name.partition(".")[0] in HEADS[architecture]
+
+
+def leaves(module: nn.Module) -> list[nn.Module]:
+    """The layers of a backbone, in torchvision's order."""
+    return [part for part in module.modules() if not list(part.children())]
