@@ -11,13 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data import DataConfig, Progress, load_dataset
+from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
+from alexnet_impl.published import (
+    check_copy,
+    fetch_published,
+    find_published,
+    is_published_name,
+    published_of,
+)
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.tolerances import tolerance
 from alexnet_impl.variants import build_spec, get_variant
+from alexnet_impl.weight_info import store_info, stored_info
 from alexnet_impl.weights import Weights, WeightsInfo, check_weights, load_weights, save_weights
 
 SUFFIXES = {
@@ -28,6 +37,8 @@ SUFFIXES = {
     ".weights.h5": "tensorflow",
 }
 NUM_CHECKED_IMAGES = 8
+PUBLISHED_VARIANT = "torchvision"
+"""Whose published weights a name means, unless the user says another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,30 +70,42 @@ class Hints:
     width: float | None = None
 
 
-def convert(source: Path, target: Path, hints: Hints) -> Conversion:
+def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
     """Convert a weight file, read the new one back, and compare the outputs of both.
+
+    Args:
+        source: The file, or the name of published weights such as torchvision:IMAGENET1K_V1.
+        target: The file to write.
+        hints: What is known of the network.
+        progress: Is told of a download.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
             or its network is not known.
         FrameworkError: If a format's framework is not installed.
     """
+    if is_published_name(str(source)):
+        file_kind(target)
+        entry = find_published(str(source), hints.variant or PUBLISHED_VARIANT, 0)
+        source = fetch_published(entry, progress)
     kinds = file_kind(source), file_kind(target)
     if source.resolve() == target.resolve():
         raise WeightsError(f"{target}: is the file that is to be converted.")
     if not source.is_file():
         raise WeightsError(f"{source}: there is no such file.")
+    if (entry := published_of(source)) is not None:
+        check_copy(entry, source)
     if not target.parent.is_dir():
         raise WeightsError(f"{target}: its folder does not exist.")
-    info = _network(source, hints)
+    info = network_info(source, hints)
     spec = build_spec(
         info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
     )
-    weights = _read(source, spec)
+    weights = read_weights(source, spec)
     readers = _readers(*kinds)
     _write(target, spec, weights, info)
     before = _logits(readers[0], spec, weights)
-    after = _logits(readers[1], spec, _read(target, spec))
+    after = _logits(readers[1], spec, read_weights(target, spec))
     difference = float(np.abs(before - after).max())
     relative = difference / max(float(np.abs(before).max()), 1e-30)
     bound = tolerance("logits", "float32")
@@ -114,13 +137,13 @@ def file_kind(path: Path) -> str:
     raise WeightsError(f"{path}: must end in one of {', '.join(SUFFIXES)}.")
 
 
-def _network(source: Path, hints: Hints) -> WeightsInfo:
+def network_info(source: Path, hints: Hints) -> WeightsInfo:
     """The network's name and numbers: what the user said, else what the file says."""
     if hints.variant is not None:
         get_variant(hints.variant)
     found = _named_in(source)
     for name, said in found.items():
-        asked = getattr(hints, name)
+        asked = getattr(hints, name, None)
         if asked is not None and asked != said:
             raise WeightsError(
                 f"{source}: is of {name}={said}, not of {asked}; leave that flag out."
@@ -136,6 +159,9 @@ def _network(source: Path, hints: Hints) -> WeightsInfo:
         num_classes=_first(hints.num_classes, found.get("num_classes"), 10),
         input_size=size,
         width=_first(hints.width, found.get("width"), 1.0),
+        input_scaling=found.get("input_scaling"),
+        resize_to=found.get("resize_to"),
+        class_names=found.get("class_names", ()),
     )
 
 
@@ -146,13 +172,26 @@ def _first(*values: Any) -> Any:
 
 def _named_in(source: Path) -> dict[str, Any]:
     """What a file says of its network."""
-    if source.suffix == ".safetensors":
-        _, info = load_weights(source)
-        return {name: getattr(info, name) for name in info.__slots__}
+    info = stored_info(source)
+    said = {} if source.suffix == ".safetensors" else _described(source)
+    if info is None:
+        return said
+    found = {name: getattr(info, name) for name in info.__slots__}
+    found |= {"class_names": info.class_names or said.get("class_names", ())}
+    return found
+
+
+def _described(source: Path) -> dict[str, Any]:
+    """What the framework's own file shows."""
     return get_framework(file_kind(source)).describe_checkpoint(source)
 
 
-def _read(path: Path, spec: Spec) -> Weights:
+def read_weights(path: Path, spec: Spec) -> Weights:
+    """The weights in a file of a network, in the canonical layout.
+
+    Raises:
+        WeightsError: If it is damaged or of another network.
+    """
     kind = file_kind(path)
     if kind != "safetensors":
         return get_framework(kind).read_checkpoint(path, spec)
@@ -168,6 +207,8 @@ def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
             save_weights(path, weights, info)
         else:
             get_framework(kind).write_checkpoint(path, spec, weights)
+            if path.suffix == ".keras":
+                store_info(path, info)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror}).") from error
 

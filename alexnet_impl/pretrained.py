@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.download import file_digest
 from alexnet_impl.data.progress import Progress, silent
@@ -25,6 +26,7 @@ from alexnet_impl.published import (
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec, backbone_of, trace, weight_shapes
 from alexnet_impl.variants import build_spec
+from alexnet_impl.weight_info import stored_info
 from alexnet_impl.weights import (
     Weights,
     check_weights,
@@ -107,17 +109,14 @@ def find_pretrained(
         raise WeightsError(f"{path}: there is no such file.")
     if (entry := published_of(path)) is not None:
         check_copy(entry, path)
+        if entry.variant != variant.partition(SEPARATOR)[0]:
+            raise WeightsError(f"{path}: holds weights of {entry.variant}, not of {variant}.")
     return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
 
 
 def _preprocessing(path: Path) -> Preprocessing | None:
-    entry = published_of(path)
-    if entry is not None:
-        return Preprocessing(input_scaling=entry.input_scaling, resize_to=entry.resize_to)
-    if path.suffix != ".safetensors":
-        return None
-    _, info = load_weights(path)
-    if info.input_scaling is None:
+    info = stored_info(path)
+    if info is None or info.input_scaling is None:
         return None
     if info.input_scaling not in INPUT_SCALINGS:
         raise UnknownNameError("input_scaling in a weight file", info.input_scaling, INPUT_SCALINGS)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.data.download import RemoteFile, download
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, UnknownNameError, WeightsError
@@ -111,7 +112,7 @@ def find_published(name: str, variant: str, input_size: int) -> Published:
     Raises:
         UnknownNameError: If there are none of that name for the variant.
     """
-    base = variant.partition("+")[0]
+    base = variant.partition(SEPARATOR)[0]
     known = [entry for entry in PUBLISHED if entry.variant == base]
     found = [entry for entry in known if entry.name == name]
     if not found:

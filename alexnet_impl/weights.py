@@ -203,17 +203,7 @@ def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
         weights: In the canonical layout.
         info: Kept in the file's metadata beside the schema version.
     """
-    metadata = {
-        "schema_version": SCHEMA_VERSION,
-        "variant": info.variant,
-        "num_classes": str(info.num_classes),
-        "input_size": str(info.input_size),
-        "width": json.dumps(info.width),
-        "input_scaling": json.dumps(info.input_scaling),
-        "resize_to": json.dumps(info.resize_to),
-        "class_names": json.dumps(info.class_names),
-    }
-    write_safetensors(path, weights, metadata)
+    write_safetensors(path, weights, info_to_metadata(info))
 
 
 def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
@@ -223,13 +213,36 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
         WeightsError: If it is missing, damaged, or not of this package.
     """
     weights, metadata = read_safetensors(path)
+    return weights, info_from_metadata(metadata, path)
+
+
+def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
+    """What a file keeps of it, as strings."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "variant": info.variant,
+        "num_classes": str(info.num_classes),
+        "input_size": str(info.input_size),
+        "width": json.dumps(info.width),
+        "input_scaling": json.dumps(info.input_scaling),
+        "resize_to": json.dumps(info.resize_to),
+        "class_names": json.dumps(info.class_names),
+    }
+
+
+def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
+    """What a file says of itself.
+
+    Raises:
+        WeightsError: If it is not of this package, of a newer release, or damaged.
+    """
     if metadata.get("schema_version") != SCHEMA_VERSION:
         raise WeightsError(
             f"{path}: schema_version is {metadata.get('schema_version')!r}, not "
             f"{SCHEMA_VERSION!r}: not a weight file of this package, or of a newer release."
         )
     try:
-        info = WeightsInfo(
+        return WeightsInfo(
             variant=metadata["variant"],
             num_classes=int(metadata["num_classes"]),
             input_size=int(metadata["input_size"]),
@@ -240,7 +253,6 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error
-    return weights, info
 
 
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
@@ -258,6 +270,16 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise OSError(f"{path}: cannot be written ({error}).") from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its arrays.
+
+    Raises:
+        WeightsError: If it is missing or damaged.
+    """
+    with _read_errors(path), safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})
+
+
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     """Arrays and metadata of a safetensors file.
 
@@ -265,15 +287,9 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
         WeightsError: If it is missing or damaged.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with _read_errors(path), safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
             info = dict(file.metadata() or {})
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: there is no such file.") from error
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: cannot be read as safetensors ({error}); it is truncated or damaged."
-        ) from error
     except (TypeError, AttributeError) as error:
         raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=error)) from error
     # TensorFlow teaches NumPy bfloat16, whose kind is V: what is refused must not depend on it.
@@ -281,6 +297,18 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     if foreign:
         raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=foreign[0]))
     return arrays, info
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file.") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: cannot be read as safetensors ({error}); it is truncated or damaged."
+        ) from error
 
 
 _FOREIGN_NUMBERS = "{path}: holds numbers of a type that NumPy has not ({why}): of another package."

@@ -37,13 +37,19 @@ from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters,
 from alexnet_impl.cli.versions import versions_command
 from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
+from alexnet_impl.data import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.host_memory import keep_freed_memory
 from alexnet_impl.measurement.worker import serve_case
 from alexnet_impl.observers import make_observer
 from alexnet_impl.parity.pair.worker import serve_pair
-from alexnet_impl.prediction import predict_files
+from alexnet_impl.prediction import (
+    is_weights,
+    network_of_run,
+    network_of_weights,
+    predict_files,
+)
 from alexnet_impl.remote import serve as serve_trainer
 from alexnet_impl.report.reproduce import nearest_recipe
 from alexnet_impl.report.tables import (
@@ -185,11 +191,13 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
 
 def predict_command(command: Predict, console: Console) -> int:
     """Print the most probable classes of image files."""
-    folder = RunFolder.open(command.run)
+    if is_weights(command.run):
+        with terminal_progress() as progress:
+            network = network_of_weights(str(command.run), command.framework, progress)
+    else:
+        network = network_of_run(RunFolder.open(command.run), command.framework)
     with quiet_stderr():
-        predictions = predict_files(
-            folder, command.images, framework=command.framework, device=command.device
-        )
+        predictions = predict_files(network, command.images, command.device)
     console.print(predictions_table(predictions, top=command.top))
     return 0
 
@@ -202,8 +210,8 @@ def convert_command(command: Convert, console: Console) -> int:
         input_size=command.input_size,
         width=command.width,
     )
-    with quiet_stderr():
-        done = convert(command.source, command.target, hints)
+    with terminal_progress() as progress, quiet_stderr():
+        done = convert(command.source, command.target, hints, progress)
     console.print(
         f"{command.target}: {done.num_weights} weights of {done.spec.name}. The logits of "
         f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "

@@ -31,6 +31,8 @@ class TrainingOptions:
     """Train on so many images only, evenly from every class."""
     test_images: int | None = None
     """Test on so many images only, evenly from every class."""
+    classes: tuple[str, ...] = ()
+    """Train and test on these classes alone."""
     image_size: int | None = None
     """Store images of a folder in this size, where they differ in size."""
     weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
@@ -167,12 +169,13 @@ class Evaluate:
 class Predict:
     """Name the class of image files."""
 
-    run: Positional[Path]
-    """The run folder."""
+    run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
+    """The run folder; or a .safetensors, .keras or published file of weights; or
+    torchvision:IMAGENET1K_V1, which names the classes of ImageNet."""
     images: Positional[tuple[Path, ...]]
     """Image files of any kind and size."""
     framework: str | None = None
-    """Run the weights in this framework; the run's own by default."""
+    """Run the weights in this framework; by default the run's own, and PyTorch for a file."""
     top: int = 3
     """How many classes to show."""
     device: str = "auto"
@@ -184,7 +187,7 @@ class Convert:
     """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it."""
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """The file to read."""
+    """The file to read, or torchvision:IMAGENET1K_V1, which is downloaded once."""
     target: Annotated[Positional[Path], arg(metavar="OUT")]
     """The file to write."""
     variant: str | None = None

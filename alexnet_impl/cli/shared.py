@@ -28,6 +28,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
             data_dir=options.data_dir,
             train_images=options.train_images,
             test_images=options.test_images,
+            classes=options.classes,
             image_size=options.image_size,
         )
     )

@@ -20,22 +20,27 @@ class DataConfig:
         data_dir: A folder or archive with the images.
         train_images: Keep this many images of the training part, evenly from every class.
         test_images: Keep this many images of the test part, evenly from every class.
+        classes: Keep the images of these classes alone, and number them in this order.
         image_size: Height and width to store the images of 'image_folder' and 'synthetic' in,
             in pixels. None means: as they are where all are squares of one size; otherwise the
             smallest side found, at most 256. 'synthetic' makes 32x32.
 
     Raises:
         UnknownNameError: If there is no such dataset.
-        DataError: If a number is below 1, or a field does not belong to the dataset.
+        DataError: If a number is below 1, a class is named twice, or a field does not belong to
+            the dataset.
     """
 
     dataset: str | None = None
     data_dir: Path | None = None
     train_images: int | None = None
     test_images: int | None = None
+    classes: tuple[str, ...] = ()
     image_size: int | None = None
 
     def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise DataError(f"classes={self.classes} names one twice.")
         if self.dataset is not None and self.dataset not in DATASETS:
             raise UnknownNameError("dataset", self.dataset, DATASETS)
         for name in ("train_images", "test_images", "image_size"):
@@ -69,4 +74,8 @@ class DataConfig:
         if unknown := sorted(set(values) - known):
             raise DataError(f"{unknown[0]!r} is no field of DataConfig; it has {sorted(known)}.")
         data_dir = values.get("data_dir")
-        return cls(**{**values, "data_dir": None if data_dir is None else Path(data_dir)})
+        settled = {
+            "data_dir": None if data_dir is None else Path(data_dir),
+            "classes": tuple(values.get("classes", ())),
+        }
+        return cls(**{**values, **settled})

@@ -15,7 +15,7 @@ from alexnet_impl.data.paths import require_existing
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
 from alexnet_impl.data.synthetic import make_synthetic
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import DataError, UnknownNameError
 
 _TEST_SUBSET_SEED = 0
 
@@ -44,6 +44,7 @@ def load_dataset(
 
     Raises:
         DataError: If the images cannot be used, or there are fewer than asked for.
+        UnknownNameError: If a class to keep does not exist.
     """
     if not 0 <= validation_fraction < 1:
         raise DataError(f"validation_fraction={validation_fraction} must be in [0, 1).")
@@ -53,6 +54,8 @@ def load_dataset(
     dataset = _load(config, progress or silent)
     if config.dataset == "synthetic":  # made in the sizes asked for
         config = replace(config, train_images=None, test_images=None)
+    if config.classes:
+        dataset = _keep_classes(dataset, config.classes)
     if validation_split == "last":
         dataset = _hold_back_last(dataset, validation_fraction)
         validation_fraction = 0.0
@@ -96,6 +99,23 @@ def _require_data_dir(config: DataConfig) -> Path:
             "test/CLASS/ images."
         )
     return config.data_dir
+
+
+def _keep_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
+    """The images of these classes, numbered in this order."""
+    for name in names:
+        if name not in dataset.class_names:
+            raise UnknownNameError(f"class of {dataset.name}", name, dataset.class_names)
+    numbers = np.array([dataset.class_names.index(name) for name in names])
+
+    def kept(split: Split) -> Split:
+        indices = np.flatnonzero(np.isin(split.labels, numbers))
+        taken = split.take(indices)
+        order = np.argsort(numbers)
+        places = np.searchsorted(numbers, taken.labels, sorter=order)
+        return Split(images=taken.images, labels=order[places].astype(np.int64))
+
+    return replace(dataset, class_names=names, train=kept(dataset.train), test=kept(dataset.test))
 
 
 def _hold_back_last(dataset: Dataset, validation_fraction: float) -> Dataset:

@@ -38,8 +38,12 @@ def _options(config: RunConfig) -> Iterator[str]:
     yield from ("--variant", config.variant)
     yield from ("--width", f"{config.width:g}")
     for name, value in config.data.to_dict().items():
-        if value is not None:
-            yield from (f"--{_kebab(name)}", str(value))
+        if value is not None and value != ():
+            yield from _field_option(name, value)
+    if config.weights is not None:
+        yield from ("--weights", config.weights)
+    if config.cache_features:
+        yield "--cache-features"
     name, differing = nearest_recipe(config.recipe)
     yield from ("--recipe", name, "--seed", str(config.recipe.seed))
     for field in differing:

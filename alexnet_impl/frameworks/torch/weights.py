@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_impl import spec as s
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks.torch.backbones import build_backbone, is_of_head
+from alexnet_impl.published import published_of
 from alexnet_impl.spec import Spec
 from alexnet_impl.weights import Weights, check_weights, is_of_backbone, replace_whole
 
@@ -114,9 +116,18 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """The number of classes of a state_dict: the length of its last tensor, a bias."""
+    """The number of classes of a state_dict: the length of its last tensor, a bias.
+
+    And their names, where it is one that torchvision publishes.
+    """
     tensors = list(_load_tensors(path).values())
-    return {"num_classes": len(tensors[-1])} if tensors and tensors[-1].ndim else {}
+    found: dict[str, Any] = {}
+    if tensors and tensors[-1].ndim:
+        found["num_classes"] = len(tensors[-1])
+    if published_of(path) is not None:
+        meta = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta
+        found["class_names"] = tuple(meta["categories"])
+    return found
 
 
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
