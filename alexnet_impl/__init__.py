@@ -4,7 +4,8 @@ Importing this package imports no framework: `get_framework("torch")` does.
 """
 
 from alexnet_impl.errors import AlexNetError
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import RECIPES
 from alexnet_impl.spec import Spec, trace
 from alexnet_impl.variants import VARIANTS, build_spec
 

@@ -93,8 +93,8 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
         raise WeightsError(f"{target}: is the file that is to be converted.")
     if not source.is_file():
         raise WeightsError(f"{source}: there is no such file.")
-    if (entry := published_of(source)) is not None:
-        check_copy(entry, source)
+    if (known := published_of(source)) is not None:
+        check_copy(known, source)
     if not target.parent.is_dir():
         raise WeightsError(f"{target}: its folder does not exist.")
     info = network_info(source, hints)

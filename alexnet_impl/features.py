@@ -186,7 +186,7 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return False
-    return found.shape == shape and found.dtype == np.float32
+    return bool(found.shape == shape and found.dtype == np.float32)
 
 
 def _compute(

@@ -107,10 +107,10 @@ def find_pretrained(
         )
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
-    if (entry := published_of(path)) is not None:
-        check_copy(entry, path)
-        if entry.variant != variant.partition(SEPARATOR)[0]:
-            raise WeightsError(f"{path}: holds weights of {entry.variant}, not of {variant}.")
+    if (known := published_of(path)) is not None:
+        check_copy(known, path)
+        if known.variant != variant.partition(SEPARATOR)[0]:
+            raise WeightsError(f"{path}: holds weights of {known.variant}, not of {variant}.")
     return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
 
 

@@ -221,7 +221,10 @@ class Recipe:
         for name in values:
             if name not in known:
                 raise UnknownNameError("recipe field", name, known)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
@@ -355,61 +358,3 @@ def _range_trouble(name: str, value: float) -> str:
     if name in _BELOW_ONE and not 0 <= value < 1:
         return "lie in [0, 1)"
     return "be above 0" if name in _ABOVE_ZERO and value <= 0 else ""
-
-
-RECIPES: dict[str, Recipe] = {
-    "quick": Recipe(
-        learning_rate=0.01,
-        nesterov=True,
-        schedule="one-cycle",
-        warmup=0.2,
-        epochs=6,
-        global_batch_size=64,
-        validation_fraction=0.1,
-        crop_padding=1,
-        initializer="he",
-        last_layer_std=0.01,
-    ),
-    "explain": Recipe(
-        optimizer="adam",
-        learning_rate=3e-3,
-        weight_decay=1e-4,
-        schedule="one-cycle",
-        warmup=0.2,
-        steps=120,
-        global_batch_size=64,
-    ),
-    "report": Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30),
-    "speedrun": Recipe(
-        optimizer="muon",
-        learning_rate=0.03,
-        nesterov=True,
-        schedule="one-cycle",
-        warmup=0.2,
-        epochs=3,
-        global_batch_size=64,
-        weight_decay=1e-3,
-        weight_decay_on="kernels",
-        flip=True,
-        alternate_flips=True,
-        eval_flip=True,
-        initializer="he-dirac",
-        last_layer_std=0.01,
-        precision="bfloat16",
-    ),
-}
-"""quick: a few epochs on a small dataset, the default of `compare`. explain: learns in seconds at
-a small width; its rate falls to 0, for effects drown in the noise that a constant one ends with.
-report: R3-torch and R3-tf. speedrun: reaches R3's 80.76 % on the cifar variant in three epochs
-(docs/speedrun.md)."""
-
-
-def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises:
-        UnknownNameError: If there is none; the message offers the nearest.
-    """
-    if name not in RECIPES:
-        raise UnknownNameError("recipe", name, RECIPES)
-    return RECIPES[name]

@@ -31,7 +31,12 @@ LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}
 def spec_to_dict(spec: Spec) -> dict[str, Any]:
     """Plain values for JSON."""
     layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in spec.layers]
-    return {"name": spec.name, "input_shape": spec.input_shape, "layers": layers}
+    return {
+        "name": spec.name,
+        "input_shape": spec.input_shape,
+        "layers": layers,
+        "skipped": spec.skipped,
+    }
 
 
 def spec_from_dict(values: dict[str, Any]) -> Spec:
@@ -41,7 +46,8 @@ def spec_from_dict(values: dict[str, Any]) -> Spec:
         numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         kind = str(numbers.pop("kind"))
         layers.append(LAYER_KINDS[kind](**numbers))
-    return Spec(name=values["name"], input_shape=tuple(values["input_shape"]), layers=tuple(layers))
+    plain = {name: values[name] for name in ("name", "skipped")}
+    return Spec(**plain, input_shape=tuple(values["input_shape"]), layers=tuple(layers))
 
 
 class LocalSide:

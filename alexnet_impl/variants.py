@@ -18,6 +18,7 @@ from alexnet_impl.spec import (
     Padding,
     Relu,
     Spec,
+    backbone_of,
     same_padding,
     trace,
 )
@@ -275,6 +276,20 @@ def get_variant(name: str) -> Variant:
         if change not in SPEC_CHANGES:
             raise UnknownNameError("change of a variant", change, SPEC_CHANGES)
     return known[base]
+
+
+def refuse_library(spec: Spec) -> Spec:
+    """The Spec, if all of its layers are said here, so that two frameworks can be compared.
+
+    Raises:
+        SpecError: If it has a backbone: the libraries' networks of one name differ.
+    """
+    if backbone_of(spec) is not None:
+        raise SpecError(
+            f"{spec.name}: the backbones of torchvision and keras.applications are different "
+            "networks, and no comparison of frameworks; train each with alexnet train."
+        )
+    return spec
 
 
 def build_spec(

@@ -9,7 +9,7 @@ from alexnet_impl.data import DataConfig, settle
 from alexnet_impl.measurement.target import time_to_accuracy
 from alexnet_impl.measurement.worker import usable_cores
 from alexnet_impl.observers import LineObserver
-from alexnet_impl.recipe import get_recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.workers import train_in_worker
 

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, TrainingOptions
-from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import new_folder, parse_interpreters, refuse_weights, run_config
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -29,6 +29,7 @@ MOST_SIDES = 2
 
 def bench_command(command: Bench, console: Console) -> int:
     """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
+    refuse_weights(command.options, "bench")
     cases = [_case(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")

@@ -50,6 +50,7 @@ from alexnet_impl.prediction import (
     network_of_weights,
     predict_files,
 )
+from alexnet_impl.recipes import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.remote import serve as serve_trainer
 from alexnet_impl.report.reproduce import nearest_recipe
 from alexnet_impl.report.tables import (
@@ -64,7 +65,7 @@ from alexnet_impl.report.tables import (
 )
 from alexnet_impl.results import RunFolder, check_free, make_folder
 from alexnet_impl.training import check_run, resume_run, start_run
-from alexnet_impl.variants import build_spec
+from alexnet_impl.variants import build_spec, refuse_library
 from alexnet_impl.workers import serve
 
 
@@ -77,7 +78,8 @@ def variants_command(_: Variants, console: Console) -> int:
 
 def recipes_command(_: Recipes, console: Console) -> int:
     """List the recipes."""
-    console.print(recipes_table())
+    console.print(recipes_table("Recipes", RECIPES))
+    console.print(recipes_table("Recipes for given weights", TRANSFER_RECIPES))
     return 0
 
 
@@ -151,7 +153,7 @@ def compare_command(command: Compare, console: Console) -> int:
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
-    check_run(config, dataset)
+    refuse_library(check_run(config, dataset))
     del dataset  # each worker loads its own
     if command.resume is None:
         make_folder(folder)

@@ -6,7 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Parity, TrainingOptions
-from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import (
+    load_images,
+    new_folder,
+    parse_interpreters,
+    refuse_weights,
+    run_config,
+)
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -27,6 +33,7 @@ from alexnet_impl.training import check_run
 
 def parity_command(command: Parity, console: Console) -> int:
     """Climb the ladder for what was chosen; 0 only if every rung held."""
+    refuse_weights(command.options, "parity")
     pair = _pair(command)
     if command.steps < FEW_STEPS:
         raise RunError(

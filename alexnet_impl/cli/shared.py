@@ -11,7 +11,8 @@ from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, termina
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.pretrained import adopt_preprocessing, check_preprocessing, find_pretrained
-from alexnet_impl.recipe import Recipe, get_recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig
 from alexnet_impl.variants import build_spec, get_variant
 
@@ -52,6 +53,19 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         weights=options.weights,
         cache_features=options.cache_features,
     )
+
+
+def refuse_weights(options: TrainingOptions, command: str) -> None:
+    """Refuse flags that a command with weights of its own would not heed.
+
+    Raises:
+        RunError: If one is given.
+    """
+    for name in ("weights", "cache_features"):
+        if getattr(options, name):
+            raise RunError(
+                f"--{name.replace('_', '-')} belongs to trainings; {command} draws its own weights."
+            )
 
 
 def _fed_as_trained(options: TrainingOptions, recipe: Recipe) -> Recipe:

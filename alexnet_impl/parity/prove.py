@@ -13,6 +13,7 @@ from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_r
 from alexnet_impl.parity.record import ParityRecord, RungResult
 from alexnet_impl.remote import remote_side
 from alexnet_impl.results import RunConfig, environment_fingerprint
+from alexnet_impl.variants import refuse_library
 
 
 def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
@@ -23,7 +24,7 @@ def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
         dataset: What config.data loads.
         steps: How many the lockstep forms take.
     """
-    spec = config.spec(dataset.num_classes)
+    spec = refuse_library(config.spec(dataset.num_classes))
     recipe = parity_recipe(config.recipe, spec)
     return Question(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
 

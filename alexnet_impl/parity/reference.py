@@ -11,13 +11,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Activations, Labels
 from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
 from alexnet_impl.spec import (
+    Backbone,
     Conv,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     Layer,
     LocalResponseNorm,
     MaxPool,
@@ -52,20 +55,30 @@ def _layer(layer: Layer, values: Array, weights: Weights) -> Array:
     match layer:
         case Conv():
             return _conv(layer, values, weights)
-        case Relu():
-            return np.maximum(values, 0)
         case MaxPool(kernel_size=size, stride=stride):
             return np.asarray(_windows(values, size, stride).max(axis=(4, 5)))
         case LocalResponseNorm():
             return _norm(layer, values)
+        case Dense(name=name):
+            return np.asarray(values @ weights[f"{name}.weight"].T + weights[f"{name}.bias"])
+        case Relu() | Flatten() | Dropout() | GlobalAveragePool():
+            return _without_numbers(layer, values)
+        case Backbone():
+            raise SpecError(f"{layer.name}: is its library's own; there is no reference for it.")
+        case _:
+            assert_never(layer)
+
+
+def _without_numbers(layer: Relu | Flatten | Dropout | GlobalAveragePool, values: Array) -> Array:
+    match layer:
+        case Relu():
+            return np.maximum(values, 0)
         case Flatten():
             return values.reshape(len(values), -1)
         case Dropout():
             return values
-        case Dense(name=name):
-            return np.asarray(values @ weights[f"{name}.weight"].T + weights[f"{name}.bias"])
-        case _:
-            assert_never(layer)
+        case GlobalAveragePool():
+            return np.asarray(values.mean(axis=(2, 3)))
 
 
 def _windows(values: Array, size: int, stride: int) -> Array:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.report.runs import RunView
 from alexnet_impl.results import RunConfig
 
@@ -24,7 +25,9 @@ def commands(views: Sequence[RunView]) -> list[str]:
 
 def nearest_recipe(recipe: Recipe) -> tuple[str, list[str]]:
     """The named recipe that differs in the fewest fields, and those; the seed aside."""
-    differing = {name: _differing(recipe, named) for name, named in RECIPES.items()}
+    differing = {
+        name: _differing(recipe, named) for name, named in (RECIPES | TRANSFER_RECIPES).items()
+    }
     nearest = min(differing, key=lambda name: len(differing[name]))
     return nearest, differing[nearest]
 

@@ -1,6 +1,6 @@
 """Tables for a terminal, and the README's table of variants."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alexnet_impl.evaluation import Accuracy, confusion_matrix, per_class_accuracy, top1_accuracy
 from alexnet_impl.prediction import ImagePrediction
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
 from alexnet_impl.report import numbers
 from alexnet_impl.report.comparison import Equality, comparison_rows, equalities
 from alexnet_impl.report.runs import framework_label, view_runs
@@ -26,10 +26,11 @@ from alexnet_impl.spec import (
     MaxPool,
     Relu,
     Spec,
+    backbone_of,
     kernel_text,
     trace,
 )
-from alexnet_impl.variants import VARIANTS, Variant, build_spec
+from alexnet_impl.variants import BACKBONE_VARIANTS, VARIANTS, Variant, build_spec
 
 MAX_MATRIX_CLASSES = 20
 """Up to so many classes a confusion matrix is shown whole; beyond, its largest confusions."""
@@ -42,7 +43,7 @@ def variants_table() -> Table:
     table.add_column("variant", style="bold", no_wrap=True)
     for header in ("parameters\n(10 classes)", "published\n(classes)", "input", "MACs"):
         table.add_column(header, justify="right", no_wrap=True)
-    for name, variant in VARIANTS.items():
+    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
         table.add_row(name, *_variant_numbers(name, variant, "\n"))
     return table
 
@@ -53,7 +54,7 @@ def sources_table() -> Table:
     table.add_column("variant", style="bold", no_wrap=True)
     table.add_column("what it is")
     table.add_column("source")
-    for name, variant in VARIANTS.items():
+    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
         table.add_row(name, variant.about, variant.source)
     return table
 
@@ -89,7 +90,8 @@ def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Ta
 
 
 def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, str, str, str]:
-    totals = trace(build_spec(name))
+    spec = build_spec(name)
+    totals = trace(spec)
     published = [
         f"{numbers.count(total)} ({classes})"
         for classes, total in variant.published_num_params.items()
@@ -99,7 +101,7 @@ def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, 
         numbers.count(totals.num_params),
         separator.join(published) or numbers.MISSING,
         f"{size}x{size}",
-        _mega(totals.num_macs),
+        numbers.MISSING if backbone_of(spec) else _mega(totals.num_macs),
     )
 
 
@@ -142,19 +144,19 @@ _KINDS: dict[type, str] = {
 }
 
 
-def recipes_table() -> Table:
-    """Every named recipe; bold is what differs from the defaults."""
-    table = _table(title="Recipes", caption="Bold: differs from the default of Recipe.")
+def recipes_table(title: str, recipes: Mapping[str, Recipe]) -> Table:
+    """Named recipes, a column each; bold is what differs from the defaults."""
+    table = _table(title=title, caption="Bold: differs from the default of Recipe.")
     table.add_column("field", no_wrap=True)
     table.add_column("default", style="dim", overflow="fold")
-    for name in RECIPES:
+    for name in recipes:
         table.add_column(name, overflow="fold")
     default = Recipe().to_dict()
-    recipes = [recipe.to_dict() for recipe in RECIPES.values()]
+    values = [recipe.to_dict() for recipe in recipes.values()]
     for field, usual in default.items():
         cells = [
             Text(numbers.value_text(recipe[field]), style="" if recipe[field] == usual else "bold")
-            for recipe in recipes
+            for recipe in values
         ]
         table.add_row(field, numbers.value_text(usual), *cells)
     return table

@@ -9,7 +9,7 @@ from alexnet_impl.data import DataConfig, settle
 from alexnet_impl.evaluation import difference_interval, top1_accuracy
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.observers import make_observer
-from alexnet_impl.recipe import get_recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.workers import train_in_worker
 

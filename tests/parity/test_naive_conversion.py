@@ -11,7 +11,8 @@ import pytest
 
 from alexnet_impl.data import INPUT_SCALINGS, DataConfig, load_dataset, treat
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.recipe import Recipe, get_recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.training import start_run
 from alexnet_impl.variants import build_spec

@@ -23,7 +23,7 @@ from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recor
 from alexnet_impl.measurement.paired import Measured
 from alexnet_impl.measurement.record import EXTRA, entry_of, read_recording, write_recording
 from alexnet_impl.measurement.statistics import independent_ratio
-from alexnet_impl.recipe import get_recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.report.bench import comparison_lines
 from alexnet_impl.results import RunConfig
 

@@ -20,7 +20,8 @@ from alexnet_impl import comparison, frameworks
 from alexnet_impl.cli import COMMANDS, commands, main
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import RECIPES
 from alexnet_impl.results import RunFolder
 from alexnet_impl.training import start_run
 from alexnet_impl.variants import VARIANTS, build_spec

@@ -15,7 +15,8 @@ from alexnet_impl.factors import (
     made_equal,
     switched,
 )
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import RECIPES
 
 pytestmark = pytest.mark.fast
 

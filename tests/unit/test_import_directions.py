@@ -18,7 +18,7 @@ TIERS = (
     ("errors", "host_memory", "backbones"),
     ("spec",),
     ("recipe", "changes", "data", "masks"),
-    ("variants", "weights", "tolerances", "phases", "freezing", "published"),
+    ("variants", "weights", "tolerances", "phases", "freezing", "published", "recipes"),
     ("weight_info",),
     ("frameworks", "factors", "effects", "channel", "machine"),
     ("frameworks.torch", "frameworks.tensorflow", "collapse"),

@@ -16,7 +16,8 @@ from alexnet_impl.parity.lockstep import apart, divergence, l2_apart, parity_rec
 from alexnet_impl.parity.prove import JUDGED, covers
 from alexnet_impl.parity.record import ParityRecord, RungResult
 from alexnet_impl.parity.reference import forward
-from alexnet_impl.recipe import Recipe, get_recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.remote import spec_from_dict, spec_to_dict
 from alexnet_impl.results import DataConfig, RunConfig
 from alexnet_impl.spec import trace

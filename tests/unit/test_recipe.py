@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from strategies import recipes
 
 from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError
-from alexnet_impl.recipe import RECIPES, Recipe, get_recipe, learning_rate_at, total_steps
+from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
+from alexnet_impl.recipes import RECIPES, get_recipe
 
 pytestmark = pytest.mark.fast
 

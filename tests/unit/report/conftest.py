@@ -7,7 +7,8 @@ import pytest
 
 from alexnet_impl.data import DataConfig, Dataset, Split
 from alexnet_impl.evaluation import mean_cross_entropy
-from alexnet_impl.recipe import RECIPES, Recipe
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import RECIPES
 from alexnet_impl.results import (
     EpochRecord,
     History,

@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.errors import RunError
-from alexnet_impl.recipe import RECIPES
+from alexnet_impl.recipes import RECIPES
 from alexnet_impl.report import page
 from alexnet_impl.report.reproduce import commands
 from alexnet_impl.report.runs import view_runs

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.recipe import RECIPES
+from alexnet_impl.recipes import RECIPES
 from alexnet_impl.report.tables import (
     comparison_table,
     describe_table,
