@@ -178,7 +178,7 @@ def _cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_whole(path) as temporary:
             _compute(trainer, cut, split, temporary, shape, progress)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.load(path, mmap_mode="c", allow_pickle=False)  # PyTorch wants to be able to write
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:

@@ -1,0 +1,224 @@
+"""The libraries' networks without their heads: what learns, what is kept, and their files."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.pretrained import start_weights
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.spec import trace
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import initial_weights
+
+pytestmark = pytest.mark.slow
+
+RECIPE = Recipe(trainable="head", learning_rate=0.01)
+STATISTICS = ("running_mean", "running_var", "moving_mean", "moving_variance")
+
+
+def small(variant):
+    """At 64 pixels, of four classes."""
+    return build_spec(variant, input_size=64, num_classes=4, width=0.125)
+
+
+def make_trainer(framework, spec, recipe):
+    return framework.make_trainer(spec, recipe, initial_weights(spec, recipe), "cpu")
+
+
+def batch(size=4):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (size, 32, 32, 3), np.uint8), np.arange(size) % 4
+
+
+def changed(before, after):
+    return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+def step(trainer):
+    """What a step at a small rate changes."""
+    before = trainer.weights()
+    trainer.read([trainer.train_step(*batch(), 1e-4)])
+    return changed(before, trainer.weights())
+
+
+@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
+def test_a_backbone_yields_the_map_that_the_spec_says(framework, variant):
+    spec = small(variant)
+    trainer = make_trainer(framework, spec, RECIPE)
+    found = trainer.features(batch()[0], "backbone")
+    assert found.shape == (4, *trace(spec).layers[0].output_shape)
+
+
+@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
+def test_a_frozen_backbone_keeps_its_weights_and_its_statistics(framework, variant):
+    found = step(make_trainer(framework, small(variant), RECIPE))
+    assert found
+    assert not [name for name in found if name.startswith("backbone.")]
+
+
+def test_a_backbone_that_learns_takes_statistics(framework):
+    """The check above can fail."""
+    found = step(make_trainer(framework, small("mobilenetv2"), replace(RECIPE, trainable="all")))
+    assert [name for name in found if name.endswith(STATISTICS)]
+
+
+def test_a_frozen_backbone_uses_its_statistics_in_training(framework):
+    """Else the loss of a training step would be that of the batch's own statistics."""
+    spec = small("mobilenetv2")
+    trainer = make_trainer(framework, spec, RECIPE)
+    images, labels = batch()
+    loss, _ = trainer.gradients(images, labels)
+    logits = trainer.logits(images).astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.log(probabilities[np.arange(4), labels]).mean()
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_a_backbone_the_last_layers_learn(framework):
+    found = step(make_trainer(framework, small("resnet50"), replace(RECIPE, trainable="last-15")))
+    assert any(name.startswith("backbone.") for name in found)
+    first = ("backbone.conv1.", "backbone.conv1_conv", "backbone.layer1", "backbone.conv2_block")
+    assert not [name for name in found if name.startswith(first)]
+
+
+def test_weights_go_out_and_in_again(framework):
+    spec = small("mobilenetv2")
+    trainer = make_trainer(framework, spec, replace(RECIPE, trainable="all"))
+    step(trainer)
+    weights, state = trainer.weights(), trainer.state()
+    other = framework.make_trainer(spec, replace(RECIPE, trainable="all"), weights, "cpu")
+    other.restore(weights, state)
+    assert not changed(weights, other.weights())
+    np.testing.assert_array_equal(other.logits(batch()[0]), trainer.logits(batch()[0]))
+
+
+def test_half_of_a_backbones_weights_are_refused(framework):
+    spec = small("mobilenetv2")
+    weights = make_trainer(framework, spec, RECIPE).weights()
+    lost = next(name for name in weights if name.startswith("backbone."))
+    with pytest.raises(WeightsError, match="backbone"):
+        framework.make_trainer(spec, RECIPE, {k: v for k, v in weights.items() if k != lost}, "cpu")
+
+
+def write_published(framework_name, variant, folder):
+    """A file of the layout that the library publishes; its path and the backbone's features."""
+    if framework_name == "torch":
+        import torch
+        import torchvision
+
+        makers = {
+            "vgg16": torchvision.models.vgg16,
+            "resnet50": torchvision.models.resnet50,
+            "mobilenetv2": torchvision.models.mobilenet_v2,
+        }
+        torch.manual_seed(1)
+        model = makers[variant]()
+        path = folder / f"{variant}.pth"
+        torch.save(model.state_dict(), path)
+        return path, {f"backbone.{k}": v.numpy() for k, v in model.state_dict().items()}
+    import keras
+
+    makers = {
+        "vgg16": keras.applications.VGG16,
+        "resnet50": keras.applications.ResNet50,
+        "mobilenetv2": keras.applications.MobileNetV2,
+    }
+    keras.utils.set_random_seed(1)
+    model = makers[variant](include_top=False, weights=None, input_shape=(64, 64, 3))
+    path = folder / f"{variant}.weights.h5"
+    model.save_weights(path)
+    return path, {f"backbone.{v.path}": v.numpy() for v in model.variables}
+
+
+@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
+def test_a_file_of_the_published_layout_is_read(framework, framework_name, variant, tmp_path):
+    path, expected = write_published(framework_name, variant, tmp_path)
+    spec = small(variant)
+    found = start_weights(str(path), spec, RECIPE, framework_name, 0.125)
+    backbone = {name for name in found if name.startswith("backbone.")}
+    assert backbone
+    for name in backbone:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    fresh = initial_weights(spec, RECIPE)
+    for name, array in fresh.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    framework.make_trainer(spec, RECIPE, found, "cpu")
+
+
+def test_a_file_of_another_backbone_is_refused(framework_name, tmp_path):
+    path, _ = write_published(framework_name, "vgg16", tmp_path)
+    with pytest.raises(WeightsError, match=r"is not of|not of keras"):
+        start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
+
+
+def test_a_file_of_the_other_library_is_refused(framework_name, tmp_path):
+    other = {"torch": "tensorflow", "tensorflow": "torch"}[framework_name]
+    ending = {"torch": ".pth", "tensorflow": ".h5"}[other]
+    path = tmp_path / f"vgg16{ending}"
+    path.touch()
+    with pytest.raises(WeightsError, match=f"is another network than {framework_name}'s"):
+        start_weights(str(path), small("vgg16"), RECIPE, framework_name)
+
+
+def test_a_truncated_file_is_refused(framework_name, tmp_path):
+    path, _ = write_published(framework_name, "mobilenetv2", tmp_path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(WeightsError):
+        start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
+
+
+@pytest.mark.torch
+def test_wrong_keys_and_shapes_are_named(tmp_path):
+    import torch
+
+    path, _ = write_published("torch", "mobilenetv2", tmp_path)
+    tensors = torch.load(path, weights_only=True)
+    first = next(iter(tensors))
+    torch.save({k: v for k, v in tensors.items() if k != first}, tmp_path / "lost.pth")
+    torch.save({**tensors, first: torch.zeros(1)}, tmp_path / "shape.pth")
+    for name in ("lost", "shape"):
+        with pytest.raises(WeightsError, match=first):
+            start_weights(str(tmp_path / f"{name}.pth"), small("mobilenetv2"), RECIPE, "torch")
+
+
+class Runs:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.torch
+def test_code_in_a_file_does_not_run(tmp_path):
+    path, trace_of_it = tmp_path / "evil.pth", tmp_path / "ran"
+    path.write_bytes(pickle.dumps({"features.0.weight": Runs(trace_of_it)}))
+    with pytest.raises(WeightsError):
+        start_weights(str(path), small("vgg16"), RECIPE, "torch")
+    assert not trace_of_it.exists()
+
+
+def test_the_treatment_is_that_of_the_library(framework, framework_name):
+    """caffe and symmetric: what preprocess_input of keras.applications does to pixels."""
+    if framework_name == "torch":
+        pytest.skip("Keras's own function is the reference; test_treatment has both frameworks")
+    import keras
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    modules = {
+        "caffe": keras.applications.vgg16,
+        "symmetric": keras.applications.mobilenet_v2,
+    }
+    spec = small("vgg16")
+    for scaling, module in modules.items():
+        trainer = make_trainer(framework, spec, replace(RECIPE, input_scaling=scaling))
+        expected = module.preprocess_input(images.astype(np.float32))
+        np.testing.assert_allclose(np.asarray(trainer.treat(images)), expected, atol=2e-4)
+    twice = make_trainer(framework, spec, replace(RECIPE, input_scaling="symmetric-then-caffe"))
+    mistaken = keras.applications.vgg16.preprocess_input(images.astype(np.float32) / 127.5 - 1)
+    np.testing.assert_allclose(np.asarray(twice.treat(images)), mistaken, atol=2e-4)

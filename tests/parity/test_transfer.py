@@ -1,0 +1,68 @@
+"""Both frameworks fine-tune alike from one file of weights: frozen layers, rates by layer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparing import relative
+
+from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.pretrained import start_weights
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
+
+pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
+
+WIDTH = 0.0625
+SPEC = build_spec("cifar", width=WIDTH, num_classes=4)
+RECIPE = Recipe(
+    initializer="he",
+    precision="float64",
+    learning_rate=0.01,
+    nesterov=True,
+    weight_decay=2.0**-9,
+    input_scaling="imagenet",
+    input_size=32,
+    resize_to=40,
+)
+CASES = {
+    "all": {},
+    "head": {"trainable": "head"},
+    "from conv4 on": {"trainable": "conv4,conv5,fc1,fc2,fc3"},
+    "rates by layer": {"rate_factors": ("conv1=0.125", "fc3=8")},
+    "both": {"trainable": "last-4", "rate_factors": ("fc3=3",), "optimizer": "adam"},
+    "muon": {"trainable": "conv2,conv3,fc3", "rate_factors": ("conv3=0.5",), "optimizer": "muon"},
+}
+
+
+def update_of(framework_name, path, recipe):
+    """What three steps change, by weight."""
+    weights = start_weights(str(path), SPEC, recipe, framework_name, WIDTH)
+    trainer = get_framework(framework_name).make_trainer(SPEC, recipe, weights, "cpu")
+    before = trainer.weights()
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        images = rng.integers(0, 256, (8, 32, 32, 3), np.uint8)
+        trainer.read([trainer.train_step(images, rng.integers(0, 4, 8), recipe.learning_rate)])
+    after = trainer.weights()
+    return {name: after[name] - before[name] for name in before}
+
+
+@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+def test_both_frameworks_fine_tune_alike(tmp_path, changes):
+    recipe = replace(RECIPE, **({"nesterov": False} if "optimizer" in changes else {}), **changes)
+    path = tmp_path / "given.safetensors"
+    info = WeightsInfo(
+        variant="cifar", num_classes=10, input_size=32, width=WIDTH, input_scaling="imagenet"
+    )
+    save_weights(
+        path, initial_weights(build_spec("cifar", width=WIDTH), replace(RECIPE, seed=5)), info
+    )
+    first, second = (update_of(name, path, recipe) for name in FRAMEWORKS)
+    for name, array in first.items():
+        if np.abs(array).max() == 0:
+            np.testing.assert_array_equal(second[name], array, err_msg=name)
+        else:
+            assert relative(array, second[name]) < tolerance("update", "float64"), name
