@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks import get_framework
 from alexnet_impl.pretrained import start_weights
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import trace
@@ -119,7 +120,9 @@ def write_published(framework_name, variant, folder):
         path = folder / f"{variant}.pth"
         torch.save(model.state_dict(), path)
         return path, {f"backbone.{k}": v.numpy() for k, v in model.state_dict().items()}
+    import h5py
     import keras
+    from keras.src.legacy.saving import legacy_h5_format
 
     makers = {
         "vgg16": keras.applications.VGG16,
@@ -128,8 +131,9 @@ def write_published(framework_name, variant, folder):
     }
     keras.utils.set_random_seed(1)
     model = makers[variant](include_top=False, weights=None, input_shape=(64, 64, 3))
-    path = folder / f"{variant}.weights.h5"
-    model.save_weights(path)
+    path = folder / f"{variant}_notop.h5"
+    with h5py.File(path, "w") as file:  # as keras.applications' files are: of Keras 2
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return path, {f"backbone.{v.path}": v.numpy() for v in model.variables}
 
 
@@ -203,22 +207,34 @@ def test_code_in_a_file_does_not_run(tmp_path):
     assert not trace_of_it.exists()
 
 
-def test_the_treatment_is_that_of_the_library(framework, framework_name):
-    """caffe and symmetric: what preprocess_input of keras.applications does to pixels."""
-    if framework_name == "torch":
-        pytest.skip("Keras's own function is the reference; test_treatment has both frameworks")
+@pytest.mark.tensorflow
+def test_a_file_that_lacks_layers_is_refused_and_not_filled_up(tmp_path):
+    """Keras would only warn, and leave initial weights."""
+    import keras
+
+    images = keras.Input((64, 64, 3))
+    first = keras.layers.Conv2D(64, 3, padding="same", name="block1_conv1")(images)
+    path = tmp_path / "less.weights.h5"
+    keras.Model(images, first).save_weights(path)
+    with pytest.raises(WeightsError, match="vgg16"):
+        start_weights(str(path), small("vgg16"), RECIPE, "tensorflow")
+
+
+@pytest.mark.tensorflow
+def test_the_treatment_is_that_of_keras_applications():
+    """caffe and symmetric: what preprocess_input does to pixels; and the mistake of doing both."""
     import keras
 
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    modules = {
-        "caffe": keras.applications.vgg16,
-        "symmetric": keras.applications.mobilenet_v2,
+    floats = images.astype(np.float32)
+    vgg16, mobilenet_v2 = keras.applications.vgg16, keras.applications.mobilenet_v2
+    expected = {
+        "caffe": vgg16.preprocess_input(floats.copy()),
+        "symmetric": mobilenet_v2.preprocess_input(floats.copy()),
+        "symmetric-then-caffe": vgg16.preprocess_input(floats / 127.5 - 1),
     }
     spec = small("vgg16")
-    for scaling, module in modules.items():
-        trainer = make_trainer(framework, spec, replace(RECIPE, input_scaling=scaling))
-        expected = module.preprocess_input(images.astype(np.float32))
-        np.testing.assert_allclose(np.asarray(trainer.treat(images)), expected, atol=2e-4)
-    twice = make_trainer(framework, spec, replace(RECIPE, input_scaling="symmetric-then-caffe"))
-    mistaken = keras.applications.vgg16.preprocess_input(images.astype(np.float32) / 127.5 - 1)
-    np.testing.assert_allclose(np.asarray(twice.treat(images)), mistaken, atol=2e-4)
+    for scaling, array in expected.items():
+        recipe = replace(RECIPE, input_scaling=scaling)
+        trainer = make_trainer(get_framework("tensorflow"), spec, recipe)
+        np.testing.assert_allclose(np.asarray(trainer.treat(images)), array, atol=2e-4)

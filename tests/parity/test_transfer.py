@@ -20,7 +20,7 @@ SPEC = build_spec("cifar", width=WIDTH, num_classes=4)
 RECIPE = Recipe(
     initializer="he",
     precision="float64",
-    learning_rate=0.01,
+    learning_rate=2.0**-7,
     nesterov=True,
     weight_decay=2.0**-9,
     input_scaling="imagenet",

@@ -7,6 +7,7 @@ alone.
 """
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def _load(model: keras.Model, path: Path, what: str) -> None:
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # A layer that the file does not have would keep its initial weights, with a warning.
+            warnings.filterwarnings("error", message="Skipping")
+            model.load_weights(path)
     except Exception as error:  # Keras raises any kind
         text = " ".join(str(error).split())
         raise WeightsError(f"{path}: is damaged or not of {what} ({text[:300]}).") from error
