@@ -7,7 +7,7 @@ PyTorch's initial weights, momentum and Adam in its experiments, Keras's in its.
 from dataclasses import dataclass, field
 from typing import Any
 
-from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.experiments.foreign import FOREIGN
 from alexnet_impl.recipe import Recipe
 
@@ -71,6 +71,14 @@ def _torch(**changes: Any) -> Recipe:
 
 _PIL = "PIL rounds resized pixels to whole numbers; here they keep their fractions"
 _SHUFFLED = "the training images are shuffled anew in each epoch"
+_R0_FIRST_LAYER = (
+    "the lines of the first convolution are not in the file: torchvision's, 11x11 with stride 4 "
+    "and padding 2, which the 9,216 features of fc1 allow"
+)
+_R0_IMAGES = (
+    "the cell that loads the images is not there either: the text's 227 pixels and [-1, 1], which "
+    "a warning confirms"
+)
 _R1_TRAINING = (
     "optimizer, learning rate and batch are not said: SGD at 1e-3 with momentum 0.9, as in the "
     "two reports that say how an AlexNet learned, and batches of 32, Keras's default"
@@ -81,6 +89,10 @@ _R2_BATCH = (
     "batches of 128 out of 45,000"
 )
 _R2_VALIDATION = "the 10 % for validation are drawn class by class from the training images"
+_R2_BIG_NETWORK = (
+    "the network is inferred from its parameter total: no third pool, no Dropout, and dense layers "
+    "of 4096, 4096, 1000 and 1000; here the last has the dataset's 10 outputs"
+)
 _R4_NETWORK = "widths, and the places and rate of Dropout, are R3's and torchvision's usual ones"
 _R4_BATCH = "the batch is not said: 32, Keras's default"
 
@@ -92,10 +104,9 @@ _ALL = (
         recipe=_torch(optimizer="adam", epochs=10, global_batch_size=32, input_size=227),
         data="resized to 227, pixels to [-1, 1]",
         assumptions=(
-            "the lines of the first convolution are not in the file: torchvision's, 11x11 with "
-            "stride 4 and padding 2, which the 9,216 features of fc1 allow",
-            "the cell that loads the images is not there either: the text's 227 pixels and "
-            f"[-1, 1], which a warning confirms; {_SHUFFLED}",
+            _R0_FIRST_LAYER,
+            _R0_IMAGES,
+            _SHUFFLED,
             _PIL,
         ),
     ),
@@ -192,8 +203,7 @@ _ALL = (
         assumptions=(
             _R2_BATCH,
             _R2_VALIDATION,
-            "the network is inferred from its parameter total: no third pool, no Dropout, and "
-            "4096-4096-1000-1000; with the dataset's 10 outputs it has 201,848,962 parameters",
+            _R2_BIG_NETWORK,
         ),
         mistake="a dense layer of 1000 units too many, no Dropout and no third pool",
     ),
@@ -227,8 +237,7 @@ _ALL = (
         data="resized to 224, pixels to [-1, 1]",
         assumptions=(
             "scaling is not said: [-1, 1], as in the tutorial whose output format it prints",
-            "pools are 3x3 with stride 2: the listing shows modules alone, and fc1's 9,216 "
-            "features",
+            "pools are 3x3 with stride 2, which fc1's 9,216 features allow: none is listed",
             f"{_SHUFFLED}; {_PIL}",
         ),
     ),
@@ -282,11 +291,14 @@ def get_experiment(name: str) -> Experiment:
     """The experiment of that id.
 
     Raises:
+        RunError: If it needs weights from elsewhere.
         UnknownNameError: If there is none; the message offers the nearest.
     """
     if name in FOREIGN:
-        known = list(EXPERIMENTS)
-        raise UnknownNameError("experiment that can be run", name, known)
+        raise RunError(
+            f"{name}: trains {FOREIGN[name].network}, which `alexnet reproduce` does not load; it "
+            f"runs {', '.join(EXPERIMENTS)}."
+        )
     if name not in EXPERIMENTS:
         raise UnknownNameError("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]

@@ -1,5 +1,8 @@
-"""Published experiments with weights from elsewhere: what is claimed of them can be checked, but
-`alexnet reproduce` does not train them. An experiment that it does train stands in `catalogue`."""
+"""Published experiments that start from weights from elsewhere.
+
+What is claimed of them can be checked, but `alexnet reproduce` does not train them: one that it
+does train moves to `catalogue`.
+"""
 
 from dataclasses import dataclass
 

@@ -39,7 +39,7 @@ def progress_bars(claims: Sequence[Claim]) -> Iterator[Finding]:
         exact = [claim for claim in group if not claim.from_bar]
         apart = [(bar, claim) for bar in bars for claim in exact if _apart(bar, claim)]
         if apart:
-            bar, claim = apart[0]
+            bar, _ = apart[0]
             yield Finding(
                 check="progress_bars",
                 kind="explained",

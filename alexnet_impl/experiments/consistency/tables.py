@@ -111,8 +111,7 @@ def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Every image is predicted once: recall over precision, summed over the classes, is their
-    number."""
+    """Recall over precision, summed over the classes, counts every image once."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         rows = [row for row in _rows(claims) if row[0].experiment == experiment]
         if len(rows) != NUM_CLASSES:

@@ -10,6 +10,8 @@ _BARS = (
     (209, 2, "0.0970", "2.3030", "0.1000", "2.3027"),
     (213, 3, "0.0976", "2.3028", "0.1000", "2.3026"),
 )
+_LAST_BAR = (217, 4, "0.1009", "2.3027")
+"""Of the epoch that did not end."""
 
 CLAIMS = (
     Claim(
@@ -98,34 +100,28 @@ CLAIMS = (
         "R0-tf",
         "eval_top1_accuracy",
         "val_accuracy: {printed}",
-        ((e, n, v) for n, e, _, _, v, _ in _BARS),
+        ((epoch, line, accuracy) for line, epoch, _, _, accuracy, _ in _BARS),
     ),
-    *curve("R0-tf", "eval_loss", "val_loss: {printed}", ((e, n, v) for n, e, _, _, _, v in _BARS)),
-    *(
-        Claim(
-            experiment="R0-tf",
-            quantity="train_top1_accuracy",
-            epoch=epoch,
-            line=line,
-            printed=accuracy,
-            quote=f"accuracy: {accuracy}",
-            from_bar=True,
-        )
-        for line, epoch, accuracy in (*(bar[:3] for bar in _BARS), (217, 4, "0.1009"))
+    *curve(
+        "R0-tf",
+        "eval_loss",
+        "val_loss: {printed}",
+        ((epoch, line, loss) for line, epoch, *_, loss in _BARS),
     ),
     *(
         Claim(
             experiment="R0-tf",
-            quantity="loss",
+            quantity=quantity,
             epoch=epoch,
             line=line,
-            printed=loss,
-            quote=f"loss: {loss}",
+            printed=printed,
+            quote=f"{words}: {printed}",
             from_bar=True,
         )
-        for line, epoch, loss in (
-            *((n, e, loss) for n, e, _, loss, _, _ in _BARS),
-            (217, 4, "2.3027"),
+        for line, epoch, accuracy, loss in (*(bar[:4] for bar in _BARS), _LAST_BAR)
+        for quantity, words, printed in (
+            ("train_top1_accuracy", "accuracy", accuracy),
+            ("loss", "loss", loss),
         )
     ),
     Claim(
