@@ -22,13 +22,15 @@ class Finding:
     Attributes:
         check: The name of the function that found it.
         kind: How bad it is.
-        claims: All that are involved.
+        claims: Those it is about.
+        against: Those that it rests on and leaves alone.
         reason: With the numbers.
     """
 
     check: str
     kind: Kind
     claims: tuple[Claim, ...]
+    against: tuple[Claim, ...] = ()
     reason: str
 
     @property

@@ -1,7 +1,7 @@
 """Runs an experiment: its run folder, what it is a run of, and what is refused.
 
-DIR/BUDGET/ID/seed-N/experiment.json   what was run and how it departs from the report
-DIR/BUDGET/ID/seed-N/FRAMEWORK/        the run folder
+DIR/BUDGET/ID/seed-N holds experiment.json (what was run, and how it departs from the report) and,
+named by its framework, the run folder.
 """
 
 import json
@@ -141,7 +141,7 @@ def make_request(
 
 
 def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:
-    """CIFAR-10's archive is in no order, folders are sorted: there a buffer shows class by class."""
+    """CIFAR-10's archive is in no order; folders are sorted by class."""
     if data.dataset == "image_folder" and recipe.shuffle_buffer is not None:
         yield (
             f"the images are stored class by class, so a buffer of {recipe.shuffle_buffer:,} "

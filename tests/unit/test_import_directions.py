@@ -26,7 +26,7 @@ TIERS = (
     ("prediction", "conversion", "workers", "remote"),
     ("comparison", "parity", "explain"),
     ("measurement",),
-    ("explanation", "versions"),
+    ("explanation", "versions", "experiments"),
     ("report",),
     ("cli",),
     ("", "__main__"),

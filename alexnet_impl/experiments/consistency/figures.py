@@ -43,7 +43,8 @@ def progress_bars(claims: Sequence[Claim]) -> Iterator[Finding]:
             yield Finding(
                 check="progress_bars",
                 kind="explained",
-                claims=(bar, *(claim for _, claim in apart)),
+                claims=(bar,),
+                against=tuple(claim for _, claim in apart),
                 reason=f"{bar.what}: the progress bar shows {bar.text}, the result is "
                 f"{distinct_texts([claim for _, claim in apart])}: Keras 3's bar prints the mean "
                 "of the running means",
@@ -63,7 +64,8 @@ def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
                 yield Finding(
                     check="total_times",
                     kind="inconsistent",
-                    claims=(total, *epochs),
+                    claims=(total,),
+                    against=tuple(epochs),
                     reason=f"{words} are {(low + high) / 2:,.0f} s "
                     f"({(low + high) / 120:.0f} min), the total is given as {_time_text(total)}",
                 )
@@ -98,7 +100,8 @@ def time_ratios(claims: Sequence[Claim]) -> Iterator[Finding]:
                 yield Finding(
                     check="time_ratios",
                     kind="inconsistent",
-                    claims=(ratio, one, other),
+                    claims=(ratio,),
+                    against=(one, other),
                     reason=f"{one.text} are {one.value / other.value:.2f} times {other.text}, "
                     f"not {ratio.says}",
                 )

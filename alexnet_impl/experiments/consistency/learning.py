@@ -40,7 +40,8 @@ def stopped_runs(claims: Sequence[Claim]) -> Iterator[Finding]:
         yield Finding(
             check="stopped_runs",
             kind="inconsistent",
-            claims=(stop, *totals),
+            claims=totals,
+            against=(stop,),
             reason=f"the output ends at step {stop.text} of {experiment.steps_per_epoch} in epoch "
             f"{epoch} of {experiment.recipe.epochs}, after about {spent:,.0f} s; the total is "
             f"given as {distinct_texts(totals)} all the same",
@@ -72,7 +73,8 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
             yield Finding(
                 check="never_learned",
                 kind="inconsistent",
-                claims=(*denied, *losses),
+                claims=tuple(denied),
+                against=losses,
                 reason=f"the loss is {distinct_texts(losses)} from epoch {losses[0].epoch} to "
                 f"{losses[-1].epoch}, and ln {NUM_CLASSES} is {math.log(NUM_CLASSES):.4f}: a "
                 f"network that tells no image from another, which has "
@@ -98,7 +100,8 @@ def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
                     yield Finding(
                         check="losses_against_accuracies",
                         kind="inconsistent",
-                        claims=(loss, accuracy),
+                        claims=(accuracy,),
+                        against=(loss,),
                         reason=f"a mean cross-entropy of {loss.text} needs an accuracy of at "
                         f"least {least:.2%}, and {accuracy.text} is given",
                     )
@@ -118,7 +121,8 @@ def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
                     yield Finding(
                         check="test_above_validation",
                         kind="inconsistent",
-                        claims=(test, validation),
+                        claims=(test,),
+                        against=(validation,),
                         reason=f"{test.value:.2%} on the test set and {validation.value:.2%} on "
                         f"{sizes[1]:,} images for validation lie "
                         f"{(test.value - validation.value) / spread:.0f} standard deviations "

@@ -60,7 +60,8 @@ def model_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
                 yield Finding(
                     check="model_sizes",
                     kind="inconsistent",
-                    claims=(size, total),
+                    claims=(size,),
+                    against=(total,),
                     reason=f"{total.printed} parameters are {num_bytes / 2**20:.2f} MB, not "
                     f"{size.text}",
                 )

@@ -14,7 +14,7 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
         recalls = [c for c in claims_of(experiment, "recall", claims) if c.of not in AVERAGES]
         strange = [claim for claim in recalls if not _is_count_of(claim, PER_CLASS_TEST)]
         if strange:
-            fractions = [_fraction_text(claim, _same_class(claim, claims)) for claim in recalls]
+            fractions = [_fraction_text(claim, same_class(claim, claims)) for claim in recalls]
             yield Finding(
                 check="sample_sizes",
                 kind="inconsistent",
@@ -31,7 +31,7 @@ def smallest_sample(claims: Sequence[Claim]) -> int | None:
     return next((n for n in sizes if all(_is_count_of(claim, n) for claim in claims)), None)
 
 
-def _same_class(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
+def same_class(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
     """What the report prints of this class, of all its networks: one sample gave them all."""
     return [c for c in claims if (c.report, c.quantity, c.of) == (claim.report, "recall", claim.of)]
 
@@ -61,7 +61,8 @@ def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
             yield Finding(
                 check="harmonic_means",
                 kind="inconsistent",
-                claims=row,
+                claims=(f1,),
+                against=(precision, recall),
                 reason=f"{f1.of}: F1 is given as {f1.text}; precision {precision.text} and recall "
                 f"{recall.text} make {(low + high) / 2:.4f}",
             )
@@ -89,7 +90,8 @@ def _against_rows(means: Sequence[Claim], rows: Sequence[Claim]) -> Iterator[Fin
             yield Finding(
                 check="averages",
                 kind="inconsistent",
-                claims=(mean, *rows),
+                claims=(mean,),
+                against=tuple(rows),
                 reason=f"{mean.what} is given as {mean.text}; its rows make {(low + high) / 2:.4f}",
             )
 
