@@ -109,6 +109,8 @@ class Claim:
     def what(self) -> str:
         """The quantity in words: 'recall of cat', 'loss, epoch 3'."""
         name = self.quantity.replace("_", " ").replace("top1 ", "")
+        if self.quantity == "conclusion":
+            return name
         name += f" of {self.of}" if self.of else ""
         return name + (f", epoch {self.epoch}" if self.epoch is not None else "")
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from alexnet_impl.experiments.budget import BUDGETS, training_flops
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment
+from alexnet_impl.experiments.claim import PER_CLASS
 from alexnet_impl.experiments.claims import distinct_texts, final_claims
 from alexnet_impl.experiments.finding import NUM_TRAIN, Finding
 from alexnet_impl.experiments.ledger import Entry, Ledger, Verdict
@@ -29,8 +30,6 @@ STYLES: dict[Verdict, str] = {
     "not run": "dim",
 }
 VERDICTS = tuple(STYLES)
-FEW = 3
-"""More claims than these of one quantity of an experiment share a row of the terminal."""
 
 
 def headline(ledger: Ledger) -> str:
@@ -60,33 +59,38 @@ def _claims_table(report: str, entries: Sequence[Entry]) -> Table:
 
 
 def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Claims of one quantity of an experiment together, where there are more than a few."""
+    """Curves, tables and repetitions of one figure together: a row of the terminal each."""
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        claim = entry.claim
-        groups.setdefault((claim.experiment, claim.quantity), []).append(entry)
-    split: list[list[Entry]] = []
-    for group in groups.values():
-        split += [group] if len(group) > FEW else [[entry] for entry in group]
-    return split
+        groups.setdefault(_group(entry), []).append(entry)
+    return list(groups.values())
+
+
+def _group(entry: Entry) -> tuple[str, ...]:
+    claim = entry.claim
+    if claim.epoch is not None:
+        return claim.experiment, claim.quantity, "by epoch"
+    if claim.quantity in PER_CLASS or (claim.quantity == "num_params" and claim.of):
+        return claim.experiment, claim.quantity, "by name"
+    return claim.experiment, claim.what, claim.text, entry.verdict
 
 
 def _row(group: Sequence[Entry]) -> tuple[str | Text, ...]:
     first, last = group[0], group[-1]
     claim = first.claim
-    if len(group) == 1:
-        because = "; ".join((first.reason, *first.explains))
-        verdict = Text(first.verdict, style=STYLES[first.verdict])
-        return claim.experiment, claim.what, claim.text, verdict, because
     verdicts = [entry.verdict for entry in group]
-    counts = [f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts]
-    style = STYLES[verdicts[0]] if len(set(verdicts)) == 1 else ""
+    known = [verdict for verdict in VERDICTS if verdict in verdicts]
+    style = STYLES[known[0]] if len(known) == 1 else ""
+    if claim.what == last.claim.what:
+        because = "; ".join(dict.fromkeys((first.reason, *first.explains)))
+        return claim.experiment, claim.what, claim.text, Text(known[0], style=style), because
+    counts = "\n".join(f"{verdicts.count(verdict)} {verdict}" for verdict in known)
     return (
         claim.experiment,
-        f"{claim.quantity.replace('_', ' ')}, {len(group)} claims",
+        f"{claim.quantity.replace('_', ' ')}, {_group(first)[-1]}",
         f"{claim.text} ... {last.claim.text}",
-        Text("\n".join(counts), style=style),
-        "; ".join(dict.fromkeys(entry.reason for entry in group[:1])),
+        Text(counts, style=style),
+        first.reason,
     )
 
 
