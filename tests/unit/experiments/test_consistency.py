@@ -7,6 +7,7 @@ from alexnet_impl.experiments.consistency import CHECKS, find_all
 from alexnet_impl.experiments.consistency.comparability import differences
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
 from alexnet_impl.experiments.consistency.tables import smallest_sample
+from alexnet_impl.experiments.foreign import FOREIGN
 
 pytestmark = pytest.mark.fast
 
@@ -55,8 +56,6 @@ def test_finding_comes_out_with_its_numbers(findings, check, experiment, words):
 
 
 def test_converted_weights_are_explained_by_the_permutation():
-    from alexnet_impl.experiments.foreign import FOREIGN
-
     assert "9,216 inputs in the wrong order" in FOREIGN["R2-tf-converted"].explains
 
 
