@@ -106,6 +106,15 @@ def _findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
+def markdown_findings(findings: Sequence[Finding]) -> str:
+    """The table of docs/reports.md."""
+    lines = ["| experiment | kind | finding |", "|---|---|---|"]
+    for finding in findings:
+        reason = finding.reason.replace("|", "\\|")
+        lines.append(f"| {finding.claims[0].experiment} | {finding.kind} | {reason} |")
+    return "\n".join(lines)
+
+
 def experiments_table() -> RenderableType:
     """What `alexnet reproduce` can run."""
     table = Table(box=box.SIMPLE)

@@ -9,6 +9,7 @@ import pytest
 from experiment_runs import base_config, pixels, request_of
 from fake_framework import Killed
 from PIL import Image
+from rich.console import Console
 
 from alexnet_impl.cli import main
 from alexnet_impl.data import load_dataset
@@ -188,7 +189,7 @@ def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
     with pytest.raises(RunError, match="torch in torch"):
-        reproduce(request_of("R3-torch"), tmp_path, None, interpreter="python9")
+        reproduce(request_of("R3-torch"), tmp_path, Console(), interpreter="python9")
     assert told == {"interpreter": "python9"}
 
 
