@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claim import Claim
+from alexnet_impl.experiments.claim import PER_CLASS, Claim
 from alexnet_impl.experiments.claims import CLAIMS, claims_of
 from alexnet_impl.experiments.consistency import find_all
 from alexnet_impl.experiments.consistency.sizes import FLOAT32_BYTES, expected_counts
@@ -95,9 +95,9 @@ def judge(
         claims: All of them, for what speaks of the same class.
     """
     runs = own_runs(evidence, claim.experiment)
-    comparable = tuple(run for run in runs if is_measurable(claim, run))
+    comparable = _one_a_seed([run for run in runs if is_measurable(claim, run)])
     measured = measure(claim, comparable, claims) if comparable else None
-    explains = tuple(_explanations(claim, runs, findings))
+    explains = tuple(dict.fromkeys(_explanations(claim, runs, findings)))
     shown = tuple(run.path for run in comparable or runs)
     verdict, reason = _verdict(claim, runs, measured, findings)
     return Entry(
@@ -110,6 +110,14 @@ def judge(
     )
 
 
+def _one_a_seed(runs: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """The first run of each seed: a shorter one of the same seed says the same again."""
+    by_seed: dict[int, Evidence] = {}
+    for run in runs:
+        by_seed.setdefault(run.record.seed, run)
+    return tuple(by_seed.values())
+
+
 def _verdict(
     claim: Claim,
     runs: Sequence[Evidence],
@@ -118,24 +126,37 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     denied = [f for f in findings if claim in f.claims and f.kind == "inconsistent"]
     if denied:
-        ours = "" if measured is None else f"; ours: {_measured_text(claim, measured)}"
-        return "inconsistent", "; ".join(f.reason for f in denied) + ours
+        return "inconsistent", "; ".join(
+            [*(f.reason for f in denied), *_ours(claim, runs, measured)]
+        )
     if claim.quantity in ("num_params", "model_size"):
         return _counted(claim)
     if claim.quantity in TIMES:
         return "not comparable", "measured on other hardware: only ratios of times compare"
     if claim.quantity in SETTINGS:
         return "not comparable", _of_their_run(claim, findings)
-    if claim.of and not _is_of_class(claim):
-        return "not comparable", f"of {claim.of}, of which nothing more is said"
+    if unmatched := _unmatched(claim):
+        return "not comparable", unmatched
     if measured is not None:
         return _against_ours(claim, measured)
     return _without_measure(claim, runs)
 
 
-def _is_of_class(claim: Claim) -> bool:
-    """Whether a figure that is of something is of a class or an average."""
-    return claim.quantity in ("precision", "recall", "f1")
+def _unmatched(claim: Claim) -> str:
+    """Why no run of ours has such a figure; empty if one can."""
+    if claim.from_bar and claim.quantity != "loss":
+        return "a mean of running means, which our runs keep of losses alone"
+    if claim.of and claim.quantity not in PER_CLASS:
+        return f"of {claim.of}, of which nothing more is said"
+    return ""
+
+
+def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> Iterator[str]:
+    """What our runs say to a claim that is judged without them."""
+    if measured is not None:
+        yield f"ours: {_measured_text(claim, measured)}"
+    elif values := our_values(claim, runs[:1]):
+        yield f"{runs[0].record.label or 'ours'}: {values[0]:.4f} ({runs[0].title})"
 
 
 def _counted(claim: Claim) -> tuple[Verdict, str]:

@@ -38,6 +38,17 @@ def headline(ledger: Ledger) -> str:
     return f"{len(ledger.entries)} claims: {', '.join(counts)}."
 
 
+def run_lines(ledger: Ledger) -> list[str]:
+    """What the runs were trained on, and where they depart from the reports."""
+    images = {f"{run.dataset.name} ({run.dataset.fingerprint[:12]})" for run in ledger.evidence}
+    departures = {
+        f"{run.record.experiment} departs from the report: {departure}."
+        for run in ledger.evidence
+        for departure in run.record.departures
+    }
+    return [f"Runs on {name}." for name in sorted(images)] + sorted(departures)
+
+
 def ledger_renderables(ledger: Ledger) -> Iterator[RenderableType]:
     """Tables by report, then the findings, then what could not be read."""
     for report, entries in groupby(ledger.entries, key=lambda entry: entry.claim.report):
@@ -45,6 +56,8 @@ def ledger_renderables(ledger: Ledger) -> Iterator[RenderableType]:
     yield _findings_table(ledger.findings)
     for trouble in ledger.troubles:
         yield Text(f"left out: {trouble}", style="bold red")
+    for line in run_lines(ledger):
+        yield Text(line)
     yield Text(headline(ledger), style="bold")
 
 

@@ -21,7 +21,7 @@ from alexnet_impl.experiments.ledger import Entry, Ledger
 from alexnet_impl.experiments.measured import class_place, class_table
 from alexnet_impl.experiments.times import compare_times, full_time_s
 from alexnet_impl.report import numbers
-from alexnet_impl.report.ledger import headline
+from alexnet_impl.report.ledger import headline, run_lines
 from alexnet_impl.report.plots import INK, MUTED, figure_png, house_style
 from alexnet_impl.report.runs import COLOURS
 from alexnet_impl.report.templates import render_template
@@ -78,7 +78,7 @@ def _context(ledger: Ledger) -> dict[str, Any]:
     return {
         "title": "The five reports, claim by claim",
         "headline": headline(ledger),
-        "runs_note": _runs_note(ledger),
+        "notes": [_runs_note(ledger), *run_lines(ledger)],
         "reports": [_section(answer.report, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
         "times": [

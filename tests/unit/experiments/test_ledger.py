@@ -1,6 +1,7 @@
 """Verdicts with their evidence, curves, intervals, and the page, from run folders."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.measured import class_table
+from alexnet_impl.experiments.reproduce import Record
 from alexnet_impl.experiments.times import compare_times
-from alexnet_impl.report.ledger import grouped, headline, ledger_json
+from alexnet_impl.report.ledger import grouped, headline, ledger_json, run_lines
 from alexnet_impl.report.ledger_page import curves_figure, render
 from alexnet_impl.results import RunFolder
 
@@ -80,6 +82,22 @@ def test_short_run_on_all_images_speaks_for_its_epochs_alone(tmp_path):
     assert entry_of(ledger, "R3-tf/loss/epoch-4/bar@874").verdict == "not comparable"
     final = entry_of(ledger, "R3-tf/test_top1_accuracy@920")
     assert final.verdict == "inconsistent"
+
+
+def test_shorter_run_of_the_same_seed_is_no_second_seed(tmp_path):
+    losses = [2.0359, 1.3786, 1.1203]
+    for budget in ("full", "hours"):
+        write_experiment(tmp_path, "R3-tf", losses=losses, budget=budget)
+    entry = entry_of(make_ledger(tmp_path), "R3-tf/loss/epoch-2/bar@870")
+    assert entry.measured.basis == "half an epoch to either side"
+    assert len(entry.runs) == 1
+
+
+def test_bar_over_accuracies_has_no_counterpart(tmp_path):
+    write_experiment(tmp_path, "R3-tf")
+    entry = entry_of(make_ledger(tmp_path), "R3-tf/train_top1_accuracy/epoch-20/bar@906")
+    assert entry.verdict == "not comparable"
+    assert entry.reason.startswith("a mean of running means")
 
 
 def test_scaled_run_is_shown_with_its_label(tmp_path):
@@ -174,6 +192,16 @@ def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
     assert [len(row) for row in rows if row[0].claim.quantity == "loss"] == [20]
     accuracies = [row for row in rows if row[0].claim.quantity == "test_top1_accuracy"]
     assert [len(row) for row in accuracies] == [2, 1]
+
+
+def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
+    write_experiment(tmp_path, "R3-tf")
+    path = tmp_path / "full" / "R3-tf" / "seed-0" / "experiment.json"
+    record = Record.read(path)
+    replace(record, departures=("no buffer",)).write(path)
+    lines = run_lines(make_ledger(tmp_path))
+    assert lines[0].startswith("Runs on pixels (")
+    assert lines[1:] == ["R3-tf departs from the report: no buffer."]
 
 
 def test_json_has_every_claim_with_its_line():
