@@ -240,5 +240,5 @@ def _differing(found: RunConfig, asked: RunConfig) -> list[str]:
 
 def _plain(config: RunConfig) -> dict[str, Any]:
     """All that decides a run's numbers, in one level."""
-    values = {k: v for k, v in config.to_dict().items() if k not in _WHERE}
-    return values | values.pop("data") | values.pop("recipe")
+    values = {k: v for k, v in config.to_dict().items() if k not in (*_WHERE, "data", "recipe")}
+    return values | config.data.to_dict() | config.recipe.to_dict()

@@ -19,7 +19,7 @@ def found_by(check, claims):
     [
         ("two_values", "R1-torch/test_top1_accuracy@147", {"printed": "61.95"}),
         ("two_values", "R0-torch/input_scaling@280", {"says": "unit"}),
-        ("progress_bars", "R0-tf/test_loss/bar@223", {"from_bar": False, "printed": "2.3"}),
+        ("progress_bars", "R3-tf-vgg16/test_top1_accuracy/bar@1072", {"printed": "0.9"}),
         ("total_times", "R3-tf/training_time@1158", {"upto": "16", "printed": "15"}),
         (
             "losses_against_accuracies",
@@ -56,6 +56,7 @@ def test_check_sees_a_figure_that_was_changed(check, identifier, changes):
             {"printed": "0.9745"},
         ),
         ("measured_images", "R2-tf-big/test_top1_accuracy@62", {"printed": "0.9774000000"}),
+        ("progress_bars", "R3-tf/loss/epoch-20@910", {"printed": "0.0473"}),
         ("resized_datasets", "R0-tf/machine_memory@32", {"printed": "64"}),
     ],
 )

@@ -1,6 +1,6 @@
 """R0: PyTorch against TensorFlow at 227 pixels, Adam, ten epochs."""
 
-from alexnet_impl.experiments.claim import Claim
+from alexnet_impl.experiments.claim import Claim, Quantity
 from alexnet_impl.experiments.published.rows import curve
 
 _TORCH_LOSSES = ("2.3035", *("2.3028",) * 9)
@@ -10,6 +10,8 @@ _BARS = (
     (209, 2, "0.0970", "2.3030", "0.1000", "2.3027"),
     (213, 3, "0.0976", "2.3028", "0.1000", "2.3026"),
 )
+_TRAIN_ACCURACY: Quantity = "train_top1_accuracy"
+_LOSS: Quantity = "loss"
 _LAST_BAR = (217, 4, "0.1009", "2.3027")
 """Of the epoch that did not end."""
 
@@ -120,8 +122,8 @@ CLAIMS = (
         )
         for line, epoch, accuracy, loss in (*(bar[:4] for bar in _BARS), _LAST_BAR)
         for quantity, words, printed in (
-            ("train_top1_accuracy", "accuracy", accuracy),
-            ("loss", "loss", loss),
+            (_TRAIN_ACCURACY, "accuracy", accuracy),
+            (_LOSS, "loss", loss),
         )
     ),
     Claim(
