@@ -191,7 +191,7 @@ def _draw_curves(axes: Axes, claims: Sequence[Claim], curves: Sequence[CurveComp
         ours = range(1, len(curve.ours) + 1)
         axes.plot(ours, curve.ours, "s-", color=colour, markersize=4, label=curve.title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=1.08 * axes.dataLim.ymax)
     axes.legend(loc="best", fontsize=7)
 
 
