@@ -22,6 +22,11 @@ def pytest_addoption(parser):
         help="CIFAR-10 images for the accuracy tests: an archive, a zip or a folder "
         "(default: ALEXNET_DATA)",
     )
+    parser.addoption(
+        "--accept-slow",
+        action="store_true",
+        help="start the reports' full experiments on a CPU too, where each takes hours or days",
+    )
 
 
 def pytest_configure(config):  # noqa: ARG001 - pytest's name

@@ -19,11 +19,13 @@ from alexnet_impl.cli.flags import (
     Describe,
     Evaluate,
     Explain,
+    Ledger,
     PairWorker,
     Parity,
     Predict,
     Recipes,
     Report,
+    Reproduce,
     Serve,
     Train,
     TrainingOptions,
@@ -33,6 +35,7 @@ from alexnet_impl.cli.flags import (
 )
 from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
+from alexnet_impl.cli.reproduce import ledger_command, reproduce_command
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
 from alexnet_impl.cli.versions import versions_command
 from alexnet_impl.comparison import check_frameworks, compare, comparison_config
@@ -280,5 +283,7 @@ HANDLERS: dict[type, Callable[[Any, Console], int]] = {
     Bench: bench_command,
     BenchCompare: bench_compare_command,
     Versions: versions_command,
+    Reproduce: reproduce_command,
+    Ledger: ledger_command,
     BenchWorker: bench_worker_command,
 }

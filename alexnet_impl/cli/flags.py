@@ -293,6 +293,49 @@ class Versions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reproduce:
+    """Run experiments of the five reports, each framework in a process of its own.
+
+    A run that has ended is not run again, and one that was interrupted goes on.
+    """
+
+    ids: Annotated[Positional[tuple[str, ...]], arg(metavar="ID")] = ()
+    """Names from --list, or 'all'."""
+    list: bool = False
+    """Show what there is, with what each report leaves out, and run nothing."""
+    budget: str = "minutes"
+    """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
+    5,000 training and 1,000 test images, at most 2 epochs."""
+    both: bool = False
+    """Train each in the other framework too, by the same recipe."""
+    data_dir: Path | None = None
+    """A folder, zip or archive with CIFAR-10; by default the official archive is downloaded."""
+    output: Path = Path("runs/reports")
+    """Where runs lie, as BUDGET/ID/seed-N/FRAMEWORK."""
+    seed: int = 0
+    """Of weights, batches, augmentation and dropout; several seeds make intervals wider and
+    honest."""
+    threads: int | None = None
+    """CPU threads of the framework; its own choice by default."""
+    device: str = "auto"
+    """auto, cpu or gpu."""
+    interpreter: tuple[str, ...] = ()
+    """FRAMEWORK=PYTHON: run that framework in another environment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Judge every figure of the five reports: by arithmetic, and by the runs of `reproduce`."""
+
+    runs: Positional[Path | None] = None
+    """The folder that `alexnet reproduce --output` wrote; without one, no claim was run."""
+    html: Path | None = None
+    """Write the page with every claim, the curves and the tables."""
+    json: Path | None = None
+    """Write every claim with its verdict and evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchWorker:
     """Time what requests on standard input say; `alexnet bench` starts it."""
 

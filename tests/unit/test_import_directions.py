@@ -28,7 +28,7 @@ TIERS = (
     ("prediction",),
     ("comparison", "parity", "explain"),
     ("measurement",),
-    ("explanation", "versions"),
+    ("explanation", "versions", "experiments"),
     ("report",),
     ("cli",),
     ("", "__main__"),

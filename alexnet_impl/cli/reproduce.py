@@ -1,0 +1,134 @@
+"""`alexnet reproduce` and `alexnet ledger`: the reports' experiments, and what became of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import Ledger, Reproduce
+from alexnet_impl.cli.shared import load_images, parse_interpreters
+from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.errors import RunError
+from alexnet_impl.experiments.budget import get_budget
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment, get_experiment
+from alexnet_impl.experiments.ledger import make_ledger
+from alexnet_impl.experiments.reproduce import (
+    Request,
+    check_memory,
+    existing_run,
+    make_request,
+    reproduce,
+)
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.report.ledger import (
+    assumption_lines,
+    experiments_table,
+    ledger_renderables,
+    write_ledger_json,
+)
+from alexnet_impl.report.tables import comparison_table
+from alexnet_impl.results import RunConfig, RunFolder
+from alexnet_impl.training import check_run
+
+ALL = "all"
+
+
+def reproduce_command(command: Reproduce, console: Console) -> int:
+    """Run what was asked for, one after the other, and show how it ended."""
+    experiments = list(_experiments(command.ids))
+    if command.list:
+        return _list(experiments, console)
+    if not experiments:
+        raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
+    interpreters = parse_interpreters(command.interpreter)
+    check_frameworks(interpreters)
+    requests = list(_requests(command, experiments))
+    paths = [request.folder(command.output) / request.config.framework for request in requests]
+    done = [existing_run(*each) for each in zip(requests, paths, strict=True)]  # refuses first
+    runs = [
+        run or _run(request, command.output, console, interpreters)
+        for request, run in zip(requests, done, strict=True)
+    ]
+    console.print(comparison_table(runs))
+    console.print(
+        f"Runs: {command.output}; judge them with: alexnet ledger {command.output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
+    """Each once; 'all' leaves out what is only there to be refused."""
+    names: dict[str, None] = {}
+    for name in ids:
+        plain = [one.id for one in EXPERIMENTS.values() if not one.in_memory]
+        names |= dict.fromkeys(plain if name == ALL else [name])
+    yield from (get_experiment(name) for name in names)
+
+
+def _list(experiments: list[Experiment], console: Console) -> int:
+    console.print(experiments_table())
+    for experiment in experiments or EXPERIMENTS.values():
+        console.print(experiment.id, style="bold", highlight=False)
+        for line in assumption_lines(experiment):
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _requests(command: Reproduce, experiments: list[Experiment]) -> Iterator[Request]:
+    budget = get_budget(command.budget)
+    data = settle(
+        DataConfig(dataset=None if command.data_dir else "cifar10", data_dir=command.data_dir)
+    )
+    base = RunConfig(
+        framework=FRAMEWORKS[0],
+        variant="cifar",
+        width=1.0,
+        recipe=Recipe(seed=command.seed),
+        data=data,
+        device=command.device,
+        threads=command.threads,
+    )
+    for experiment in experiments:
+        own = [experiment.framework]
+        others = [name for name in FRAMEWORKS if name not in own] if command.both else []
+        for framework in own + others:
+            yield make_request(experiment, budget, base, framework=framework)
+
+
+def _run(request: Request, root: Path, console: Console, interpreters: dict[str, str]) -> RunFolder:
+    config = request.config
+    label = request.budget.label(request.experiment.recipe) or "as long as the report's"
+    console.print(
+        f"{request.experiment.id} in {config.framework}: {label}", style="bold", highlight=False
+    )
+    for departure in request.departures:
+        console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
+    dataset = load_images(config, console)
+    if said := check_memory(request, dataset):
+        console.print(said, highlight=False, soft_wrap=True)
+    check_run(config, dataset)
+    del dataset  # the worker loads its own
+    return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
+
+
+def ledger_command(command: Ledger, console: Console) -> int:
+    """Judge every claim, and write what was asked for."""
+    if command.runs is not None and not command.runs.is_dir():
+        raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
+    ledger = make_ledger(command.runs)
+    for renderable in ledger_renderables(ledger):
+        console.print(renderable, highlight=False)
+    if command.json is not None:
+        write_ledger_json(command.json, ledger)
+        console.print(f"JSON: {command.json}", highlight=False, soft_wrap=True)
+    if command.html is not None:
+        # matplotlib and jinja2 take a second, which only a page should cost.
+        from alexnet_impl.report.ledger_page import write_ledger_page  # noqa: PLC0415
+
+        write_ledger_page(command.html, ledger)
+        console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)
+    return 0

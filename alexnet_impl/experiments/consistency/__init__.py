@@ -1,0 +1,34 @@
+"""Checks of the reports against themselves and against arithmetic: no training, no run."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from alexnet_impl.experiments.claim import Claim
+from alexnet_impl.experiments.claims import CLAIMS
+from alexnet_impl.experiments.consistency import comparability, figures, learning, sizes, tables
+from alexnet_impl.experiments.finding import Finding
+
+CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
+    figures.two_values,
+    figures.progress_bars,
+    figures.total_times,
+    figures.time_ratios,
+    learning.stopped_runs,
+    learning.never_learned,
+    learning.losses_against_accuracies,
+    learning.test_above_validation,
+    learning.measured_images,
+    tables.sample_sizes,
+    tables.harmonic_means,
+    tables.averages,
+    tables.predicted_counts,
+    sizes.parameter_totals,
+    sizes.model_sizes,
+    sizes.resized_datasets,
+    comparability.comparisons,
+)
+
+
+def find_all(claims: Sequence[Claim] = CLAIMS) -> tuple[Finding, ...]:
+    """What every check finds, report by report."""
+    found = [finding for check in CHECKS for finding in check(claims)]
+    return tuple(sorted(found, key=lambda finding: finding.report))

@@ -1,0 +1,120 @@
+"""The runs that the ledger rests on, read back from `alexnet reproduce`'s folders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet_impl.collapse import Vitals
+from alexnet_impl.errors import AlexNetError
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment, get_experiment
+from alexnet_impl.experiments.finding import NUM_TRAIN
+from alexnet_impl.experiments.reproduce import RECORD, Record
+from alexnet_impl.results import (
+    DatasetRecord,
+    EpochRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """One run of an experiment.
+
+    Attributes:
+        record: What was asked for.
+        path: The run folder.
+        result: None while it runs or if it was killed.
+        predictions: Of a finished run.
+    """
+
+    record: Record
+    path: Path
+    config: RunConfig
+    dataset: DatasetRecord
+    history: History
+    result: RunResult | None
+    predictions: Predictions | None
+
+    @property
+    def experiment(self) -> Experiment:
+        """What it is a run of."""
+        return EXPERIMENTS[self.record.experiment]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the framework is the report's, and the network whole."""
+        return self.config.framework == self.experiment.framework and self.config.width == 1
+
+    @property
+    def has_all_images(self) -> bool:
+        """Whether it trained on as many images as the report."""
+        count = self.dataset.num_train_images + self.dataset.num_validation_images
+        return self.config.data.train_images is None and count == NUM_TRAIN
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its end can be put beside the report's."""
+        ended = self.result is not None and self.result.status == "finished"
+        whole = self.config.recipe.epochs == self.experiment.recipe.epochs
+        return ended and whole and self.is_own and self.has_all_images
+
+    @property
+    def collapse(self) -> Vitals | None:
+        """By which vitals the network collapsed; None if it did not."""
+        report = None if self.result is None else self.result.collapse
+        return None if report is None else report.seen
+
+    @property
+    def title(self) -> str:
+        """Budget, framework and seed."""
+        return f"{self.record.budget}, {self.config.framework}, seed {self.record.seed}"
+
+    def epoch(self, number: int) -> EpochRecord | None:
+        """That epoch, from 1; None if the run did not get so far."""
+        epochs = self.history.epochs
+        return epochs[number - 1] if number <= len(epochs) else None
+
+    def step_losses(self, number: int) -> list[float]:
+        """The losses of an epoch's steps."""
+        epochs = self.history.epochs
+        first = epochs[number - 2].step if number > 1 else 0
+        return self.history.step_loss[first : epochs[number - 1].step]
+
+
+def read_evidence(root: Path) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
+    """All runs below a folder, and what is wrong with those that cannot be read."""
+    found, troubles = [], []
+    for path in sorted(root.glob(f"*/*/seed-*/{RECORD}")):
+        for run in sorted(path.parent.glob("*/run.json")):
+            try:
+                found.append(_read(Record.read(path), run.parent))
+            except AlexNetError as error:
+                troubles.append(str(error))
+    return tuple(found), tuple(troubles)
+
+
+def _read(record: Record, path: Path) -> Evidence:
+    get_experiment(record.experiment)
+    run = RunFolder.open(path)
+    result = run.result
+    finished = result is not None and result.status == "finished"
+    return Evidence(
+        record=record,
+        path=path,
+        config=run.config,
+        dataset=run.dataset,
+        history=run.history,
+        result=result,
+        predictions=run.read_predictions() if finished else None,
+    )
+
+
+def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:
+    """The runs of an experiment in its own framework at full width, the largest budget first."""
+    found = [e for e in evidence if e.record.experiment == experiment and e.is_own]
+    found.sort(key=lambda e: (not e.is_full, not e.has_all_images, e.record.seed))
+    return tuple(found)

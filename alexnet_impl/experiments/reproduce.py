@@ -1,0 +1,244 @@
+"""Runs an experiment: its run folder, what it is a run of, and what is refused.
+
+DIR/BUDGET/ID/seed-N holds experiment.json (what was run, and how it departs from the report) and,
+named by its framework, the run folder.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+from rich.console import Console
+
+from alexnet_impl.data import DataConfig, Dataset
+from alexnet_impl.errors import RunError, StoppedError
+from alexnet_impl.experiments.budget import Budget
+from alexnet_impl.experiments.catalogue import Experiment
+from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
+from alexnet_impl.observers import make_observer
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig, RunFolder
+from alexnet_impl.variants import get_variant
+from alexnet_impl.weights import write_bytes
+from alexnet_impl.workers import train_in_worker
+
+RECORD = "experiment.json"
+SCHEMA_VERSION = 1
+ENDED = ("finished", "collapsed", "diverged")
+"""Nothing is left to do for such a run."""
+_WHERE = ("device", "threads")
+"""What a config says of the machine; another machine may go on with the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One run of an experiment.
+
+    Attributes:
+        experiment: Which one.
+        budget: How much of it.
+        config: What is trained.
+        departures: How that differs from what the report says, beyond the budget.
+    """
+
+    experiment: Experiment
+    budget: Budget
+    config: RunConfig
+    departures: tuple[str, ...]
+
+    def folder(self, root: Path) -> Path:
+        """Where the record and the run folder lie."""
+        return seat(root, self.budget.name, self.experiment.id, self.config.recipe.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What experiment.json says beside a run folder.
+
+    Attributes:
+        experiment: The id.
+        budget: Its name.
+        seed: Of the recipe.
+        label: What the budget cut; empty for a full run.
+        departures: How the run differs from the report's words beyond that.
+    """
+
+    experiment: str
+    budget: str
+    seed: int
+    label: str
+    departures: tuple[str, ...]
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The record of a request."""
+        return cls(
+            experiment=request.experiment.id,
+            budget=request.budget.name,
+            seed=request.config.recipe.seed,
+            label=request.budget.label(request.experiment.recipe),
+            departures=request.departures,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record of that file.
+
+        Raises:
+            RunError: If it is damaged or of another release.
+        """
+        try:
+            values: dict[str, Any] = json.loads(path.read_bytes())
+            version = values.pop("schema_version")
+            record = cls(**values | {"departures": tuple(values["departures"])})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path}: is no record of an experiment ({error}).") from error
+        if version != SCHEMA_VERSION:
+            raise RunError(f"{path}: has schema_version={version!r}, not {SCHEMA_VERSION}.")
+        return record
+
+    def write(self, path: Path) -> None:
+        """Write the file whole."""
+        values = {"schema_version": SCHEMA_VERSION} | asdict(self)
+        write_bytes(path, json.dumps(values, indent=1).encode())
+
+
+def seat(root: Path, budget: str, experiment: str, seed: int) -> Path:
+    """The folder of one experiment, budget and seed."""
+    return root / budget / experiment / f"seed-{seed}"
+
+
+def make_request(
+    experiment: Experiment, budget: Budget, base: RunConfig, *, framework: str | None = None
+) -> Request:
+    """What to train for an experiment.
+
+    Args:
+        experiment: Which one.
+        budget: How much of it.
+        base: Its width, settled data, device, threads and seed are taken.
+        framework: Train it in this one instead of its own.
+    """
+    recipe = replace(budget.recipe(experiment.recipe), seed=base.recipe.seed)
+    departures = list(_of_stored_order(recipe, base.data))
+    if departures:
+        recipe = replace(recipe, shuffle_buffer=None)
+    if base.width != 1:
+        departures.append(f"width {base.width:g}")
+    config = replace(
+        base,
+        framework=framework or experiment.framework,
+        variant=experiment.variant,
+        recipe=recipe,
+        data=budget.data(base.data),
+    )
+    return Request(
+        experiment=experiment, budget=budget, config=config, departures=tuple(departures)
+    )
+
+
+def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:
+    """CIFAR-10's archive is in no order; folders are sorted by class."""
+    if data.dataset == "image_folder" and recipe.shuffle_buffer is not None:
+        yield (
+            f"the images are stored class by class, so a buffer of {recipe.shuffle_buffer:,} "
+            "would show one class after the other: each epoch is a permutation instead"
+        )
+
+
+def check_memory(request: Request, dataset: Dataset, available: int | None = None) -> str:
+    """Refuse to hold a dataset resized that the machine cannot hold.
+
+    Args:
+        request: An experiment that does so; of any other nothing is checked.
+        dataset: Its images.
+        available: Of the machine, in bytes; by default all of its memory.
+
+    Returns:
+        That the memory is enough, with the arithmetic; empty where nothing is checked.
+
+    Raises:
+        RunError: With the arithmetic, and the experiment that does without.
+    """
+    if not request.experiment.in_memory:
+        return ""
+    memory = psutil.virtual_memory().total if available is None else available
+    size = request.config.recipe.input_size or get_variant(request.config.variant).input_size
+    counts = (len(dataset.train), len(dataset.test))
+    needed = sum(resized_bytes(count, size) for count in counts)
+    texts = " and ".join(resized_text(count, size) for count in counts)
+    arithmetic = f"{texts} make {needed / 1e9:.1f} GB of {memory / 1e9:.1f} GB"
+    if needed > memory:
+        raise RunError(
+            f"{request.experiment.id}: holds every resized image as float32 at once: {arithmetic}; "
+            "run the experiment that corrects it instead, which resizes batch by batch."
+        )
+    return f"{request.experiment.id}: {arithmetic}: the memory is enough."
+
+
+def reproduce(
+    request: Request, root: Path, console: Console, *, interpreter: str | None = None
+) -> RunFolder:
+    """Train it in a worker, go on with it, or take what is there.
+
+    Args:
+        request: What to train.
+        root: Where all experiments' folders lie.
+        console: Where progress is shown.
+        interpreter: The Python to run; this one by default.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: If the folder holds something else, or the worker failed.
+        StoppedError: If the user stopped it.
+    """
+    path = request.folder(root) / request.config.framework
+    if (done := existing_run(request, path)) is not None:
+        return done
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Record.of(request).write(path.parent / RECORD)
+    options = {} if interpreter is None else {"interpreter": interpreter}
+    with make_observer(console) as observer:
+        result = train_in_worker(request.config, path, observer, **options)
+    if result.status == "interrupted":
+        raise StoppedError(f"{path}: stopped; the same command goes on with it")
+    return RunFolder.open(path)
+
+
+def existing_run(request: Request, path: Path) -> RunFolder | None:
+    """The run of this request that has ended; None if something is left to do.
+
+    Raises:
+        RunError: If the folder holds a run of something else.
+    """
+    if not (path / "run.json").is_file():
+        return None
+    run = RunFolder.open(path)
+    if differing := _differing(run.config, request.config):
+        raise RunError(
+            f"{path}: holds a run with {'; '.join(differing)}; choose another folder with "
+            "--output, or remove this one."
+        )
+    result = run.result
+    return run if result is not None and result.status in ENDED else None
+
+
+def _differing(found: RunConfig, asked: RunConfig) -> list[str]:
+    """Where two configs part, as 'field=its value, not the one asked for'."""
+    one, other = _plain(found), _plain(asked)
+    return [
+        f"{name}={one.get(name)}, not {value}"
+        for name, value in other.items()
+        if one.get(name) != value
+    ]
+
+
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """All that decides a run's numbers, in one level."""
+    values = {k: v for k, v in config.to_dict().items() if k not in (*_WHERE, "data", "recipe")}
+    return values | config.data.to_dict() | config.recipe.to_dict()

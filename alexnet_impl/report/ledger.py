@@ -1,0 +1,205 @@
+"""The ledger in a terminal and as JSON, and the list of what can be run."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alexnet_impl.experiments.budget import BUDGETS, training_flops
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment
+from alexnet_impl.experiments.claim import PER_CLASS
+from alexnet_impl.experiments.claims import distinct_texts, final_claims
+from alexnet_impl.experiments.finding import NUM_TRAIN, Finding
+from alexnet_impl.experiments.ledger import Entry, Ledger, Verdict
+from alexnet_impl.report import numbers
+from alexnet_impl.spec import trace
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import write_bytes
+
+STYLES: dict[Verdict, str] = {
+    "reproduced": "green",
+    "not reproduced": "red",
+    "not comparable": "",
+    "inconsistent": "yellow",
+    "not run": "dim",
+}
+VERDICTS = tuple(STYLES)
+
+
+def headline(ledger: Ledger) -> str:
+    """How many claims there are, and how many have each verdict."""
+    counts = (f"{ledger.count(v)} {v}" for v in VERDICTS if ledger.count(v))
+    return f"{len(ledger.entries)} claims: {', '.join(counts)}."
+
+
+def run_lines(ledger: Ledger) -> list[str]:
+    """What the runs were trained on, and where they depart from the reports."""
+    images = {f"{run.dataset.name} ({run.dataset.fingerprint[:12]})" for run in ledger.evidence}
+    departures = {
+        f"{run.record.experiment} departs from the report: {departure}."
+        for run in ledger.evidence
+        for departure in run.record.departures
+    }
+    return [f"Runs on {name}." for name in sorted(images)] + sorted(departures)
+
+
+def ledger_renderables(ledger: Ledger) -> Iterator[RenderableType]:
+    """Tables by report, then the findings, then what could not be read."""
+    for report, entries in groupby(ledger.entries, key=lambda entry: entry.claim.report):
+        yield _claims_table(report, list(entries))
+    yield _findings_table(ledger.findings)
+    for trouble in ledger.troubles:
+        yield Text(f"left out: {trouble}", style="bold red")
+    for line in run_lines(ledger):
+        yield Text(line)
+    yield Text(headline(ledger), style="bold")
+
+
+def _claims_table(report: str, entries: Sequence[Entry]) -> Table:
+    table = Table(title=report, title_justify="left", box=box.SIMPLE)
+    for column in ("experiment", "claim", "published", "verdict"):
+        table.add_column(column)
+    table.add_column("because", ratio=1)
+    for group in grouped(entries):
+        table.add_row(*_row(group))
+    return table
+
+
+def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Curves, tables and repetitions of one figure together: a row of the terminal each."""
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_group(entry), []).append(entry)
+    return list(groups.values())
+
+
+def _group(entry: Entry) -> tuple[str, ...]:
+    claim = entry.claim
+    if claim.epoch is not None:
+        return claim.experiment, claim.quantity, "by epoch"
+    if claim.quantity in PER_CLASS or (claim.quantity == "num_params" and claim.of):
+        return claim.experiment, claim.quantity, "by name"
+    return claim.experiment, claim.what, claim.text, entry.verdict
+
+
+def _row(group: Sequence[Entry]) -> tuple[str | Text, ...]:
+    first, last = group[0], group[-1]
+    claim = first.claim
+    verdicts = [entry.verdict for entry in group]
+    known = [verdict for verdict in VERDICTS if verdict in verdicts]
+    style = STYLES[known[0]] if len(known) == 1 else ""
+    if claim.what == last.claim.what:
+        because = "; ".join(dict.fromkeys((first.reason, *first.explains)))
+        return claim.experiment, claim.what, claim.text, Text(known[0], style=style), because
+    counts = "\n".join(f"{verdicts.count(verdict)} {verdict}" for verdict in known)
+    return (
+        claim.experiment,
+        f"{claim.quantity.replace('_', ' ')}, {_group(first)[-1]}",
+        f"{claim.text} ... {last.claim.text}",
+        Text(counts, style=style),
+        first.reason,
+    )
+
+
+def _findings_table(findings: Sequence[Finding]) -> Table:
+    table = Table(
+        title="What the reports say against themselves", title_justify="left", box=box.SIMPLE
+    )
+    for column in ("report", "kind", "experiment"):
+        table.add_column(column)
+    table.add_column("finding", ratio=1)
+    for finding in findings:
+        table.add_row(finding.report, finding.kind, finding.claims[0].experiment, finding.reason)
+    return table
+
+
+def markdown_findings(findings: Sequence[Finding]) -> str:
+    """The table of docs/reports.md."""
+    lines = ["| experiment | kind | finding |", "|---|---|---|"]
+    for finding in findings:
+        reason = finding.reason.replace("|", "\\|")
+        lines.append(f"| {finding.claims[0].experiment} | {finding.kind} | {reason} |")
+    return "\n".join(lines)
+
+
+def experiments_table() -> RenderableType:
+    """What `alexnet reproduce` can run."""
+    table = Table(box=box.SIMPLE)
+    for column in ("id", "framework", "variant", "what it is", "published", "TFLOP"):
+        table.add_column(column, justify="right" if column == "TFLOP" else "left")
+    for experiment in EXPERIMENTS.values():
+        published = distinct_texts(final_claims(experiment.id, "test_top1_accuracy"))
+        table.add_row(
+            experiment.id,
+            experiment.framework,
+            experiment.variant,
+            experiment.about,
+            published or numbers.MISSING,
+            f"{full_flops(experiment) / 1e12:,.0f}",
+        )
+    lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def assumption_lines(experiment: Experiment) -> Iterator[str]:
+    """What a run of this experiment rests on beside the report's words."""
+    if experiment.mistake:
+        yield f"mistake: {experiment.mistake}"
+    if experiment.corrects:
+        yield f"corrects {experiment.corrects}"
+    for assumption in experiment.assumptions:
+        yield f"assumed: {assumption}"
+
+
+def full_flops(experiment: Experiment) -> float:
+    """Of the whole training, by the Spec's MACs."""
+    recipe = experiment.recipe
+    macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
+    images = round(NUM_TRAIN * (1 - recipe.validation_fraction))
+    return training_flops(macs, images, recipe.epochs)
+
+
+def ledger_json(ledger: Ledger) -> dict[str, Any]:
+    """Everything, as JSON can say it."""
+    return {
+        "entries": [_entry_json(entry) for entry in ledger.entries],
+        "findings": [
+            {
+                "check": finding.check,
+                "kind": finding.kind,
+                "claims": [claim.id for claim in finding.claims],
+                "against": [claim.id for claim in finding.against],
+                "reason": finding.reason,
+            }
+            for finding in ledger.findings
+        ],
+        "runs": [str(run.path) for run in ledger.evidence],
+        "troubles": list(ledger.troubles),
+    }
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    claim, measured = entry.claim, entry.measured
+    return {
+        "claim": claim.id,
+        "report": claim.report,
+        "line": claim.line,
+        "quote": claim.quote,
+        "published": claim.text,
+        "verdict": entry.verdict,
+        "reason": entry.reason,
+        "explains": list(entry.explains),
+        "ours": None if measured is None else [measured.value, measured.low, measured.high],
+        "runs": [str(path) for path in entry.runs],
+    }
+
+
+def write_ledger_json(path: Path, ledger: Ledger) -> None:
+    """Write the file whole."""
+    write_bytes(path, json.dumps(ledger_json(ledger), indent=1).encode())

@@ -1,0 +1,90 @@
+"""The reports' experiments from scratch, at their own length (`-m accuracy --data-dir PATH`).
+
+Each test's name has the minutes that it should take on a GPU.
+"""
+
+import pytest
+from agreement import agree
+from experiment_runs import base_config
+from rich.console import Console
+
+from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.evaluation import top1_accuracy
+from alexnet_impl.experiments.budget import get_budget
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
+from alexnet_impl.experiments.claims import CLAIMS, curve_claims, final_claims
+from alexnet_impl.experiments.evidence import read_evidence
+from alexnet_impl.experiments.measured import measure
+from alexnet_impl.experiments.reproduce import make_request, reproduce
+from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.report.ledger import full_flops
+
+pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]
+
+FLOPS_PER_S = 5e12
+"""Of a GPU that trains in float32; TF32 is off."""
+NAMES = tuple(name for name, experiment in EXPERIMENTS.items() if not experiment.in_memory)
+
+
+def gpu_minutes(name):
+    """Of one training."""
+    return max(1, round(full_flops(EXPERIMENTS[name]) / FLOPS_PER_S / 60))
+
+
+def with_minutes(trainings):
+    return [pytest.param(n, id=f"{n}-{trainings * gpu_minutes(n)}min") for n in NAMES]
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """Where the runs lie, so that no test trains what another one has trained."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture
+def train(root, data_dir, request):
+    """Train an experiment in a framework, or take the run that is there."""
+
+    def train(name, framework):
+        _refuse_cpu(request, name, framework)
+        base = base_config(data=settle(DataConfig(data_dir=data_dir)))
+        asked = make_request(EXPERIMENTS[name], get_budget("full"), base, framework=framework)
+        return reproduce(asked, root, Console())
+
+    return train
+
+
+def _refuse_cpu(request, name, framework):
+    on_cpu = get_framework(framework).fingerprint("auto")["device"] == "cpu"
+    if on_cpu and not request.config.getoption("--accept-slow"):
+        pytest.fail(
+            f"{name} takes about {gpu_minutes(name)} minutes on a GPU, and {framework} sees none; "
+            "--accept-slow starts it on the CPU all the same",
+            pytrace=False,
+        )
+
+
+@pytest.mark.parametrize("name", with_minutes(1))
+def test_experiment_reaches_what_was_published(name, train, root):
+    train(name, EXPERIMENTS[name].framework)
+    runs, troubles = read_evidence(root)
+    (run,) = [run for run in runs if run.record.experiment == name and run.is_own]
+    assert troubles == ()
+    assert run.is_full
+    claims = [
+        *final_claims(name, "test_top1_accuracy"),
+        *curve_claims(name, "eval_top1_accuracy")[-1:],
+    ]
+    # Where a report gives two values for one run, one of them at most is true.
+    measured = {claim.text: measure(claim, [run], CLAIMS) for claim in claims}
+    held = [claim for claim in claims if measured[claim.text].holds(claim.low, claim.high)]
+    assert held or not claims, f"ours: {measured}"
+
+
+@pytest.mark.parametrize("name", with_minutes(2))
+def test_frameworks_agree_on_the_experiment(name, train):
+    found = []
+    for framework in FRAMEWORKS:
+        predictions = train(name, framework).read_predictions()
+        found.append(top1_accuracy(predictions.predicted, predictions.labels))
+    assert agree(*found), f"{name}: {' and '.join(map(str, found))}"

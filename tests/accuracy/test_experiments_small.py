@@ -1,0 +1,109 @@
+"""Every scratch experiment, narrow and on a few hundred real images, in both frameworks."""
+
+import math
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from experiment_runs import base_config
+from rich.console import Console
+
+from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.experiments.budget import Budget
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
+from alexnet_impl.experiments.reproduce import make_request
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.observers import LineObserver
+from alexnet_impl.results import RunFolder
+from alexnet_impl.tolerances import tolerance
+from alexnet_impl.workers import worker_series
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+
+BESIDE = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
+A_CLASS = {"train": 32, "test": 4}
+"""Images of each class that are taken."""
+SMALL = Budget(name="full", most_epochs=2)
+WIDTH = 0.0625
+START = 0.3
+"""By so much a loss may start above or below ln(num_classes)."""
+FIRST_STEPS = 2
+"""Before flips at the last bit add up; the smallest experiment has two steps an epoch."""
+NAMES = tuple(name for name, experiment in EXPERIMENTS.items() if not experiment.in_memory)
+
+
+@pytest.fixture(scope="session")
+def few_images(request, tmp_path_factory):
+    """A folder with a few images of each class, out of --data-dir's zip or the one beside."""
+    path = Path(request.config.getoption("--data-dir") or BESIDE)
+    if not zipfile.is_zipfile(path):
+        pytest.skip(f"needs a zip of CIFAR-10 images: {path} is none; give --data-dir")
+    folder = tmp_path_factory.mktemp("few")
+    taken = Counter()
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            *_, part, label, file = Path(name).parts
+            if file and taken[part, label] < A_CLASS.get(part, 0):
+                taken[part, label] += 1
+                target = folder / part / label / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory):
+    """A worker of each framework that trains all experiments one after the other."""
+    folder = tmp_path_factory.mktemp("workers")
+    torch, tensorflow = FRAMEWORKS
+    with (
+        worker_series(torch, folder / "torch.log") as first,
+        worker_series(tensorflow, folder / "tensorflow.log") as second,
+    ):
+        yield {torch: first, tensorflow: second}
+
+
+@pytest.fixture(scope="session")
+def train(few_images, series, tmp_path_factory):
+    """The run of an experiment in a framework, trained once."""
+    root = tmp_path_factory.mktemp("small")
+    data = settle(DataConfig(data_dir=few_images))
+
+    def train(name, framework):
+        path = root / name / framework
+        if not path.exists():
+            base = base_config(width=WIDTH, data=data)
+            request = make_request(EXPERIMENTS[name], SMALL, base, framework=framework)
+            # The same dropout in both: else they could not be told apart from two draws.
+            recipe = replace(request.config.recipe, dropout_masks="shared")
+            path.parent.mkdir(exist_ok=True)
+            config = replace(request.config, recipe=recipe)
+            series[framework].train(config, path, LineObserver(Console(quiet=True)))
+        return RunFolder.open(path)
+
+    return train
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_runs_as_the_catalogue_says(name, train):
+    experiment = EXPERIMENTS[name]
+    run = train(name, experiment.framework)
+    assert run.finished_result().test_top1_accuracy is not None
+    assert (run.config.variant, run.config.framework) == (experiment.variant, experiment.framework)
+    catalogue, trained = experiment.recipe.to_dict(), run.config.recipe.to_dict()
+    differing = {field for field in catalogue if catalogue[field] != trained[field]}
+    assert differing <= {"epochs", "shuffle_buffer", "dropout_masks"}
+    assert abs(run.history.step_loss[0] - math.log(10)) < START
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frameworks_start_alike_and_take_the_same_first_steps(name, train):
+    runs = [train(name, framework) for framework in FRAMEWORKS]
+    assert runs[0].initial_weights_sha256 == runs[1].initial_weights_sha256
+    results = [run.finished_result() for run in runs]
+    assert results[0].batches_sha256 == results[1].batches_sha256
+    for step in range(FIRST_STEPS):
+        first, second = (run.history.step_loss[step] for run in runs)
+        assert abs(first - second) <= tolerance("free step 2", "float32") * abs(first)

@@ -1,0 +1,175 @@
+"""Run folders of the reports' experiments, made of numbers that a test chooses."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from alexnet_impl.collapse import CollapseReport, Vitals
+from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.experiments.budget import get_budget
+from alexnet_impl.experiments.catalogue import get_experiment
+from alexnet_impl.experiments.published.rows import CLASSES
+from alexnet_impl.experiments.reproduce import RECORD, Record, make_request
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import (
+    EpochRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+    Timing,
+)
+
+STEPS = 4
+"""Of an epoch."""
+DEAD = Vitals(step=40, dead_share={"relu1": 0.98}, logits_std=1e-6)
+
+
+def base_config(seed=0, dataset="cifar10", **changes):
+    """What a request takes its width, data and seed from."""
+    plain = {
+        "framework": "torch",
+        "variant": "cifar",
+        "width": 1.0,
+        "recipe": Recipe(seed=seed),
+        "data": DataConfig(dataset=dataset),
+    }
+    return RunConfig(**plain | changes)
+
+
+def request_of(name, budget="full", seed=0, framework=None, **changes):
+    """A request for an experiment."""
+    return make_request(
+        get_experiment(name),
+        get_budget(budget),
+        base_config(seed, **changes),
+        framework=framework,
+    )
+
+
+def pixels(num_train, num_test, num_validation=0):
+    """A dataset of one black pixel an image, as many of each class as can be."""
+
+    def split(count):
+        return Split(
+            images=np.zeros((count, 1, 1, 3), np.uint8), labels=np.arange(count) % len(CLASSES)
+        )
+
+    return Dataset(
+        name="pixels",
+        source="black",
+        class_names=CLASSES,
+        train=split(num_train - num_validation),
+        test=split(num_test),
+        validation=split(num_validation) if num_validation else None,
+    )
+
+
+def write_experiment(
+    root,
+    name,
+    *,
+    accuracy=0.7922,
+    losses=None,
+    budget="full",
+    seed=0,
+    framework=None,
+    status="finished",
+    collapsed=False,
+):
+    """The folder that `alexnet reproduce` leaves behind.
+
+    Args:
+        root: Where all experiments lie.
+        name: The experiment's id.
+        accuracy: Of the test images: its first ones are right.
+        losses: By epoch; each step of an epoch has its loss. Default: falling.
+        budget: Its name.
+        seed: Of the run.
+        framework: The experiment's own by default.
+        status: Of the result; None: killed.
+        collapsed: Whether the watch saw the network die.
+    """
+    request = request_of(name, budget, seed, framework)
+    config = request.config
+    whole = config.data.train_images is None
+    num_train, num_test = (50_000, 10_000) if whole else (5_000, 1_000)
+    held_back = round(config.recipe.validation_fraction * num_train)
+    dataset = pixels(num_train, num_test, held_back)
+    folder = request.folder(root)
+    run = RunFolder.create(folder / config.framework, config, dataset, "cd" * 32)
+    Record.of(request).write(folder / RECORD)
+    losses = np.linspace(2, 1, config.recipe.epochs) if losses is None else losses
+    run.write_history(_history(losses, accuracy))
+    if status is not None:
+        if status == "finished":
+            run.write_predictions(_predictions(dataset.test.labels, accuracy))
+        run.write_result(_result(status, accuracy, len(losses), collapsed=collapsed))
+    return run
+
+
+def _history(losses, accuracy):
+    return History(
+        epochs=[_epoch(number, loss, accuracy) for number, loss in enumerate(losses, start=1)],
+        step_loss=[float(loss) for loss in losses for _ in range(STEPS)],
+        step_learning_rate=[1e-3] * (STEPS * len(losses)),
+    )
+
+
+def _epoch(number, loss, accuracy):
+    return EpochRecord(
+        epoch=number,
+        step=number * STEPS,
+        loss=float(loss),
+        train_top1_accuracy=accuracy,
+        evaluated_on="test",
+        eval_loss=float(loss),
+        eval_top1_accuracy=accuracy,
+        learning_rate=1e-3,
+        training_time_s=30.0,
+        evaluation_time_s=1.0,
+        images_per_second=1000.0,
+    )
+
+
+def _predictions(labels, accuracy):
+    num_images, num_classes = len(labels), len(CLASSES)
+    named = labels.copy()
+    first_wrong = round(accuracy * num_images)
+    named[first_wrong:] = (labels[first_wrong:] + 1) % num_classes
+    probabilities = np.full((num_images, num_classes), 0.05, np.float32)
+    probabilities[np.arange(num_images), named] = 0.55
+    return Predictions(
+        probabilities=probabilities,
+        labels=labels,
+        sample_indices=np.zeros(1, np.int64),
+        sample_images=np.zeros((1, 1, 1, 3), np.uint8),
+    )
+
+
+def _result(status, accuracy, num_epochs, *, collapsed):
+    done = status == "finished"
+    return RunResult(
+        status=status,
+        message="" if done else "stopped by the user",
+        steps=STEPS * num_epochs,
+        test_loss=1.0 if done else None,
+        test_top1_accuracy=accuracy if done else None,
+        timing=Timing(
+            first_step_time_s=1.0,
+            training_time_s=30.0 * num_epochs,
+            evaluation_time_s=1.0,
+            images_per_second=1000.0,
+        ),
+        peak_memory_bytes=2**30,
+        peak_device_memory_bytes=None,
+        batches_sha256="ab" * 32,
+        collapse=CollapseReport(seen=DEAD if collapsed else None),
+    )
+
+
+def tampered(claims, identifier, **changes):
+    """The claims with one of them changed."""
+    assert sum(claim.id == identifier for claim in claims) == 1, identifier
+    return tuple(replace(claim, **changes) if claim.id == identifier else claim for claim in claims)

@@ -1,0 +1,242 @@
+"""Verdicts with their evidence, curves, intervals, and the page, from run folders."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from experiment_runs import write_experiment
+
+from alexnet_impl.cli import main
+from alexnet_impl.experiments.claims import CLAIMS
+from alexnet_impl.experiments.comparison import comparison_rows
+from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
+from alexnet_impl.experiments.evidence import read_evidence
+from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
+from alexnet_impl.experiments.ledger import make_ledger
+from alexnet_impl.experiments.measured import class_table
+from alexnet_impl.experiments.reproduce import Record
+from alexnet_impl.experiments.times import compare_times
+from alexnet_impl.report.ledger import grouped, headline, ledger_json, run_lines
+from alexnet_impl.report.ledger_page import curves_figure, render
+from alexnet_impl.results import RunFolder
+
+pytestmark = pytest.mark.fast
+
+
+def entry_of(ledger, identifier):
+    (entry,) = [entry for entry in ledger.entries if entry.claim.id == identifier]
+    return entry
+
+
+def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
+    ledger = make_ledger(None)
+    assert len(ledger.entries) == len(CLAIMS)
+    assert ledger.count("not reproduced") == 0
+    reproduced = {e.claim.quantity for e in ledger.entries if e.verdict == "reproduced"}
+    assert reproduced == {"num_params", "model_size"}
+    assert entry_of(ledger, "R3-torch/test_top1_accuracy@226").reason.endswith("R3-torch")
+    assert "VGG16" in entry_of(ledger, "R3-tf-vgg16/test_top1_accuracy@1076").reason
+
+
+def test_verdict_names_the_run_its_value_and_interval(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch", accuracy=0.7922)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "reproduced"
+    assert entry.runs == (run.path,)
+    assert "79.22% [78.10%, 80.34%] (binomial)" in entry.reason
+
+
+def test_difference_is_told_in_points(tmp_path):
+    write_experiment(tmp_path, "R3-torch", accuracy=0.7722)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "not reproduced"
+    assert entry.reason.endswith("-2.00 points")
+
+
+def test_seeds_that_differ_widen_the_interval(tmp_path):
+    for seed, accuracy in enumerate((0.76, 0.79, 0.80)):
+        write_experiment(tmp_path, "R3-torch", accuracy=accuracy, seed=seed)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "reproduced"
+    assert "3 seeds" in entry.measured.basis
+    assert entry.measured.high - entry.measured.low > 0.1
+
+
+def test_collapse_explains_and_does_not_change_the_verdict(tmp_path):
+    losses = [2.3035, *[2.3028] * 9]
+    write_experiment(tmp_path, "R0-torch", accuracy=0.1, losses=losses, collapsed=True)
+    ledger = make_ledger(tmp_path)
+    entry = entry_of(ledger, "R0-torch/test_top1_accuracy@152")
+    assert entry.verdict == "inconsistent"
+    assert "ours: 10.00%" in entry.reason
+    assert any("docs/collapse.md" in text for text in entry.explains)
+    assert entry_of(ledger, "R0-torch/loss/epoch-10@144").verdict == "reproduced"
+
+
+def test_short_run_on_all_images_speaks_for_its_epochs_alone(tmp_path):
+    losses = [2.0359, 1.3786, 1.1203]
+    write_experiment(tmp_path, "R3-tf", losses=losses, budget="hours")
+    ledger = make_ledger(tmp_path)
+    assert entry_of(ledger, "R3-tf/loss/epoch-2/bar@870").measured is not None
+    beyond = entry_of(ledger, "R3-tf/loss/epoch-4/bar@874")
+    assert (beyond.verdict, beyond.measured) == ("not run", None)
+    final = entry_of(ledger, "R3-tf/test_top1_accuracy@920")
+    assert final.verdict == "inconsistent"
+
+
+def test_shorter_run_of_the_same_seed_is_no_second_seed(tmp_path):
+    losses = [2.0359, 1.3786, 1.1203]
+    for budget in ("full", "hours"):
+        write_experiment(tmp_path, "R3-tf", losses=losses, budget=budget)
+    entry = entry_of(make_ledger(tmp_path), "R3-tf/loss/epoch-2/bar@870")
+    assert entry.measured.basis == "half an epoch to either side"
+    assert len(entry.runs) == 1
+
+
+def test_bar_over_accuracies_has_no_counterpart(tmp_path):
+    write_experiment(tmp_path, "R3-tf")
+    entry = entry_of(make_ledger(tmp_path), "R3-tf/train_top1_accuracy/epoch-20/bar@906")
+    assert entry.verdict == "not comparable"
+    assert entry.reason.startswith("a mean of running means")
+
+
+def test_scaled_run_is_shown_with_its_label(tmp_path):
+    write_experiment(tmp_path, "R1-tf", accuracy=0.3, budget="minutes")
+    entry = entry_of(make_ledger(tmp_path), "R1-tf/test_top1_accuracy@90")
+    assert entry.verdict == "not comparable"
+    assert entry.reason.startswith("scaled down: 5,000 images, 2 of 10 epochs; there it is 0.3000")
+
+
+def test_times_are_compared_as_ratios_alone(tmp_path):
+    write_experiment(tmp_path, "R3-torch")
+    write_experiment(tmp_path, "R3-tf")
+    ledger = make_ledger(tmp_path)
+    assert entry_of(ledger, "R3-torch/training_time@660").verdict == "not comparable"
+    ratios = {(r.first, r.second): r for r in compare_times(ledger.evidence)}
+    assert ratios["R3-torch", "R3-tf"].ours == pytest.approx(1.0)
+    assert ratios["R0-torch", "R0-tf"].ours is None
+    assert ratios["R2-torch", "R2-torch-pretrained"].published == pytest.approx(65 / 90)
+
+
+def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
+    write_experiment(tmp_path, "R3-torch")
+    broken = write_experiment(tmp_path, "R3-tf")
+    (broken.path / "run.json").write_text("{")
+    evidence, troubles = read_evidence(tmp_path)
+    assert [run.record.experiment for run in evidence] == ["R3-torch"]
+    assert len(troubles) == 1
+    (broken.path.parent / "experiment.json").write_text('{"schema_version": 1}')
+    assert "is no record of an experiment" in read_evidence(tmp_path)[1][0]
+
+
+def test_curves_are_compared_over_the_epochs_that_both_have(tmp_path):
+    write_experiment(tmp_path, "R3-torch", losses=[2.3, 2.1, 1.7, 1.5], status=None)
+    (curve,) = compare_curves(read_evidence(tmp_path)[0])
+    assert (len(curve.published), len(curve.ours)) == (20, 4)
+    assert curve.differences == pytest.approx((-0.0007, 0.1055, 0.0731, 0.0657), abs=1e-4)
+    assert curve.largest == (2, pytest.approx(0.1055, abs=1e-4))
+    assert curve.shift > 0
+
+
+def test_shift_is_found_where_one_curve_is_the_other_moved():
+    epochs = np.arange(10)
+    assert best_shift(np.exp(-0.2 * epochs), np.exp(-0.2 * (epochs - 1))) == pytest.approx(1.0)
+    assert best_shift([1, 2, 3], [1, 2]) is None
+
+
+def test_bar_is_the_mean_of_running_means():
+    assert bar_mean([4.0, 2.0, 0.0]) == pytest.approx((4 + 3 + 2) / 3)
+    assert bar_mean([1.5] * 7) == pytest.approx(1.5)
+
+
+def test_interval_of_shares_has_both_binomials():
+    found = of_shares([0.8], 10_000, 0.8, 10_000)
+    assert found.high - 0.8 == pytest.approx(1.96 * (2 * 0.8 * 0.2 / 10_000) ** 0.5, rel=1e-3)
+    assert found.holds(0.805, 0.82)
+    assert not found.holds(0.82, 0.83)
+
+
+def test_interval_of_one_curve_is_half_an_epoch():
+    found = of_curves([[3.0, 2.0, 1.5]], 2)
+    assert (found.low, found.high) == pytest.approx((1.75, 2.5))
+    last = of_curves([[3.0, 2.0, 1.5]], 3)
+    assert (last.low, last.high) == pytest.approx((1.25, 1.75))
+    assert of_curves([[2.0], [2.0]], 1).low == 2.0
+
+
+def test_interval_of_a_mean_rests_on_its_standard_error():
+    found = of_mean([1.0], 0.1)
+    assert found.high == pytest.approx(1 + 1.96 * 0.1 * 2**0.5, rel=1e-3)
+
+
+def test_class_table_is_scikit_learns(tmp_path):
+    from sklearn.metrics import precision_recall_fscore_support
+
+    predictions = write_experiment(tmp_path, "R3-torch").read_predictions()
+    expected = precision_recall_fscore_support(predictions.labels, predictions.predicted)[:3]
+    np.testing.assert_allclose(class_table(predictions, 10), np.stack(expected, axis=1))
+
+
+def test_comparison_has_every_experiment_with_both_sides(tmp_path):
+    write_experiment(tmp_path, "R3-torch", losses=[2.3, 0.3])
+    rows = {row.id: row for row in comparison_rows(read_evidence(tmp_path)[0])}
+    assert rows["R3-torch"].our_losses == (2.3, 0.3)
+    assert rows["R3-torch"].losses == ("2.3006620897671817", "0.3159668788483705")
+    assert rows["R3-tf-vgg16"].pretrained
+    assert rows["R3-tf-vgg16"].run is None
+
+
+def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
+    ledger = make_ledger(None)
+    rows = grouped([e for e in ledger.entries if e.claim.experiment == "R3-torch"])
+    assert [len(row) for row in rows if row[0].claim.quantity == "loss"] == [20]
+    accuracies = [row for row in rows if row[0].claim.quantity == "test_top1_accuracy"]
+    assert [len(row) for row in accuracies] == [2, 1]
+
+
+def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
+    write_experiment(tmp_path, "R3-tf")
+    path = tmp_path / "full" / "R3-tf" / "seed-0" / "experiment.json"
+    record = Record.read(path)
+    replace(record, departures=("no buffer",)).write(path)
+    lines = run_lines(make_ledger(tmp_path))
+    assert lines[0].startswith("Runs on pixels (")
+    assert lines[1:] == ["R3-tf departs from the report: no buffer."]
+
+
+def test_json_has_every_claim_with_its_line():
+    values = ledger_json(make_ledger(None))
+    assert len(values["entries"]) == len(CLAIMS)
+    assert all(entry["line"] and entry["verdict"] for entry in values["entries"])
+    json.dumps(values)
+
+
+def test_page_has_answers_curves_tables_and_verdicts(tmp_path):
+    write_experiment(tmp_path, "R3-torch", accuracy=0.7922)
+    ledger = make_ledger(tmp_path)
+    page = render(ledger)
+    assert headline(ledger) in page
+    assert "Our answer" in page
+    assert page.count('class="good">reproduced') >= 1
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert [axes.get_title(loc="left") for axes in curves_figure(ledger.curves).axes][:2] == [
+        *("R0-torch", "R0-tf"),
+    ]
+
+
+def test_command_prints_writes_and_refuses(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    write_experiment(runs, "R3-torch")
+    page, values = tmp_path / "ledger.html", tmp_path / "ledger.json"
+    assert main(["ledger", str(runs), "--html", str(page), "--json", str(values)]) == 0
+    printed = capsys.readouterr().out
+    assert "448 claims" in printed
+    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads(values.read_text())["runs"] == [
+        str(RunFolder(runs / "full" / "R3-torch" / "seed-0" / "torch").path)
+    ]
+    assert main(["ledger"]) == 0
+    assert main(["ledger", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: there is no such folder" in capsys.readouterr().err

@@ -1,0 +1,238 @@
+"""Experiments run once, go on where they stopped, and refuse what is not theirs."""
+
+import json
+from dataclasses import replace
+
+import fake_framework
+import numpy as np
+import pytest
+from experiment_runs import base_config, pixels, request_of
+from fake_framework import Killed
+from PIL import Image
+from rich.console import Console
+
+from alexnet_impl.cli import main
+from alexnet_impl.data import load_dataset
+from alexnet_impl.errors import RunError
+from alexnet_impl.experiments.budget import get_budget
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
+from alexnet_impl.experiments.published.rows import CLASSES
+from alexnet_impl.experiments.reproduce import Record, check_memory, make_request, reproduce
+from alexnet_impl.results import RunFolder
+from alexnet_impl.training import resume_run, start_run
+
+pytestmark = pytest.mark.fast
+
+REPRODUCE = "alexnet_impl.experiments.reproduce"
+
+
+@pytest.fixture
+def framework(monkeypatch):
+    """The NumPy framework, in this process, and R3's experiments with its network."""
+    fake = fake_framework.install(monkeypatch)
+    for name in ("R3-torch", "R3-tf"):
+        experiment = EXPERIMENTS[name]
+        small = replace(experiment.recipe, epochs=3, global_batch_size=10, input_size=4)
+        monkeypatch.setitem(EXPERIMENTS, name, replace(experiment, variant="linear", recipe=small))
+    fake.calls = []
+
+    def train(config, folder, observer, **_):
+        fake.calls.append(folder)
+        recipe = config.recipe
+        dataset = load_dataset(
+            config.data, validation_fraction=recipe.validation_fraction, seed=recipe.seed
+        )
+        if (folder / "run.json").is_file():
+            return resume_run(RunFolder.open(folder), dataset, observer)
+        return start_run(folder, config, dataset, observer)
+
+    monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
+    monkeypatch.setattr("alexnet_impl.cli.reproduce.check_frameworks", lambda _: None)
+    return fake
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of four training images and one test image a class."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 4), ("test", 1)):
+        for name in CLASSES:
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+                Image.fromarray(picture).save(folder / f"{number}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def alexnet(capsys, tmp_path, images, monkeypatch):
+    """Run `reproduce` on the images, at full length."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments, budget="full"):
+        paths = ("--data-dir", str(images), "--output", str(tmp_path / "runs"))
+        code = main(["reproduce", *arguments, "--budget", budget, *paths])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def seat(tmp_path, name="R3-torch", seed=0):
+    return tmp_path / "runs" / "full" / name / f"seed-{seed}"
+
+
+def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, alexnet, tmp_path):
+    code, out, _ = alexnet("R3-torch")
+    assert code == 0
+    assert "R3-torch in torch: as long as the report's" in out
+    record = Record.read(seat(tmp_path) / "experiment.json")
+    assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
+    run = RunFolder.open(seat(tmp_path) / "torch")
+    assert run.finished_result().steps == 12
+    assert len(framework.calls) == 1
+
+
+def test_finished_run_is_not_run_again_and_another_seed_is_another_run(
+    framework, alexnet, tmp_path
+):
+    assert alexnet("R3-torch")[0] == alexnet("R3-torch", "--threads", "1")[0] == 0
+    assert len(framework.calls) == 1
+    assert alexnet("R3-torch", "--seed", "1")[0] == 0
+    assert framework.calls[-1] == seat(tmp_path, seed=1) / "torch"
+
+
+def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
+    def kill(trainer, step):
+        if step == 7 and trainer.steps_taken == 6:
+            raise Killed
+
+    assert alexnet("R3-torch")[0] == 0
+    framework.before_step = kill
+    with pytest.raises(Killed):
+        alexnet("R3-torch", "R3-tf", "--seed", "1")
+    framework.before_step = None
+    assert alexnet("R3-torch", "R3-tf", "--seed", "1")[0] == 0
+    assert framework.trainers[-2].steps_taken == 12 - 4
+    for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow")):
+        run = RunFolder.open(seat(tmp_path, name, 1) / kind)
+        assert run.finished_result().steps == 12
+
+
+def test_run_of_another_config_is_refused_and_kept(framework, alexnet, tmp_path, monkeypatch):
+    assert alexnet("R3-torch")[0] == 0
+    before = (seat(tmp_path) / "torch" / "result.json").read_bytes()
+    changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
+    monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
+    code, _, err = alexnet("R3-torch")
+    assert code == 1
+    assert "holds a run with momentum=0.9, not 0.5; choose another folder" in err
+    assert (seat(tmp_path) / "torch" / "result.json").read_bytes() == before
+    assert len(framework.calls) == 1
+
+
+def test_both_trains_the_same_recipe_in_the_other_framework(framework, alexnet, tmp_path):
+    assert alexnet("R3-tf", "--both")[0] == 0
+    runs = [RunFolder.open(seat(tmp_path, "R3-tf") / n).config for n in ("torch", "tensorflow")]
+    assert runs[0].recipe == runs[1].recipe
+    assert len(framework.calls) == 2
+
+
+def test_folder_sorted_by_class_gets_a_permutation_and_says_so(framework, alexnet, tmp_path):  # noqa: ARG001
+    code, out, _ = alexnet("R3-tf")
+    assert code == 0
+    assert "departs from the report: the images are stored class by class" in out
+    record = Record.read(seat(tmp_path, "R3-tf") / "experiment.json")
+    assert "a buffer of 1,000" in record.departures[0]
+    run = RunFolder.open(seat(tmp_path, "R3-tf") / "tensorflow")
+    assert run.config.recipe.shuffle_buffer is None
+
+
+def test_archive_keeps_the_buffer():
+    assert request_of("R3-tf").config.recipe.shuffle_buffer == 1_000
+    assert request_of("R3-tf").departures == ()
+    assert request_of("R3-tf", dataset="image_folder").config.recipe.shuffle_buffer is None
+
+
+def test_request_has_the_experiments_recipe_and_the_budgets_images():
+    request = request_of("R0-tf", "minutes", seed=3)
+    config = request.config
+    assert (config.framework, config.variant) == ("tensorflow", "torchvision-same")
+    assert (config.data.train_images, config.data.test_images) == (5_000, 1_000)
+    assert config.recipe == replace(EXPERIMENTS["R0-tf"].recipe, epochs=2, seed=3)
+
+
+def test_narrow_network_is_a_departure():
+    base = base_config(width=0.125)
+    request = make_request(get_experiment("R3-torch"), get_budget("full"), base)
+    assert request.departures == ("width 0.125",)
+
+
+def test_whole_dataset_in_memory_is_refused_with_the_arithmetic():
+    request = request_of("R0-tf-in-memory")
+    dataset = pixels(50_000, 10_000)
+    with pytest.raises(RunError, match=r"50,000 x 227 x 227 x 3 x 4 bytes = 30\.9 GB and 10,000"):
+        check_memory(request, dataset, available=32 * 10**9)
+    assert "37.1 GB of 64.0 GB: the memory is enough" in check_memory(
+        request, dataset, available=64 * 10**9
+    )
+    assert check_memory(request_of("R0-tf"), dataset, available=1) == ""
+
+
+def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
+    told = {}
+
+    def train(config, folder, _, **options):
+        told.update(options)
+        raise RunError(f"{config.framework} in {folder.name}")
+
+    monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
+    with pytest.raises(RunError, match="torch in torch"):
+        reproduce(request_of("R3-torch"), tmp_path, Console(), interpreter="python9")
+    assert told == {"interpreter": "python9"}
+
+
+def test_damaged_record_is_named(tmp_path):
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
+    with pytest.raises(RunError, match="is no record of an experiment"):
+        Record.read(path)
+    record = Record(experiment="R3-torch", budget="full", seed=0, label="", departures=("x",))
+    record.write(path)
+    assert Record.read(path) == record
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(RunError, match="schema_version=2, not 1"):
+        Record.read(path)
+
+
+def test_list_shows_every_experiment_with_its_assumptions(alexnet):
+    code, out, _ = alexnet("--list")
+    assert code == 0
+    assert all(name in out for name in EXPERIMENTS)
+    assert "71.95 %" in out
+    assert "assumed: PIL rounds" in out
+    _, one, _ = alexnet("R2-tf-big", "--list")
+    assert "mistake: a dense layer of 1000 units too many" in one
+    assert "PIL rounds" not in one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no experiment was given"),
+        (("R3-torhc",), "Unknown experiment 'R3-torhc'. Did you mean 'R3-torch'?"),
+        (("R3-tf-vgg16",), "R3-tf-vgg16: trains VGG16"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_run_is_one_line(alexnet, arguments, message):
+    code, _, err = alexnet(*arguments)
+    assert code == 1
+    assert message in err
+
+
+def test_unknown_budget_offers_the_nearest(framework, alexnet):  # noqa: ARG001
+    code, _, err = alexnet("R3-torch", budget="hour")
+    assert code == 1
+    assert "Unknown budget 'hour'. Did you mean 'hours'?" in err
