@@ -140,6 +140,12 @@ RECIPE_FIELDS = {
     "warmup": fractions,
     "step_at": st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), max_size=4).map(tuple),
     "step_factor": st.floats(0, 1),
+    "trainable": st.sampled_from(["all", "head", "last-3", "conv5,fc1,fc2,fc3"]),
+    "reset_layers": st.lists(st.sampled_from(["fc2", "fc3"]), max_size=2).map(tuple),
+    "rate_factors": st.lists(st.sampled_from(["fc3=10", "conv1=0.1"]), max_size=2).map(tuple),
+    "phases": st.lists(
+        st.sampled_from(["epochs=2,trainable=head", "learning_rate=0.5"]), max_size=2
+    ).map(tuple),
     "epochs": st.integers(1, 500),
     "shuffle_buffer": st.none() | st.integers(1, 10**5),
     "reshuffle": st.booleans(),
@@ -157,6 +163,7 @@ RECIPE_FIELDS = {
     "device_data": st.booleans(),
     "eval_flip": st.booleans(),
     "input_size": st.none() | st.integers(1, 512),
+    "resize_to": st.none() | st.integers(1, 512),
     "last_layer_std": st.none() | st.floats(0, 10),
     "seed": st.integers(0, 2**32 - 1),
 }
@@ -183,5 +190,6 @@ def _with_allowed_pairs(values):
         "momentum_formula": values["momentum_formula"] if optimizer != "muon" else "torch",
         "nesterov": values["nesterov"] and allowed,
         "alternate_flips": values["alternate_flips"] and values["flip"],
+        "phases": values["phases"] if values["steps"] is None else (),
         "steps_per_call": values["steps_per_call"] if values["dropout_masks"] != "shared" else 1,
     }

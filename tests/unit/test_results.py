@@ -118,10 +118,12 @@ configs = st.builds(
         dataset=st.sampled_from([None, "image_folder"]),
         data_dir=st.none() | paths,
         train_images=st.none() | st.integers(1, 10**6),
+        classes=st.lists(st.sampled_from("abc"), unique=True).map(tuple),
         image_size=st.none() | st.integers(1, 512),
     ),
     device=st.sampled_from(["auto", "cpu", "gpu"]),
     threads=st.none() | st.integers(1, 64),
+    weights=st.none() | st.just("torchvision:IMAGENET1K_V1"),
 )
 
 

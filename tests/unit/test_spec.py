@@ -297,7 +297,10 @@ def test_trace_takes_the_integer_zero_where_a_real_number_may_be_zero(layer):
 
 @pytest.mark.parametrize("shape", [(3, 8), (3, 8, 8, 1), (3, 0, 8), (0, 8, 8), (3, 8, -1)], ids=str)
 def test_trace_refuses_an_input_that_is_no_map(shape):
-    message = f"small: input_shape={shape} must be (channels, height, width), each at least 1."
+    message = (
+        f"small: input_shape={shape} must be (channels, height, width) or (features,), "
+        "each at least 1."
+    )
     with pytest.raises(SpecError, match=re.escape(message)):
         trace(spec_of(FLATTEN, LOGITS, input_shape=shape))
 

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, trace
-from alexnet_impl.variants import VARIANTS, build_spec, get_variant
+from alexnet_impl.variants import (
+    BACKBONE_VARIANTS,
+    VARIANTS,
+    build_spec,
+    get_variant,
+    refuse_library,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -286,8 +292,8 @@ def test_build_spec_makes_a_valid_network_of_any_width(name, width, num_classes)
         (
             {"input_size": 0},
             (
-                "torchvision: input_shape=(3, 0, 0) must be (channels, height, width), each at "
-                "least 1."
+                "torchvision: input_shape=(3, 0, 0) must be (channels, height, width) or "
+                "(features,), each at least 1."
             ),
         ),
         (
@@ -327,3 +333,32 @@ def test_variant_says_where_it_comes_from(name):
     assert variant.source
     assert variant.about
     assert "\n" not in variant.source + variant.about
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "out"),
+    [
+        # backbones without statistics, as torchvision counts them, and the reports' heads
+        ("vgg16", 14_714_688 + 25_088 * 512 + 512 + 512 * 512 + 512 + 5_130, (512, 7, 7)),
+        ("resnet50", 23_508_032 + 2048 * 1024 + 1024 + 1024 * 512 + 512 + 5_130, (2048, 7, 7)),
+        ("mobilenetv2", 2_223_872 + 12_810, (1280, 4, 4)),
+    ],
+)
+def test_networks_with_a_backbone_have_the_reports_heads(name, total, out):
+    found = trace(build_spec(name))
+    assert found.layers[0].output_shape == out
+    assert found.num_params == total
+    assert found.output_shape == (10,)
+    assert tuple(BACKBONE_VARIANTS) == ("vgg16", "resnet50", "mobilenetv2")
+
+
+def test_a_backbone_needs_images_that_it_can_halve_five_times():
+    with pytest.raises(SpecError, match="at least 32 pixels"):
+        build_spec("vgg16", input_size=31)
+
+
+def test_networks_with_a_backbone_are_no_comparison_of_frameworks():
+    with pytest.raises(SpecError, match="different networks"):
+        refuse_library(build_spec("vgg16"))
+    spec = build_spec("cifar")
+    assert refuse_library(spec) is spec

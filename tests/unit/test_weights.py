@@ -461,5 +461,8 @@ def test_loaded_names_are_those_of_the_file(saved):
         "num_classes": "10",
         "input_size": "32",
         "width": "0.1",
+        "input_scaling": "null",
+        "resize_to": "null",
+        "class_names": "[]",
     }
     assert re.fullmatch(r"[\d.]+", metadata["width"])

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from alexnet_impl.data.treatment import INPUT_SCALINGS, treat
+from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast
 
@@ -20,7 +21,36 @@ def test_treatment_scales_by_mean_and_std_of_each_channel(name):
     expected = (images / 255 - np.array(scaling.mean)) / np.array(scaling.std)
     treated = treat(images, scaling, 8)
     assert treated.dtype == np.float32
-    np.testing.assert_allclose(treated, expected, atol=FLOAT32_ROUNDING)
+    in_rgb = treated[..., ::-1] if scaling.blue_first else treated
+    near = FLOAT32_ROUNDING * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(in_rgb, expected, rtol=0, atol=near)
+    low, high = scaling.value_range()
+    assert low - near <= treated.min() <= treated.max() <= high + near
+
+
+def test_caffes_scaling_takes_imagenets_mean_off_and_puts_blue_first():
+    """keras.applications.imagenet_utils: means 103.939, 116.779 and 123.68 in the order BGR."""
+    images = np.full((1, 1, 1, 3), (10, 20, 30), np.uint8)
+    treated = treat(images, INPUT_SCALINGS["caffe"], 1)
+    expected = [30 - 103.939, 20 - 116.779, 10 - 123.68]
+    np.testing.assert_allclose(treated[0, 0, 0], expected, rtol=1e-5)
+
+
+def test_only_what_no_weights_were_trained_on_is_a_mistake():
+    mistaken = [name for name, scaling in INPUT_SCALINGS.items() if scaling.mistaken]
+    assert mistaken == ["symmetric-then-caffe"]
+
+
+def test_the_middle_is_cut_out_of_a_larger_image():
+    images = random_images(height=8, width=8)
+    larger = treat(images, INPUT_SCALINGS["unit"], 12)
+    cut = treat(images, INPUT_SCALINGS["unit"], 6, resize_to=12)
+    np.testing.assert_allclose(cut, larger[:, 3:9, 3:9], atol=FLOAT32_ROUNDING)
+
+
+def test_no_middle_is_cut_out_of_a_smaller_image():
+    with pytest.raises(DataError, match="resize_to=4 is below the 6 pixels"):
+        treat(random_images(height=8, width=8), INPUT_SCALINGS["unit"], 6, resize_to=4)
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("unit", 0, 1), ("symmetric", -1, 1)])

@@ -60,7 +60,7 @@ def test_describe_table_gives_kernels_shapes_and_totals():
 
 
 def test_recipes_table_has_every_recipe_and_its_numbers():
-    table = recipes_table()
+    table = recipes_table("Recipes", RECIPES)
     rates = [f"{recipe.learning_rate:g}" for recipe in RECIPES.values()]
     assert [column.header for column in table.columns][2:] == list(RECIPES)
     assert row_of(table, "learning_rate")[1:] == ["0.01", *rates]
