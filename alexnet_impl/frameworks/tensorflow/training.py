@@ -84,6 +84,7 @@ class InputTreatment:
 
         Features of a frozen network, channels first where they are a map, are let through.
         """
+        images = tf.convert_to_tensor(images)
         if images.dtype.is_floating:
             features = tf.cast(images, self.dtype)
             return tf.transpose(features, (0, 2, 3, 1)) if len(images.shape) == 4 else features
