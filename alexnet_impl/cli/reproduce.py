@@ -9,7 +9,7 @@ from alexnet_impl.cli.flags import Ledger, Reproduce
 from alexnet_impl.cli.shared import load_images, parse_interpreters
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.data import DataConfig, settle, terminal_progress
-from alexnet_impl.errors import RunError, WeightsError
+from alexnet_impl.errors import RecipeError, RunError, StoppedError, WeightsError
 from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
@@ -42,7 +42,12 @@ ALL = "all"
 def reproduce_command(command: Reproduce, console: Console) -> int:
     """Run what was asked for, one after the other, and show how it ended.
 
-    An experiment whose weights are not to be had does not keep the others from running.
+    One that cannot start, such as for weights that are not to be had, does not keep the others from
+    running.
+
+    Raises:
+        RunError: At the end if one could not start, at once if one failed later.
+        StoppedError: If the user stopped it.
     """
     experiments = list(_experiments(command.ids))
     if command.list:
@@ -52,34 +57,46 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     requests = list(_requests(command, experiments))
-    paths = [request.folder(command.output) / request.config.framework for request in requests]
+    paths = [_path(request, command.output) for request in requests]
     done = [existing_run(*each) for each in zip(requests, paths, strict=True)]  # refuses first
     runs, troubles = [], []
     for request, run in zip(requests, done, strict=True):
         try:
             runs.append(run or _run(request, command.output, console, interpreters))
-        except WeightsError as error:
+        except StoppedError:
+            raise
+        except (WeightsError, RecipeError, RunError) as error:
+            if (_path(request, command.output) / "run.json").is_file():
+                raise
             troubles.append(f"{_title(request)} did not start: {error}")
-    if runs:
-        _show(runs, command.output, console)
-    if troubles[1:]:
-        for trouble in troubles:
-            console.print(trouble, highlight=False, soft_wrap=True)
-        raise RunError(
-            f"{len(troubles)} of {len(requests)} runs did not start, for the reasons above"
-        )
-    if troubles:
-        raise RunError(troubles[0])
+    _show(runs, troubles, command.output, console)
     return 0
 
 
-def _show(runs: list[RunFolder], output: Path, console: Console) -> None:
-    console.print(comparison_table(runs))
-    console.print(
-        f"Runs: {output}; judge them with: alexnet ledger {output}",
-        highlight=False,
-        soft_wrap=True,
-    )
+def _show(runs: list[RunFolder], troubles: list[str], output: Path, console: Console) -> None:
+    """How the runs ended, and why others did not start.
+
+    Raises:
+        RunError: If one did not.
+    """
+    if runs:
+        console.print(comparison_table(runs))
+        console.print(
+            f"Runs: {output}; judge them with: alexnet ledger {output}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(troubles) == 1:
+        raise RunError(troubles[0])
+    for trouble in troubles:
+        console.print(trouble, highlight=False, soft_wrap=True)
+    if troubles:
+        count = len(runs) + len(troubles)
+        raise RunError(f"{len(troubles)} of {count} runs did not start, for the reasons above.")
+
+
+def _path(request: Request, root: Path) -> Path:
+    return request.folder(root) / request.config.framework
 
 
 def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
@@ -140,7 +157,7 @@ def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str,
         takers = [
             one.id
             for one in experiments
-            if one.weights is not None and named in (None, _published(one))
+            if one.weights is not None and (named is None or named == _published(one))
         ]
         if not takers:
             raise RunError(f"--weights {file}: no experiment that was named begins with it.")
