@@ -62,7 +62,6 @@ _KERAS = Recipe(
     resize="bilinear",
 )
 """Keras's own formulas and initial weights, and tf.image.resize."""
-_ADAM = replace(_KERAS, optimizer="adam")
 
 TRANSFER_RECIPES: dict[str, Recipe] = {
     "fine-tune": replace(_SGD, resize_to=256, reset_layers=("fc3",)),
@@ -73,7 +72,7 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         phases=("epochs=5,trainable=head", "epochs=5,learning_rate=0.0001"),
     ),
     "resnet50": replace(
-        _ADAM, trainable="last-15", epochs=10, global_batch_size=64, input_scaling="caffe"
+        _KERAS, trainable="last-15", epochs=10, global_batch_size=32, input_scaling="caffe"
     ),
     "vgg16": replace(
         _KERAS,
@@ -84,7 +83,12 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         shuffle_buffer=1000,
     ),
     "mobilenetv2": replace(
-        _ADAM, trainable="head", epochs=10, global_batch_size=8, input_scaling="symmetric"
+        _KERAS,
+        optimizer="adam",
+        trainable="head",
+        epochs=10,
+        global_batch_size=8,
+        input_scaling="symmetric",
     ),
 }
 """For --weights. fine-tune: R3-torch-pretrained, all layers of an AlexNet behind a new last one.

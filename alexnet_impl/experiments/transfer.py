@@ -86,10 +86,7 @@ PRETRAINED = (
         recipe=TRANSFER_RECIPES["resnet50"],
         data="resized to 224, ImageNet's mean taken off, blue first",
         assumptions=(
-            (
-                "optimizer, learning rate and batch are not said: Adam at Keras's defaults and 64 "
-                f"images; {_R1_EPOCHS}"
-            ),
+            f"{R1_TRAINING}; {_R1_EPOCHS}",
             "size and scaling are not said: 224 and what the weights need",
             "the head is forced to float32, which only mixed precision needs; here all of it is",
             SHUFFLED,
