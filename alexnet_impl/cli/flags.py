@@ -307,8 +307,8 @@ class Reproduce:
     """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
     5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False
-    """Train each in the other framework too, by the same recipe; backbones are left out, which the
-    two libraries' are not the same of."""
+    """Train each in the other framework too, by the same recipe; not those with a backbone, for
+    the two libraries' are different networks."""
     data_dir: Path | None = None
     """A folder, zip or archive with CIFAR-10; by default the official archive is downloaded."""
     weights: tuple[Path, ...] = ()
