@@ -18,7 +18,7 @@ from alexnet_impl.data import Batch, Dataset, Split, cache_dir, eval_batches
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RecipeError
 from alexnet_impl.frameworks import DeviceTrainer
-from alexnet_impl.freezing import frozen_prefix
+from alexnet_impl.freezing import frozen_prefix, trainable_layers
 from alexnet_impl.phases import phase_recipes
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec, trace
@@ -99,6 +99,16 @@ def cut_network(spec: Spec, recipe: Recipe) -> CutNetwork:
         skipped=spec.skipped + count,
     )
     return CutNetwork(layer=steps[count - 1].layer.name, head=head)
+
+
+def head_recipe(recipe: Recipe, spec: Spec, cut: CutNetwork) -> Recipe:
+    """A phase's recipe for the head alone: what learns of the whole network, by name.
+
+    Where a backbone is cut off, 'head' would mean the last layer of what is left.
+    """
+    learning = trainable_layers(spec, recipe).layers
+    names = [layer.name for layer in cut.head.layers if layer.name in learning]
+    return replace(recipe, trainable=",".join(names))
 
 
 def head_weights(weights: Weights, cut: CutNetwork) -> Weights:

@@ -54,6 +54,27 @@ def phases(recipe: Recipe, batches_per_epoch: int) -> tuple[Phase, ...]:
     return tuple(found)
 
 
+def num_epochs(recipe: Recipe) -> int:
+    """Epochs of a run, those of all its phases together."""
+    return sum(part.epochs for part in phase_recipes(recipe))
+
+
+def shorten(recipe: Recipe, most_epochs: int) -> Recipe:
+    """The recipe with at most so many epochs; phases share them evenly, and each has one at least.
+
+    Raises:
+        RecipeError: As of phase_recipes().
+        UnknownNameError: As of phase_recipes().
+    """
+    share = max(1, most_epochs // max(1, len(recipe.phases)))
+    parts = phase_recipes(recipe)
+    texts = tuple(
+        ",".join(f"{k}={v}" for k, v in (_own(text) | {"epochs": min(part.epochs, share)}).items())
+        for text, part in zip(recipe.phases, parts, strict=False)
+    )
+    return replace(recipe, epochs=min(recipe.epochs, most_epochs), phases=texts)
+
+
 def _own(text: str) -> dict[str, Any]:
     """Values by field of 'epochs=2,trainable=head'; a comma without a field goes on with a list."""
     parts: dict[str, str] = {}

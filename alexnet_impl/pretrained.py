@@ -173,7 +173,7 @@ def start_weights(
     """
     found = find_pretrained(name, spec.name, spec.input_shape[1])
     check_preprocessing(recipe, found)
-    given = _read(found, spec, framework, width)
+    given = read_pretrained(found, spec, framework, width)
     fresh = initial_weights(spec, recipe)
     reset = _reset_layers(spec, recipe, given)
     chosen = {key: array for key, array in given.items() if is_of_backbone(key, spec)}
@@ -196,8 +196,18 @@ def _reset_layers(spec: Spec, recipe: Recipe, given: Weights) -> set[str]:
     return {*recipe.reset_layers, *([names[-1]] if differs else [])}
 
 
-def _read(found: Pretrained, spec: Spec, framework: str, width: float) -> Weights:
-    """All weights of the file, of a network that may differ in its number of classes."""
+def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float) -> Weights:
+    """All weights of the file, of a network that may differ in its number of classes.
+
+    Args:
+        found: The file.
+        spec: The network.
+        framework: Which reads a backbone's file, or one of its own.
+        width: The network's multiplier.
+
+    Raises:
+        WeightsError: If the file is damaged or of another network.
+    """
     path, kind = found.path, FILE_KINDS[found.path.suffix]
     backbone = backbone_of(spec)
     if kind == "safetensors":

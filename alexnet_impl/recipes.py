@@ -53,15 +53,15 @@ report: R3-torch and R3-tf. speedrun: reaches R3's 80.76 % on the cifar variant 
 
 _SGD = Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30, input_scaling="imagenet")
 """Of R2 and R3: momentum .9."""
-_ADAM = Recipe(
-    optimizer="adam",
+_KERAS = Recipe(
     learning_rate=1e-3,
+    momentum_formula="keras",
     epsilon=1e-7,
     epsilon_formula="keras",
     initializer="keras-default",
     resize="bilinear",
 )
-"""Keras's own, with Keras's initial weights and tf.image.resize."""
+"""Keras's own formulas and initial weights, and tf.image.resize."""
 
 TRANSFER_RECIPES: dict[str, Recipe] = {
     "fine-tune": replace(_SGD, resize_to=256, reset_layers=("fc3",)),
@@ -72,20 +72,23 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         phases=("epochs=5,trainable=head", "epochs=5,learning_rate=0.0001"),
     ),
     "resnet50": replace(
-        _ADAM, trainable="last-15", epochs=10, global_batch_size=64, input_scaling="caffe"
+        _KERAS, trainable="last-15", epochs=10, global_batch_size=32, input_scaling="caffe"
     ),
     "vgg16": replace(
-        _SGD,
-        initializer="keras-default",
-        momentum_formula="keras",
+        _KERAS,
         trainable="head",
         epochs=10,
+        global_batch_size=30,
         input_scaling="caffe",
-        resize="bilinear",
         shuffle_buffer=1000,
     ),
     "mobilenetv2": replace(
-        _ADAM, trainable="head", epochs=10, global_batch_size=8, input_scaling="symmetric"
+        _KERAS,
+        optimizer="adam",
+        trainable="head",
+        epochs=10,
+        global_batch_size=8,
+        input_scaling="symmetric",
     ),
 }
 """For --weights. fine-tune: R3-torch-pretrained, all layers of an AlexNet behind a new last one.

@@ -44,6 +44,7 @@ from alexnet_impl.features import (
     cache_key,
     compute_features,
     cut_network,
+    head_recipe,
     head_weights,
 )
 from alexnet_impl.frameworks import DeviceTrainer, get_framework
@@ -243,7 +244,9 @@ def _make_network(config: RunConfig, spec: Spec, weights: Weights, dataset: Data
     features = compute_features(trainer, cut, dataset, key)
     del trainer  # its memory is free for the head's
     return _Network(
-        trainer=framework.make_trainer(cut.head, recipe, heads, config.device),
+        trainer=framework.make_trainer(
+            cut.head, head_recipe(recipe, spec, cut), heads, config.device
+        ),
         spec=cut.head,
         features=features,
         kept_weights={name: array for name, array in whole.items() if name not in heads},
@@ -342,8 +345,11 @@ class _Run:
     def _begin_phase(self, phase: Phase, weights: Weights) -> None:
         """Another training on the weights of the one before: its own optimizer, its own layers."""
         self.phase = phase
+        recipe, features = phase.recipe, self.network.features
+        if features is not None:
+            recipe = head_recipe(recipe, self.spec, features.cut)
         self.trainer = get_framework(self.config.framework).make_trainer(
-            self.network.spec, phase.recipe, weights, self.config.device
+            self.network.spec, recipe, weights, self.config.device
         )
         if self.recipe.device_data:
             self.trainer.hold(self.dataset.train.images, self.recipe.crop_padding)

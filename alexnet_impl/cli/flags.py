@@ -307,9 +307,13 @@ class Reproduce:
     """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
     5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False
-    """Train each in the other framework too, by the same recipe."""
+    """Train each in the other framework too, by the same recipe; not those with a backbone, for
+    the two libraries' are different networks."""
     data_dir: Path | None = None
     """A folder, zip or archive with CIFAR-10; by default the official archive is downloaded."""
+    weights: tuple[Path, ...] = ()
+    """Files in place of downloads. One with a published name serves the experiments that begin with
+    those weights, one of another name all that begin with weights."""
     output: Path = Path("runs/reports")
     """Where runs lie, as BUDGET/ID/seed-N/FRAMEWORK."""
     seed: int = 0

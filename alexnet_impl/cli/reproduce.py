@@ -8,19 +8,22 @@ from rich.console import Console
 from alexnet_impl.cli.flags import Ledger, Reproduce
 from alexnet_impl.cli.shared import load_images, parse_interpreters
 from alexnet_impl.comparison import check_frameworks
-from alexnet_impl.data import DataConfig, settle
-from alexnet_impl.errors import RunError
+from alexnet_impl.data import DataConfig, settle, terminal_progress
+from alexnet_impl.errors import RecipeError, RunError, StoppedError, WeightsError
 from alexnet_impl.experiments.budget import get_budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment, get_experiment
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
+from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.reproduce import (
     Request,
     check_memory,
     existing_run,
     make_request,
+    prepare_weights,
     reproduce,
 )
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.published import Published, find_published, published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.ledger import (
     assumption_lines,
@@ -31,12 +34,21 @@ from alexnet_impl.report.ledger import (
 from alexnet_impl.report.tables import comparison_table
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.training import check_run
+from alexnet_impl.variants import BACKBONE_VARIANTS, build_spec
 
 ALL = "all"
 
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
-    """Run what was asked for, one after the other, and show how it ended."""
+    """Run what was asked for, one after the other, and show how it ended.
+
+    One that cannot start, such as for weights that are not to be had, does not keep the others from
+    running.
+
+    Raises:
+        RunError: At the end if one could not start, at once if one failed later.
+        StoppedError: If the user stopped it.
+    """
     experiments = list(_experiments(command.ids))
     if command.list:
         return _list(experiments, console)
@@ -45,19 +57,46 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     requests = list(_requests(command, experiments))
-    paths = [request.folder(command.output) / request.config.framework for request in requests]
+    paths = [_path(request, command.output) for request in requests]
     done = [existing_run(*each) for each in zip(requests, paths, strict=True)]  # refuses first
-    runs = [
-        run or _run(request, command.output, console, interpreters)
-        for request, run in zip(requests, done, strict=True)
-    ]
-    console.print(comparison_table(runs))
-    console.print(
-        f"Runs: {command.output}; judge them with: alexnet ledger {command.output}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    runs, troubles = [], []
+    for request, run in zip(requests, done, strict=True):
+        try:
+            runs.append(run or _run(request, command.output, console, interpreters))
+        except StoppedError:
+            raise
+        except (WeightsError, RecipeError, RunError) as error:
+            if (_path(request, command.output) / "run.json").is_file():
+                raise
+            troubles.append(f"{_title(request)} did not start: {error}")
+    _show(runs, troubles, command.output, console)
     return 0
+
+
+def _show(runs: list[RunFolder], troubles: list[str], output: Path, console: Console) -> None:
+    """How the runs ended, and why others did not start.
+
+    Raises:
+        RunError: If one did not.
+    """
+    if runs:
+        console.print(comparison_table(runs))
+        console.print(
+            f"Runs: {output}; judge them with: alexnet ledger {output}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(troubles) == 1:
+        raise RunError(troubles[0])
+    for trouble in troubles:
+        console.print(trouble, highlight=False, soft_wrap=True)
+    if troubles:
+        count = len(runs) + len(troubles)
+        raise RunError(f"{len(troubles)} of {count} runs did not start, for the reasons above.")
+
+
+def _path(request: Request, root: Path) -> Path:
+    return request.folder(root) / request.config.framework
 
 
 def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
@@ -92,24 +131,60 @@ def _requests(command: Reproduce, experiments: list[Experiment]) -> Iterator[Req
         device=command.device,
         threads=command.threads,
     )
+    copies = _copies(command.weights, experiments)
     for experiment in experiments:
         own = [experiment.framework]
-        others = [name for name in FRAMEWORKS if name not in own] if command.both else []
+        twice = command.both and experiment.variant not in BACKBONE_VARIANTS
+        others = [name for name in FRAMEWORKS if name not in own] if twice else []
         for framework in own + others:
-            yield make_request(experiment, budget, base, framework=framework)
+            yield make_request(
+                experiment, budget, base, framework=framework, copy=copies.get(experiment.id)
+            )
+
+
+def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str, Path]:
+    """The file that each experiment begins with instead of a download, by its id.
+
+    Raises:
+        RunError: If there is no such file, or no experiment begins with such weights.
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        path = file.expanduser().resolve()
+        if not path.is_file():
+            raise RunError(f"--weights {file}: there is no such file.")
+        named = published_of(path)
+        takers = [
+            one.id
+            for one in experiments
+            if one.weights is not None and (named is None or named == _published(one))
+        ]
+        if not takers:
+            raise RunError(f"--weights {file}: no experiment that was named begins with it.")
+        found |= dict.fromkeys(takers, path)
+    return found
+
+
+def _published(experiment: Experiment) -> Published:
+    size = build_spec(experiment.variant, input_size=experiment.recipe.input_size).input_shape[1]
+    return find_published(str(experiment.weights), experiment.variant, size)
+
+
+def _title(request: Request) -> str:
+    return f"{request.experiment.id} in {request.config.framework}"
 
 
 def _run(request: Request, root: Path, console: Console, interpreters: dict[str, str]) -> RunFolder:
     config = request.config
     label = request.budget.label(request.experiment.recipe) or "as long as the report's"
-    console.print(
-        f"{request.experiment.id} in {config.framework}: {label}", style="bold", highlight=False
-    )
+    console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
     dataset = load_images(config, console)
     if said := check_memory(request, dataset):
         console.print(said, highlight=False, soft_wrap=True)
+    with terminal_progress() as progress:
+        prepare_weights(request, progress)
     check_run(config, dataset)
     del dataset  # the worker loads its own
     return reproduce(request, root, console, interpreter=interpreters.get(config.framework))

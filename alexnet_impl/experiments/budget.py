@@ -1,14 +1,15 @@
 """How much of an experiment is run: all of it, or less by one stated rule.
 
 A smaller budget takes fewer images, evenly from every class, and fewer epochs, and changes nothing
-else of the experiment. Learning rates are constant in every experiment, so the first epochs of a
-run on all images are those of the full run.
+else of the experiment. Learning rates are constant in every phase of an experiment, so the first
+epochs of a run of one phase on all images are those of the full run.
 """
 
 from dataclasses import dataclass, replace
 
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.phases import num_epochs, shorten
 from alexnet_impl.recipe import Recipe
 
 BACKWARD = 2
@@ -44,9 +45,7 @@ class Budget:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe with its epochs cut."""
-        if self.most_epochs is None:
-            return recipe
-        return replace(recipe, epochs=min(recipe.epochs, self.most_epochs))
+        return recipe if self.most_epochs is None else shorten(recipe, self.most_epochs)
 
     def data(self, data: DataConfig) -> DataConfig:
         """The data with its images cut."""
@@ -58,9 +57,9 @@ class Budget:
         """What sets a run apart from the report's; empty for a full one."""
         if self == BUDGETS["full"]:
             return ""
-        epochs = self.recipe(recipe).epochs
+        epochs = num_epochs(self.recipe(recipe))
         images = "all images" if self.train_images is None else f"{self.train_images:,} images"
-        return f"scaled down: {images}, {epochs} of {recipe.epochs} epochs"
+        return f"scaled down: {images}, {epochs} of {num_epochs(recipe)} epochs"
 
 
 BUDGETS = {

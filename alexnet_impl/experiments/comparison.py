@@ -8,7 +8,6 @@ from alexnet_impl.experiments.claim import Claim
 from alexnet_impl.experiments.claims import CLAIMS, curve_claims, distinct_texts, final_claims
 from alexnet_impl.experiments.curves import our_loss
 from alexnet_impl.experiments.evidence import Evidence, own_runs
-from alexnet_impl.experiments.foreign import FOREIGN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -16,8 +15,8 @@ class ExperimentRow:
     """One experiment.
 
     Attributes:
-        id: Of the catalogue or of what starts from weights from elsewhere.
-        pretrained: Which of both.
+        id: Of the catalogue.
+        pretrained: Whether it begins with weights from elsewhere.
         accuracy: As published; empty where it is not.
         time: Likewise.
         losses: First and last, likewise.
@@ -43,8 +42,7 @@ def comparison_rows(
     evidence: Sequence[Evidence], claims: Sequence[Claim] = CLAIMS
 ) -> tuple[ExperimentRow, ...]:
     """Every experiment, report by report, those from scratch first."""
-    ids = sorted([*EXPERIMENTS, *FOREIGN], key=lambda name: name.partition("-")[0])
-    return tuple(_row(name, evidence, claims) for name in ids)
+    return tuple(_row(name, evidence, claims) for name in EXPERIMENTS)
 
 
 def _row(name: str, evidence: Sequence[Evidence], claims: Sequence[Claim]) -> ExperimentRow:
@@ -52,7 +50,7 @@ def _row(name: str, evidence: Sequence[Evidence], claims: Sequence[Claim]) -> Ex
     run = next(iter(own_runs(evidence, name)), None)
     return ExperimentRow(
         id=name,
-        pretrained=name in FOREIGN,
+        pretrained=EXPERIMENTS[name].weights is not None,
         accuracy=distinct_texts(final_claims(name, "test_top1_accuracy", claims)),
         time=distinct_texts(final_claims(name, "training_time", claims)),
         losses=tuple(claim.text for claim in (*published[:1], *published[1:][-1:])),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from alexnet_impl.collapse import Vitals
 from alexnet_impl.errors import AlexNetError
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment, get_experiment
+from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
+from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_TRAIN
 from alexnet_impl.experiments.reproduce import RECORD, Record
+from alexnet_impl.phases import num_epochs
 from alexnet_impl.results import (
     DatasetRecord,
     EpochRecord,
@@ -59,7 +61,7 @@ class Evidence:
     def is_full(self) -> bool:
         """Whether its end can be put beside the report's."""
         ended = self.result is not None and self.result.status == "finished"
-        whole = self.config.recipe.epochs == self.experiment.recipe.epochs
+        whole = num_epochs(self.config.recipe) == num_epochs(self.experiment.recipe)
         return ended and whole and self.is_own and self.has_all_images
 
     @property

@@ -13,7 +13,6 @@ from alexnet_impl.experiments.consistency.sizes import FLOAT32_BYTES, expected_c
 from alexnet_impl.experiments.curves import CurveComparison, compare_curves
 from alexnet_impl.experiments.evidence import Evidence, own_runs, read_evidence
 from alexnet_impl.experiments.finding import Finding
-from alexnet_impl.experiments.foreign import FOREIGN
 from alexnet_impl.experiments.intervals import Measured
 from alexnet_impl.experiments.measured import is_measurable, measure, our_values
 
@@ -196,8 +195,6 @@ def _is_share(claim: Claim) -> bool:
 
 
 def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, str]:
-    if claim.experiment in FOREIGN:
-        return "not run", f"needs {FOREIGN[claim.experiment].network}"
     if not runs:
         return "not run", f"alexnet reproduce {claim.experiment}"
     run = runs[0]
@@ -214,8 +211,8 @@ def _explanations(
     for finding in findings:
         if finding.kind == "explained" and claim in finding.claims:
             yield finding.reason
-    if claim.experiment in FOREIGN and FOREIGN[claim.experiment].explains:
-        yield FOREIGN[claim.experiment].explains
+    if EXPERIMENTS[claim.experiment].mistake:
+        yield EXPERIMENTS[claim.experiment].mistake
     for run in runs:
         if run.collapse is not None:
             name, share = run.collapse.worst

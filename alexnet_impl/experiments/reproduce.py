@@ -13,12 +13,17 @@ from typing import Any, Self
 import psutil
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, Dataset
+from alexnet_impl.data import DataConfig, Dataset, Progress
+from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.experiments.budget import Budget
-from alexnet_impl.experiments.catalogue import Experiment
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
+from alexnet_impl.experiments.experiment import Experiment
+from alexnet_impl.experiments.finding import NUM_CLASSES
+from alexnet_impl.experiments.unpermuted import unpermuted_path, write_unpermuted
 from alexnet_impl.observers import make_observer
+from alexnet_impl.pretrained import find_pretrained
+from alexnet_impl.published import published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
@@ -42,12 +47,15 @@ class Request:
         budget: How much of it.
         config: What is trained.
         departures: How that differs from what the report says, beyond the budget.
+        source: The published name or the file of the weights that it begins with, before anything
+            is done to them; None: they are drawn.
     """
 
     experiment: Experiment
     budget: Budget
     config: RunConfig
     departures: tuple[str, ...]
+    source: str | None = None
 
     def folder(self, root: Path) -> Path:
         """Where the record and the run folder lie."""
@@ -112,7 +120,12 @@ def seat(root: Path, budget: str, experiment: str, seed: int) -> Path:
 
 
 def make_request(
-    experiment: Experiment, budget: Budget, base: RunConfig, *, framework: str | None = None
+    experiment: Experiment,
+    budget: Budget,
+    base: RunConfig,
+    *,
+    framework: str | None = None,
+    copy: Path | None = None,
 ) -> Request:
     """What to train for an experiment.
 
@@ -121,23 +134,48 @@ def make_request(
         budget: How much of it.
         base: Its width, settled data, device, threads and seed are taken.
         framework: Train it in this one instead of its own.
+        copy: A file in place of the published weights.
     """
+    source = str(copy) if copy is not None and experiment.weights else experiment.weights
     recipe = replace(budget.recipe(experiment.recipe), seed=base.recipe.seed)
     departures = list(_of_stored_order(recipe, base.data))
     if departures:
         recipe = replace(recipe, shuffle_buffer=None)
     if base.width != 1:
         departures.append(f"width {base.width:g}")
+    if source != experiment.weights and published_of(Path(str(source))) is None:
+        departures.append(f"begins with {source}, not known to be {experiment.weights}")
     config = replace(
         base,
         framework=framework or experiment.framework,
         variant=experiment.variant,
         recipe=recipe,
         data=budget.data(base.data),
+        weights=str(unpermuted_path(source)) if source and experiment.unpermuted else source,
+        cache_features=experiment.cache_features,
     )
     return Request(
-        experiment=experiment, budget=budget, config=config, departures=tuple(departures)
+        experiment=experiment,
+        budget=budget,
+        config=config,
+        departures=tuple(departures),
+        source=source,
     )
+
+
+def prepare_weights(request: Request, progress: Progress = silent) -> None:
+    """Have what a run begins with on this machine, with the experiment's mistake in it.
+
+    Raises:
+        WeightsError: If it cannot be downloaded, is damaged, or is of another network.
+    """
+    config = request.config
+    if request.source is None:
+        return
+    spec = config.spec(NUM_CLASSES)
+    found = find_pretrained(request.source, spec.name, spec.input_shape[1], progress)
+    if request.experiment.unpermuted:
+        write_unpermuted(Path(str(config.weights)), found, spec, config.width)
 
 
 def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:

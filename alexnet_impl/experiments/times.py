@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from alexnet_impl.experiments.claim import Claim
 from alexnet_impl.experiments.claims import CLAIMS, final_claims
 from alexnet_impl.experiments.evidence import Evidence, own_runs
+from alexnet_impl.phases import num_epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,11 @@ def _by_budget(runs: Sequence[Evidence]) -> dict[str, float]:
 
 
 def full_time_s(run: Evidence) -> float | None:
-    """What the steps of all of the report's epochs would take; None if no epoch was ended."""
-    if run.result is None or not run.history.epochs:
+    """What the steps of all of the report's epochs would take; None if no epoch was ended.
+
+    None too where features were kept: the report computed them in each epoch.
+    """
+    if run.result is None or not run.history.epochs or run.config.cache_features:
         return None
     an_epoch = run.result.timing.training_time_s / len(run.history.epochs)
-    return an_epoch * run.experiment.recipe.epochs
+    return an_epoch * num_epochs(run.experiment.recipe)

@@ -168,7 +168,7 @@ def _weight_hypotheses(question: Question) -> Iterator[Hypothesis]:
             "channels last",
             remedy="permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
             question=question,
-            weights=weights | {name: _unpermuted(weights[name], flatten.input_shape)},
+            weights=weights | {name: unpermuted(weights[name], flatten.input_shape)},
         )
     kernels = {n: w for n, w in weights.items() if w.ndim == 4}
     turned = {n: np.ascontiguousarray(w.swapaxes(2, 3)) for n, w in kernels.items()}
@@ -189,7 +189,7 @@ def _weight_hypotheses(question: Question) -> Iterator[Hypothesis]:
         )
 
 
-def _unpermuted(kernel: NDArray[Any], map_shape: Shape) -> NDArray[Any]:
+def unpermuted(kernel: NDArray[Any], map_shape: Shape) -> NDArray[Any]:
     """What fc1 computes if rows laid out channels first meet features laid out channels last."""
     channels, height, width = map_shape
     maps = kernel.reshape(len(kernel), height, width, channels)

@@ -12,13 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.experiments.budget import BUDGETS, training_flops
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claim import PER_CLASS
 from alexnet_impl.experiments.claims import distinct_texts, final_claims
+from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_TRAIN, Finding
 from alexnet_impl.experiments.ledger import Entry, Ledger, Verdict
+from alexnet_impl.phases import num_epochs
 from alexnet_impl.report import numbers
-from alexnet_impl.spec import trace
+from alexnet_impl.spec import backbone_of, trace
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import write_bytes
 
@@ -131,8 +133,10 @@ def markdown_findings(findings: Sequence[Finding]) -> str:
 def experiments_table() -> RenderableType:
     """What `alexnet reproduce` can run."""
     table = Table(box=box.SIMPLE)
-    for column in ("id", "framework", "variant", "what it is", "published", "TFLOP"):
-        table.add_column(column, justify="right" if column == "TFLOP" else "left")
+    table.add_column("id", no_wrap=True)
+    for column in ("framework", "variant", "what it is", "published"):
+        table.add_column(column)
+    table.add_column("TFLOP", justify="right")
     for experiment in EXPERIMENTS.values():
         published = distinct_texts(final_claims(experiment.id, "test_top1_accuracy"))
         table.add_row(
@@ -141,10 +145,17 @@ def experiments_table() -> RenderableType:
             experiment.variant,
             experiment.about,
             published or numbers.MISSING,
-            f"{full_flops(experiment) / 1e12:,.0f}",
+            _tflop_text(experiment),
         )
     lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
     return Group(table, *(Text(line) for line in lines))
+
+
+def _tflop_text(experiment: Experiment) -> str:
+    """A dash where a backbone's inside would not be counted."""
+    if backbone_of(build_spec(experiment.variant)) is not None:
+        return numbers.MISSING
+    return f"{full_flops(experiment) / 1e12:,.0f}"
 
 
 def assumption_lines(experiment: Experiment) -> Iterator[str]:
@@ -153,6 +164,9 @@ def assumption_lines(experiment: Experiment) -> Iterator[str]:
         yield f"mistake: {experiment.mistake}"
     if experiment.corrects:
         yield f"corrects {experiment.corrects}"
+    if experiment.weights is not None:
+        kept = ", and keeps what they make of each image" if experiment.cache_features else ""
+        yield f"begins with {experiment.weights}{kept}"
     for assumption in experiment.assumptions:
         yield f"assumed: {assumption}"
 
@@ -162,7 +176,7 @@ def full_flops(experiment: Experiment) -> float:
     recipe = experiment.recipe
     macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
     images = round(NUM_TRAIN * (1 - recipe.validation_fraction))
-    return training_flops(macs, images, recipe.epochs)
+    return training_flops(macs, images, num_epochs(recipe))
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:

@@ -1,10 +1,7 @@
 """Every scratch experiment, narrow and on a few hundred real images, in both frameworks."""
 
 import math
-import zipfile
-from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from experiment_runs import base_config
@@ -18,50 +15,20 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.observers import LineObserver
 from alexnet_impl.results import RunFolder
 from alexnet_impl.tolerances import tolerance
-from alexnet_impl.workers import worker_series
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
-A_CLASS = {"train": 32, "test": 4}
-"""Images of each class that are taken."""
 SMALL = Budget(name="full", most_epochs=2)
 WIDTH = 0.0625
 START = 0.3
 """By so much a loss may start above or below ln(num_classes)."""
 FIRST_STEPS = 2
 """Before flips at the last bit add up; the smallest experiment has two steps an epoch."""
-NAMES = tuple(name for name, experiment in EXPERIMENTS.items() if not experiment.in_memory)
-
-
-@pytest.fixture(scope="session")
-def few_images(request, tmp_path_factory):
-    """A folder with a few images of each class, out of the zip of --data-dir or ALEXNET_DATA."""
-    path = request.config.getoption("--data-dir")
-    if path is None or not zipfile.is_zipfile(path):
-        pytest.skip("needs a zip of CIFAR-10 images: give --data-dir or set ALEXNET_DATA")
-    folder = tmp_path_factory.mktemp("few")
-    taken = Counter()
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            *_, part, label, file = Path(name).parts
-            if file and taken[part, label] < A_CLASS.get(part, 0):
-                taken[part, label] += 1
-                target = folder / part / label / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(archive.read(name))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def series(tmp_path_factory):
-    """A worker of each framework that trains all experiments one after the other."""
-    folder = tmp_path_factory.mktemp("workers")
-    torch, tensorflow = FRAMEWORKS
-    with (
-        worker_series(torch, folder / "torch.log") as first,
-        worker_series(tensorflow, folder / "tensorflow.log") as second,
-    ):
-        yield {torch: first, tensorflow: second}
+NAMES = tuple(
+    name
+    for name, experiment in EXPERIMENTS.items()
+    if experiment.weights is None and not experiment.in_memory
+)
 
 
 @pytest.fixture(scope="session")

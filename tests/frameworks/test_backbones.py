@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from published_files import write_published
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
@@ -102,39 +103,6 @@ def test_half_of_a_backbones_weights_are_refused(framework):
     lost = next(name for name in weights if name.startswith("backbone."))
     with pytest.raises(WeightsError, match="backbone"):
         framework.make_trainer(spec, RECIPE, {k: v for k, v in weights.items() if k != lost}, "cpu")
-
-
-def write_published(framework_name, variant, folder):
-    """A file of the layout that the library publishes; its path and the backbone's features."""
-    if framework_name == "torch":
-        import torch
-        import torchvision
-
-        makers = {
-            "vgg16": torchvision.models.vgg16,
-            "resnet50": torchvision.models.resnet50,
-            "mobilenetv2": torchvision.models.mobilenet_v2,
-        }
-        torch.manual_seed(1)
-        model = makers[variant]()
-        path = folder / f"{variant}.pth"
-        torch.save(model.state_dict(), path)
-        return path, {f"backbone.{k}": v.numpy() for k, v in model.state_dict().items()}
-    import h5py
-    import keras
-    from keras.src.legacy.saving import legacy_h5_format
-
-    makers = {
-        "vgg16": keras.applications.VGG16,
-        "resnet50": keras.applications.ResNet50,
-        "mobilenetv2": keras.applications.MobileNetV2,
-    }
-    keras.utils.set_random_seed(1)
-    model = makers[variant](include_top=False, weights=None, input_shape=(64, 64, 3))
-    path = folder / f"{variant}_notop.h5"
-    with h5py.File(path, "w") as file:  # as keras.applications' files are: of Keras 2
-        legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    return path, {f"backbone.{v.path}": v.numpy() for v in model.variables}
 
 
 @pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])

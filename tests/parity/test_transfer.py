@@ -16,7 +16,6 @@ from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
 
 WIDTH = 0.0625
-SPEC = build_spec("cifar", width=WIDTH, num_classes=4)
 RECIPE = Recipe(
     initializer="he",
     precision="float64",
@@ -37,10 +36,11 @@ CASES = {
 }
 
 
-def update_of(framework_name, path, recipe):
+def update_of(framework_name, variant, path, recipe):
     """What three steps change, by weight."""
-    weights = start_weights(str(path), SPEC, recipe, framework_name, WIDTH)
-    trainer = get_framework(framework_name).make_trainer(SPEC, recipe, weights, "cpu")
+    spec = build_spec(variant, width=WIDTH, num_classes=4)
+    weights = start_weights(str(path), spec, recipe, framework_name, WIDTH)
+    trainer = get_framework(framework_name).make_trainer(spec, recipe, weights, "cpu")
     before = trainer.weights()
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -50,19 +50,28 @@ def update_of(framework_name, path, recipe):
     return {name: after[name] - before[name] for name in before}
 
 
-@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
-def test_both_frameworks_fine_tune_alike(tmp_path, changes):
+def check_alike(folder, variant, changes):
+    """Three steps from one file change each weight alike."""
     recipe = replace(RECIPE, **({"nesterov": False} if "optimizer" in changes else {}), **changes)
-    path = tmp_path / "given.safetensors"
+    path = folder / "given.safetensors"
     info = WeightsInfo(
-        variant="cifar", num_classes=10, input_size=32, width=WIDTH, input_scaling="imagenet"
+        variant=variant, num_classes=10, input_size=32, width=WIDTH, input_scaling="imagenet"
     )
     save_weights(
-        path, initial_weights(build_spec("cifar", width=WIDTH), replace(RECIPE, seed=5)), info
+        path, initial_weights(build_spec(variant, width=WIDTH), replace(RECIPE, seed=5)), info
     )
-    first, second = (update_of(name, path, recipe) for name in FRAMEWORKS)
+    first, second = (update_of(name, variant, path, recipe) for name in FRAMEWORKS)
     for name, array in first.items():
         if np.abs(array).max() == 0:
             np.testing.assert_array_equal(second[name], array, err_msg=name)
         else:
             assert relative(array, second[name]) < tolerance("update", "float64"), name
+
+
+@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+def test_both_frameworks_fine_tune_alike(tmp_path, changes):
+    check_alike(tmp_path, "cifar", changes)
+
+
+def test_dropout_between_frozen_layers_draws_in_both(tmp_path):
+    check_alike(tmp_path, "cifar-dropout", {"trainable": "head", "dropout_masks": "shared"})

@@ -1,7 +1,7 @@
 import pytest
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.features import cut_network, head_weights
+from alexnet_impl.features import cut_network, head_recipe, head_weights
 from alexnet_impl.freezing import frozen_prefix, rate_factors, trainable_layers
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import trace
@@ -126,3 +126,15 @@ def test_the_heads_weights_are_those_behind_the_cut():
     weights = initial_weights(CIFAR, Recipe())
     cut = cut_network(CIFAR, Recipe(trainable="fc2,fc3"))
     assert list(head_weights(weights, cut)) == ["fc2.weight", "fc2.bias", "fc3.weight", "fc3.bias"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "learning"),
+    [("vgg16", {"fc1", "fc2", "fc3"}), ("mobilenetv2", {"fc1"}), ("torchvision", {"fc3"})],
+)
+def test_head_behind_features_learns_what_it_would_without_them(variant, learning):
+    spec = build_spec(variant, input_size=64)
+    recipe = Recipe(trainable="head")
+    cut = cut_network(spec, recipe)
+    found = trainable_layers(cut.head, head_recipe(recipe, spec, cut)).layers
+    assert {name for name in found if name.startswith("fc")} == learning

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, Experiment
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claim import Claim, Quantity
 from alexnet_impl.experiments.claims import claims_of, curve_claims, distinct_texts, final_claims
+from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN, Finding
 
 DEVIATIONS = 5.0

@@ -45,10 +45,17 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
 
 
 def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
-    """Let the weights of layers that do not learn have no gradient; those layers."""
+    """Let the weights of layers that do not learn have no gradient; those layers.
+
+    Layers without weights are not among them: dropout draws wherever it stands, as in Keras.
+    """
     found = trainable_layers(spec, recipe)
     backbone = backbone_of(spec)
-    frozen = [part for name, part in model.named_children() if name not in found.layers]
+    frozen = [
+        part
+        for name, part in model.named_children()
+        if name not in found.layers and any(True for _ in part.parameters())
+    ]
     if backbone is not None and found.backbone_layers is not None:
         layers = leaves(model.get_submodule(backbone.name))
         frozen += layers[: max(0, len(layers) - found.backbone_layers)]

@@ -10,7 +10,6 @@ import pytest
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claim import AVERAGES, FILES, Claim
 from alexnet_impl.experiments.claims import CLAIMS, claims_of, curve_claims, final_claims
-from alexnet_impl.experiments.foreign import FOREIGN
 
 pytestmark = pytest.mark.fast
 
@@ -106,7 +105,7 @@ def test_every_figure_stands_in_its_quote_or_is_spelled_out():
 
 def test_every_claim_has_a_name_of_its_own_and_a_known_experiment():
     assert [name for name, count in Counter(c.id for c in CLAIMS).items() if count > 1] == []
-    assert {claim.experiment for claim in CLAIMS} <= set(EXPERIMENTS) | set(FOREIGN)
+    assert {claim.experiment for claim in CLAIMS} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize(("experiment", "quantity"), DIGEST, ids=lambda part: part)

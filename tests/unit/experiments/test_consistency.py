@@ -2,12 +2,12 @@
 
 import pytest
 
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claims import CLAIMS, claims_of
 from alexnet_impl.experiments.consistency import CHECKS, find_all
 from alexnet_impl.experiments.consistency.comparability import differences
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
 from alexnet_impl.experiments.consistency.tables import smallest_sample
-from alexnet_impl.experiments.foreign import FOREIGN
 
 pytestmark = pytest.mark.fast
 
@@ -32,7 +32,8 @@ def reasons(findings, check, experiment):
         ("test_above_validation", "R2-tf-big", "97.74% on the test set and 70.45%"),
         ("comparisons", "R1-tf", "variant: caffenet-like / slim"),
         ("comparisons", "R3-tf", "initializer: keras-default / torch-default"),
-        ("comparisons", "R3-tf-vgg16", "network: VGG16"),
+        ("comparisons", "R3-tf-vgg16", "variant: vgg16 / torchvision"),
+        ("comparisons", "R4-torch-pretrained", "weights: torchvision:IMAGENET1K_V1 / drawn"),
         ("sample_sizes", "R2-torch", "airplane 83.93 = 47/56"),
         ("sample_sizes", "R2-torch", "cat 54.79 = 40/73"),
         ("two_values", "R3-tf", "80.4 % or 80.76 %"),
@@ -56,7 +57,7 @@ def test_finding_comes_out_with_its_numbers(findings, check, experiment, words):
 
 
 def test_converted_weights_are_explained_by_the_permutation():
-    assert "9,216 inputs in the wrong order" in FOREIGN["R2-tf-converted"].explains
+    assert "9,216 inputs in the wrong order" in EXPERIMENTS["R2-tf-converted"].mistake
 
 
 def test_what_agrees_is_not_reported(findings):

@@ -36,7 +36,9 @@ def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
     reproduced = {e.claim.quantity for e in ledger.entries if e.verdict == "reproduced"}
     assert reproduced == {"num_params", "model_size"}
     assert entry_of(ledger, "R3-torch/test_top1_accuracy@226").reason.endswith("R3-torch")
-    assert "VGG16" in entry_of(ledger, "R3-tf-vgg16/test_top1_accuracy@1076").reason
+    assert entry_of(ledger, "R3-tf-vgg16/test_top1_accuracy@1076").reason.endswith("R3-tf-vgg16")
+    (explained,) = entry_of(ledger, "R2-tf-converted/conclusion@118").explains
+    assert "its 9,216 inputs in the wrong order" in explained
 
 
 def test_verdict_names_the_run_its_value_and_interval(tmp_path):
@@ -185,6 +187,42 @@ def test_comparison_has_every_experiment_with_both_sides(tmp_path):
     assert rows["R3-torch"].losses == ("2.3006620897671817", "0.3159668788483705")
     assert rows["R3-tf-vgg16"].pretrained
     assert rows["R3-tf-vgg16"].run is None
+    assert not rows["R3-torch"].pretrained
+
+
+@pytest.mark.parametrize(
+    ("name", "claim", "accuracy"),
+    [
+        ("R3-torch-pretrained", "test_top1_accuracy@449", 0.9116),
+        ("R3-tf-vgg16", "test_top1_accuracy@1111", 0.8893),
+        ("R4-tf-mobilenetv2", "test_top1_accuracy@90", 0.87),
+    ],
+)
+def test_run_that_began_with_weights_is_judged_like_any_other(tmp_path, name, claim, accuracy):
+    run = write_experiment(tmp_path, name, accuracy=accuracy)
+    ledger = make_ledger(tmp_path)
+    entry = entry_of(ledger, f"{name}/{claim}")
+    assert (entry.verdict, entry.runs) == ("reproduced", (run.path,))
+    (row,) = [row for row in comparison_rows(ledger.evidence) if row.run is not None]
+    assert (row.id, row.pretrained) == (name, True)
+    assert "<td>pretrained</td>" in render(ledger)
+
+
+def test_run_of_phases_is_full_with_all_of_its_epochs(tmp_path):
+    write_experiment(tmp_path, "R2-tf-converted")
+    write_experiment(tmp_path, "R2-tf-converted-permuted", budget="hours", losses=[1.0, 0.5])
+    runs, _ = read_evidence(tmp_path)
+    assert {run.record.experiment: run.is_full for run in runs} == {
+        "R2-tf-converted": True,
+        "R2-tf-converted-permuted": False,
+    }
+
+
+def test_epochs_over_kept_features_give_no_time(tmp_path):
+    write_experiment(tmp_path, "R3-torch")
+    write_experiment(tmp_path, "R3-tf-vgg16")
+    ratios = {(r.first, r.second): r for r in compare_times(read_evidence(tmp_path)[0])}
+    assert ratios["R3-torch", "R3-tf-vgg16"].ours is None
 
 
 def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():

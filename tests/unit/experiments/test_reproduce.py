@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import fake_framework
 import numpy as np
@@ -13,26 +14,40 @@ from rich.console import Console
 
 from alexnet_impl.cli import main
 from alexnet_impl.data import load_dataset
-from alexnet_impl.errors import RunError
+from alexnet_impl.errors import DataError, RunError, WeightsError
 from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.published.rows import CLASSES
-from alexnet_impl.experiments.reproduce import Record, check_memory, make_request, reproduce
-from alexnet_impl.results import RunFolder
-from alexnet_impl.training import resume_run, start_run
+from alexnet_impl.experiments.reproduce import (
+    Record,
+    check_memory,
+    make_request,
+    prepare_weights,
+    reproduce,
+)
+from alexnet_impl.experiments.unpermuted import unpermuted_path
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunFolder, weights_sha256
+from alexnet_impl.training import check_run, resume_run, start_run
+from alexnet_impl.variants import build_spec
+from alexnet_impl.weights import WeightsInfo, initial_weights, load_weights, save_weights
 
 pytestmark = pytest.mark.fast
 
 REPRODUCE = "alexnet_impl.experiments.reproduce"
+ALEXNET = "alexnet-owt-7be5be79.pth"
+"""As torchvision publishes it."""
 
 
 @pytest.fixture
 def framework(monkeypatch):
-    """The NumPy framework, in this process, and R3's experiments with its network."""
+    """The NumPy framework, in this process, and some of R3's experiments with its network."""
     fake = fake_framework.install(monkeypatch)
-    for name in ("R3-torch", "R3-tf"):
+    for name in ("R3-torch", "R3-tf", "R3-torch-pretrained"):
         experiment = EXPERIMENTS[name]
-        small = replace(experiment.recipe, epochs=3, global_batch_size=10, input_size=4)
+        small = replace(
+            experiment.recipe, epochs=3, global_batch_size=10, input_size=4, reset_layers=()
+        )
         monkeypatch.setitem(EXPERIMENTS, name, replace(experiment, variant="linear", recipe=small))
     fake.calls = []
 
@@ -178,6 +193,8 @@ def test_whole_dataset_in_memory_is_refused_with_the_arithmetic():
         request, dataset, available=64 * 10**9
     )
     assert check_memory(request_of("R0-tf"), dataset, available=1) == ""
+    with pytest.raises(RunError, match=r"make 36\.1 GB of 12\.0 GB"):
+        check_memory(request_of("R4-tf-vgg16"), dataset, available=12 * 10**9)
 
 
 def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
@@ -206,6 +223,170 @@ def test_damaged_record_is_named(tmp_path):
         Record.read(path)
 
 
+@pytest.fixture
+def linear_weights(tmp_path, framework):  # noqa: ARG001 - it knows the network
+    """A file that the experiments with weights can begin with; its network's weights."""
+    spec = build_spec("linear")
+    weights = initial_weights(spec, Recipe(seed=7))
+    info = WeightsInfo(variant="linear", num_classes=10, input_size=4, width=1.0)
+    save_weights(tmp_path / "linear.safetensors", weights, info)
+    return tmp_path / "linear.safetensors"
+
+
+@pytest.fixture
+def _no_network(monkeypatch, tmp_path):
+    """Nothing is kept and nothing can be downloaded."""
+
+    def refuse(remote, *_, **__):
+        raise DataError(f"{remote.url}: cannot be downloaded (no network).")
+
+    monkeypatch.setattr("alexnet_impl.published.download", refuse)
+    for name in ("TORCH_HOME", "KERAS_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+
+
+def test_experiment_begins_with_the_file_that_is_given(alexnet, linear_weights, tmp_path):
+    name = "R3-torch-pretrained"
+    code, out, err = alexnet(name, "R3-torch", "--weights", str(linear_weights))
+    assert (code, err) == (0, "")
+    assert "linear.safetensors, not known to be torchvision:IMAGENET1K_V1" in " ".join(out.split())
+    run, other = (RunFolder.open(seat(tmp_path, n) / "torch") for n in (name, "R3-torch"))
+    assert run.config.weights == str(linear_weights)
+    assert run.initial_weights_sha256 == weights_sha256(load_weights(linear_weights)[0])
+    assert other.config.weights is None
+
+
+@pytest.mark.usefixtures("_no_network")
+def test_one_that_cannot_start_says_how_to_do_without_the_network(framework, alexnet):
+    code, _, err = alexnet("R1-torch-pretrained")
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("alexnet: error: R1-torch-pretrained in torch did not start: https://")
+    assert line.endswith("Or name a copy of it with --weights FILE.")
+    assert framework.calls == []
+
+
+@pytest.mark.usefixtures("_no_network")
+def test_those_that_cannot_start_keep_no_other_from_running(framework, alexnet, tmp_path):
+    code, out, err = alexnet("R1-torch-pretrained", "R3-torch", "R4-tf-mobilenetv2")
+    assert code == 1
+    assert RunFolder.open(seat(tmp_path) / "torch").finished_result().steps == 12
+    assert len(framework.calls) == 1
+    ends = [line for line in out.splitlines() if line.endswith("with --weights FILE.")]
+    assert [line.split()[0] for line in ends] == ["R1-torch-pretrained", "R4-tf-mobilenetv2"]
+    assert "2 of 3 runs did not start, for the reasons above." in err
+
+
+def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
+    def fail(config, folder, *_, **__):
+        framework.calls.append(folder)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+        raise RunError(f"{config.framework}: was killed")
+
+    monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", fail)
+    code, _, err = alexnet("R3-torch", "R3-tf")
+    assert code == 1
+    assert "torch: was killed" in err
+    assert len(framework.calls) == 1
+
+
+@pytest.mark.usefixtures("_no_network")
+@pytest.mark.parametrize(
+    ("file", "named", "message"),
+    [
+        ("nowhere.pth", "R3-torch-pretrained", "nowhere.pth: there is no such file"),
+        (ALEXNET, "R4-tf-mobilenetv2", "no experiment that was named begins with it"),
+        (ALEXNET, "R1-torch-pretrained", "expected 7be5be79"),
+        ("linear.safetensors", "R3-torch", "no experiment that was named begins with it"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("linear_weights")
+def test_file_that_cannot_be_begun_with_is_refused(alexnet, tmp_path, file, named, message):
+    (tmp_path / ALEXNET).write_bytes(b"not it")
+    code, _, err = alexnet(named, "--weights", str(tmp_path / file))
+    assert code == 1
+    assert message in err
+
+
+@pytest.mark.usefixtures("_no_network")
+def test_file_with_a_published_name_serves_its_experiments_alone(framework, alexnet, tmp_path):
+    (tmp_path / ALEXNET).write_bytes(b"not it")
+    names = ("R1-torch-pretrained", "R4-tf-mobilenetv2")
+    code, out, _ = alexnet(*names, "--weights", str(tmp_path / ALEXNET))
+    assert code == 1
+    assert "R1-torch-pretrained in torch did not start: " + str(tmp_path / ALEXNET) in out
+    assert "R4-tf-mobilenetv2 in tensorflow did not start: https://storage.googleapis" in out
+    assert framework.calls == []
+
+
+def test_both_leaves_out_backbones(framework, alexnet, monkeypatch):
+    monkeypatch.setattr(
+        "alexnet_impl.cli.reproduce._run", lambda request, *_: framework.calls.append(request)
+    )
+    monkeypatch.setattr("alexnet_impl.cli.reproduce._show", lambda *_: None)
+    assert alexnet("R2-torch-pretrained", "R3-tf-vgg16", "--both")[0] == 0
+    asked = [(request.experiment.id, request.config.framework) for request in framework.calls]
+    assert asked == [
+        ("R2-torch-pretrained", "torch"),
+        ("R2-torch-pretrained", "tensorflow"),
+        ("R3-tf-vgg16", "tensorflow"),
+    ]
+
+
+def narrow_alexnet(path):
+    """Weights of a narrow network for a thousand classes; its width."""
+    width = 0.0625
+    spec = build_spec("torchvision", num_classes=1000, width=width)
+    info = WeightsInfo(
+        variant="torchvision",
+        num_classes=1000,
+        input_size=224,
+        width=width,
+        input_scaling="imagenet",
+        resize_to=256,
+    )
+    save_weights(path, initial_weights(spec, Recipe(seed=1)), info)
+    return width
+
+
+def test_transposes_alone_leave_fc1s_rows_in_pytorchs_order(tmp_path):
+    path = tmp_path / "narrow.safetensors"
+    base = base_config(width=narrow_alexnet(path))
+    wrong, right = (
+        make_request(get_experiment(name), get_budget("full"), base, copy=path)
+        for name in ("R2-tf-converted", "R2-tf-converted-permuted")
+    )
+    assert right.config.weights == str(path)
+    for request in (wrong, right):
+        prepare_weights(request)
+        check_run(request.config, pixels(300, 10))
+    given, found = (load_weights(Path(r.config.weights))[0] for r in (right, wrong))
+    differing = {key for key in given if not np.array_equal(given[key], found[key])}
+    assert differing == {"fc1.weight"}
+    # Keras's kernel has the features channels last: they meet the rows that PyTorch has first.
+    maps = found["fc1.weight"].reshape(-1, 16, 6, 6)
+    np.testing.assert_array_equal(
+        maps.transpose(0, 2, 3, 1).reshape(given["fc1.weight"].shape), given["fc1.weight"]
+    )
+
+
+def test_weights_with_the_mistake_in_them_are_found_again_by_name_and_by_content(tmp_path):
+    assert unpermuted_path("torchvision:IMAGENET1K_V1").name == (
+        "torchvision-IMAGENET1K_V1-unpermuted.safetensors"
+    )
+    one, other = tmp_path / "one.pth", tmp_path / "other.pth"
+    one.write_bytes(b"1")
+    other.write_bytes(b"1")
+    same = unpermuted_path(str(one))
+    assert same == unpermuted_path(str(other))
+    other.write_bytes(b"2")
+    assert same != unpermuted_path(str(other))
+    with pytest.raises(WeightsError, match=r"lost\.pth: there is no such file"):
+        unpermuted_path(str(tmp_path / "lost.pth"))
+
+
 def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     code, out, _ = alexnet("--list")
     assert code == 0
@@ -215,6 +396,8 @@ def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     _, one, _ = alexnet("R2-tf-big", "--list")
     assert "mistake: a dense layer of 1000 units too many" in one
     assert "PIL rounds" not in one
+    _, other, _ = alexnet("R3-tf-vgg16", "--list")
+    assert "begins with keras:imagenet, and keeps what they make of each image" in other
 
 
 @pytest.mark.parametrize(
@@ -222,7 +405,6 @@ def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     [
         ((), "no experiment was given"),
         (("R3-torhc",), "Unknown experiment 'R3-torhc'. Did you mean 'R3-torch'?"),
-        (("R3-tf-vgg16",), "R3-tf-vgg16: trains VGG16"),
     ],
     ids=str,
 )
