@@ -408,6 +408,9 @@ class _Progress(LineObserver):
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:
         """Say nothing: begin() has."""
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Say nothing: the bar counts runs."""
+
     def warned(self, message: str) -> None:
         """Say nothing: what becomes of it is in the run's figures."""
 

@@ -214,5 +214,5 @@ def _compute(
     for batch in eval_batches(split, BATCH_SIZE):
         features[done : done + len(batch)] = trainer.features(batch.images, cut.layer)
         done += len(batch)
-        progress("Computing features", done, len(split))
+        progress(f"Features behind {cut.layer}", done, len(split))
     features.flush()  # type: ignore[attr-defined]

@@ -50,6 +50,11 @@ class LineObserver:
     ) -> None:
         """Nothing to take down."""
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Say when it is done."""
+        if done == total:
+            self.console.print(f"{what}: {total:,} images", highlight=False, soft_wrap=True)
+
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:  # noqa: ARG002
         """Remember whose run it is."""
         self.label = f"{config.framework:<10}"
@@ -89,6 +94,7 @@ class BarObserver(LineObserver):
             transient=True,
         )
         self.task = TaskID(0)
+        self.preparation: TaskID | None = None
         self.accuracy = ""
 
     def __enter__(self) -> Self:
@@ -102,6 +108,16 @@ class BarObserver(LineObserver):
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
+
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Move a bar of its own."""
+        if self.preparation is None:
+            self.preparation = self.bar.add_task(what, figures="images")
+        self.bar.update(self.preparation, total=total, completed=done)
+        if done == total:
+            self.bar.remove_task(self.preparation)
+            self.preparation = None
+        super().prepared(what, done, total)
 
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:
         """Start the bar."""
@@ -135,6 +151,10 @@ class JsonObserver:
         """Write one event."""
         self.stream.write(json.dumps({"event": event, **values}) + "\n")
         self.stream.flush()
+
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """See Observer."""
+        self.send("prepared", what=what, done=done, total=total)
 
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:
         """See Observer."""
@@ -174,6 +194,8 @@ def replay(event: dict[str, Any], observer: LineObserver) -> None:
         case "started":
             config = RunConfig.from_dict(values.pop("config"))
             observer.started(config, **values)
+        case "prepared":
+            observer.prepared(**values)
         case "stepped":
             observer.stepped(**values)
         case "warned":

@@ -77,6 +77,9 @@ CHECKPOINT_EVERY_S = 300.0
 class Observer(Protocol):
     """Whoever shows a run's progress."""
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Called before the start, as often as something long goes on; in images."""
+
     def started(self, config: RunConfig, num_steps: int, step: int) -> None:
         """Called once, with the step to start from."""
 
@@ -133,7 +136,7 @@ def start_run(
     """
     spec = check_run(config, dataset)
     weights = first_weights(config, spec)
-    network = _make_network(config, spec, weights, dataset)
+    network = _make_network(config, spec, weights, dataset, observer)
     folder = RunFolder.create(folder_path, config, dataset, weights_sha256(weights))
     folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, network, observer)
@@ -181,7 +184,7 @@ def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunRe
     config = folder.config
     spec = config.spec(dataset.num_classes)
     folder.clean()
-    network = _make_network(config, spec, first_weights(config, spec), dataset)
+    network = _make_network(config, spec, first_weights(config, spec), dataset, observer)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, network, observer)
@@ -228,7 +231,9 @@ class _Network:
     kept_weights: Weights
 
 
-def _make_network(config: RunConfig, spec: Spec, weights: Weights, dataset: Dataset) -> _Network:
+def _make_network(
+    config: RunConfig, spec: Spec, weights: Weights, dataset: Dataset, observer: Observer
+) -> _Network:
     framework = get_framework(config.framework)
     if config.threads is not None:
         framework.set_threads(config.threads)
@@ -241,7 +246,7 @@ def _make_network(config: RunConfig, spec: Spec, weights: Weights, dataset: Data
     heads = head_weights(whole, cut)
     versions = framework.fingerprint(config.device)
     key = cache_key(whole, cut, recipe, dataset, versions)
-    features = compute_features(trainer, cut, dataset, key)
+    features = compute_features(trainer, cut, dataset, key, observer.prepared)
     del trainer  # its memory is free for the head's
     return _Network(
         trainer=framework.make_trainer(

@@ -241,7 +241,12 @@ class RecordingObserver:
     def __init__(self):
         self.started_at, self.num_steps = None, None
         self.steps, self.epochs, self.results, self.warnings = [], [], [], []
+        self.prepared_images = {}
         self.on = SimpleNamespace(epoch_ended=lambda _: None)
+
+    def prepared(self, what, done, total):
+        assert done <= total
+        self.prepared_images[what] = (*self.prepared_images.get(what, ()), done)
 
     def started(self, config, num_steps, step):  # noqa: ARG002 - the protocol's
         self.num_steps, self.started_at = num_steps, step

@@ -118,8 +118,9 @@ def config_of(framework_name, given, recipe, **changes):
     )
 
 
-def train(folder, config):
-    result = start_run(folder, config, load_dataset(config.data), RecordingObserver())
+def train(folder, config, observer=None):
+    dataset = load_dataset(config.data)
+    result = start_run(folder, config, dataset, observer or RecordingObserver())
     assert result.status == "finished"
     return RunFolder.open(folder)
 
@@ -151,7 +152,9 @@ def test_kept_features_train_the_same(framework_name, given, tmp_path, trainable
 def test_kept_features_are_kept(framework_name, given, tmp_path, monkeypatch):
     recipe = replace(HE, trainable="head", seed=77, epochs=1)
     config = config_of(framework_name, given, recipe, cache_features=True)
-    first = train(tmp_path / "first", config)
+    observer = RecordingObserver()
+    first = train(tmp_path / "first", config, observer)
+    assert observer.prepared_images == {"Features behind relu7": (64, 32)}
     monkeypatch.setattr("alexnet_impl.features._compute", None)  # would fail if it were called
     second = train(tmp_path / "second", replace(config, recipe=replace(recipe, epochs=2)))
     assert second.history.step_loss[0] == first.history.step_loss[0]

@@ -115,6 +115,24 @@ def test_bar_goes_on_at_the_step_of_a_resumed_run():
         assert observer.bar.tasks[0].completed == 12
 
 
+def test_log_says_when_a_preparation_is_done():
+    stream = io.StringIO()
+    observer = LineObserver(Console(file=stream))
+    observer.prepared("Features behind backbone", 64, 5000)
+    observer.prepared("Features behind backbone", 5000, 5000)
+    assert stream.getvalue() == "Features behind backbone: 5,000 images\n"
+
+
+def test_bar_of_a_preparation_goes_away_before_that_of_the_training():
+    observer = BarObserver(Console(file=io.StringIO(), width=120, force_terminal=True))
+    with observer:
+        observer.prepared("Features", 64, 5000)
+        assert observer.bar.tasks[0].completed == 64
+        observer.prepared("Features", 5000, 5000)
+        observer.started(CONFIG, 30, 12)
+        assert [task.completed for task in observer.bar.tasks] == [12]
+
+
 @pytest.mark.parametrize("kind", [LineObserver, BarObserver])
 def test_warning_is_passed_on_as_one_of_this_package(kind):
     with pytest.warns(AlexNetWarning, match="^torch: the network has collapsed$"):
@@ -128,6 +146,7 @@ def test_bar_is_for_terminals_alone(terminal, kind):
 
 
 def tell(observer):
+    observer.prepared("Features", 64, 64)
     observer.started(CONFIG, 30, 4)
     observer.stepped(7, 30, 2.0, 400.0)
     observer.warned("the network has collapsed")
@@ -139,13 +158,21 @@ def test_json_lines_tell_another_process_the_same():
     stream = io.StringIO()
     tell(JsonObserver(stream))
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    kinds = ["started", "stepped", "warned", "epoch_ended", "ended"]
+    kinds = ["prepared", "started", "stepped", "warned", "epoch_ended", "ended"]
     assert [event["event"] for event in events] == kinds
     direct, relayed = RecordingObserver(), RecordingObserver()
     tell(direct)
     for event in events:
         replay(event, relayed)
-    for name in ("started_at", "num_steps", "steps", "warnings", "epochs", "results"):
+    for name in (
+        "prepared_images",
+        "started_at",
+        "num_steps",
+        "steps",
+        "warnings",
+        "epochs",
+        "results",
+    ):
         assert getattr(relayed, name) == getattr(direct, name)
 
 
@@ -166,7 +193,7 @@ def test_each_json_line_is_sent_at_once():
 
     stream = Stream()
     tell(JsonObserver(stream))
-    assert stream.flushed == 5
+    assert stream.flushed == 6
 
 
 def test_unknown_event_is_refused():
