@@ -1,11 +1,13 @@
 """`alexnet bench` with both frameworks, each in a process of its own."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.measurement import memory
 from alexnet_impl.measurement.record import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
@@ -49,21 +51,25 @@ def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
     assert many.key != one.key
 
 
-def test_a_batch_that_does_not_fit_is_a_result(tmp_path, capsys, monkeypatch):
-    """A worker of 12 GB: the batch that was asked for is recorded with the largest that fits."""
-    import resource
+IN_LITTLE_ROOM = f"""
+import resource, sys
+from alexnet_impl.cli import main
+from alexnet_impl.measurement import memory
+memory.PROBES = 1
+resource.setrlimit(resource.RLIMIT_AS, ({12 * 2**30}, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command and its workers with 12 GB of addresses each; this process may hold more already."""
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, hard))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(memory, "PROBES", 1)
-    try:
-        sides = ["torch", "--width", "0.0625", "--batch-size", "65536", "--warm-up", "1"]
-        code = main(["bench", *sides, "--output", str(tmp_path / "bench")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    said = capsys.readouterr().out
-    assert code == 0
+
+def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
+    """The batch that was asked for is recorded with the largest that fits."""
+    sides = ["bench", "torch", "--width", "0.0625", "--batch-size", "65536", "--warm-up", "1"]
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, *sides, "--output", str(tmp_path / "bench")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.replace("\n", " ")
     found = re.search(r"out of memory at batch 65536; (\d+) fits, (\d+) does not", said)
     fits, too_large = map(int, found.groups())
     assert 0 < fits < too_large <= 65536
