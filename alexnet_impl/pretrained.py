@@ -177,9 +177,13 @@ def start_weights(
     fresh = initial_weights(spec, recipe)
     reset = _reset_layers(spec, recipe, given)
     chosen = {key: array for key, array in given.items() if is_of_backbone(key, spec)}
+    # A published backbone has no head; anything else that a file lacks is an error below.
+    headless = backbone_of(spec) is not None and not set(fresh) & set(given)
     for key, array in fresh.items():
-        anew = key.partition(".")[0] in reset or key not in given
-        chosen[key] = array if anew else given[key]
+        if headless or key.partition(".")[0] in reset:
+            chosen[key] = array
+        elif key in given:
+            chosen[key] = given[key]
     check_weights(chosen, spec, where=str(found.path))
     return chosen
 

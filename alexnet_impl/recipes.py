@@ -53,7 +53,7 @@ report: R3-torch and R3-tf. speedrun: reaches R3's 80.76 % on the cifar variant 
 
 _SGD = Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30, input_scaling="imagenet")
 """Of R2 and R3: momentum .9."""
-_KERAS = Recipe(
+KERAS = Recipe(
     learning_rate=1e-3,
     momentum_formula="keras",
     epsilon=1e-7,
@@ -61,7 +61,7 @@ _KERAS = Recipe(
     initializer="keras-default",
     resize="bilinear",
 )
-"""Keras's own formulas and initial weights, and tf.image.resize."""
+"""Keras's own formulas and initial weights, and tf.image.resize; momentum .9."""
 
 TRANSFER_RECIPES: dict[str, Recipe] = {
     "fine-tune": replace(_SGD, resize_to=256, reset_layers=("fc3",)),
@@ -72,10 +72,10 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         phases=("epochs=5,trainable=head", "epochs=5,learning_rate=0.0001"),
     ),
     "resnet50": replace(
-        _KERAS, trainable="last-15", epochs=10, global_batch_size=32, input_scaling="caffe"
+        KERAS, trainable="last-15", epochs=10, global_batch_size=32, input_scaling="caffe"
     ),
     "vgg16": replace(
-        _KERAS,
+        KERAS,
         trainable="head",
         epochs=10,
         global_batch_size=30,
@@ -83,7 +83,7 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         shuffle_buffer=1000,
     ),
     "mobilenetv2": replace(
-        _KERAS,
+        KERAS,
         optimizer="adam",
         trainable="head",
         epochs=10,

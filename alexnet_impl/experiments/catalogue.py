@@ -4,6 +4,8 @@ What a report leaves out is an assumption, in words. Those that begin with weigh
 are in `transfer`.
 """
 
+from dataclasses import replace
+
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.experiments.assumptions import (
     PIL,
@@ -31,6 +33,22 @@ _R2_BIG_NETWORK = (
 )
 _R4_NETWORK = "widths, and the places and rate of Dropout, are R3's and torchvision's usual ones"
 
+_R0_KERAS = keras_recipe(
+    optimizer="adam",
+    epochs=10,
+    global_batch_size=32,
+    input_size=227,
+    input_scaling="unit",
+)
+_R2_KERAS = keras_recipe(
+    epochs=20,
+    global_batch_size=128,
+    drop_last=True,
+    validation_fraction=0.1,
+    shuffle_buffer=10_000,
+    input_scaling="unit",
+)
+
 _SCRATCH = (
     Experiment(
         id="R0-torch",
@@ -49,13 +67,7 @@ _SCRATCH = (
         id="R0-tf",
         about="torchvision's channels in Keras, Adam at its defaults",
         variant="torchvision-same",
-        recipe=keras_recipe(
-            optimizer="adam",
-            epochs=10,
-            global_batch_size=32,
-            input_size=227,
-            input_scaling="unit",
-        ),
+        recipe=_R0_KERAS,
         data="resized to 227 batch by batch, pixels to [0, 1]",
         steps_per_epoch=1563,
         assumptions=("all 10 epochs, although the report's cells end in the fourth",),
@@ -65,13 +77,7 @@ _SCRATCH = (
         id="R0-tf-in-memory",
         about="R0-tf as the report feeds it: every image resized before the first step",
         variant="torchvision-same",
-        recipe=keras_recipe(
-            optimizer="adam",
-            epochs=10,
-            global_batch_size=32,
-            input_size=227,
-            input_scaling="unit",
-        ),
+        recipe=_R0_KERAS,
         data="all training and test images as float32 at 227 in memory, pixels to [0, 1]",
         steps_per_epoch=1563,
         in_memory=True,
@@ -104,14 +110,7 @@ _SCRATCH = (
         id="R2-tf",
         about="the report's corrected Keras network, without augmentation",
         variant="caffenet-like-same",
-        recipe=keras_recipe(
-            epochs=20,
-            global_batch_size=128,
-            drop_last=True,
-            validation_fraction=0.1,
-            shuffle_buffer=10_000,
-            input_scaling="unit",
-        ),
+        recipe=_R2_KERAS,
         data="resized to 224, pixels to [0, 1], 10 % for validation",
         steps_per_epoch=351,
         assumptions=(
@@ -125,14 +124,7 @@ _SCRATCH = (
         id="R2-tf-big",
         about="the report's mistaken Keras network",
         variant="big",
-        recipe=keras_recipe(
-            epochs=20,
-            global_batch_size=128,
-            drop_last=True,
-            validation_fraction=0.1,
-            shuffle_buffer=10_000,
-            input_scaling="unit",
-        ),
+        recipe=_R2_KERAS,
         data="as R2-tf",
         steps_per_epoch=351,
         assumptions=(
@@ -146,16 +138,7 @@ _SCRATCH = (
         id="R2-tf-augmented",
         about="R2-tf with random flips and crops",
         variant="caffenet-like-same",
-        recipe=keras_recipe(
-            epochs=15,
-            global_batch_size=128,
-            drop_last=True,
-            validation_fraction=0.1,
-            shuffle_buffer=10_000,
-            input_scaling="unit",
-            flip=True,
-            crop_padding=4,
-        ),
+        recipe=replace(_R2_KERAS, epochs=15, flip=True, crop_padding=4),
         data="as R2-tf, flipped and cropped at random",
         steps_per_epoch=351,
         assumptions=(

@@ -4,10 +4,11 @@ A framework's defaults are that framework's: PyTorch's initial weights, momentum
 experiments, Keras's in its.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import KERAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +58,7 @@ class Experiment:
 
 def keras_recipe(**changes: Any) -> Recipe:
     """A recipe with Keras's defaults where the report does not say otherwise."""
-    defaults: dict[str, Any] = {
-        "learning_rate": 1e-3,
-        "momentum_formula": "keras",
-        "epsilon": 1e-7,
-        "epsilon_formula": "keras",
-        "initializer": "keras-default",
-        "resize": "bilinear",
-    }
-    return Recipe(**defaults | changes)
+    return replace(KERAS, **changes)
 
 
 def torch_recipe(**changes: Any) -> Recipe:

@@ -19,7 +19,7 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.prediction import network_of_weights, predict_files
 from alexnet_impl.published import PUBLISHED
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch]
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
 NAME = "torchvision:IMAGENET1K_V1"
 
@@ -68,7 +68,7 @@ def image(tmp_path_factory):
 
 def test_the_keras_alexnet_that_keras_does_not_publish(tmp_path, image, capfd):
     """Downloaded, converted, opened by plain Keras; and the names of ImageNet in both."""
-    keras = pytest.importorskip("keras")
+    import keras
     import torch
     import torchvision
 

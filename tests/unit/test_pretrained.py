@@ -118,6 +118,12 @@ def test_a_name_that_is_none_says_what_names_there_are(name, what):
         find_pretrained(name, "cifar", 32)
 
 
+def test_a_file_that_lacks_a_weight_is_refused_and_not_filled_up(path, given):
+    save_weights(path, {k: v for k, v in given.items() if k != "conv3.weight"}, INFO)
+    with pytest.raises(WeightsError, match=r"conv3\.weight .* is missing"):
+        start(path)
+
+
 def test_a_truncated_file_is_refused(path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="truncated or damaged"):
