@@ -241,7 +241,7 @@ def test_falling_schedules_rise_then_fall_to_nearly_zero(schedule, warmup, num_s
 
 
 def test_recipes_are_these():
-    assert list(RECIPES) == ["quick", "explain", "report", "speedrun"]
+    assert list(RECIPES) == ["quick", "explain", "report", "speedrun", "accurate"]
 
 
 def test_report_recipe_has_the_numbers_of_r3():
@@ -258,7 +258,7 @@ def test_report_recipe_has_the_numbers_of_r3():
     assert RECIPES["report"] == expected
 
 
-def test_speedrun_recipe_has_the_numbers_that_were_measured():
+def test_speedrun_and_accurate_have_the_numbers_that_were_measured():
     """docs/speedrun.md has what they reach: other numbers would be another claim."""
     expected = Recipe(
         optimizer="muon",
@@ -279,6 +279,8 @@ def test_speedrun_recipe_has_the_numbers_that_were_measured():
         epochs=3,
     )
     assert RECIPES["speedrun"] == expected
+    longer = {"epochs": 6, "crop_padding": 2, "label_smoothing": 0.1}
+    assert RECIPES["accurate"] == replace(expected, **longer)
 
 
 def test_quick_recipe_validates_and_trains_in_float32():
