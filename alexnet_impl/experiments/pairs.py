@@ -17,6 +17,7 @@ from alexnet_impl.experiments.finding import NUM_TEST, Finding
 from alexnet_impl.experiments.sharing import shared_runs
 from alexnet_impl.experiments.times import PublishedRatio, published_ratio, time_ratio
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.results import RunConfig
 
 PUBLISHED = "published"
 ONLY_FRAMEWORK = "the framework alone"
@@ -147,8 +148,13 @@ def _ours(first: str, second: str, pairs: Sequence[tuple[Evidence, Evidence]]) -
         differences=(_our_difference(known),) if known else (),
         losses=(our_ends(one, from_bar=False), our_ends(other, from_bar=False)),
         time_ratio=time_ratio(one, other),
-        differs=tuple(differences(one.config, other.config)) or (ONLY_FRAMEWORK,),
+        differs=tuple(differences(_trained(one), _trained(other))) or (ONLY_FRAMEWORK,),
     )
+
+
+def _trained(run: Evidence) -> RunConfig:
+    """What was trained, its weights by the name they were published under, not by their file."""
+    return replace(run.config, weights=run.experiment.weights)
 
 
 def _accuracy(run: Evidence) -> Accuracy | None:

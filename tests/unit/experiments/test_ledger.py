@@ -324,12 +324,16 @@ def test_experiment_that_ran_in_both_frameworks_differs_in_that_alone(tmp_path):
 
 def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(tmp_path):
     write_experiment(tmp_path, "R3-tf", accuracy=0.8)
-    write_experiment(tmp_path, "R3-tf-vgg16", accuracy=0.89)
+    pretrained = write_experiment(tmp_path, "R3-tf-vgg16", accuracy=0.89)
+    values = pretrained.read_json("run.json")
+    values["config"]["weights"] = "/a/copy.h5"
+    pretrained.write_json("run.json", values)
     rows = pretrained_rows(read_evidence(tmp_path)[0])
     row = pair_of(rows, "R3-tf", "R3-tf-vgg16", "ours")
     assert row.differences[0].value == pytest.approx(-0.09)
     assert all(a.split("-")[:2] == b.split("-")[:2] for a, b in ((r.first, r.second) for r in rows))
     assert "input_size: 32 / 224" in row.differs
+    assert "weights: drawn / keras:imagenet" in row.differs
 
 
 def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(tmp_path):
