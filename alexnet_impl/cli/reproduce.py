@@ -31,6 +31,7 @@ from alexnet_impl.report.ledger import (
     ledger_renderables,
     write_ledger_json,
 )
+from alexnet_impl.report.stacked import PIPED_WIDTH
 from alexnet_impl.report.tables import comparison_table
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.training import check_run
@@ -109,7 +110,8 @@ def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
 
 
 def _list(experiments: list[Experiment], console: Console) -> int:
-    console.print(experiments_table())
+    _widen(console)
+    console.print(experiments_table(console.width))
     for experiment in experiments or EXPERIMENTS.values():
         console.print(experiment.id, style="bold", highlight=False)
         for line in assumption_lines(experiment):
@@ -190,12 +192,19 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
 
 
+def _widen(console: Console) -> None:
+    """Give tables room in a file or a pipe, which have no columns to keep to."""
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_WIDTH)
+
+
 def ledger_command(command: Ledger, console: Console) -> int:
     """Judge every claim, and write what was asked for."""
     if command.runs is not None and not command.runs.is_dir():
         raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
     ledger = make_ledger(command.runs)
-    for renderable in ledger_renderables(ledger):
+    _widen(console)
+    for renderable in ledger_renderables(ledger, console.width):
         console.print(renderable, highlight=False)
     if command.json is not None:
         write_ledger_json(command.json, ledger)

@@ -27,17 +27,18 @@ ANSWERS = (
         concluded="PyTorch is the better framework: 71.95 % against 10.00 %, six times as fast.",
         answer="By its own output cells neither network learned: both end at ln 10 and 10.00 %, "
         "and 71.95 % stands in the text alone. The conditions were not equal (padding, Dropout's "
-        "place, scaling, initial weights), the TensorFlow run stopped in its fourth epoch, and on "
-        "native Windows TensorFlow 2.18 has no GPU, so the times compare a GPU with a CPU.",
+        "place, scaling, initial weights), the TensorFlow run stopped in its fourth epoch, and its "
+        "code ran on the CPU alone, as the report says itself (line 36), so the times compare a "
+        "GPU with a CPU.",
         rests_on=("two_values", "never_learned", "stopped_runs", "comparisons", "docs/collapse.md"),
     ),
     Answer(
         report="R1",
-        concluded="The frameworks' defaults make 61.59 % or 80.34 % of a similar network, and "
+        concluded="The frameworks' defaults give 61.59 % or 80.34 % with a similar network, and "
         "ResNet50 shows that complex networks are not always better.",
         answer="The two networks are not similar: 64-128-256-256-256 against 96-256-384-384-256, "
-        "with other padding and, as far as it is said, other input. With optimizer, batch, scaling "
-        "and head left unsaid, none of the four accuracies can be put down to a framework or to "
+        "with other padding and, as far as it is said, other input. With optimizer, batch and "
+        "scaling left unsaid, none of the four accuracies can be put down to a framework or to "
         "an architecture.",
         rests_on=("comparisons", "docs/explain.md"),
     ),
@@ -49,7 +50,7 @@ ANSWERS = (
         "was measured on 351 batches of 128 of the 45,000 training images; for the corrected "
         "network without augmentation no figure is given to compare with. The weights moved "
         "into Keras did badly because fc1's inputs were not permuted, and the accuracies by class "
-        "come from a sample of about 60 images each.",
+        "come from samples of 55 to 79 images each.",
         rests_on=("measured_images", "test_above_validation", "sample_sizes", "docs/parity.md"),
     ),
     Answer(
@@ -67,9 +68,11 @@ ANSWERS = (
         report="R4",
         concluded="Both frameworks reach about 70 % from scratch, pretrained networks 80 to 90 %, "
         "and memory is the limit.",
-        answer="The memory was used up by 30.1 GB of resized float32 images, not by VGG16 or a "
-        "batch size: resized batch by batch they take none of it. Its figures are ranges without "
-        "a network's widths or a batch size, so a run can fall inside them but hardly refute them.",
+        answer="The resized images alone take 30.1 GB as float32 with any network and any batch "
+        "size, which is enough to explain why the kernel died with a batch of 128 and why 32 "
+        "and 16 did not help; resized batch by batch they take none of it. Its figures are ranges "
+        "without a network's widths or a batch size, so a run can fall inside them but hardly "
+        "refute them.",
         rests_on=("resized_datasets",),
     ),
 )

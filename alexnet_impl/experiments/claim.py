@@ -31,11 +31,16 @@ Quantity = Literal[
     "num_params",
     "model_size",
     "machine_memory",
+    "sample_prediction",
+    "sample_confidence",
     "input_scaling",
+    "listing",
     "conclusion",
 ]
 """What a figure is of. `eval_` is the report's validation; `steps_taken` the last step that was
-printed of an epoch; the last two are words instead of figures."""
+printed of an epoch; `sample_` one image that the report shows, and the number of a class or its
+probability. The last three are words instead of figures; `listing` is of the code that it prints.
+"""
 
 SCALES = {
     "": 1.0,
@@ -50,6 +55,10 @@ SCALES = {
 """Printed unit to the project's: shares, seconds, bytes. Keras calls 2**20 bytes a MB."""
 
 PER_CLASS: tuple[Quantity, ...] = ("precision", "recall", "f1")
+MOST_DECIMALS, SHORT_DECIMALS = 6, 4
+"""A figure with more decimals is shown with so many."""
+READING_DECIMALS = 12
+"""Beyond them, two ways to print one value differ by the arithmetic of floats."""
 AVERAGES = ("macro avg", "weighted avg")
 """Rows of a classification report that are of no class."""
 
@@ -69,7 +78,7 @@ class Claim:
         about: By so much, in the same unit, 'about' or 'above' may mean another value.
         epoch: Which one, of figures by epoch.
         of: The class or layer.
-        says: In our words, where there is no figure or it is spelled out.
+        says: In our words, where there is no figure or it is spelled out; a reader is shown these.
         from_bar: Read off Keras's progress bar, which prints the mean of running means.
     """
 
@@ -106,10 +115,15 @@ class Claim:
         return f"{'/'.join(parts)}@{self.line}"
 
     @property
+    def quantity_words(self) -> str:
+        """'test accuracy', 'epoch time'."""
+        return self.quantity.replace("_", " ").replace("top1 ", "")
+
+    @property
     def what(self) -> str:
         """The quantity in words: 'recall of cat', 'loss, epoch 3'."""
-        name = self.quantity.replace("_", " ").replace("top1 ", "")
-        if self.quantity == "conclusion":
+        name = self.quantity_words
+        if self.quantity in ("conclusion", "listing"):
             return name
         name += f" of {self.of}" if self.of else ""
         return name + (f", epoch {self.epoch}" if self.epoch is not None else "")
@@ -138,6 +152,13 @@ class Claim:
         return (float(_number(self.upto or self.printed)) + self._leeway) * SCALES[self.unit]
 
     @property
+    def reading(self) -> tuple[float, float] | str:
+        """What is printed, whatever its unit: 79.22 % and 0.7922 are one reading."""
+        if not self.has_figure:
+            return self.says
+        return round(self.low, READING_DECIMALS), round(self.high, READING_DECIMALS)
+
+    @property
     def _leeway(self) -> float:
         return max(self.about, 0.5 * 10.0**self._exponent)
 
@@ -148,12 +169,25 @@ class Claim:
 
     @property
     def text(self) -> str:
-        """The figure as a reader finds it, with its unit; or the words."""
-        if not self.has_figure:
+        """The words; or the figure as a reader finds it, with its unit, long ones rounded."""
+        if self.says:
             return self.says
         sign = "about " if self.about else ""
         end = f"-{self.upto}" if self.upto else ""
-        return f"{sign}{self.printed}{end}{' ' if self.unit else ''}{self.unit}"
+        return f"{sign}{_short(self.printed)}{end}{' ' if self.unit else ''}{self.unit}"
+
+
+def percent(share: float, decimals: int = 2) -> str:
+    """A share as the claims print it: '71.95 %'."""
+    return f"{100 * share:.{decimals}f} %"
+
+
+def _short(printed: str) -> str:
+    """A figure that was printed with all the digits that a float has, as others print it."""
+    _, _, digits = printed.partition(".")
+    if len(digits) <= MOST_DECIMALS or not digits.isdecimal():
+        return printed
+    return f"{_number(printed):.{SHORT_DECIMALS}f}"
 
 
 def _number(printed: str) -> Decimal:

@@ -35,6 +35,14 @@ def curve_claims(
     return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
 
 
-def distinct_texts(claims: Sequence[Claim]) -> str:
-    """The figures as printed, each once: '71.95 % or 10.00 %'."""
-    return " or ".join(dict.fromkeys(claim.text for claim in claims))
+def distinct_values(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Of claims that print one value, in whatever unit, the first."""
+    by_reading: dict[tuple[float, float] | str, Claim] = {}
+    for claim in claims:
+        by_reading.setdefault(claim.reading, claim)
+    return tuple(by_reading.values())
+
+
+def distinct_texts(claims: Sequence[Claim], joint: str = "or") -> str:
+    """The figures as they read, each value once: '71.95 % or 10.00 %'."""
+    return f" {joint} ".join(dict.fromkeys(claim.text for claim in distinct_values(claims)))

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claim import Claim
 from alexnet_impl.experiments.claims import CLAIMS, curve_claims, distinct_texts, final_claims
-from alexnet_impl.experiments.curves import our_loss
+from alexnet_impl.experiments.curves import epoch_loss
 from alexnet_impl.experiments.evidence import Evidence, own_runs
+
+LossEnds = tuple[tuple[int, str], ...]
+"""First and last loss of a training, as (epoch, text); a single one where there is one epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,7 +22,7 @@ class ExperimentRow:
         pretrained: Whether it begins with weights from elsewhere.
         accuracy: As published; empty where it is not.
         time: Likewise.
-        losses: First and last, likewise.
+        losses: Of the first and the last epoch that are published.
         run: Our run with the largest budget; None without one.
         our_losses: Its first and last loss, counted as the report counts.
     """
@@ -28,9 +31,9 @@ class ExperimentRow:
     pretrained: bool
     accuracy: str
     time: str
-    losses: tuple[str, ...]
+    losses: LossEnds
     run: Evidence | None
-    our_losses: tuple[float, ...]
+    our_losses: LossEnds
 
     @property
     def report(self) -> str:
@@ -48,21 +51,27 @@ def comparison_rows(
 def _row(name: str, evidence: Sequence[Evidence], claims: Sequence[Claim]) -> ExperimentRow:
     published = curve_claims(name, "loss", claims)
     run = next(iter(own_runs(evidence, name)), None)
+    from_bar = bool(published) and published[0].from_bar
     return ExperimentRow(
         id=name,
         pretrained=EXPERIMENTS[name].weights is not None,
         accuracy=distinct_texts(final_claims(name, "test_top1_accuracy", claims)),
         time=distinct_texts(final_claims(name, "training_time", claims)),
-        losses=tuple(claim.text for claim in (*published[:1], *published[1:][-1:])),
+        losses=published_ends(name, claims),
         run=run,
-        our_losses=() if run is None else _ends(run, published),
+        our_losses=() if run is None else our_ends(run, from_bar=from_bar),
     )
 
 
-def _ends(run: Evidence, published: Sequence[Claim]) -> tuple[float, ...]:
-    """First and last loss of a run."""
-    epochs = run.history.epochs
-    if published and published[0].from_bar:
-        reached = [claim for claim in published if (claim.epoch or 0) <= len(epochs)]
-        return tuple(our_loss(run, claim) for claim in (*reached[:1], *reached[1:][-1:]))
-    return tuple(record.loss for record in (*epochs[:1], *epochs[1:][-1:]))
+def published_ends(experiment: str, claims: Sequence[Claim] = CLAIMS) -> LossEnds:
+    """First and last loss of the report."""
+    published = curve_claims(experiment, "loss", claims)
+    ends = (*published[:1], *published[1:][-1:])
+    return tuple((claim.epoch or 0, claim.text) for claim in ends)
+
+
+def our_ends(run: Evidence, *, from_bar: bool) -> LossEnds:
+    """First and last loss of a run, as means or as Keras 3's bar prints them."""
+    count = len(run.history.epochs)
+    ends = dict.fromkeys((1, count)) if count else ()
+    return tuple((number, f"{epoch_loss(run, number, from_bar=from_bar):.4f}") for number in ends)

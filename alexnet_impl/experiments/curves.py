@@ -12,6 +12,11 @@ from alexnet_impl.experiments.evidence import Evidence, own_runs
 SHIFTS = np.arange(-3, 3.01, 0.05)
 """Epochs by which our curve is tried to be moved."""
 FEWEST_FOR_SHIFT = 3
+FEWEST_PUBLISHED = 2
+"""Losses that make a curve."""
+FLAT_STEP = 0.01
+"""Where the published loss typically moves by a smaller share of itself from one epoch to the next,
+no shift can be told: chance moves it as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +27,17 @@ class CurveComparison:
         experiment: The id.
         title: Which run.
         comparable: Whether it trained on all images.
-        published: All of the report's losses, from the first epoch.
-        ours: All of ours, counted as the report counts.
-        shift: Our curve, so many epochs earlier, comes nearest; None where too few are shared.
+        epochs: Those of the claims, from the first.
+        published: All of the report's losses, one of each of these.
+        ours: Of as many of these as the run has, counted as the report counts.
+        shift: Our curve, so many epochs earlier, comes nearest: above 0, ours is behind. None
+            where too few are shared or the published curve is flat.
     """
 
     experiment: str
     title: str
     comparable: bool
+    epochs: tuple[int, ...]
     published: tuple[float, ...]
     ours: tuple[float, ...]
     shift: float | None
@@ -43,7 +51,7 @@ class CurveComparison:
     def largest(self) -> tuple[int, float]:
         """The epoch with the largest difference, and it."""
         place = max(range(len(self.differences)), key=lambda n: abs(self.differences[n]))
-        return place + 1, self.differences[place]
+        return self.epochs[place], self.differences[place]
 
     @property
     def mean(self) -> float:
@@ -58,6 +66,8 @@ def compare_curves(
     found = []
     for experiment in dict.fromkeys(e.record.experiment for e in evidence):
         published = curve_claims(experiment, "loss", claims)
+        if len(published) < FEWEST_PUBLISHED:
+            continue
         for run in own_runs(evidence, experiment):
             ours = tuple(
                 our_loss(run, claim)
@@ -71,6 +81,7 @@ def compare_curves(
                         experiment=experiment,
                         title=run.title,
                         comparable=run.has_all_images,
+                        epochs=tuple(claim.epoch or 0 for claim in published),
                         published=theirs,
                         ours=ours,
                         shift=best_shift(theirs, ours),
@@ -80,12 +91,16 @@ def compare_curves(
 
 
 def our_loss(run: Evidence, claim: Claim) -> float:
-    """A run's loss in the epoch of a claim, counted as the report counts.
+    """A run's loss in the epoch of a claim, counted as the report counts."""
+    return epoch_loss(run, claim.epoch or 1, from_bar=claim.from_bar)
+
+
+def epoch_loss(run: Evidence, number: int, *, from_bar: bool) -> float:
+    """A run's loss in an epoch, its mean or what Keras 3's bar would print.
 
     A mean over batches and one over images differ by the last partial batch alone.
     """
-    number = claim.epoch or 1
-    if claim.from_bar:
+    if from_bar:
         return bar_mean(run.step_losses(number))
     return run.history.epochs[number - 1].loss
 
@@ -101,8 +116,8 @@ def bar_mean(step_losses: Sequence[float]) -> float:
 
 
 def best_shift(published: Sequence[float], ours: Sequence[float]) -> float | None:
-    """The shift of SHIFTS with the least mean difference where both curves are; None: too short."""
-    if len(ours) < FEWEST_FOR_SHIFT:
+    """The shift of SHIFTS with the least mean difference; None: too short, or flat."""
+    if len(ours) < FEWEST_FOR_SHIFT or _is_flat(published[: len(ours)]):
         return None
     epochs, theirs = np.arange(len(ours)), np.array(published[: len(ours)])
     costs = []
@@ -113,3 +128,8 @@ def best_shift(published: Sequence[float], ours: Sequence[float]) -> float | Non
         enough = inside.sum() >= max(2, len(ours) // 2)
         costs.append(float(np.abs(moved - theirs[inside]).mean()) if enough else np.inf)
     return round(float(SHIFTS[int(np.argmin(costs))]), 2)
+
+
+def _is_flat(losses: Sequence[float]) -> bool:
+    steps = np.abs(np.diff(losses)) / np.maximum(np.abs(losses[1:]), np.finfo(float).tiny)
+    return float(np.median(steps)) < FLAT_STEP

@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claim import PER_CLASS, Claim
+from alexnet_impl.experiments.claim import PER_CLASS, Claim, percent
 from alexnet_impl.experiments.claims import CLAIMS, claims_of
 from alexnet_impl.experiments.consistency import find_all
 from alexnet_impl.experiments.consistency.sizes import FLOAT32_BYTES, expected_counts
 from alexnet_impl.experiments.curves import CurveComparison, compare_curves
 from alexnet_impl.experiments.evidence import Evidence, own_runs, read_evidence
+from alexnet_impl.experiments.explanations import OUTCOMES, explanations_of
 from alexnet_impl.experiments.finding import Finding
 from alexnet_impl.experiments.intervals import Measured
 from alexnet_impl.experiments.measured import is_measurable, measure, our_values
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
 
-TIMES = ("training_time", "epoch_time", "step_time", "time_ratio")
-SETTINGS = ("machine_memory", "steps_taken", "input_scaling", "conclusion")
+TIMES = ("training_time", "epoch_time", "step_time")
+SETTINGS = (
+    *("machine_memory", "steps_taken", "sample_prediction", "sample_confidence"),
+    *("input_scaling", "listing", "conclusion"),
+)
 """Quantities of the report's own run, which no run of ours can have."""
 
 
@@ -130,6 +134,8 @@ def _verdict(
         )
     if claim.quantity in ("num_params", "model_size"):
         return _counted(claim)
+    if claim.quantity == "time_ratio":
+        return "not comparable", "of the report's own machines: ours stand in the table of ratios"
     if claim.quantity in TIMES:
         return "not comparable", "measured on other hardware: only ratios of times compare"
     if claim.quantity in SETTINGS:
@@ -146,7 +152,7 @@ def _unmatched(claim: Claim) -> str:
     if claim.from_bar and claim.quantity != "loss":
         return "a mean of running means, which our runs keep of losses alone"
     if claim.of and claim.quantity not in PER_CLASS:
-        return f"of {claim.of}, of which nothing more is said"
+        return f"the report says no more of {claim.of}"
     return ""
 
 
@@ -185,8 +191,8 @@ def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
 
 
 def _measured_text(claim: Claim, measured: Measured) -> str:
-    form = "{:.2%}" if _is_share(claim) else "{:.4f}"
-    value, low, high = (form.format(n) for n in (measured.value, measured.low, measured.high))
+    form = percent if _is_share(claim) else "{:.4f}".format
+    value, low, high = (form(n) for n in (measured.value, measured.low, measured.high))
     return f"{value} [{low}, {high}] ({measured.basis})"
 
 
@@ -211,12 +217,15 @@ def _explanations(
     for finding in findings:
         if finding.kind == "explained" and claim in finding.claims:
             yield finding.reason
+    yield from explanations_of(claim)
+    if claim.quantity not in (*OUTCOMES, "conclusion"):
+        return
     if EXPERIMENTS[claim.experiment].mistake:
         yield EXPERIMENTS[claim.experiment].mistake
     for run in runs:
         if run.collapse is not None:
             name, share = run.collapse.worst
             yield (
-                f"our network collapsed by step {run.collapse.step} ({share:.0%} of {name} dead; "
-                f"{run.title}; docs/collapse.md)"
+                f"our network collapsed by step {run.collapse.step} "
+                f"({percent(share, 0)} of {name} dead; {run.title}; docs/collapse.md)"
             )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet_impl.evaluation import confusion_matrix
 from alexnet_impl.experiments.claim import AVERAGES, PER_CLASS, Claim
-from alexnet_impl.experiments.consistency.tables import same_class, smallest_sample
+from alexnet_impl.experiments.consistency.tables import sample_of
 from alexnet_impl.experiments.curves import our_loss
 from alexnet_impl.experiments.evidence import Evidence
 from alexnet_impl.experiments.finding import NUM_TEST, NUM_TRAIN, PER_CLASS_TEST
@@ -136,7 +136,7 @@ def _counts(claim: Claim, run: Evidence, claims: Sequence[Claim]) -> tuple[int, 
 
 
 def _their_sample(claim: Claim, claims: Sequence[Claim]) -> int:
-    """The smallest sample that gives all that the report prints of this class's accuracy."""
+    """Images of this class that the report looked at, as far as its figures tell."""
     if claim.unit != "%":
         return PER_CLASS_TEST
-    return smallest_sample(same_class(claim, claims)) or PER_CLASS_TEST
+    return sample_of(claim, claims) or PER_CLASS_TEST

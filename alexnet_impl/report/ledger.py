@@ -6,9 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.experiments.budget import BUDGETS, training_flops
@@ -18,8 +16,20 @@ from alexnet_impl.experiments.claims import distinct_texts, final_claims
 from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_TRAIN, Finding
 from alexnet_impl.experiments.ledger import Entry, Ledger, Verdict
+from alexnet_impl.experiments.pairs import PairRow
 from alexnet_impl.phases import num_epochs
 from alexnet_impl.report import numbers
+from alexnet_impl.report.ledger_pairs import (
+    HEADER,
+    NOTE,
+    NOTE_HEADER,
+    pair_cells,
+    pair_losses,
+    pair_note,
+    pair_tables,
+    pairs_json,
+)
+from alexnet_impl.report.stacked import lines, stacked
 from alexnet_impl.spec import backbone_of, trace
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import write_bytes
@@ -32,6 +42,7 @@ STYLES: dict[Verdict, str] = {
     "not run": "dim",
 }
 VERDICTS = tuple(STYLES)
+_CLAIMS = ("experiment", "claim", "published", "verdict", "because")
 
 
 def headline(ledger: Ledger) -> str:
@@ -51,11 +62,27 @@ def run_lines(ledger: Ledger) -> list[str]:
     return [f"Runs on {name}." for name in sorted(images)] + sorted(departures)
 
 
-def ledger_renderables(ledger: Ledger) -> Iterator[RenderableType]:
-    """Tables by report, then the findings, then what could not be read."""
+def ledger_renderables(ledger: Ledger, width: int) -> Iterator[RenderableType]:
+    """Tables by report, then pairs and findings, then what could not be read.
+
+    Args:
+        ledger: All of it.
+        width: Columns of the terminal.
+    """
     for report, entries in groupby(ledger.entries, key=lambda entry: entry.claim.report):
-        yield _claims_table(report, list(entries))
-    yield _findings_table(ledger.findings)
+        rows = [_row(group) for group in grouped(list(entries))]
+        yield stacked(report, _CLAIMS, rows, width, unbroken={"experiment", "verdict"})
+    for title, pairs in pair_tables(ledger):
+        cells = [_pair(row) for row in pairs]
+        yield lines(title, (*HEADER, NOTE_HEADER), cells, width, unbroken=set())
+    yield Text(NOTE)
+    yield stacked(
+        "What the reports say against themselves",
+        ("report", "kind", "experiment", "finding"),
+        [(f.report, f.kind, f.claims[0].experiment, f.reason) for f in ledger.findings],
+        width,
+        unbroken={"report", "kind", "experiment"},
+    )
     for trouble in ledger.troubles:
         yield Text(f"left out: {trouble}", style="bold red")
     for line in run_lines(ledger):
@@ -63,31 +90,27 @@ def ledger_renderables(ledger: Ledger) -> Iterator[RenderableType]:
     yield Text(headline(ledger), style="bold")
 
 
-def _claims_table(report: str, entries: Sequence[Entry]) -> Table:
-    table = Table(title=report, title_justify="left", box=box.SIMPLE)
-    for column in ("experiment", "claim", "published", "verdict"):
-        table.add_column(column)
-    table.add_column("because", ratio=1)
-    for group in grouped(entries):
-        table.add_row(*_row(group))
-    return table
+def _pair(row: PairRow) -> tuple[str, ...]:
+    """Its losses stand before what differs, where there is room for them."""
+    losses = f"losses {pair_losses(row)}; " if any(row.losses) else ""
+    return *pair_cells(row), f"{losses}{pair_note(row)}"
 
 
 def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
     """Curves, tables and repetitions of one figure together: a row of the terminal each."""
-    groups: dict[tuple[str, ...], list[Entry]] = {}
+    groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_group(entry), []).append(entry)
     return list(groups.values())
 
 
-def _group(entry: Entry) -> tuple[str, ...]:
+def _group(entry: Entry) -> tuple[object, ...]:
     claim = entry.claim
     if claim.epoch is not None:
         return claim.experiment, claim.quantity, "by epoch"
     if claim.quantity in PER_CLASS or (claim.quantity == "num_params" and claim.of):
         return claim.experiment, claim.quantity, "by name"
-    return claim.experiment, claim.what, claim.text, entry.verdict
+    return claim.experiment, claim.what, claim.reading, entry.verdict
 
 
 def _row(group: Sequence[Entry]) -> tuple[str | Text, ...]:
@@ -102,23 +125,11 @@ def _row(group: Sequence[Entry]) -> tuple[str | Text, ...]:
     counts = "\n".join(f"{verdicts.count(verdict)} {verdict}" for verdict in known)
     return (
         claim.experiment,
-        f"{claim.quantity.replace('_', ' ')}, {_group(first)[-1]}",
+        f"{claim.quantity_words}, {_group(first)[-1]}",
         f"{claim.text} ... {last.claim.text}",
         Text(counts, style=style),
         first.reason,
     )
-
-
-def _findings_table(findings: Sequence[Finding]) -> Table:
-    table = Table(
-        title="What the reports say against themselves", title_justify="left", box=box.SIMPLE
-    )
-    for column in ("report", "kind", "experiment"):
-        table.add_column(column)
-    table.add_column("finding", ratio=1)
-    for finding in findings:
-        table.add_row(finding.report, finding.kind, finding.claims[0].experiment, finding.reason)
-    return table
 
 
 def markdown_findings(findings: Sequence[Finding]) -> str:
@@ -130,24 +141,22 @@ def markdown_findings(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def experiments_table() -> RenderableType:
-    """What `alexnet reproduce` can run."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("id", no_wrap=True)
-    for column in ("framework", "variant", "what it is", "published"):
-        table.add_column(column)
-    table.add_column("TFLOP", justify="right")
-    for experiment in EXPERIMENTS.values():
-        published = distinct_texts(final_claims(experiment.id, "test_top1_accuracy"))
-        table.add_row(
+def experiments_table(width: int) -> RenderableType:
+    """What `alexnet reproduce` can run, for so many columns."""
+    header = ("id", "framework", "variant", "TFLOP", "published", "what it is")
+    rows = [
+        (
             experiment.id,
             experiment.framework,
             experiment.variant,
-            experiment.about,
-            published or numbers.MISSING,
             _tflop_text(experiment),
+            distinct_texts(final_claims(experiment.id, "test_top1_accuracy")) or numbers.MISSING,
+            experiment.about,
         )
+        for experiment in EXPERIMENTS.values()
+    ]
     lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
+    table = stacked("", header, rows, width, unbroken=set(header[:4]))
     return Group(table, *(Text(line) for line in lines))
 
 
@@ -193,6 +202,7 @@ def ledger_json(ledger: Ledger) -> dict[str, Any]:
             }
             for finding in ledger.findings
         ],
+        **pairs_json(ledger),
         "runs": [str(run.path) for run in ledger.evidence],
         "troubles": list(ledger.troubles),
     }

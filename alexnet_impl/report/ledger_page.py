@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from alexnet_impl.experiments.answers import ANSWERS
-from alexnet_impl.experiments.claim import AVERAGES, Claim
+from alexnet_impl.experiments.claim import AVERAGES, Claim, percent
 from alexnet_impl.experiments.claims import CLAIMS, claims_of, curve_claims
 from alexnet_impl.experiments.comparison import ExperimentRow, comparison_rows
 from alexnet_impl.experiments.curves import CurveComparison
@@ -19,9 +19,20 @@ from alexnet_impl.experiments.evidence import Evidence, own_runs
 from alexnet_impl.experiments.finding import Finding
 from alexnet_impl.experiments.ledger import Entry, Ledger
 from alexnet_impl.experiments.measured import class_place, class_table
-from alexnet_impl.experiments.times import compare_times, full_time_s
+from alexnet_impl.experiments.times import TimeRatio, compare_times, full_time_s
 from alexnet_impl.report import numbers
 from alexnet_impl.report.ledger import headline, run_lines
+from alexnet_impl.report.ledger_pairs import (
+    HEADER,
+    LOSSES_HEADER,
+    NOTE,
+    NOTE_HEADER,
+    losses_text,
+    pair_cells,
+    pair_losses,
+    pair_note,
+    pair_tables,
+)
 from alexnet_impl.report.plots import INK, MUTED, figure_png, house_style
 from alexnet_impl.report.runs import COLOURS
 from alexnet_impl.report.templates import render_template
@@ -81,14 +92,13 @@ def _context(ledger: Ledger) -> dict[str, Any]:
         "notes": [_runs_note(ledger), *run_lines(ledger)],
         "reports": [_section(answer.report, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
-        "times": [
-            (
-                f"{ratio.first} / {ratio.second}",
-                f"{ratio.published:.2f}",
-                numbers.MISSING if ratio.ours is None else f"{ratio.ours:.2f}",
-            )
-            for ratio in compare_times(ledger.evidence)
+        "pairs": [
+            (title, [(*pair_cells(row), pair_losses(row), pair_note(row)) for row in rows])
+            for title, rows in pair_tables(ledger)
         ],
+        "pair_header": [*HEADER, LOSSES_HEADER, NOTE_HEADER],
+        "pair_note": NOTE,
+        "times": [_time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
         "curves": [_curve_cells(curve) for curve in ledger.curves],
         "image": _image(curves_figure(ledger.curves)),
         "class_tables": list(_class_tables(ledger.evidence)),
@@ -107,9 +117,9 @@ def _runs_note(ledger: Ledger) -> str:
         return "No run was read: the verdicts rest on the reports themselves and on arithmetic."
     full = sum(run.is_full for run in ledger.evidence)
     return (
-        f"Read were {len(ledger.evidence)} runs, {full} of them of the report's full length on "
-        "all images; runs of a smaller budget are put beside claims by epoch alone, and only "
-        "where they trained on all images."
+        f"It rests on {len(ledger.evidence)} runs. {full} of them have the report's full length, "
+        "all images and its framework; a shorter run on all images is put beside claims of single "
+        "epochs alone, and one on fewer images beside none."
     )
 
 
@@ -133,7 +143,7 @@ def _comparison_cells(row: ExperimentRow) -> tuple[str, ...]:
     if row.run is not None:
         title = row.run.title
         if row.run.result is not None and row.run.result.test_top1_accuracy is not None:
-            accuracy = numbers.percent(row.run.result.test_top1_accuracy)
+            accuracy = percent(row.run.result.test_top1_accuracy)
         if (seconds := full_time_s(row.run)) is not None:
             time = numbers.seconds(seconds)
     return (
@@ -143,8 +153,8 @@ def _comparison_cells(row: ExperimentRow) -> tuple[str, ...]:
         accuracy,
         row.time or numbers.MISSING,
         time,
-        " to ".join(row.losses) or numbers.MISSING,
-        " to ".join(map(numbers.loss_text, row.our_losses)) or numbers.MISSING,
+        losses_text(row.losses),
+        losses_text(row.our_losses),
         title,
     )
 
@@ -157,8 +167,27 @@ def _curve_cells(curve: CurveComparison) -> tuple[str, ...]:
         " ".join(f"{loss:.4f}" for loss in curve.published[: len(curve.ours)]),
         " ".join(f"{loss:.4f}" for loss in curve.ours),
         f"{curve.mean:.4f}",
-        f"{largest:+.4f} in epoch {epoch}",
-        numbers.MISSING if curve.shift is None else f"{curve.shift:+.2f} epochs",
+        f"{numbers.signed(largest, 4)} in epoch {epoch}",
+        shift_text(curve.shift),
+    )
+
+
+def shift_text(shift: float | None) -> str:
+    """How far our curve is from the published one, in epochs."""
+    if shift is None:
+        return numbers.MISSING
+    if round(shift, 2) == 0:
+        return "level"
+    return f"{'behind' if shift > 0 else 'ahead'} by {abs(shift):.2f} epochs"
+
+
+def _time_cells(ratio: TimeRatio) -> tuple[str, ...]:
+    published, ours = ratio.published, ratio.ours
+    return (
+        f"{ratio.first} / {ratio.second}",
+        "; ".join((f"{published.value:.2f}", *published.doubts)),
+        numbers.MISSING if ours is None else f"{ours.value:.2f}",
+        numbers.MISSING if ours is None else f"{ours.title}; {ours.machine.text}",
     )
 
 

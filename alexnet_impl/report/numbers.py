@@ -21,7 +21,7 @@ def accuracy_text(accuracy: Accuracy) -> str:
 
 def points(difference: float) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    return _signed(100 * difference, 2)
+    return signed(100 * difference, 2)
 
 
 def loss_text(loss: float) -> str:
@@ -31,10 +31,11 @@ def loss_text(loss: float) -> str:
 
 def loss_difference(first: float, second: float) -> str:
     """What the first lies above the second, with its sign."""
-    return _signed(first - second, 4)
+    return signed(first - second, 4)
 
 
-def _signed(value: float, decimals: int) -> str:
+def signed(value: float, decimals: int) -> str:
+    """A difference with its sign; one that rounds to 0 has none."""
     rounded = round(value, decimals)
     return f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}"
 

@@ -19,6 +19,8 @@ def found_by(check, claims):
     [
         ("two_values", "R1-torch/test_top1_accuracy@147", {"printed": "61.95"}),
         ("two_values", "R0-torch/input_scaling@280", {"says": "unit"}),
+        ("time_ratios", "R0-torch/training_time@320", {"printed": "690.00"}),
+        ("never_learned", "R0-tf/sample_prediction@304", {"printed": "3"}),
         ("progress_bars", "R3-tf-vgg16/test_top1_accuracy/bar@1072", {"printed": "0.9"}),
         ("total_times", "R3-tf/training_time@1158", {"upto": "16", "printed": "15"}),
         (
@@ -48,6 +50,7 @@ def test_check_sees_a_figure_that_was_changed(check, identifier, changes):
     ("check", "identifier", "changes"),
     [
         ("time_ratios", "R0-torch/training_time@146", {"printed": "640.00"}),
+        ("sample_confidences", "R3-tf-vgg16/sample_confidence@1148", {"printed": "98.3"}),
         ("stopped_runs", "R0-tf/steps_taken/epoch-4@215", {"printed": "1563", "epoch": 10}),
         ("never_learned", "R0-torch/loss/epoch-9@143", {"printed": "1.9"}),
         (

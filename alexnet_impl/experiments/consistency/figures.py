@@ -67,12 +67,8 @@ def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
                     claims=(total,),
                     against=tuple(epochs),
                     reason=f"{words} are {(low + high) / 2:,.0f} s "
-                    f"({(low + high) / 120:.0f} min), the total is given as {_time_text(total)}",
+                    f"({(low + high) / 120:.0f} min), the total is given as {total.text}",
                 )
-
-
-def _time_text(claim: Claim) -> str:
-    return claim.says or claim.text
 
 
 def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str] | None:
@@ -91,20 +87,39 @@ def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str
 
 
 def time_ratios(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """'At least n times' must hold for every time that is given."""
+    """'At least n times' must hold for the times of its own sentence; with others it need not."""
     for ratio in (claim for claim in claims if claim.quantity == "time_ratio"):
         longer = final_claims(ratio.experiment, "training_time", claims)
         shorter = final_claims(ratio.of, "training_time", claims)
-        for one, other in itertools.product(longer, shorter):
-            if one.value / other.value < ratio.value:
-                yield Finding(
-                    check="time_ratios",
-                    kind="inconsistent",
-                    claims=(ratio,),
-                    against=(one, other),
-                    reason=f"{one.text} are {one.value / other.value:.2f} times {other.text}, "
-                    f"not {ratio.says}",
-                )
+        pairs = list(itertools.product(longer, shorter))
+        short = [pair for pair in pairs if _times(*pair) < ratio.value]
+        meant = [pair for pair in pairs if pair not in short and _in_one_line(ratio, pair)]
+        if not short:
+            continue
+        yield Finding(
+            check="time_ratios",
+            kind="explained" if meant else "inconsistent",
+            claims=(ratio,),
+            against=tuple(dict.fromkeys(claim for pair in short + meant for claim in pair)),
+            reason=f"{ratio.says}: {'; '.join(_ratio_text(pair) for pair in meant + short)}"
+            + (": the contradiction is that of the two times" if meant else ""),
+        )
+
+
+def _times(one: Claim, other: Claim) -> float:
+    return one.value / other.value
+
+
+def _in_one_line(ratio: Claim, pair: tuple[Claim, Claim]) -> bool:
+    return all(claim.line == ratio.line for claim in pair)
+
+
+def _ratio_text(pair: tuple[Claim, Claim]) -> str:
+    one, other = pair
+    return (
+        f"{one.text} (line {one.line}) are {_times(one, other):.2f} times {other.text} "
+        f"(line {other.line})"
+    )
 
 
 def _by_subject(claims: Sequence[Claim]) -> dict[tuple[str, str, str, int | None], list[Claim]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claim import Claim, Quantity
+from alexnet_impl.experiments.claim import Claim, Quantity, percent
 from alexnet_impl.experiments.claims import claims_of, curve_claims, distinct_texts, final_claims
 from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN, Finding
@@ -20,6 +20,8 @@ TELLING_DIGITS = 7
 BATCHES = (1, 16, 32, 64, 128, 256, 512)
 """Sizes that are tried: of any size at all some would fit by chance. A count near 45,000 fits an
 unrelated float32 with probability 0.003."""
+_OF_LEARNING = ("loss falls", "sample image")
+"""Conclusions that a network which learned nothing contradicts."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
     ("loss", "train_top1_accuracy"),
     ("eval_loss", "eval_top1_accuracy"),
@@ -68,18 +70,52 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
             continue
         denied = [
             *(c for c in final_claims(experiment, "test_top1_accuracy", claims) if c.low > bar),
-            *(c for c in claims_of(experiment, "conclusion", claims) if c.of == "loss falls"),
+            *(c for c in claims_of(experiment, "conclusion", claims) if c.of in _OF_LEARNING),
         ]
+        samples = [claim for claim in claims if _is_sample_of(claim, experiment)]
         if denied:
             yield Finding(
                 check="never_learned",
                 kind="inconsistent",
                 claims=tuple(denied),
-                against=losses,
+                against=(*losses, *samples),
                 reason=f"the loss is {distinct_texts(losses)} from epoch {losses[0].epoch} to "
                 f"{losses[-1].epoch}, and ln {NUM_CLASSES} is {math.log(NUM_CLASSES):.4f}: a "
                 f"network that tells no image from another, which has "
-                f"{chance:.0%}; against it stands: {distinct_texts(denied)}",
+                f"{percent(chance, 0)}; against it stand: {distinct_texts(denied, 'and')}"
+                + _same_answer(samples),
+            )
+
+
+def _is_sample_of(claim: Claim, experiment: str) -> bool:
+    return (claim.report, claim.quantity) == (experiment.partition("-")[0], "sample_prediction")
+
+
+def _same_answer(samples: Sequence[Claim]) -> str:
+    """What it means that two dead networks name one class for their sample images."""
+    if len(samples) < 2 or len({claim.value for claim in samples}) > 1:
+        return ""
+    lines = " and ".join(str(claim.line) for claim in samples)
+    return f"; both networks answer class {samples[0].text} to their sample images (lines {lines})"
+
+
+def sample_confidences(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """A softmax of a softmax gives no class more than e / (e + 9), where the first gives it all.
+
+    The largest of ten shares p goes with exp(p) over a sum of at least exp(p) + 9.
+    """
+    ceiling = math.e / (math.e + NUM_CLASSES - 1)
+    for claim in claims:
+        if claim.quantity == "sample_confidence" and claim.low <= ceiling <= claim.high:
+            code = claims_of(claim.experiment, "listing", claims)
+            listed = "".join(f"; {one.says} (line {one.line})" for one in code)
+            yield Finding(
+                check="sample_confidences",
+                kind="explained",
+                claims=(claim,),
+                against=code,
+                reason=f"{claim.text} is e/(e + {NUM_CLASSES - 1}) = {percent(ceiling, 3)}, the "
+                f"most that a softmax of a softmax gives a class: the network was certain{listed}",
             )
 
 
@@ -104,7 +140,7 @@ def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
                         claims=(accuracy,),
                         against=(loss,),
                         reason=f"a mean cross-entropy of {loss.text} needs an accuracy of at "
-                        f"least {least:.2%}, and {accuracy.text} is given",
+                        f"least {percent(least)}, and {accuracy.text} is given",
                     )
 
 
@@ -122,13 +158,20 @@ def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
                     yield Finding(
                         check="test_above_validation",
                         kind="inconsistent",
-                        claims=(test,),
+                        claims=(test, *_same_evaluation(test, claims)),
                         against=(validation,),
-                        reason=f"{test.value:.2%} on the test set and {validation.value:.2%} on "
+                        reason=f"{percent(test.value)} on the test set and "
+                        f"{percent(validation.value)} on "
                         f"{sizes[1]:,} images for validation lie "
                         f"{(test.value - validation.value) / spread:.0f} standard deviations "
                         "apart: the set that was tested on was not unseen",
                     )
+
+
+def _same_evaluation(accuracy: Claim, claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """The loss that evaluate() returned with an accuracy: it stands in the same line."""
+    losses = final_claims(accuracy.experiment, "test_loss", claims)
+    return tuple(loss for loss in losses if loss.line == accuracy.line)
 
 
 def _variance(share: float, count: int) -> float:
@@ -157,7 +200,7 @@ def measured_images(claims: Sequence[Claim]) -> Iterator[Finding]:
             yield Finding(
                 check="measured_images",
                 kind="inconsistent",
-                claims=(claim,),
+                claims=(claim, *_same_evaluation(claim, claims)),
                 reason=f"{claim.printed} is {round(claim.value * count):,} of {count:,} images, "
                 f"{count // batch} batches of {batch} out of the {_parts(known)[part]:,} {part} "
                 f"images, and no such share of the {NUM_TEST:,} test images",

@@ -52,6 +52,14 @@ CLAIMS = (
         line=32,
         quote="32 GB RAM, NVIDIA GeForce RTX 4070",
     ),
+    Claim(
+        experiment="R0-tf",
+        quantity="conclusion",
+        of="CPU alone",
+        says="on the computer with Windows 11 the code ran on the CPU alone",
+        line=36,
+        quote="en el equipo con Windows 11, suando solo CPU",
+    ),
     *curve(
         "R0-torch",
         "loss",
@@ -158,6 +166,16 @@ CLAIMS = (
         line=224,
         quote="Accuracy en TensorFlow: 10.00%",
     ),
+    *(
+        Claim(
+            experiment=experiment,
+            quantity="sample_prediction",
+            printed="6",
+            line=line,
+            quote=f"Predicción: 6 (Real: {label})",
+        )
+        for experiment, line, label in (("R0-torch", 282, 6), ("R0-tf", 304, 3))
+    ),
     Claim(
         experiment="R0-torch",
         quantity="test_top1_accuracy",
@@ -206,6 +224,22 @@ CLAIMS = (
         says="PyTorch's loss falls progressively",
         line=322,
         quote="Pytorch muestra una reducción progresiva de pérdida",
+    ),
+    Claim(
+        experiment="R0-tf",
+        quantity="conclusion",
+        of="more epochs",
+        says="TensorFlow's network needed more epochs to learn",
+        line=322,
+        quote="el modelo necesitaba de más epocas para aprender",
+    ),
+    Claim(
+        experiment="R0-torch",
+        quantity="conclusion",
+        of="sample image",
+        says="PyTorch was right about its sample image, and TensorFlow was not",
+        line=324,
+        quote="Pytorch acertó y TensorFlow no lo hizó",
     ),
     Claim(
         experiment="R0-torch",

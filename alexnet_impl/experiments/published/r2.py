@@ -70,6 +70,7 @@ CLAIMS = (
         unit="h",
         line=62,
         quote="took over 4hr to run 20 epochs",
+        says="over 4 h",
     ),
     Claim(
         experiment="R2-tf-big",
@@ -128,6 +129,7 @@ CLAIMS = (
         unit="%",
         line=105,
         quote="an accuracy above 80%",
+        says="above 80 %",
     ),
     Claim(
         experiment="R2-tf-augmented",
@@ -192,6 +194,14 @@ CLAIMS = (
             from_bar=from_bar,
         )
         for quantity, words, printed, from_bar in _BIG_LAST_EPOCH
+    ),
+    Claim(
+        experiment="R2-tf-big",
+        quantity="conclusion",
+        of="validation loss",
+        says="from about epoch 8 the validation loss rises while the training loss falls",
+        line=202,
+        quote="the validation loss increases from around epoch 8",
     ),
     *(
         Claim(

@@ -84,6 +84,19 @@ _VGG16_BARS = """
 349 191 1.0000 2.6002e-04 0.8893 0.7171
 """
 
+
+def _confidence(experiment: str, printed: str, line: int, word: str) -> Claim:
+    """Of the class that is printed above an image."""
+    return Claim(
+        experiment=experiment,
+        quantity="sample_confidence",
+        printed=printed,
+        unit="%",
+        line=line,
+        quote=f"{word}: {printed}%",
+    )
+
+
 _TORCH = (
     *curve(
         "R3-torch",
@@ -110,6 +123,7 @@ _TORCH = (
     *classification_report(
         "R3-torch", 273, "macro avg 0.8048 0.7922 0.7919\nweighted avg 0.8048 0.7922 0.7919"
     ),
+    _confidence("R3-torch", "99.9", 318, "Probabilidad"),
     Claim(
         experiment="R3-torch",
         quantity="training_time",
@@ -157,6 +171,7 @@ _PRETRAINED = (
         543,
         "macro avg 0.9115 0.9116 0.9110\nweighted avg 0.9115 0.9116 0.9110",
     ),
+    _confidence("R3-torch-pretrained", "100.0", 648, "Probabilidad"),
     Claim(
         experiment="R3-torch-pretrained",
         quantity="training_time",
@@ -246,8 +261,17 @@ _TF = (
     *classification_report(
         "R3-tf", 940, "macro avg 0.8150 0.8070 0.8090\nweighted avg 0.8150 0.8076 0.8090"
     ),
+    _confidence("R3-tf", "98.3", 973, "Probailidad"),
 )
 _VGG16 = (
+    Claim(
+        experiment="R3-tf-vgg16",
+        quantity="listing",
+        of="last layer",
+        says="the network ends in a softmax",
+        line=1022,
+        quote="layers.Dense(10, activation='softmax')",
+    ),
     *progress_bar(
         "R3-tf-vgg16",
         1040,
@@ -291,6 +315,15 @@ _VGG16 = (
         1112,
         "macro avg 0.8896 0.8893 0.8893\nweighted avg 0.8896 0.8893 0.8893",
     ),
+    Claim(
+        experiment="R3-tf-vgg16",
+        quantity="listing",
+        of="probabilities",
+        says="what the network returns goes through a softmax",
+        line=1128,
+        quote="probabilidades_vgg = tf.nn.softmax(logits_vgg).numpy()",
+    ),
+    _confidence("R3-tf-vgg16", "23.2", 1148, "Confianza"),
 )
 _TABLE = (
     Claim(

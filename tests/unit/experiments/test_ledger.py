@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 from experiment_runs import write_experiment
+from rich.console import Console
 
 from alexnet_impl.cli import main
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claims import CLAIMS
 from alexnet_impl.experiments.comparison import comparison_rows
 from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
@@ -15,10 +18,20 @@ from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.measured import class_table
+from alexnet_impl.experiments.pairs import framework_rows, pretrained_rows
 from alexnet_impl.experiments.reproduce import Record
 from alexnet_impl.experiments.times import compare_times
-from alexnet_impl.report.ledger import grouped, headline, ledger_json, run_lines
-from alexnet_impl.report.ledger_page import curves_figure, render
+from alexnet_impl.report.ledger import (
+    experiments_table,
+    grouped,
+    headline,
+    ledger_json,
+    ledger_renderables,
+    run_lines,
+)
+from alexnet_impl.report.ledger_page import curves_figure, render, shift_text
+from alexnet_impl.report.ledger_pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
+from alexnet_impl.report.stacked import PIPED_WIDTH
 from alexnet_impl.results import RunFolder
 
 pytestmark = pytest.mark.fast
@@ -29,6 +42,12 @@ def entry_of(ledger, identifier):
     return entry
 
 
+def on_machine(run, *, cpu="a CPU", device="cpu", threads=1):
+    """Give a run an environment.json."""
+    facts = {"cpu": cpu, "logical_cpus": 2, "framework": {"device": device, "threads": threads}}
+    run.write_json("environment.json", facts)
+
+
 def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
     ledger = make_ledger(None)
     assert len(ledger.entries) == len(CLAIMS)
@@ -37,8 +56,9 @@ def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
     assert reproduced == {"num_params", "model_size"}
     assert entry_of(ledger, "R3-torch/test_top1_accuracy@226").reason.endswith("R3-torch")
     assert entry_of(ledger, "R3-tf-vgg16/test_top1_accuracy@1076").reason.endswith("R3-tf-vgg16")
-    (explained,) = entry_of(ledger, "R2-tf-converted/conclusion@118").explains
-    assert "its 9,216 inputs in the wrong order" in explained
+    measured, mistake = entry_of(ledger, "R2-tf-converted/conclusion@118").explains
+    assert "its 9,216 inputs in the wrong order" in mistake
+    assert "64.32 % became 9.64 %" in measured
 
 
 def test_verdict_names_the_run_its_value_and_interval(tmp_path):
@@ -46,7 +66,7 @@ def test_verdict_names_the_run_its_value_and_interval(tmp_path):
     entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "reproduced"
     assert entry.runs == (run.path,)
-    assert "79.22% [78.10%, 80.34%] (binomial)" in entry.reason
+    assert "79.22 % [78.10 %, 80.34 %] (binomial)" in entry.reason
 
 
 def test_difference_is_told_in_points(tmp_path):
@@ -71,8 +91,9 @@ def test_collapse_explains_and_does_not_change_the_verdict(tmp_path):
     ledger = make_ledger(tmp_path)
     entry = entry_of(ledger, "R0-torch/test_top1_accuracy@152")
     assert entry.verdict == "inconsistent"
-    assert "ours: 10.00%" in entry.reason
-    assert any("docs/collapse.md" in text for text in entry.explains)
+    assert "ours: 10.00 %" in entry.reason
+    assert any("our network collapsed by step 40" in text for text in entry.explains)
+    assert entry_of(ledger, "R0-torch/training_time@146").explains == ()
     assert entry_of(ledger, "R0-torch/loss/epoch-10@144").verdict == "reproduced"
 
 
@@ -111,14 +132,38 @@ def test_scaled_run_is_shown_with_its_label(tmp_path):
 
 
 def test_times_are_compared_as_ratios_alone(tmp_path):
-    write_experiment(tmp_path, "R3-torch")
-    write_experiment(tmp_path, "R3-tf")
+    for name in ("R3-torch", "R3-tf"):
+        on_machine(write_experiment(tmp_path, name))
     ledger = make_ledger(tmp_path)
     assert entry_of(ledger, "R3-torch/training_time@660").verdict == "not comparable"
-    ratios = {(r.first, r.second): r for r in compare_times(ledger.evidence)}
-    assert ratios["R3-torch", "R3-tf"].ours == pytest.approx(1.0)
+    ratios = {(r.first, r.second): r for r in compare_times(ledger.evidence, ledger.findings)}
+    ours = ratios["R3-torch", "R3-tf"].ours
+    assert (ours.value, ours.machine.text) == (pytest.approx(1.0), "a CPU, 2 CPUs, 1 thread")
     assert ratios["R0-torch", "R0-tf"].ours is None
-    assert ratios["R2-torch", "R2-torch-pretrained"].published == pytest.approx(65 / 90)
+    published = ratios["R2-torch", "R2-torch-pretrained"].published
+    assert (published.value, published.doubts) == (pytest.approx(65 / 90), ())
+    doubts = ratios["R2-tf-big", "R2-torch"].published.doubts
+    assert doubts == ("over 4 h of R2-tf-big is inconsistent",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cpu": "another CPU"}, {"threads": 2}, {"device": "cuda"}, {"cpu": None}],
+    ids=str,
+)
+def test_times_of_two_machines_have_no_ratio(tmp_path, changes):
+    on_machine(write_experiment(tmp_path, "R3-torch"))
+    on_machine(write_experiment(tmp_path, "R3-tf"), **changes)
+    ratios = {(r.first, r.second): r for r in compare_times(read_evidence(tmp_path)[0])}
+    assert ratios["R3-torch", "R3-tf"].ours is None
+
+
+def test_times_of_two_seeds_or_without_a_machine_have_no_ratio(tmp_path):
+    on_machine(write_experiment(tmp_path, "R3-torch", seed=1))
+    on_machine(write_experiment(tmp_path, "R3-tf", seed=0))
+    write_experiment(tmp_path, "R3-tf", seed=1)
+    ratios = {(r.first, r.second): r for r in compare_times(read_evidence(tmp_path)[0])}
+    assert ratios["R3-torch", "R3-tf"].ours is None
 
 
 def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
@@ -183,8 +228,9 @@ def test_class_table_is_scikit_learns(tmp_path):
 def test_comparison_has_every_experiment_with_both_sides(tmp_path):
     write_experiment(tmp_path, "R3-torch", losses=[2.3, 0.3])
     rows = {row.id: row for row in comparison_rows(read_evidence(tmp_path)[0])}
-    assert rows["R3-torch"].our_losses == (2.3, 0.3)
-    assert rows["R3-torch"].losses == ("2.3006620897671817", "0.3159668788483705")
+    assert rows["R3-torch"].our_losses == ((1, "2.3000"), (2, "0.3000"))
+    assert rows["R3-torch"].losses == ((1, "2.3007"), (20, "0.3160"))
+    assert rows["R2-tf-big"].losses == ((20, "0.0782"),)
     assert rows["R3-tf-vgg16"].pretrained
     assert rows["R3-tf-vgg16"].run is None
     assert not rows["R3-torch"].pretrained
@@ -219,10 +265,158 @@ def test_run_of_phases_is_full_with_all_of_its_epochs(tmp_path):
 
 
 def test_epochs_over_kept_features_give_no_time(tmp_path):
-    write_experiment(tmp_path, "R3-torch")
-    write_experiment(tmp_path, "R3-tf-vgg16")
+    for name in ("R3-torch", "R3-tf", "R3-tf-vgg16"):
+        on_machine(write_experiment(tmp_path, name))
     ratios = {(r.first, r.second): r for r in compare_times(read_evidence(tmp_path)[0])}
+    assert ratios["R3-torch", "R3-tf"].ours is not None
     assert ratios["R3-torch", "R3-tf-vgg16"].ours is None
+
+
+def pair_of(rows, first, second, source):
+    return next(r for r in rows if (r.first, r.second) == (first, second) and source in r.source)
+
+
+def test_published_pair_has_both_accuracies_their_difference_losses_and_what_differs():
+    rows = framework_rows((), make_ledger(None).findings)
+    row = pair_of(rows, "R3-torch", "R3-tf", "published")
+    assert row.accuracies == ("79.22 %", "80.4 % or 80.76 %")
+    assert [round(d.value, 4) for d in row.differences] == [-0.0118, -0.0154]
+    assert row.differences[1].low < -0.0154 < row.differences[1].high < 0
+    assert row.losses[1] == ((1, "2.0359"), (20, "0.0473"))
+    assert [text.partition(":")[0] for text in row.differs] == ["shuffle_buffer", "initializer"]
+    assert len(pair_of(rows, "R0-torch", "R0-tf", "published").time_ratio.doubts) == 2
+    assert pair_of(rows, "R4-torch", "R4-tf", "published").differences == ()
+
+
+def test_our_pair_is_of_one_budget_seed_and_dataset(tmp_path):
+    for seed, (first, second) in enumerate([(0.79, 0.80), (0.78, 0.82)]):
+        on_machine(write_experiment(tmp_path, "R3-torch", accuracy=first, seed=seed))
+        on_machine(write_experiment(tmp_path, "R3-tf", accuracy=second, seed=seed))
+    write_experiment(tmp_path, "R3-torch", accuracy=0.1, seed=2)
+    write_experiment(tmp_path, "R3-tf", accuracy=0.1, seed=2, budget="minutes")
+    row = pair_of(framework_rows(read_evidence(tmp_path)[0]), "R3-torch", "R3-tf", "ours")
+    assert row.source == "ours: full, seeds 0, 1"
+    assert row.accuracies == ("78.50 %", "81.00 %")
+    (difference,) = row.differences
+    assert difference.value == pytest.approx(-0.025)
+    assert difference.low < -0.1
+    assert difference.high > 0.05
+    assert row.time_ratio == pytest.approx(1.0)
+
+
+def test_difference_of_one_seed_has_both_binomials(tmp_path):
+    write_experiment(tmp_path, "R3-torch", accuracy=0.79)
+    write_experiment(tmp_path, "R3-tf", accuracy=0.80)
+    row = pair_of(framework_rows(read_evidence(tmp_path)[0]), "R3-torch", "R3-tf", "ours")
+    (difference,) = row.differences
+    reach = 1.96 * (0.79 * 0.21 / 10_000 + 0.8 * 0.2 / 10_000) ** 0.5
+    assert difference.high - difference.value == pytest.approx(reach, rel=0.01)
+
+
+def test_experiment_that_ran_in_both_frameworks_differs_in_that_alone(tmp_path):
+    for framework in ("torch", "tensorflow"):
+        write_experiment(tmp_path / framework, "R3-torch", framework=framework, budget="hours")
+    evidence = read_evidence(tmp_path / "torch")[0] + read_evidence(tmp_path / "tensorflow")[0]
+    row = pair_of(framework_rows(evidence), "R3-torch in torch", "in tensorflow", "ours: hours")
+    assert row.differs == ("the framework alone",)
+    assert row.time_ratio is None
+
+
+def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(tmp_path):
+    write_experiment(tmp_path, "R3-tf", accuracy=0.8)
+    pretrained = write_experiment(tmp_path, "R3-tf-vgg16", accuracy=0.89)
+    values = pretrained.read_json("run.json")
+    values["config"]["weights"] = "/a/copy.h5"
+    pretrained.write_json("run.json", values)
+    rows = pretrained_rows(read_evidence(tmp_path)[0])
+    row = pair_of(rows, "R3-tf", "R3-tf-vgg16", "ours")
+    assert row.differences[0].value == pytest.approx(-0.09)
+    assert all(a.split("-")[:2] == b.split("-")[:2] for a, b in ((r.first, r.second) for r in rows))
+    assert "input_size: 32 / 224" in row.differs
+    assert "weights: drawn / keras:imagenet" in row.differs
+
+
+def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(tmp_path):
+    write_experiment(tmp_path, "R3-torch")
+    write_experiment(tmp_path, "R3-tf")
+    ledger = make_ledger(tmp_path)
+    printed, page = printed_at(200, ledger), render(ledger)
+    for text in (FRAMEWORKS_TITLE, PRETRAINED_TITLE, "R3-torch / R3-tf", "ours: full, seed 0"):
+        assert text in printed
+        assert text in page
+    assert [row["source"] for row in ledger_json(ledger)["frameworks"]].count("published") == 5
+
+
+def printed_at(width, ledger):
+    console = Console(width=width, file=StringIO())
+    for renderable in ledger_renderables(ledger, width):
+        console.print(renderable, highlight=False)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 119, 120, 160])
+def test_terminal_keeps_ids_and_verdicts_whole(width):
+    lines = printed_at(width, make_ledger(None)).splitlines()
+    (line,) = [one for one in lines if one.split()[:1] == ["R3-torch"] and "20 not run" in one]
+    assert ("alexnet reproduce" in line) == (width >= 120)
+    assert not any("…" in one for one in lines)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_list_of_experiments_breaks_no_framework(width):
+    console = Console(width=width, file=StringIO())
+    console.print(experiments_table(width))
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    assert printed.count("tensorflow") == sum(
+        one.framework == "tensorflow" for one in EXPERIMENTS.values()
+    )
+
+
+def test_mistake_explains_losses_and_accuracies_alone():
+    ledger = make_ledger(None)
+    mistake = EXPERIMENTS["R2-tf-big"].mistake
+    explained = {
+        e.claim.quantity
+        for e in ledger.entries
+        if e.claim.experiment == "R2-tf-big" and mistake in e.explains
+    }
+    assert {"test_top1_accuracy", "eval_loss"} <= explained
+    assert not explained & {"training_time", "epoch_time", "num_params", "model_size"}
+
+
+@pytest.mark.parametrize(
+    ("identifier", "page"),
+    [
+        ("R0-torch/test_top1_accuracy@152", "docs/collapse.md"),
+        ("R0-tf/eval_loss/epoch-1@205", "docs/collapse.md"),
+        ("R1-torch/test_top1_accuracy@63", "docs/explain.md"),
+        ("R3-tf/test_top1_accuracy@920", "docs/explain.md"),
+        ("R2-tf-converted/conclusion/@118", "docs/parity.md"),
+        ("R3-tf-vgg16/test_top1_accuracy@1076", "docs/transfer.md"),
+    ],
+)
+def test_claim_is_explained_by_a_page(identifier, page):
+    entry = entry_of(make_ledger(None), identifier.replace("/@", "@"))
+    assert any(page in text for text in entry.explains)
+
+
+def test_curve_of_one_published_epoch_is_no_curve(tmp_path):
+    write_experiment(tmp_path, "R2-tf-big")
+    assert compare_curves(read_evidence(tmp_path)[0]) == ()
+
+
+def test_flat_curve_has_no_shift():
+    assert best_shift([2.3035, *[2.3028] * 9], [2.31, *[2.3027] * 9]) is None
+    assert best_shift([2.3, 2.0, 1.6, 1.4], [2.3, 2.1, 1.7, 1.5]) is not None
+
+
+@pytest.mark.parametrize(
+    ("shift", "text"),
+    [(None, "—"), (-0.0, "level"), (0.35, "behind by 0.35 epochs"), (-0.2, "ahead by 0.20 epochs")],
+)
+def test_shift_is_said_in_words(shift, text):
+    assert shift_text(shift) == text
 
 
 def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
@@ -230,7 +424,7 @@ def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
     rows = grouped([e for e in ledger.entries if e.claim.experiment == "R3-torch"])
     assert [len(row) for row in rows if row[0].claim.quantity == "loss"] == [20]
     accuracies = [row for row in rows if row[0].claim.quantity == "test_top1_accuracy"]
-    assert [len(row) for row in accuracies] == [2, 1]
+    assert [len(row) for row in accuracies] == [3]
 
 
 def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
@@ -270,7 +464,8 @@ def test_command_prints_writes_and_refuses(tmp_path, capsys):
     page, values = tmp_path / "ledger.html", tmp_path / "ledger.json"
     assert main(["ledger", str(runs), "--html", str(page), "--json", str(values)]) == 0
     printed = capsys.readouterr().out
-    assert "448 claims" in printed
+    assert f"{len(CLAIMS)} claims" in printed
+    assert max(map(len, printed.splitlines())) >= PIPED_WIDTH
     assert page.read_text().startswith("<!doctype html>")
     assert json.loads(values.read_text())["runs"] == [
         str(RunFolder(runs / "full" / "R3-torch" / "seed-0" / "torch").path)

@@ -1,0 +1,85 @@
+"""Rows with a long last cell: beside the others where there is room, below them where not."""
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+NARROW = 120
+"""Columns below which the last cell is given a line of its own."""
+PIPED_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+_ROOM = 2
+"""Thirds of a wide table that its cells but the last may take."""
+_LEAST = 10
+_INDENT = 4
+_GAP = 2
+
+Cells = Sequence[str | Text]
+
+
+def stacked(
+    title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
+) -> RenderableType:
+    """A table, or below NARROW lines with the last cell under each.
+
+    Args:
+        title: Above it.
+        header: A name for each cell.
+        rows: Their cells.
+        width: Columns that there are.
+        unbroken: Of the header, columns whose cells stay in one line.
+    """
+    if width < NARROW:
+        return lines(title, header, rows, width, unbroken=unbroken)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    widths = _widths(header, rows, _ROOM * width // 3, unbroken)
+    for name, columns in zip(header, widths, strict=False):
+        table.add_column(name, width=columns, overflow="fold")
+    table.add_column(header[-1], ratio=1)
+    for cells in rows:
+        table.add_row(*cells)
+    return table
+
+
+def lines(
+    title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
+) -> RenderableType:
+    """Each row's last cell in a line of its own, indented, under the others; as stacked()."""
+    widths = _widths(header, rows, width, unbroken)
+    return Group(Text(f"\n{title}", style="italic"), *_lines(header, rows, widths))
+
+
+def _widths(
+    header: Sequence[str], rows: Sequence[Cells], width: int, unbroken: set[str]
+) -> list[int]:
+    """Of all cells but the last: as they need, or what the unbroken ones leave, shared."""
+    whole = [
+        max(len(cells[place]) for cells in (header, *rows)) for place in range(len(header) - 1)
+    ]
+    left = width - sum(whole) - _GAP * len(whole)
+    broken = [n for name, n in zip(header, whole, strict=False) if name not in unbroken]
+    if left >= 0 or not broken:
+        return whole
+    most = max(_LEAST, (left + sum(broken)) // len(broken))
+    return [n if name in unbroken else min(n, most) for name, n in zip(header, whole, strict=False)]
+
+
+def _lines(
+    header: Sequence[str], rows: Sequence[Cells], widths: Sequence[int]
+) -> Iterator[RenderableType]:
+    yield _line(header[:-1], widths, "bold")
+    for cells in rows:
+        yield _line(cells[:-1], widths, "")
+        yield Padding(cells[-1], (0, 0, 0, _INDENT))
+
+
+def _line(cells: Cells, widths: Sequence[int], style: str) -> Table:
+    line = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in widths:
+        line.add_column(width=width, overflow="fold", style=style)
+    line.add_row(*cells)
+    return line
