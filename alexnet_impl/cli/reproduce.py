@@ -23,6 +23,7 @@ from alexnet_impl.experiments.reproduce import (
     reproduce,
 )
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.pretrained import file_kind
 from alexnet_impl.published import Published, find_published, published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.ledger import (
@@ -146,11 +147,13 @@ def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str,
     """The file that each experiment begins with instead of a download, by its id.
 
     Raises:
+        WeightsError: If a name has no ending of a weight file.
         RunError: If there is no such file, or no experiment begins with such weights.
     """
     found: dict[str, Path] = {}
     for file in files:
         path = file.expanduser().resolve()
+        file_kind(path)
         if not path.is_file():
             raise RunError(f"--weights {file}: there is no such file.")
         named = published_of(path)

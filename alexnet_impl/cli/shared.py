@@ -40,7 +40,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
     if options.weights is not None:
-        recipe = _fed_as_trained(options, recipe)
+        recipe = _fed_as_trained(options, recipe, framework)
     return RunConfig(
         framework=framework,
         variant=options.variant,
@@ -68,11 +68,13 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
             )
 
 
-def _fed_as_trained(options: TrainingOptions, recipe: Recipe) -> Recipe:
+def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) -> Recipe:
     """The recipe with the weights' own treatment of images, where no flag asks for another."""
     size = build_spec(options.variant, input_size=recipe.input_size).input_shape[1]
     with terminal_progress() as progress:
-        found = find_pretrained(str(options.weights), options.variant, size, progress)
+        found = find_pretrained(
+            str(options.weights), options.variant, size, progress, framework=framework
+        )
     named = get_recipe(options.recipe_name)
     if recipe.input_scaling == named.input_scaling and recipe.resize_to == named.resize_to:
         return adopt_preprocessing(recipe, found)

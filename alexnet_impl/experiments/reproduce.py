@@ -173,7 +173,9 @@ def prepare_weights(request: Request, progress: Progress = silent) -> None:
     if request.source is None:
         return
     spec = config.spec(NUM_CLASSES)
-    found = find_pretrained(request.source, spec.name, spec.input_shape[1], progress)
+    found = find_pretrained(
+        request.source, spec.name, spec.input_shape[1], progress, framework=config.framework
+    )
     if request.experiment.unpermuted:
         write_unpermuted(Path(str(config.weights)), found, spec, config.width)
 

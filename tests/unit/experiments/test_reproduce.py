@@ -296,6 +296,7 @@ def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
     ("file", "named", "message"),
     [
         ("nowhere.pth", "R3-torch-pretrained", "nowhere.pth: there is no such file"),
+        ("w.txt", "R3-torch-pretrained", "w.txt: is no name of published weights"),
         (ALEXNET, "R4-tf-mobilenetv2", "no experiment that was named begins with it"),
         (ALEXNET, "R1-torch-pretrained", "expected 7be5be79"),
         ("linear.safetensors", "R3-torch", "no experiment that was named begins with it"),
