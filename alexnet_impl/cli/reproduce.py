@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
-from alexnet_impl.cli.shared import load_images, parse_interpreters
+from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.data import DataConfig, settle, terminal_progress
 from alexnet_impl.errors import RecipeError, RunError, StoppedError, WeightsError
@@ -55,6 +55,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         return _list(experiments, console)
     if not experiments:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
+    check_output(command.output)
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     requests = list(_requests(command, experiments))
@@ -197,6 +198,8 @@ def ledger_command(command: Ledger, console: Console) -> int:
     """Judge every claim, and write what was asked for."""
     if command.runs is not None and not command.runs.is_dir():
         raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
+    check_target("--html", command.html)
+    check_target("--json", command.json)
     ledger = make_ledger(command.runs)
     for renderable in ledger_renderables(ledger):
         console.print(renderable, highlight=False)

@@ -1,5 +1,6 @@
 """What several commands do with their flags."""
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,43 @@ def new_folder(options: TrainingOptions, what: str) -> Path:
     """The folder that --output names, or one under runs/ that says when and what."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+
+
+def check_target(flag: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before any work is done for it.
+
+    Args:
+        flag: Which names it, as the user typed it.
+        path: The file; None: nothing is to be written.
+
+    Raises:
+        RunError: If its folder is not there or not to be written to, or it is itself a folder.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise RunError(f"{flag} {path}: is a folder; give the path of a file.")
+    if not path.parent.is_dir():
+        raise RunError(
+            f"{flag} {path}: there is no folder {path.parent}; make it, or choose another path."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(
+            f"{flag} {path}: nothing may be written to {path.parent}; choose another path."
+        )
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder of --output that could not be made, before any work is done for it.
+
+    Raises:
+        RunError: If a file is in the way, or nothing may be written there.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise RunError(f"--output {folder}: {there} is a file; choose another folder.")
+    if not os.access(there, os.W_OK):
+        raise RunError(f"--output {folder}: nothing may be written to {there}; choose another.")
 
 
 def parse_interpreters(pairs: tuple[str, ...]) -> dict[str, str]:
