@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
+from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.comparison import check_frameworks
-from alexnet_impl.data import DataConfig, settle, terminal_progress
-from alexnet_impl.errors import RecipeError, RunError, StoppedError, WeightsError
+from alexnet_impl.data import DataConfig, Dataset, settle, terminal_progress
+from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
 from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
@@ -18,6 +19,7 @@ from alexnet_impl.experiments.reproduce import (
     Request,
     check_memory,
     existing_run,
+    find_source,
     make_request,
     prepare_weights,
     reproduce,
@@ -184,14 +186,31 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
-    dataset = load_images(config, console)
-    if said := check_memory(request, dataset):
+    if said := check_memory(request):
         console.print(said, highlight=False, soft_wrap=True)
+    dataset = _load_images(request, console)
     with terminal_progress() as progress:
-        prepare_weights(request, progress)
+        find_source(request, progress)
+    with quiet_stderr():  # TensorFlow may be what reads them
+        prepare_weights(request)
     check_run(config, dataset)
     del dataset  # the worker loads its own
     return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
+
+
+def _load_images(request: Request, console: Console) -> Dataset:
+    """The images that the budget takes.
+
+    Raises:
+        RunError: If there are not as many.
+    """
+    try:
+        return load_images(request.config, console)
+    except TooFewImagesError as error:
+        raise RunError(
+            f"budget {request.budget.name} takes {request.budget.about}, and "
+            f"{request.config.data.data_dir} has fewer; give all of CIFAR-10 with --data-dir."
+        ) from error
 
 
 def ledger_command(command: Ledger, console: Console) -> int:
