@@ -25,7 +25,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--accept-slow",
         action="store_true",
-        help="start the reports' full experiments on a CPU too, where each takes hours or days",
+        help="start the long trainings on a CPU too, where each takes hours or days",
     )
 
 

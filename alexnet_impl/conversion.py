@@ -3,6 +3,7 @@
 .safetensors          the canonical layout, with the network's name in its metadata
 .pt  .pth             a PyTorch state_dict, with our names or torchvision's
 .keras  .weights.h5   a whole Keras model, or its weights
+.h5                   either, as Keras 2 wrote them; such files are only read
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from alexnet_impl.data import DataConfig, Progress, load_dataset
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
+from alexnet_impl.pretrained import file_kind
 from alexnet_impl.published import (
     check_copy,
     fetch_published,
@@ -85,10 +87,10 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
         FrameworkError: If a format's framework is not installed.
     """
     if is_published_name(str(source)):
-        file_kind(target)
+        target_kind(target)
         entry = find_published(str(source), hints.variant or PUBLISHED_VARIANT, 0)
         source = fetch_published(entry, progress)
-    kinds = file_kind(source), file_kind(target)
+    kinds = file_kind(source), target_kind(target)
     if source.resolve() == target.resolve():
         raise WeightsError(f"{target}: is the file that is to be converted.")
     if not source.is_file():
@@ -125,8 +127,8 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     )
 
 
-def file_kind(path: Path) -> str:
-    """'safetensors', or the framework whose file it is, by the name's ending.
+def target_kind(path: Path) -> str:
+    """'safetensors', or the framework whose file is to be written, by the name's ending.
 
     Raises:
         WeightsError: If the ending is none of SUFFIXES.
@@ -201,7 +203,7 @@ def read_weights(path: Path, spec: Spec) -> Weights:
 
 
 def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
-    kind = file_kind(path)
+    kind = target_kind(path)
     try:
         if kind == "safetensors":
             save_weights(path, weights, info)

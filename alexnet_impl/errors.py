@@ -31,6 +31,10 @@ class DataError(AlexNetError, ValueError):
     """Images, archives or caches that cannot be used."""
 
 
+class TooFewImagesError(DataError):
+    """Fewer images than were asked for."""
+
+
 class FrameworkError(AlexNetError, RuntimeError):
     """A framework that is missing, or cannot do what was asked of it on this device."""
 

@@ -25,7 +25,7 @@ from alexnet_impl.published import (
 )
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Spec, backbone_of, trace, weight_shapes
-from alexnet_impl.variants import build_spec
+from alexnet_impl.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.weight_info import stored_info
 from alexnet_impl.weights import (
     Weights,
@@ -80,7 +80,12 @@ class Pretrained:
 
 
 def find_pretrained(
-    name: str, variant: str, input_size: int, progress: Progress = silent
+    name: str,
+    variant: str,
+    input_size: int,
+    progress: Progress = silent,
+    *,
+    framework: str | None = None,
 ) -> Pretrained:
     """Find the file of a name, downloading it if need be, and check what can be checked unread.
 
@@ -89,22 +94,20 @@ def find_pretrained(
         variant: The network that begins with it.
         input_size: Of that network, in pixels.
         progress: Is told of a download.
+        framework: Which will train it; None: either.
 
     Raises:
-        WeightsError: If there is no such file, its checksum is wrong, or it cannot be downloaded.
-        UnknownNameError: If nothing of that name is published for the variant.
+        WeightsError: If there is no such file, its checksum is wrong, it cannot be downloaded, or
+            it is of another network.
+        UnknownNameError: If nothing of that name is published.
     """
     if is_published_name(name):
         entry = find_published(name, variant, input_size)
+        _refuse_other_library(name, entry.framework, variant, framework)
         path = fetch_published(entry, progress)
         return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
     path = Path(name).expanduser()
-    if path.suffix not in FILE_KINDS:
-        endings = ", ".join(FILE_KINDS)
-        raise WeightsError(
-            f"{name}: is no name of published weights (such as torchvision:IMAGENET1K_V1 or "
-            f"keras:imagenet), and no file that ends in {endings}."
-        )
+    _refuse_other_library(name, file_kind(path), variant, framework)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
     if (known := published_of(path)) is not None:
@@ -112,6 +115,31 @@ def find_pretrained(
         if known.variant != variant.partition(SEPARATOR)[0]:
             raise WeightsError(f"{path}: holds weights of {known.variant}, not of {variant}.")
     return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
+
+
+def file_kind(path: Path) -> str:
+    """'safetensors', or the framework whose file it is, by the name's ending.
+
+    Raises:
+        WeightsError: If the ending is none of FILE_KINDS.
+    """
+    if path.suffix not in FILE_KINDS:
+        raise WeightsError(
+            f"{path}: is no name of published weights (such as torchvision:IMAGENET1K_V1 or "
+            f"keras:imagenet), and no file that ends in {', '.join(FILE_KINDS)}."
+        )
+    return FILE_KINDS[path.suffix]
+
+
+def _refuse_other_library(name: str, kind: str, variant: str, framework: str | None) -> None:
+    """Each library has a backbone of its own, under the same name."""
+    base = variant.partition(SEPARATOR)[0]
+    if base not in BACKBONE_VARIANTS or framework is None or kind in (framework, "safetensors"):
+        return
+    raise WeightsError(
+        f"{name}: is of {kind}, whose {base} is another network than {framework}'s; take weights "
+        f"of {framework}'s own, or --framework {kind}."
+    )
 
 
 def _preprocessing(path: Path) -> Preprocessing | None:
@@ -171,7 +199,7 @@ def start_weights(
         RecipeError: If it was trained on something else than the recipe feeds.
         UnknownNameError: If a layer to be reset is none of the network's.
     """
-    found = find_pretrained(name, spec.name, spec.input_shape[1])
+    found = find_pretrained(name, spec.name, spec.input_shape[1], framework=framework)
     check_preprocessing(recipe, found)
     given = read_pretrained(found, spec, framework, width)
     fresh = initial_weights(spec, recipe)
@@ -212,19 +240,13 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float)
     Raises:
         WeightsError: If the file is damaged or of another network.
     """
-    path, kind = found.path, FILE_KINDS[found.path.suffix]
-    backbone = backbone_of(spec)
+    path, kind = found.path, file_kind(found.path)
     if kind == "safetensors":
         weights, info = load_weights(path)
         if info.variant != spec.name:
             raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
         return weights
-    if backbone is not None:
-        if kind != framework:
-            raise WeightsError(
-                f"{path}: is a file of {kind}, whose {backbone.architecture} is another network "
-                f"than {framework}'s; take one of {framework}'s own."
-            )
+    if backbone_of(spec) is not None:
         return get_framework(framework).read_backbone(path, spec)
     if kind != framework:
         return load_weights(_converted(path, spec, width))[0]

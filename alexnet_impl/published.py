@@ -1,5 +1,6 @@
 """The weights that the frameworks publish: where they are, what they must be, what they read."""
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +111,20 @@ def find_published(name: str, variant: str, input_size: int) -> Published:
     """The published weights of a variant by name, trained at this input size where there are such.
 
     Raises:
-        UnknownNameError: If there are none of that name for the variant.
+        WeightsError: If those of that name are of other networks.
+        UnknownNameError: If there are none of that name.
     """
     base = variant.partition(SEPARATOR)[0]
     known = [entry for entry in PUBLISHED if entry.variant == base]
     found = [entry for entry in known if entry.name == name]
     if not found:
-        names = dict.fromkeys(entry.name for entry in known)
-        raise UnknownNameError(f"weights of {variant}", name, names or ["none are published"])
+        names = list(dict.fromkeys(entry.name for entry in known)) or ["none that are published"]
+        if others := dict.fromkeys(entry.variant for entry in PUBLISHED if entry.name == name):
+            raise WeightsError(
+                f"{name}: is of {', '.join(others)}, not of {variant}; of that there are "
+                f"{', '.join(names)}."
+            )
+        raise UnknownNameError(f"weights of {variant}", name, names)
     return next((entry for entry in found if entry.input_size == input_size), found[0])
 
 
@@ -152,11 +159,18 @@ def check_copy(entry: Published, path: Path) -> None:
     Raises:
         WeightsError: If its checksum is not the published one.
     """
-    if trouble := entry.remote.trouble(path):
+    stat = path.stat()
+    if trouble := _trouble(entry.remote, path, stat.st_size, stat.st_mtime_ns):
         raise WeightsError(
             f"{path}: {trouble}; it is truncated, damaged or no copy of {entry.remote.url}. "
             "Remove it and download it again."
         )
+
+
+@functools.cache
+def _trouble(remote: RemoteFile, path: Path, *_: int) -> str:
+    """What is wrong with a file, read once for as long as its size and time stay."""
+    return remote.trouble(path)
 
 
 def weights_folder(framework: str) -> Path:

@@ -162,7 +162,9 @@ def check_run(config: RunConfig, dataset: Dataset) -> Spec:
     if config.cache_features:
         cut_network(spec, config.recipe)
     if config.weights is not None:
-        found = find_pretrained(config.weights, config.variant, spec.input_shape[1])
+        found = find_pretrained(
+            config.weights, config.variant, spec.input_shape[1], framework=config.framework
+        )
         check_preprocessing(config.recipe, found)
     return spec
 

@@ -28,6 +28,11 @@ from alexnet_impl.training import resume_run, start_run
 LOG_LINES = 5
 
 
+def log_of(folder: Path) -> Path:
+    """Where the worker of a run folder logs: beside it."""
+    return folder.with_name(f"{folder.name}.log")
+
+
 def train_in_worker(
     config: RunConfig, folder: Path, observer: LineObserver, *, interpreter: str = sys.executable
 ) -> RunResult:
@@ -46,10 +51,10 @@ def train_in_worker(
         RunError: If the worker refused, failed or was killed; with its own words.
         StoppedError: If Ctrl-C came before the worker could save a state.
     """
-    log_path = folder.with_name(f"{folder.name}.log")
+    log = log_of(folder)
     workers: list[subprocess.Popen[str]] = []
-    with log_path.open("w") as log, _ctrl_c_stops(workers) as interrupts:
-        worker = _start(interpreter, config.framework, log)
+    with log.open("w") as file, _ctrl_c_stops(workers) as interrupts:
+        worker = _start(interpreter, config.framework, file)
         workers.append(worker)
         if interrupts:  # while it was being started
             worker.terminate()
@@ -60,7 +65,7 @@ def train_in_worker(
     if message:
         raise RunError(message)
     if worker.returncode != 0:
-        raise RunError(_last_words(config.framework, worker.returncode, log_path))
+        raise RunError(_last_words(config.framework, worker.returncode, log))
     return RunFolder.open(folder).result or _no_result(folder)
 
 

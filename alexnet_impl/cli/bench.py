@@ -6,7 +6,13 @@ from typing import Any, get_args, get_type_hints
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, TrainingOptions
-from alexnet_impl.cli.shared import new_folder, parse_interpreters, refuse_weights, run_config
+from alexnet_impl.cli.shared import (
+    check_output,
+    new_folder,
+    parse_interpreters,
+    refuse_weights,
+    run_config,
+)
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -40,6 +46,7 @@ def bench_command(command: Bench, console: Console) -> int:
     check_frameworks(interpreters)
     folder = new_folder(command.options, "bench")
     check_free(folder)
+    check_output(folder)
     before = machine_fingerprint() | {"busy_share": busyness(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)

@@ -36,7 +36,13 @@ from alexnet_impl.cli.flags import (
 from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.reproduce import ledger_command, reproduce_command
-from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import (
+    check_target,
+    load_images,
+    new_folder,
+    parse_interpreters,
+    run_config,
+)
 from alexnet_impl.cli.versions import versions_command
 from alexnet_impl.comparison import check_frameworks, compare, comparison_config
 from alexnet_impl.conversion import Hints, convert
@@ -215,6 +221,7 @@ def convert_command(command: Convert, console: Console) -> int:
         input_size=command.input_size,
         width=command.width,
     )
+    check_target("OUT", command.target)
     with terminal_progress() as progress, quiet_stderr():
         done = convert(command.source, command.target, hints, progress)
     console.print(
@@ -232,6 +239,7 @@ def report_command(command: Report, console: Console) -> int:
     """Write the report again, from run folders or comparisons' folders."""
     if not command.runs:
         raise RunError("no run folder was given; name one or more, or a comparison's folder.")
+    check_target("--output", command.output)
     paths = []
     for path in command.runs:
         inner = sorted((entry.parent for entry in path.glob("*/run.json")), key=_place)

@@ -185,7 +185,10 @@ class Predict:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it."""
+    """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it.
+
+    Keras 2's .h5 files are read as well.
+    """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
     """The file to read, or torchvision:IMAGENET1K_V1, which is downloaded once."""

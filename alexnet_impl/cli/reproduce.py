@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
-from alexnet_impl.cli.shared import load_images, parse_interpreters
+from alexnet_impl.cli.quiet import quiet_stderr
+from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.comparison import check_frameworks
-from alexnet_impl.data import DataConfig, settle, terminal_progress
-from alexnet_impl.errors import RecipeError, RunError, StoppedError, WeightsError
+from alexnet_impl.data import DataConfig, Dataset, settle, terminal_progress
+from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
 from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
@@ -18,11 +19,13 @@ from alexnet_impl.experiments.reproduce import (
     Request,
     check_memory,
     existing_run,
+    find_source,
     make_request,
     prepare_weights,
     reproduce,
 )
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.pretrained import file_kind
 from alexnet_impl.published import Published, find_published, published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.ledger import (
@@ -55,6 +58,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         return _list(experiments, console)
     if not experiments:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
+    check_output(command.output)
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     requests = list(_requests(command, experiments))
@@ -148,11 +152,13 @@ def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str,
     """The file that each experiment begins with instead of a download, by its id.
 
     Raises:
+        WeightsError: If a name has no ending of a weight file.
         RunError: If there is no such file, or no experiment begins with such weights.
     """
     found: dict[str, Path] = {}
     for file in files:
         path = file.expanduser().resolve()
+        file_kind(path)
         if not path.is_file():
             raise RunError(f"--weights {file}: there is no such file.")
         named = published_of(path)
@@ -182,11 +188,13 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
-    dataset = load_images(config, console)
-    if said := check_memory(request, dataset):
+    if said := check_memory(request):
         console.print(said, highlight=False, soft_wrap=True)
+    dataset = _load_images(request, console)
     with terminal_progress() as progress:
-        prepare_weights(request, progress)
+        find_source(request, progress)
+    with quiet_stderr():  # TensorFlow may be what reads them
+        prepare_weights(request)
     check_run(config, dataset)
     del dataset  # the worker loads its own
     return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
@@ -198,10 +206,27 @@ def _widen(console: Console) -> None:
         console.width = max(console.width, PIPED_WIDTH)
 
 
+def _load_images(request: Request, console: Console) -> Dataset:
+    """The images that the budget takes.
+
+    Raises:
+        RunError: If there are not as many.
+    """
+    try:
+        return load_images(request.config, console)
+    except TooFewImagesError as error:
+        raise RunError(
+            f"budget {request.budget.name} takes {request.budget.about}, and "
+            f"{request.config.data.data_dir} has fewer; give all of CIFAR-10 with --data-dir."
+        ) from error
+
+
 def ledger_command(command: Ledger, console: Console) -> int:
     """Judge every claim, and write what was asked for."""
     if command.runs is not None and not command.runs.is_dir():
         raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
+    check_target("--html", command.html)
+    check_target("--json", command.json)
     ledger = make_ledger(command.runs)
     _widen(console)
     for renderable in ledger_renderables(ledger, console.width):

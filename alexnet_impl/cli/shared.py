@@ -1,5 +1,6 @@
 """What several commands do with their flags."""
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
     if options.weights is not None:
-        recipe = _fed_as_trained(options, recipe)
+        recipe = _fed_as_trained(options, recipe, framework)
     return RunConfig(
         framework=framework,
         variant=options.variant,
@@ -68,11 +69,13 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
             )
 
 
-def _fed_as_trained(options: TrainingOptions, recipe: Recipe) -> Recipe:
+def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) -> Recipe:
     """The recipe with the weights' own treatment of images, where no flag asks for another."""
     size = build_spec(options.variant, input_size=recipe.input_size).input_shape[1]
     with terminal_progress() as progress:
-        found = find_pretrained(str(options.weights), options.variant, size, progress)
+        found = find_pretrained(
+            str(options.weights), options.variant, size, progress, framework=framework
+        )
     named = get_recipe(options.recipe_name)
     if recipe.input_scaling == named.input_scaling and recipe.resize_to == named.resize_to:
         return adopt_preprocessing(recipe, found)
@@ -104,6 +107,43 @@ def new_folder(options: TrainingOptions, what: str) -> Path:
     """The folder that --output names, or one under runs/ that says when and what."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+
+
+def check_target(flag: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before any work is done for it.
+
+    Args:
+        flag: Which names it, as the user typed it.
+        path: The file; None: nothing is to be written.
+
+    Raises:
+        RunError: If its folder is not there or not to be written to, or it is itself a folder.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise RunError(f"{flag} {path}: is a folder; give the path of a file.")
+    if not path.parent.is_dir():
+        raise RunError(
+            f"{flag} {path}: there is no folder {path.parent}; make it, or choose another path."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(
+            f"{flag} {path}: nothing may be written to {path.parent}; choose another path."
+        )
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder of --output that could not be made, before any work is done for it.
+
+    Raises:
+        RunError: If a file is in the way, or nothing may be written there.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise RunError(f"--output {folder}: {there} is a file; choose another folder.")
+    if not os.access(there, os.W_OK):
+        raise RunError(f"--output {folder}: nothing may be written to {there}; choose another.")
 
 
 def parse_interpreters(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -5,12 +5,14 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet_impl.cli.flags import Versions
+from alexnet_impl.cli.shared import check_target
 from alexnet_impl.report.versions import HEADER, conclusion, version_rows, write_versions_page
 from alexnet_impl.versions import read_environments
 
 
 def versions_command(command: Versions, console: Console) -> int:
     """Print the table and write the page; 1 if a set of releases was not shown equal."""
+    check_target("--output", command.output)
     environments, troubles = read_environments(command.folder)
     # Releases side by side: a row for each would be wider than a terminal.
     table = Table(box=box.SIMPLE, show_header=False)

@@ -15,7 +15,7 @@ from alexnet_impl.data.paths import require_existing
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
 from alexnet_impl.data.synthetic import make_synthetic
-from alexnet_impl.errors import DataError, UnknownNameError
+from alexnet_impl.errors import DataError, TooFewImagesError, UnknownNameError
 
 _TEST_SUBSET_SEED = 0
 
@@ -152,7 +152,7 @@ def _take_parts(
 
 def _require_images(name: str, asked: int, available: int) -> None:
     if asked > available:
-        raise DataError(
+        raise TooFewImagesError(
             f"{name}={asked} are more than the {available} images that there are (without those "
             f"for validation); ask for at most {available}."
         )

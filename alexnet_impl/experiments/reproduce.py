@@ -4,6 +4,7 @@ DIR/BUDGET/ID/seed-N holds experiment.json (what was run, and how it departs fro
 named by its framework, the run folder.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,22 +14,23 @@ from typing import Any, Self
 import psutil
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, Dataset, Progress
+from alexnet_impl.data import DataConfig, Progress
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.experiments.budget import Budget
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
 from alexnet_impl.experiments.experiment import Experiment
-from alexnet_impl.experiments.finding import NUM_CLASSES
+from alexnet_impl.experiments.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN
 from alexnet_impl.experiments.unpermuted import unpermuted_path, write_unpermuted
 from alexnet_impl.observers import make_observer
-from alexnet_impl.pretrained import find_pretrained
+from alexnet_impl.pretrained import Pretrained, find_pretrained
 from alexnet_impl.published import published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
 from alexnet_impl.weights import write_bytes
-from alexnet_impl.workers import train_in_worker
+from alexnet_impl.workers import log_of, train_in_worker
 
 RECORD = "experiment.json"
 SCHEMA_VERSION = 1
@@ -169,13 +171,24 @@ def prepare_weights(request: Request, progress: Progress = silent) -> None:
     Raises:
         WeightsError: If it cannot be downloaded, is damaged, or is of another network.
     """
+    config, found = request.config, find_source(request, progress)
+    if found is not None and request.experiment.unpermuted:
+        write_unpermuted(Path(str(config.weights)), found, config.spec(NUM_CLASSES), config.width)
+
+
+def find_source(request: Request, progress: Progress = silent) -> Pretrained | None:
+    """The weights that a run begins with, downloaded if need be; None if they are drawn.
+
+    Raises:
+        WeightsError: If they cannot be downloaded, or are of another network.
+    """
     config = request.config
     if request.source is None:
-        return
-    spec = config.spec(NUM_CLASSES)
-    found = find_pretrained(request.source, spec.name, spec.input_shape[1], progress)
-    if request.experiment.unpermuted:
-        write_unpermuted(Path(str(config.weights)), found, spec, config.width)
+        return None
+    size = config.spec(NUM_CLASSES).input_shape[1]
+    return find_pretrained(
+        request.source, config.variant, size, progress, framework=config.framework
+    )
 
 
 def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:
@@ -187,12 +200,11 @@ def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:
         )
 
 
-def check_memory(request: Request, dataset: Dataset, available: int | None = None) -> str:
+def check_memory(request: Request, available: int | None = None) -> str:
     """Refuse to hold a dataset resized that the machine cannot hold.
 
     Args:
         request: An experiment that does so; of any other nothing is checked.
-        dataset: Its images.
         available: Of the machine, in bytes; by default all of its memory.
 
     Returns:
@@ -205,14 +217,17 @@ def check_memory(request: Request, dataset: Dataset, available: int | None = Non
         return ""
     memory = psutil.virtual_memory().total if available is None else available
     size = request.config.recipe.input_size or get_variant(request.config.variant).input_size
-    counts = (len(dataset.train), len(dataset.test))
+    data = request.config.data
+    counts = (data.train_images or NUM_TRAIN, data.test_images or NUM_TEST)
     needed = sum(resized_bytes(count, size) for count in counts)
     texts = " and ".join(resized_text(count, size) for count in counts)
     arithmetic = f"{texts} make {needed / 1e9:.1f} GB of {memory / 1e9:.1f} GB"
     if needed > memory:
+        mistaken = request.experiment.id
+        without = next(one.id for one in EXPERIMENTS.values() if one.corrects == mistaken)
         raise RunError(
-            f"{request.experiment.id}: holds every resized image as float32 at once: {arithmetic}; "
-            "run the experiment that corrects it instead, which resizes batch by batch."
+            f"{mistaken}: holds every resized image as float32 at once: {arithmetic}; run "
+            f"{without} instead, which corrects it and resizes batch by batch."
         )
     return f"{request.experiment.id}: {arithmetic}: the memory is enough."
 
@@ -241,11 +256,29 @@ def reproduce(
     path.parent.mkdir(parents=True, exist_ok=True)
     Record.of(request).write(path.parent / RECORD)
     options = {} if interpreter is None else {"interpreter": interpreter}
-    with make_observer(console) as observer:
-        result = train_in_worker(request.config, path, observer, **options)
+    try:
+        with make_observer(console) as observer:
+            result = train_in_worker(request.config, path, observer, **options)
+    except RunError as error:
+        _forget_if_not_begun(path, error)
+        raise
     if result.status == "interrupted":
         raise StoppedError(f"{path}: stopped; the same command goes on with it")
     return RunFolder.open(path)
+
+
+def _forget_if_not_begun(path: Path, error: RunError) -> None:
+    """Leave nothing of a run that never began, but a log that the error names."""
+    if (path / "run.json").is_file():
+        return
+    log = log_of(path)
+    if str(log) not in str(error):
+        log.unlink(missing_ok=True)
+    if not any(path.parent.glob("*/run.json")):
+        (path.parent / RECORD).unlink(missing_ok=True)
+    for folder in (path, path.parent):
+        with contextlib.suppress(OSError):  # it holds something else
+            folder.rmdir()
 
 
 def existing_run(request: Request, path: Path) -> RunFolder | None:

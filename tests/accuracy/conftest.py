@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.workers import worker_series
 
 A_CLASS = {"train": 32, "test": 4}
@@ -30,6 +30,22 @@ def few_images(request, tmp_path_factory):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(name))
     return folder
+
+
+@pytest.fixture
+def refuse_cpu(request):
+    """Fail what was meant for a GPU where there is none, unless --accept-slow says otherwise."""
+
+    def refuse_cpu(what, framework, minutes):
+        on_cpu = get_framework(framework).fingerprint("auto")["device"] == "cpu"
+        if on_cpu and not request.config.getoption("--accept-slow"):
+            pytest.fail(
+                f"{what} takes about {minutes} minutes on a GPU, and {framework} sees none; "
+                "--accept-slow starts it on the CPU all the same",
+                pytrace=False,
+            )
+
+    return refuse_cpu
 
 
 @pytest.fixture(scope="session")

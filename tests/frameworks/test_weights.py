@@ -88,6 +88,17 @@ def test_checkpoint_of_another_width_is_refused(tmp_path, framework, framework_n
         framework.read_checkpoint(path, wide)
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2.3\n", "{}", "Some notes.", "<html>", "(x"])
+def test_text_named_as_a_torch_checkpoint_is_refused_with_the_remedy(tmp_path, text):
+    from alexnet_impl.frameworks.torch import read_checkpoint
+
+    path = tmp_path / "notes.pth"
+    path.write_text(text)
+    with pytest.raises(WeightsError, match=r"notes\.pth: .*(torch\.save|state_dict)"):
+        read_checkpoint(path, build_spec("cifar", width=1 / 16))
+
+
 class _Trap:
     """Unpickling it makes a file."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.conversion import Hints, convert
+from alexnet_impl.conversion import Hints, convert, read_weights
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.tolerances import tolerance
@@ -65,6 +65,18 @@ def test_conversion_reads_the_network_off_our_own_keras_file(tmp_path):
     convert(tmp_path / "a.safetensors", tmp_path / "b.keras", Hints())
     done = convert(tmp_path / "b.keras", tmp_path / "c.pt", Hints(width=1 / 16))
     assert done.spec == build_spec("cifar", width=1 / 16)
+
+
+@pytest.mark.fast
+def test_file_as_keras_2_wrote_it_is_read(tmp_path):
+    import keras
+
+    weights = write_canonical(tmp_path / "a.safetensors", "cifar")
+    convert(tmp_path / "a.safetensors", tmp_path / "b.keras", Hints())
+    keras.models.load_model(tmp_path / "b.keras").save(tmp_path / "c.h5")
+    convert(tmp_path / "c.h5", tmp_path / "d.pt", Hints(variant="cifar", width=1 / 16))
+    found = read_weights(tmp_path / "d.pt", build_spec("cifar", width=1 / 16))
+    assert all(found[name].tobytes() == weights[name].tobytes() for name in weights)
 
 
 @pytest.mark.fast

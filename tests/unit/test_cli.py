@@ -250,6 +250,49 @@ def test_output_that_cannot_be_written_is_refused(refusal, monkeypatch, tmp_path
     )
 
 
+TARGETS = {
+    "ledger --html": ("ledger", "--html"),
+    "ledger --json": ("ledger", "--json"),
+    "report": ("report", "run", "--output"),
+    "versions": ("versions", ".", "--output"),
+    "convert": ("convert", "in.pt"),
+}
+
+
+@pytest.mark.parametrize("command", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("nope/x.html", "nope/x.html: there is no folder nope; make it, or choose another path."),
+        ("folder", "folder: is a folder; give the path of a file."),
+        ("", " .: is a folder; give the path of a file."),
+        ("file/x.html", "there is no folder file"),
+    ],
+    ids=["no folder", "a folder", "empty", "below a file"],
+)
+def test_file_that_cannot_be_written_is_refused_before_anything_is_shown(
+    alexnet, home, command, target, words
+):
+    (home / "folder").mkdir()
+    (home / "file").touch()
+    code, out, err = alexnet(*command, target)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"alexnet: error: {command[-1] if '--' in command[-1] else 'OUT'} ")
+    assert words in err
+    assert sorted(path.name for path in home.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("command", [("bench", "torch"), ("reproduce", "R3-torch")], ids=" ".join)
+def test_output_below_a_file_is_refused_before_anything_is_timed_or_loaded(
+    refusal, tmp_path, command
+):
+    (tmp_path / "file").touch()
+    refused = refusal(*command, "--output", tmp_path / "file" / "run")
+    assert refused == (
+        f"--output {tmp_path}/file/run: {tmp_path}/file is a file; choose another folder."
+    )
+
+
 @pytest.mark.parametrize(
     "command", [("evaluate",), ("predict",), ("report",), ("train", "--resume")], ids=" ".join
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from alexnet_impl import conversion
-from alexnet_impl.conversion import Hints, convert, file_kind
+from alexnet_impl.conversion import Hints, convert, target_kind
 from alexnet_impl.errors import FrameworkError, UnknownNameError, WeightsError
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.variants import build_spec
@@ -55,8 +55,8 @@ def refusal_of(source, target, hints=None, error=WeightsError):
         ("a.b.pt", "torch"),
     ],
 )
-def test_file_kind_is_told_by_the_ending(tmp_path, name, kind):
-    assert file_kind(tmp_path / name) == kind
+def test_target_kind_is_told_by_the_ending(tmp_path, name, kind):
+    assert target_kind(tmp_path / name) == kind
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.ckpt", "a", ".pt", "a.pt.zip", "a.PT"])
@@ -64,8 +64,16 @@ def test_unknown_ending_is_refused(tmp_path, name):
     path = tmp_path / name
     message = f"{path}: must end in one of .safetensors, .pt, .pth, .keras, .weights.h5."
     with pytest.raises(WeightsError) as caught:
-        file_kind(path)
+        target_kind(path)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a", ".pt"])
+def test_source_of_an_unknown_ending_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.touch()
+    refusal = refusal_of(path, tmp_path / "out.safetensors")
+    assert refusal.endswith("and no file that ends in .safetensors, .pt, .pth, .keras, .h5.")
 
 
 def test_conversion_keeps_every_bit_and_compares_the_outputs(source, tmp_path):

@@ -130,6 +130,32 @@ def test_a_truncated_file_is_refused(path):
         start(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "framework"),
+    [
+        ("torchvision:IMAGENET1K_V1", "vgg16", "tensorflow"),
+        ("keras:imagenet", "resnet50", "torch"),
+        ("vgg16.pth", "vgg16", "tensorflow"),
+    ],
+)
+def test_a_backbone_of_the_other_library_is_refused_before_it_is_fetched(
+    monkeypatch, name, variant, framework
+):
+    monkeypatch.setattr(
+        "alexnet_impl.pretrained.fetch_published", lambda *_: pytest.fail("fetched")
+    )
+    with pytest.raises(
+        WeightsError, match=f"whose {variant} is another network than {framework}'s"
+    ):
+        find_pretrained(name, variant, 224, framework=framework)
+
+
+def test_an_alexnet_may_come_from_either_library(monkeypatch, tmp_path):
+    monkeypatch.setattr("alexnet_impl.pretrained.fetch_published", lambda *_: tmp_path / "a.pth")
+    for framework in ("torch", "tensorflow"):
+        find_pretrained("torchvision:IMAGENET1K_V1", "torchvision", 224, framework=framework)
+
+
 def test_published_weights_of_another_variant_are_refused_by_their_name(tmp_path, monkeypatch):
     monkeypatch.setattr("alexnet_impl.pretrained.check_copy", lambda *_: None)
     path = tmp_path / "vgg16-397923af.pth"

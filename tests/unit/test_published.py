@@ -66,13 +66,34 @@ def test_torchvision_says_the_same():
 @pytest.mark.parametrize(
     ("name", "variant", "hint"),
     [
-        ("torchvision:IMAGENET1K_V2", "torchvision", "Did you mean 'torchvision:IMAGENET1K_V1'"),
-        ("keras:imagenet", "torchvision", "Known: torchvision:IMAGENET1K_V1"),
-        ("torchvision:IMAGENET1K_V1", "cifar", "none are published"),
+        ("torchvision:IMAGENET1K_V3", "torchvision", "Did you mean 'torchvision:IMAGENET1K_V1'"),
+        ("torchvision:V1", "resnet50", r"Known: torchvision:IMAGENET1K_V1, .*, keras:imagenet\."),
+        ("keras:V1", "cifar", "none that are published"),
     ],
 )
 def test_a_wrong_name_offers_what_there_is(name, variant, hint):
     with pytest.raises(UnknownNameError, match=hint):
+        find_published(name, variant, 224)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "message"),
+    [
+        (
+            "keras:imagenet",
+            "torchvision",
+            r"of vgg16, .*, not of torchvision; of that there are torchvision:IMAGENET1K_V1\.",
+        ),
+        (
+            "torchvision:IMAGENET1K_V2",
+            "cifar",
+            "of resnet50, mobilenetv2, not of cifar; of that there are none that are published.",
+        ),
+    ],
+    ids=["another library", "none"],
+)
+def test_a_name_of_another_network_says_whose_it_is(name, variant, message):
+    with pytest.raises(WeightsError, match=f"{name}: is {message}$"):
         find_published(name, variant, 224)
 
 
@@ -104,6 +125,19 @@ def test_a_copy_whose_checksum_is_wrong_is_refused(tmp_path):
     path.write_bytes(b"not it")
     with pytest.raises(WeightsError, match="expected 7be5be79"):
         check_copy(published_of(path), path)
+
+
+def test_a_checksum_is_computed_once_for_a_file_that_stays(monkeypatch, tmp_path):
+    read = []
+    monkeypatch.setattr(RemoteFile, "trouble", lambda _, path: read.append(path) or "")
+    path = tmp_path / ALEXNET
+    path.write_bytes(b"not it")
+    for _ in range(3):
+        check_copy(published_of(path), path)
+    assert read == [path]
+    path.write_bytes(b"another one")
+    check_copy(published_of(path), path)
+    assert read == [path, path]
 
 
 def test_what_is_kept_is_checked_and_not_downloaded(monkeypatch, tmp_path):

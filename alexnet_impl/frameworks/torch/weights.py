@@ -1,7 +1,6 @@
 """Canonical weights into and out of PyTorch: the layout is PyTorch's own, so nothing moves."""
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +151,11 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors, or is damaged; it was not run. Save "
             "`model.state_dict()` instead of the model."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: cannot be read by torch.load ({_line(error)}).") from error
+    except Exception as error:  # a text file raises any kind, by its first letter
+        raise WeightsError(
+            f"{path}: is no file of torch.save, or is damaged ({type(error).__name__}: "
+            f"{_line(error)}); give what torch.save(model.state_dict(), PATH) wrote."
+        ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):

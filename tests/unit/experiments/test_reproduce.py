@@ -1,13 +1,15 @@
 """Experiments run once, go on where they stopped, and refuse what is not theirs."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_framework
 import numpy as np
 import pytest
-from experiment_runs import base_config, pixels, request_of
+from experiment_runs import base_config, pixels, request_of, write_experiment
 from fake_framework import Killed
 from PIL import Image
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.console import Console
 from alexnet_impl.cli import main
 from alexnet_impl.data import load_dataset
 from alexnet_impl.errors import DataError, RunError, WeightsError
-from alexnet_impl.experiments.budget import get_budget
+from alexnet_impl.experiments.budget import BUDGETS, get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.published.rows import CLASSES
 from alexnet_impl.experiments.reproduce import (
@@ -35,6 +37,7 @@ from alexnet_impl.weights import WeightsInfo, initial_weights, load_weights, sav
 pytestmark = pytest.mark.fast
 
 REPRODUCE = "alexnet_impl.experiments.reproduce"
+COMMAND = "alexnet_impl.cli.reproduce"
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """As torchvision publishes it."""
 
@@ -186,15 +189,43 @@ def test_narrow_network_is_a_departure():
 
 def test_whole_dataset_in_memory_is_refused_with_the_arithmetic():
     request = request_of("R0-tf-in-memory")
-    dataset = pixels(50_000, 10_000)
     with pytest.raises(RunError, match=r"50,000 x 227 x 227 x 3 x 4 bytes = 30\.9 GB and 10,000"):
-        check_memory(request, dataset, available=32 * 10**9)
-    assert "37.1 GB of 64.0 GB: the memory is enough" in check_memory(
-        request, dataset, available=64 * 10**9
-    )
-    assert check_memory(request_of("R0-tf"), dataset, available=1) == ""
+        check_memory(request, available=32 * 10**9)
+    assert "37.1 GB of 64.0 GB: the memory is enough" in check_memory(request, available=64 * 10**9)
+    assert check_memory(request_of("R0-tf"), available=1) == ""
     with pytest.raises(RunError, match=r"make 36\.1 GB of 12\.0 GB"):
-        check_memory(request_of("R4-tf-vgg16"), dataset, available=12 * 10**9)
+        check_memory(request_of("R4-tf-vgg16"), available=12 * 10**9)
+    few = request_of("R4-tf-vgg16", "minutes")
+    with pytest.raises(RunError, match=r"5,000 x 224 x 224 x 3 x 4 bytes = 3\.0 GB and 1,000"):
+        check_memory(few, available=3 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("name", "without"), [("R0-tf-in-memory", "R0-tf"), ("R4-tf-vgg16", "R4-tf-vgg16-cached")]
+)
+def test_memory_is_checked_before_anything_is_loaded_and_names_what_does_without(
+    alexnet, monkeypatch, name, without
+):
+    monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda _: None)
+    monkeypatch.setattr(f"{COMMAND}.load_images", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(f"{COMMAND}.find_source", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 * 10**9))
+    code, _, err = alexnet(name)
+    assert code == 1
+    assert f"run {without} instead, which corrects it" in err
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_folder_with_fewer_images_than_the_budget_takes_is_refused(
+    framework, alexnet, images, monkeypatch, part
+):
+    counts = {"train_images": 40, "test_images": 10} | {f"{part}_images": 41}
+    monkeypatch.setitem(BUDGETS, "minutes", replace(BUDGETS["minutes"], **counts))
+    code, _, err = alexnet("R3-torch", budget="minutes")
+    assert code == 1
+    assert "did not start: budget minutes takes " in err
+    assert f"and {images} has fewer; give all of CIFAR-10 with --data-dir." in err
+    assert framework.calls == []
 
 
 def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
@@ -208,6 +239,39 @@ def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
     with pytest.raises(RunError, match="torch in torch"):
         reproduce(request_of("R3-torch"), tmp_path, Console(), interpreter="python9")
     assert told == {"interpreter": "python9"}
+
+
+def test_run_that_never_began_leaves_nothing_but_a_log_that_is_named(monkeypatch, tmp_path):
+    request = request_of("R3-torch")
+    log = request.folder(tmp_path) / "torch.log"
+
+    def fails(message):
+        def train(*_, **__):
+            log.write_text("its words")
+            raise RunError(message)
+
+        monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
+        with pytest.raises(RunError):
+            reproduce(request, tmp_path, Console())
+        return sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+
+    assert fails(f"was killed (all of it in {log})") == ["torch.log"]
+    assert fails("the recipe cannot be") == []
+    other = write_experiment(tmp_path, "R3-torch", framework="tensorflow").path.parent
+    before = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert (other / "experiment.json").is_file()
+    assert fails("the recipe cannot be") == before
+
+
+def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp_path):
+    def fail(_, step):
+        if step == 2:
+            raise RunError("the machine is on fire")
+
+    framework.before_step = fail
+    assert alexnet("R3-torch")[0] == 1
+    assert (seat(tmp_path) / "experiment.json").is_file()
+    assert (seat(tmp_path) / "torch" / "run.json").is_file()
 
 
 def test_damaged_record_is_named(tmp_path):
@@ -256,6 +320,22 @@ def test_experiment_begins_with_the_file_that_is_given(alexnet, linear_weights, 
     assert other.config.weights is None
 
 
+@pytest.mark.usefixtures("framework")
+def test_lines_of_a_native_library_that_reads_the_weights_are_not_shown(
+    linear_weights, images, tmp_path, monkeypatch, capfd
+):
+    def read(_):
+        os.write(2, b"I0000 native\n")
+        raise WeightsError("the file is damaged")
+
+    monkeypatch.setattr(f"{COMMAND}.prepare_weights", read)
+    flags = ("--budget", "full", "--weights", str(linear_weights), "--data-dir", str(images))
+    command = ("reproduce", "R3-torch-pretrained", *flags, "--output", str(tmp_path / "runs"))
+    assert main([*command]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith("did not start: the file is damaged")
+
+
 @pytest.mark.usefixtures("_no_network")
 def test_one_that_cannot_start_says_how_to_do_without_the_network(framework, alexnet):
     code, _, err = alexnet("R1-torch-pretrained")
@@ -296,6 +376,7 @@ def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
     ("file", "named", "message"),
     [
         ("nowhere.pth", "R3-torch-pretrained", "nowhere.pth: there is no such file"),
+        ("w.txt", "R3-torch-pretrained", "w.txt: is no name of published weights"),
         (ALEXNET, "R4-tf-mobilenetv2", "no experiment that was named begins with it"),
         (ALEXNET, "R1-torch-pretrained", "expected 7be5be79"),
         ("linear.safetensors", "R3-torch", "no experiment that was named begins with it"),
