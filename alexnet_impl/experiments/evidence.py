@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.collapse import Vitals
-from alexnet_impl.errors import AlexNetError
+from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_TRAIN
-from alexnet_impl.experiments.reproduce import RECORD, Record
+from alexnet_impl.experiments.reproduce import AGAIN, RECORD, Record
 from alexnet_impl.phases import num_epochs
 from alexnet_impl.results import (
     DatasetRecord,
@@ -88,28 +88,39 @@ class Evidence:
 
 
 def read_evidence(root: Path) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """All runs below a folder, and what is wrong with those that cannot be read."""
+    """All runs below a folder, and what is wrong with those that cannot be taken."""
     found, troubles = [], []
-    for path in sorted(root.glob(f"*/*/seed-*/{RECORD}")):
-        for run in sorted(path.parent.glob("*/run.json")):
-            try:
-                found.append(_read(Record.read(path), run.parent))
-            except AlexNetError as error:
-                troubles.append(str(error))
+    for path in sorted(root.glob("*/*/seed-*/*/run.json")):
+        try:
+            found.append(_read(path.parent))
+        except AlexNetError as error:
+            text = str(error)
+            troubles.append(text if str(root) in text else f"{path.parent}: {text}")
     return tuple(found), tuple(troubles)
 
 
-def _read(record: Record, path: Path) -> Evidence:
+def _read(path: Path) -> Evidence:
+    """One run.
+
+    Raises:
+        AlexNetError: If it is damaged, or no run of the experiment that it is said to be of.
+    """
+    record = Record.read(path.parent / RECORD)
     get_experiment(record.experiment)
     run = RunFolder.open(path)
-    result = run.result
+    history, result = run.history, run.result
     finished = result is not None and result.status == "finished"
+    if result is not None and finished and result.steps != len(history.step_loss):
+        raise RunError(
+            f"{path}: ended after {result.steps} steps, and has the losses of "
+            f"{len(history.step_loss)}; {AGAIN}."
+        )
     return Evidence(
         record=record,
         path=path,
         config=run.config,
         dataset=run.dataset,
-        history=run.history,
+        history=history,
         result=result,
         predictions=run.read_predictions() if finished else None,
     )

@@ -22,6 +22,7 @@ from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_CLASSES
 from alexnet_impl.experiments.unpermuted import unpermuted_path, write_unpermuted
 from alexnet_impl.observers import make_observer
+from alexnet_impl.plain import from_plain
 from alexnet_impl.pretrained import find_pretrained
 from alexnet_impl.published import published_of
 from alexnet_impl.recipe import Recipe
@@ -34,6 +35,7 @@ RECORD = "experiment.json"
 SCHEMA_VERSION = 1
 ENDED = ("finished", "collapsed", "diverged")
 """Nothing is left to do for such a run."""
+AGAIN = "remove the folder, and run the experiment again"
 _WHERE = ("device", "threads")
 """What a config says of the machine; another machine may go on with the run."""
 
@@ -96,17 +98,21 @@ class Record:
         """The record of that file.
 
         Raises:
-            RunError: If it is damaged or of another release.
+            RunError: If it is missing, damaged or of another release.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_bytes())
-            version = values.pop("schema_version")
-            record = cls(**values | {"departures": tuple(values["departures"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{path}: is no record of an experiment ({error}).") from error
-        if version != SCHEMA_VERSION:
-            raise RunError(f"{path}: has schema_version={version!r}, not {SCHEMA_VERSION}.")
-        return record
+            values = json.loads(path.read_bytes())
+            version = values.pop("schema_version", None) if isinstance(values, dict) else None
+            if version == SCHEMA_VERSION:
+                return from_plain(cls, values)
+            trouble = f"has schema_version={version!r}, not {SCHEMA_VERSION}"
+        except OSError as error:
+            trouble = f"cannot be read ({error.strerror})"
+        except ValueError:
+            trouble = "is no JSON"
+        except TypeError as error:
+            trouble = f"is no record of an experiment ({error})"
+        raise RunError(f"{path}: {trouble}; {AGAIN}.")
 
     def write(self, path: Path) -> None:
         """Write the file whole."""

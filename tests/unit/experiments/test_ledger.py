@@ -1,6 +1,7 @@
 """Verdicts with their evidence, curves, intervals, and the page, from run folders."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -128,8 +129,88 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
     evidence, troubles = read_evidence(tmp_path)
     assert [run.record.experiment for run in evidence] == ["R3-torch"]
     assert len(troubles) == 1
-    (broken.path.parent / "experiment.json").write_text('{"schema_version": 1}')
-    assert "is no record of an experiment" in read_evidence(tmp_path)[1][0]
+    (broken.path.parent / "experiment.json").unlink()
+    assert "experiment.json: cannot be read (No such file" in read_evidence(tmp_path)[1][0]
+
+
+def put(path, value, *keys):
+    """Replace one value inside a JSON file."""
+    whole = json.loads(path.read_text())
+    place = whole
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("experiment.json", ("experiment",), ["a"]),
+        ("experiment.json", ("experiment",), "R3-torhc"),
+        ("experiment.json", ("budget",), None),
+        ("experiment.json", ("seed",), "x"),
+        ("experiment.json", ("seed",), None),
+        ("experiment.json", ("label",), 5),
+        ("experiment.json", ("departures",), "abc"),
+        ("experiment.json", ("departures",), [1]),
+        ("experiment.json", ("more",), 1),
+        ("run.json", ("config", "width"), "a"),
+        ("run.json", ("config", "threads"), "a"),
+        ("run.json", ("config", "data", "classes"), "abc"),
+        ("run.json", ("dataset", "num_train_images"), "a"),
+        ("run.json", ("dataset", "num_test_images"), 0),
+        ("run.json", ("dataset", "class_names"), ["cat", "dog", "ship"]),
+        ("run.json", ("dataset", "class_names"), []),
+        ("run.json", ("dataset", "fingerprint"), None),
+        ("run.json", ("dataset", "image_size"), [32]),
+        ("history.json", ("epochs", 0, "loss"), None),
+        ("history.json", ("epochs", 0, "loss"), math.nan),
+        ("history.json", ("epochs", 0, "eval_top1_accuracy"), 7.0),
+        ("history.json", ("epochs", 1, "step"), 4),
+        ("history.json", ("epochs", 1, "epoch"), 1),
+        ("history.json", ("step_loss",), []),
+        ("history.json", ("step_loss",), None),
+        ("history.json", ("step_loss", 0), None),
+        ("result.json", ("test_top1_accuracy",), "x"),
+        ("result.json", ("test_top1_accuracy",), 79.22),
+        ("result.json", ("status",), "foo"),
+        ("result.json", ("steps",), 4),
+        ("result.json", ("collapse", "seen"), {"step": 1, "dead_share": {}, "logits_std": 0}),
+    ],
+    ids=str,
+)
+def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
+    write_experiment(tmp_path, "R3-torch")
+    run = write_experiment(tmp_path, "R3-tf")
+    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
+    ledger = make_ledger(tmp_path)
+    assert [one.record.experiment for one in ledger.evidence] == ["R3-torch"]
+    (trouble,) = ledger.troubles
+    assert str(run.path.parent) in trouble
+    assert "__init__" not in trouble
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": np.full(10_000, 99)},
+        {"labels": np.full(10_000, -1)},
+        {"labels": np.zeros(9_999, np.int64)},
+        {"labels": np.full(10_000, "cat")},
+        {"probabilities": np.full((10_000, 3), 0.1, np.float32)},
+        {"probabilities": np.zeros((0, 10), np.float32), "labels": np.zeros(0, np.int64)},
+        {"probabilities": np.full((10_000, 10), np.nan, np.float32)},
+        {"probabilities": np.full((10_000, 10), "a")},
+    ],
+    ids=lambda changes: f"{list(changes)} {next(iter(changes.values())).shape}",
+)
+def test_predictions_of_other_images_are_damage(tmp_path, changes):
+    run = write_experiment(tmp_path, "R3-tf")
+    run.write_predictions(replace(run.read_predictions(), **changes))
+    ledger = make_ledger(tmp_path)
+    assert ledger.evidence == ()
+    assert "predictions.npz: is damaged (" in ledger.troubles[0]
 
 
 def test_curves_are_compared_over_the_epochs_that_both_have(tmp_path):

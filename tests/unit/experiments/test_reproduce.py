@@ -213,7 +213,10 @@ def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
 def test_damaged_record_is_named(tmp_path):
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
-    with pytest.raises(RunError, match="is no record of an experiment"):
+    with pytest.raises(RunError, match=r"experiment \(budget of Record is missing\); remove the"):
+        Record.read(path)
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"experiment\.json: is no JSON; remove the folder"):
         Record.read(path)
     record = Record(experiment="R3-torch", budget="full", seed=0, label="", departures=("x",))
     record.write(path)
