@@ -192,9 +192,13 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
 
 def ledger_command(command: Ledger, console: Console) -> int:
     """Judge every claim, and write what was asked for."""
-    if command.runs is not None and not command.runs.is_dir():
-        raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
+    _check_runs(command.runs)
     ledger = make_ledger(command.runs)
+    if command.runs is not None and not (ledger.evidence or ledger.troubles):
+        raise RunError(
+            f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
+            "folder given to reproduce --output."
+        )
     for renderable in ledger_renderables(ledger):
         console.print(renderable, highlight=False)
     if command.json is not None:
@@ -207,3 +211,11 @@ def ledger_command(command: Ledger, console: Console) -> int:
         write_ledger_page(command.html, ledger)
         console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _check_runs(path: Path | None) -> None:
+    if path is None or path.is_dir():
+        return
+    if path.exists():
+        raise RunError(f"{path}: is a file; name the folder given to reproduce --output.")
+    raise RunError(f"{path}: there is no such folder; alexnet reproduce writes one.")

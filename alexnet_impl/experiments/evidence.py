@@ -54,8 +54,11 @@ class Evidence:
     @property
     def has_all_images(self) -> bool:
         """Whether it trained on as many images as the report."""
-        count = self.dataset.num_train_images + self.dataset.num_validation_images
-        return self.config.data.train_images is None and count == NUM_TRAIN
+        return self.config.data.train_images is None and self._num_images == NUM_TRAIN
+
+    @property
+    def _num_images(self) -> int:
+        return self.dataset.num_train_images + self.dataset.num_validation_images
 
     @property
     def is_full(self) -> bool:
@@ -63,6 +66,21 @@ class Evidence:
         ended = self.result is not None and self.result.status == "finished"
         whole = num_epochs(self.config.recipe) == num_epochs(self.experiment.recipe)
         return ended and whole and self.is_own and self.has_all_images
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """In what it falls short of the report's run; nothing of a full one."""
+        found = [self.record.label] if self.record.label else []
+        if not (self.has_all_images or self.record.label):
+            found.append(f"trained on {self._num_images:,} images")
+        epochs, wanted = len(self.history.epochs), num_epochs(self.config.recipe)
+        if epochs < wanted:
+            found.append(f"has {epochs} of {wanted} epochs")
+        if self.result is None:
+            found.append("still running, or killed")
+        elif self.result.status != "finished":
+            found.append(self.result.status)
+        return tuple(found)
 
     @property
     def collapse(self) -> Vitals | None:
@@ -127,7 +145,15 @@ def _read(path: Path) -> Evidence:
 
 
 def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:
-    """The runs of an experiment in its own framework at full width, the largest budget first."""
+    """The runs of an experiment in its own framework at full width, those that tell most first."""
     found = [e for e in evidence if e.record.experiment == experiment and e.is_own]
-    found.sort(key=lambda e: (not e.is_full, not e.has_all_images, e.record.seed))
+    found.sort(
+        key=lambda e: (
+            not e.is_full,
+            not e.has_all_images,
+            e.result is None or e.result.status != "finished",
+            -len(e.history.epochs),
+            e.record.seed,
+        )
+    )
     return tuple(found)

@@ -198,10 +198,11 @@ def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, s
     if not runs:
         return "not run", f"alexnet reproduce {claim.experiment}"
     run = runs[0]
-    label = run.record.label or "trained on other images, or not to its end"
-    if not (values := our_values(claim, runs[:1])):
-        return "not run", f"only {run.title}: {label}"
-    return "not comparable", f"{label}; there it is {values[0]:.4f} ({run.title})"
+    known = [
+        *run.shortfalls,
+        *(f"there it is {value:.4f}" for value in our_values(claim, runs[:1])),
+    ]
+    return "not comparable", f"{'; '.join(known) or 'has no such figure'} ({run.title})"
 
 
 def _explanations(

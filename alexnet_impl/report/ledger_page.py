@@ -78,7 +78,11 @@ def _context(ledger: Ledger) -> dict[str, Any]:
     return {
         "title": "The five reports, claim by claim",
         "headline": headline(ledger),
-        "notes": [_runs_note(ledger), *run_lines(ledger)],
+        "notes": [
+            _runs_note(ledger),
+            *run_lines(ledger),
+            *(f"Left out: {trouble}" for trouble in ledger.troubles),
+        ],
         "reports": [_section(answer.report, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
         "times": [

@@ -30,6 +30,16 @@ def entry_of(ledger, identifier):
     return entry
 
 
+def put(path, value, *keys):
+    """Replace one value inside a JSON file."""
+    whole = json.loads(path.read_text())
+    place = whole
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(whole))
+
+
 def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
     ledger = make_ledger(None)
     assert len(ledger.entries) == len(CLAIMS)
@@ -83,7 +93,8 @@ def test_short_run_on_all_images_speaks_for_its_epochs_alone(tmp_path):
     ledger = make_ledger(tmp_path)
     assert entry_of(ledger, "R3-tf/loss/epoch-2/bar@870").measured is not None
     beyond = entry_of(ledger, "R3-tf/loss/epoch-4/bar@874")
-    assert (beyond.verdict, beyond.measured) == ("not run", None)
+    assert (beyond.verdict, beyond.measured) == ("not comparable", None)
+    assert beyond.reason == "scaled down: all images, 3 of 20 epochs (hours, tensorflow, seed 0)"
     final = entry_of(ledger, "R3-tf/test_top1_accuracy@920")
     assert final.verdict == "inconsistent"
 
@@ -111,6 +122,51 @@ def test_scaled_run_is_shown_with_its_label(tmp_path):
     assert entry.reason.startswith("scaled down: 5,000 images, 2 of 10 epochs; there it is 0.3000")
 
 
+@pytest.mark.parametrize(
+    ("larger", "title"),
+    [
+        ({"budget": "full", "status": None, "losses": [2.0]}, "hours, torch, seed 0"),
+        ({"budget": "full", "status": "interrupted", "losses": [2.0]}, "hours, torch, seed 0"),
+        ({"budget": "hours", "seed": 1, "losses": [2.0, 1.5, 1.2]}, "hours, torch, seed 0"),
+        ({"budget": "full", "losses": np.linspace(2, 1, 20)}, "full, torch, seed 0"),
+    ],
+    ids=str,
+)
+def test_unfinished_larger_run_hides_no_finished_one(tmp_path, larger, title):
+    write_experiment(tmp_path, "R3-torch", losses=[2.0, 1.6, 1.3], budget="hours")
+    write_experiment(tmp_path, "R3-torch", **larger)
+    (row,) = [row for row in comparison_rows(read_evidence(tmp_path)[0]) if row.id == "R3-torch"]
+    assert row.run.title == title
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": None}, "has 1 of 20 epochs; still running, or killed"),
+        ({"status": "diverged"}, "has 1 of 20 epochs; diverged"),
+        (
+            {"budget": "hours", "status": "interrupted"},
+            "scaled down: all images, 3 of 20 epochs; has 1 of 3 epochs; interrupted",
+        ),
+    ],
+    ids=str,
+)
+def test_run_that_is_no_full_one_says_in_what(tmp_path, changes, reason):
+    run = write_experiment(tmp_path, "R3-torch", losses=[2.0], **changes)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "not comparable"
+    title = read_evidence(tmp_path)[0][0].title
+    assert (entry.reason, entry.runs) == (f"{reason} ({title})", (run.path,))
+
+
+def test_run_on_a_few_images_says_on_how_many(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path / "run.json", 24, "dataset", "num_train_images")
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "not comparable"
+    assert entry.reason == "trained on 24 images; there it is 0.7922 (full, torch, seed 0)"
+
+
 def test_times_are_compared_as_ratios_alone(tmp_path):
     write_experiment(tmp_path, "R3-torch")
     write_experiment(tmp_path, "R3-tf")
@@ -131,16 +187,6 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
     assert len(troubles) == 1
     (broken.path.parent / "experiment.json").unlink()
     assert "experiment.json: cannot be read (No such file" in read_evidence(tmp_path)[1][0]
-
-
-def put(path, value, *keys):
-    """Replace one value inside a JSON file."""
-    whole = json.loads(path.read_text())
-    place = whole
-    for key in keys[:-1]:
-        place = place[key]
-    place[keys[-1]] = value
-    path.write_text(json.dumps(whole))
 
 
 @pytest.mark.parametrize(
@@ -357,5 +403,34 @@ def test_command_prints_writes_and_refuses(tmp_path, capsys):
         str(RunFolder(runs / "full" / "R3-torch" / "seed-0" / "torch").path)
     ]
     assert main(["ledger"]) == 0
-    assert main(["ledger", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "nowhere: there is no such folder; alexnet reproduce writes one."),
+        ("file", "file: is a file; name the folder given to reproduce --output."),
+        ("runs/full", "full: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the"),
+    ],
+    ids=str,
+)
+def test_folder_without_runs_is_refused(tmp_path, capsys, name, message):
+    write_experiment(tmp_path / "runs", "R3-torch")
+    (tmp_path / "file").touch()
+    assert main(["ledger", str(tmp_path / name)]) == 1
+    printed = capsys.readouterr()
+    assert message in " ".join(printed.err.split())
+    assert printed.out == ""
+
+
+def test_run_that_was_left_out_is_told_with_its_path_on_the_page_and_in_the_terminal(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "400")
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path.parent / "experiment.json", "R3-torhc", "experiment")
+    page = tmp_path / "ledger.html"
+    assert main(["ledger", str(tmp_path), "--html", str(page)]) == 0
+    said = f"eft out: {run.path}: Unknown experiment"
+    assert said in capsys.readouterr().out
+    assert said in page.read_text()
