@@ -19,6 +19,7 @@ from alexnet_impl.experiments.reproduce import (
     check_memory,
     existing_run,
     make_request,
+    on_images,
     prepare_weights,
     reproduce,
 )
@@ -178,9 +179,10 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     config = request.config
     label = request.budget.label(request.experiment.recipe) or "as long as the report's"
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
+    dataset = load_images(config, console)
+    request = on_images(request, dataset)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
-    dataset = load_images(config, console)
     if said := check_memory(request, dataset):
         console.print(said, highlight=False, soft_wrap=True)
     with terminal_progress() as progress:

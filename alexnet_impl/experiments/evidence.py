@@ -1,15 +1,23 @@
 """The runs that the ledger rests on, read back from `alexnet reproduce`'s folders."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexnet_impl.collapse import Vitals
 from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
-from alexnet_impl.experiments.finding import NUM_TRAIN
-from alexnet_impl.experiments.reproduce import AGAIN, RECORD, Record
+from alexnet_impl.experiments.images import other_images
+from alexnet_impl.experiments.reproduce import (
+    AGAIN,
+    RECORD,
+    Record,
+    Request,
+    differences,
+    rebuilt_request,
+)
 from alexnet_impl.phases import num_epochs
 from alexnet_impl.results import (
     DatasetRecord,
@@ -53,12 +61,10 @@ class Evidence:
 
     @property
     def has_all_images(self) -> bool:
-        """Whether it trained on as many images as the report."""
-        return self.config.data.train_images is None and self._num_images == NUM_TRAIN
-
-    @property
-    def _num_images(self) -> int:
-        return self.dataset.num_train_images + self.dataset.num_validation_images
+        """Whether it trained and was tested on all of CIFAR-10."""
+        data = self.config.data
+        cut = data.train_images is not None or data.test_images is not None
+        return not cut and not other_images(self.dataset, data)
 
     @property
     def is_full(self) -> bool:
@@ -71,8 +77,8 @@ class Evidence:
     def shortfalls(self) -> tuple[str, ...]:
         """In what it falls short of the report's run; nothing of a full one."""
         found = [self.record.label] if self.record.label else []
-        if not (self.has_all_images or self.record.label):
-            found.append(f"trained on {self._num_images:,} images")
+        if other := other_images(self.dataset, self.config.data):
+            found.append(other)
         epochs, wanted = len(self.history.epochs), num_epochs(self.config.recipe)
         if epochs < wanted:
             found.append(f"has {epochs} of {wanted} epochs")
@@ -124,8 +130,8 @@ def _read(path: Path) -> Evidence:
         AlexNetError: If it is damaged, or no run of the experiment that it is said to be of.
     """
     record = Record.read(path.parent / RECORD)
-    get_experiment(record.experiment)
     run = RunFolder.open(path)
+    record = _told(record, _request(record, run), run)
     history, result = run.history, run.result
     finished = result is not None and result.status == "finished"
     if result is not None and finished and result.steps != len(history.step_loss):
@@ -142,6 +148,35 @@ def _read(path: Path) -> Evidence:
         result=result,
         predictions=run.read_predictions() if finished else None,
     )
+
+
+def _request(record: Record, run: RunFolder) -> Request:
+    """What `alexnet reproduce` would train in the place of this run.
+
+    Raises:
+        RunError: If the run is another one.
+        UnknownNameError: If there is no such experiment or budget.
+    """
+    experiment, config = get_experiment(record.experiment), run.config
+    request = rebuilt_request(experiment, get_budget(record.budget), config)
+    differing = differences(config, request.config)
+    lies, belongs = run.path.parent, request.folder(run.path.parents[3])
+    if record.seed != config.recipe.seed:
+        differing.append(f"seed={config.recipe.seed}, not {record.seed}")
+    if run.path != belongs / config.framework:
+        differing.append(f"it lies in {lies.relative_to(run.path.parents[3])}/{run.path.name}")
+    if differing:
+        raise RunError(
+            f"{run.path}: is no run of {experiment.id}: {'; '.join(differing)}; run it again with "
+            "another --output."
+        )
+    return request
+
+
+def _told(record: Record, request: Request, run: RunFolder) -> Record:
+    """The record with all departures that can be seen, whether it tells of them or not."""
+    seen = [*record.departures, *request.departures, other_images(run.dataset, run.config.data)]
+    return replace(record, departures=tuple(dict.fromkeys(filter(None, seen))))
 
 
 def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:

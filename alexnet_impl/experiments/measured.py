@@ -13,11 +13,9 @@ from alexnet_impl.experiments.consistency.tables import same_class, smallest_sam
 from alexnet_impl.experiments.curves import our_loss
 from alexnet_impl.experiments.evidence import Evidence
 from alexnet_impl.experiments.finding import NUM_TEST, NUM_TRAIN, PER_CLASS_TEST
+from alexnet_impl.experiments.images import class_place
 from alexnet_impl.experiments.intervals import Measured, of_curves, of_mean, of_shares
 from alexnet_impl.results import Predictions
-
-_SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
-"""What other datasets' files call these classes."""
 
 
 def is_measurable(claim: Claim, run: Evidence) -> bool:
@@ -76,12 +74,6 @@ def class_table(predictions: Predictions, num_classes: int) -> NDArray[np.float6
     recall = right / np.maximum(labelled, 1)
     f1 = 2 * right / np.maximum(predicted + labelled, 1)
     return np.stack([precision, recall, f1], axis=1)
-
-
-def class_place(name: str, class_names: Sequence[str]) -> int | None:
-    """Where a class stands; None if the dataset has none of that name."""
-    names = (name, *_SHORT_NAMES.get(name, ()))
-    return next((class_names.index(n) for n in names if n in class_names), None)
 
 
 def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> Measured | None:

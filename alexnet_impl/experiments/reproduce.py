@@ -20,13 +20,14 @@ from alexnet_impl.experiments.budget import Budget
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
 from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_CLASSES
-from alexnet_impl.experiments.unpermuted import unpermuted_path, write_unpermuted
+from alexnet_impl.experiments.images import other_images
+from alexnet_impl.experiments.unpermuted import UNPERMUTED, unpermuted_path, write_unpermuted
 from alexnet_impl.observers import make_observer
 from alexnet_impl.plain import from_plain
 from alexnet_impl.pretrained import find_pretrained
-from alexnet_impl.published import published_of
+from alexnet_impl.published import is_published_name, published_of
 from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig, RunFolder
+from alexnet_impl.results import DatasetRecord, RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
 from alexnet_impl.weights import write_bytes
 from alexnet_impl.workers import train_in_worker
@@ -169,6 +170,36 @@ def make_request(
     )
 
 
+def rebuilt_request(experiment: Experiment, budget: Budget, config: RunConfig) -> Request:
+    """The request that a run of this config would be of, if it is one of the experiment's.
+
+    What it began with is taken as it is, if the experiment begins with weights: a copy of those
+    that were published may lie anywhere.
+    """
+    base = RunConfig(
+        framework=config.framework,
+        variant=experiment.variant,
+        width=config.width,
+        recipe=Recipe(seed=config.recipe.seed),
+        data=DataConfig(dataset=config.data.dataset, data_dir=config.data.data_dir),
+        device=config.device,
+        threads=config.threads,
+    )
+    given = config.weights if experiment.weights is not None else None
+    copied = given is not None and not experiment.unpermuted and not is_published_name(given)
+    copy = Path(str(given)) if copied else None
+    request = make_request(experiment, budget, base, framework=config.framework, copy=copy)
+    if experiment.unpermuted and given is not None and Path(given).name.endswith(UNPERMUTED):
+        return replace(request, config=replace(request.config, weights=given))
+    return request
+
+
+def on_images(request: Request, dataset: Dataset) -> Request:
+    """The request, which departs from the report if these images are not CIFAR-10's."""
+    other = other_images(DatasetRecord.of(dataset), request.config.data)
+    return replace(request, departures=(*request.departures, *([other] if other else [])))
+
+
 def prepare_weights(request: Request, progress: Progress = silent) -> None:
     """Have what a run begins with on this machine, with the experiment's mistake in it.
 
@@ -263,7 +294,7 @@ def existing_run(request: Request, path: Path) -> RunFolder | None:
     if not (path / "run.json").is_file():
         return None
     run = RunFolder.open(path)
-    if differing := _differing(run.config, request.config):
+    if differing := differences(run.config, request.config):
         raise RunError(
             f"{path}: holds a run with {'; '.join(differing)}; choose another folder with "
             "--output, or remove this one."
@@ -272,7 +303,7 @@ def existing_run(request: Request, path: Path) -> RunFolder | None:
     return run if result is not None and result.status in ENDED else None
 
 
-def _differing(found: RunConfig, asked: RunConfig) -> list[str]:
+def differences(found: RunConfig, asked: RunConfig) -> list[str]:
     """Where two configs part, as 'field=its value, not the one asked for'."""
     one, other = _plain(found), _plain(asked)
     return [

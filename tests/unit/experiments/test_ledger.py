@@ -9,6 +9,8 @@ import pytest
 from experiment_runs import write_experiment
 
 from alexnet_impl.cli import main
+from alexnet_impl.experiments.budget import BUDGETS
+from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claims import CLAIMS
 from alexnet_impl.experiments.comparison import comparison_rows
 from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
@@ -164,7 +166,10 @@ def test_run_on_a_few_images_says_on_how_many(tmp_path):
     put(run.path / "run.json", 24, "dataset", "num_train_images")
     entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "not comparable"
-    assert entry.reason == "trained on 24 images; there it is 0.7922 (full, torch, seed 0)"
+    assert entry.reason == (
+        "24 training and 10,000 test images instead of 50,000 and 10,000; "
+        "there it is 0.7922 (full, torch, seed 0)"
+    )
 
 
 def test_times_are_compared_as_ratios_alone(tmp_path):
@@ -235,6 +240,88 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
     (trouble,) = ledger.troubles
     assert str(run.path.parent) in trouble
     assert "__init__" not in trouble
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value", "message"),
+    [
+        (
+            *("run.json", ("config", "recipe", "learning_rate"), 0.5),
+            "is no run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
+        ),
+        ("run.json", ("config", "variant"), "slim", "variant=slim, not cifar"),
+        ("run.json", ("config", "recipe", "epochs"), 2, "epochs=2, not 20"),
+        ("run.json", ("config", "recipe", "seed"), 3, "seed=3, not 0"),
+        (
+            "run.json",
+            ("config", "framework"),
+            "tensorflow",
+            "it lies in full/R3-torch/seed-0/torch",
+        ),
+        ("run.json", ("config", "data", "train_images"), 24, "train_images=24, not None"),
+        ("run.json", ("config", "weights"), "random.pt", "weights=random.pt, not None"),
+        ("experiment.json", ("experiment",), "R3-tf", "is no run of R3-tf: "),
+        ("experiment.json", ("budget",), "hours", "epochs=20, not 3"),
+        ("experiment.json", ("budget",), "huge", "Unknown budget 'huge'"),
+        ("experiment.json", ("seed",), 1, "seed=0, not 1"),
+    ],
+    ids=str,
+)
+def test_run_of_something_else_is_left_out(tmp_path, name, keys, value, message):
+    run = write_experiment(tmp_path, "R3-torch")
+    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
+    evidence, (trouble,) = read_evidence(tmp_path)
+    assert evidence == ()
+    assert trouble.startswith(f"{run.path}: ")
+    assert message in trouble
+
+
+def test_run_that_was_moved_under_another_name_is_left_out(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch")
+    run.path.parent.rename(run.path.parents[1] / "seed-1")
+    assert read_evidence(tmp_path)[0] == ()
+
+
+def test_recipe_that_changed_leaves_its_old_runs_out(tmp_path, monkeypatch):
+    write_experiment(tmp_path, "R3-torch")
+    changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
+    monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
+    assert "is no run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
+
+
+@pytest.mark.parametrize("budget", list(BUDGETS))
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_run_of_every_experiment_and_budget_is_taken(tmp_path, name, budget):
+    write_experiment(tmp_path, name, budget=budget)
+    (run,), troubles = read_evidence(tmp_path)
+    assert (troubles, run.record.departures) == ((), ())
+    assert run.is_full == (budget == "full")
+
+
+def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch-pretrained")
+    put(run.path / "run.json", "/mine/random.pt", "config", "weights")
+    (found,), _ = read_evidence(tmp_path)
+    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.departures[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            *("class_names", [f"pet {number}" for number in range(10)]),
+            "images of 10 other classes (pet 0, pet 1,",
+        ),
+        ("num_train_images", 40_000, "40,000 training and 10,000 test images instead of 50,000"),
+    ],
+    ids=str,
+)
+def test_other_images_are_a_departure_and_not_all_images(tmp_path, key, value, told):
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path / "run.json", value, "dataset", key)
+    (found,), _ = read_evidence(tmp_path)
+    assert not found.has_all_images
+    assert found.record.departures[0].startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,9 @@ def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, ale
     assert "R3-torch in torch: as long as the report's" in out
     record = Record.read(seat(tmp_path) / "experiment.json")
     assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
+    few = "40 training and 10 test images instead of 50,000 and 10,000"
+    assert record.departures == (few,)
+    assert f"departs from the report: {few}" in " ".join(out.split())
     run = RunFolder.open(seat(tmp_path) / "torch")
     assert run.finished_result().steps == 12
     assert len(framework.calls) == 1
