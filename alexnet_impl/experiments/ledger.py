@@ -14,7 +14,12 @@ from alexnet_impl.experiments.curves import CurveComparison, compare_curves
 from alexnet_impl.experiments.evidence import Evidence, own_runs, read_evidence
 from alexnet_impl.experiments.finding import Finding
 from alexnet_impl.experiments.intervals import Measured
-from alexnet_impl.experiments.measured import is_measurable, measure, our_values
+from alexnet_impl.experiments.measured import (
+    is_measurable,
+    is_one_epoch_alone,
+    measure,
+    our_values,
+)
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
 
@@ -200,6 +205,7 @@ def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, s
     run = runs[0]
     known = [
         *run.shortfalls,
+        *(["one epoch alone has no interval"] if is_one_epoch_alone(claim, [run]) else []),
         *(f"there it is {value:.4f}" for value in our_values(claim, runs[:1])),
     ]
     return "not comparable", f"{'; '.join(known) or 'has no such figure'} ({run.title})"

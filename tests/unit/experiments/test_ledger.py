@@ -17,7 +17,7 @@ from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
 from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.experiments.ledger import make_ledger
-from alexnet_impl.experiments.measured import class_table
+from alexnet_impl.experiments.measured import class_table, measure
 from alexnet_impl.experiments.reproduce import Record
 from alexnet_impl.experiments.times import compare_times
 from alexnet_impl.report.ledger import grouped, headline, ledger_json, run_lines
@@ -106,8 +106,55 @@ def test_shorter_run_of_the_same_seed_is_no_second_seed(tmp_path):
     for budget in ("full", "hours"):
         write_experiment(tmp_path, "R3-tf", losses=losses, budget=budget)
     entry = entry_of(make_ledger(tmp_path), "R3-tf/loss/epoch-2/bar@870")
-    assert entry.measured.basis == "half an epoch to either side"
+    assert entry.measured.basis == "half an epoch to either side, standard error"
     assert len(entry.runs) == 1
+
+
+def test_collapse_is_reproduced_within_the_scatter_of_its_steps(tmp_path):
+    identifier = "R0-torch/loss/epoch-10@144"
+    for noise, verdict in ((1e-6, "not reproduced"), (0.01, "reproduced")):
+        root = tmp_path / verdict
+        write_experiment(root, "R0-torch", losses=[2.3035, *[2.3025] * 9], noise=noise)
+        assert entry_of(make_ledger(root), identifier).verdict == verdict
+
+
+def interval_of(root, quantity, epoch):
+    runs, _ = read_evidence(root)
+    subject = (runs[0].record.experiment, quantity, epoch)
+    claim = next(c for c in CLAIMS if (c.experiment, c.quantity, c.epoch) == subject)
+    return measure(claim, runs, CLAIMS)
+
+
+def test_scatter_of_a_bars_steps_counts_as_the_bar_counts_them(tmp_path):
+    write_experiment(tmp_path, "R3-tf", losses=[2.0] * 20, noise=0.1)
+    found = interval_of(tmp_path, "loss", 2)
+    shares = [bar_mean(np.eye(4)[step]) for step in range(4)]
+    reach = 1.96 * 2**0.5 * 0.1 * np.linalg.norm(shares)
+    assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+def test_evaluated_loss_has_the_standard_error_of_its_images(tmp_path, status):
+    run = write_experiment(tmp_path, "R2-tf-big", losses=[2.0] * 20, noise=0.1, status=status)
+    if status == "finished":
+        predictions = run.read_predictions()
+        picked = predictions.probabilities[np.arange(10_000), predictions.labels]
+        deviation = np.log(picked).std()
+    else:
+        deviation = 0.1 * 128**0.5
+    found = interval_of(tmp_path, "eval_loss", 20)
+    reach = 1.96 * 2**0.5 * deviation / 5_000**0.5
+    assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+
+
+def test_loss_of_one_epoch_alone_has_no_verdict(tmp_path):
+    write_experiment(tmp_path, "R3-torch", losses=[2.31], status=None)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    assert (entry.verdict, entry.measured) == ("not comparable", None)
+    assert "one epoch alone has no interval; there it is 2.3100" in entry.reason
+    write_experiment(tmp_path, "R3-torch", losses=[2.29], status=None, seed=1)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    assert entry.measured.basis.startswith("2 seeds")
 
 
 def test_bar_over_accuracies_has_no_counterpart(tmp_path):
@@ -374,11 +421,17 @@ def test_interval_of_shares_has_both_binomials():
 
 
 def test_interval_of_one_curve_is_half_an_epoch():
-    found = of_curves([[3.0, 2.0, 1.5]], 2)
+    found = of_curves([[3.0, 2.0, 1.5]], 2, 0.0)
     assert (found.low, found.high) == pytest.approx((1.75, 2.5))
-    last = of_curves([[3.0, 2.0, 1.5]], 3)
+    last = of_curves([[3.0, 2.0, 1.5]], 3, 0.0)
     assert (last.low, last.high) == pytest.approx((1.25, 1.75))
-    assert of_curves([[2.0], [2.0]], 1).low == 2.0
+
+
+@pytest.mark.parametrize("curves", [[[2.0, 2.0]], [[2.0], [2.0]]], ids=["flat", "equal seeds"])
+def test_interval_of_a_loss_is_as_wide_as_both_standard_errors(curves):
+    found = of_curves(curves, 1, 0.01)
+    reach = 1.96 * 2**0.5 * 0.01
+    assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach), abs=1e-4)
 
 
 def test_interval_of_a_mean_rests_on_its_standard_error():
