@@ -353,8 +353,23 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, dataset: Dataset, weights_sha256: str) -> Self:
+    def create(
+        cls,
+        path: Path,
+        config: RunConfig,
+        dataset: Dataset,
+        weights_sha256: str,
+        *,
+        given_sha256: str | None = None,
+    ) -> Self:
         """Start a run's folder; what identifies the run is on disk before the first step.
+
+        Args:
+            path: An empty folder, or one to be made.
+            config: What the run is asked to do.
+            dataset: Its images.
+            weights_sha256: Of the weights it starts from.
+            given_sha256: Of the file that config.weights names.
 
         Raises:
             RunError: If the folder holds something already or cannot be written.
@@ -368,6 +383,7 @@ class RunFolder:
                 "config": config.to_dict(),
                 "dataset": asdict(DatasetRecord.of(dataset)),
                 "initial_weights_sha256": weights_sha256,
+                "given_weights_sha256": given_sha256,
             },
         )
         return folder
@@ -408,6 +424,12 @@ class RunFolder:
     def initial_weights_sha256(self) -> str:
         """Of the weights it started from."""
         return str(self.read_json("run.json").get("initial_weights_sha256"))
+
+    @property
+    def given_weights_sha256(self) -> str | None:
+        """Of the file of weights it was given; None without one, or if an older release ran it."""
+        digest = self.read_json("run.json").get("given_weights_sha256")
+        return None if digest is None else str(digest)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.reproduce import (
     Request,
+    check_images,
     check_memory,
     existing_run,
     make_request,
@@ -63,7 +64,8 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     runs, troubles = [], []
     for request, run in zip(requests, done, strict=True):
         try:
-            runs.append(run or _run(request, command.output, console, interpreters))
+            again = run and _taken(run, request, console)
+            runs.append(again or _run(request, command.output, console, interpreters))
         except StoppedError:
             raise
         except (WeightsError, RecipeError, RunError) as error:
@@ -175,11 +177,19 @@ def _title(request: Request) -> str:
     return f"{request.experiment.id} in {request.config.framework}"
 
 
+def _taken(run: RunFolder, request: Request, console: Console) -> RunFolder:
+    """A run that has ended, once it is clear that it saw the images that are asked for."""
+    if run.config.data.data_dir != request.config.data.data_dir:
+        check_images(run.path, load_images(request.config, console))
+    return run
+
+
 def _run(request: Request, root: Path, console: Console, interpreters: dict[str, str]) -> RunFolder:
     config = request.config
     label = request.budget.label(request.experiment.recipe) or "as long as the report's"
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
     dataset = load_images(config, console)
+    check_images(_path(request, root), dataset)
     request = on_images(request, dataset)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)

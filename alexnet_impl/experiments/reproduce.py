@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, Dataset, Progress
+from alexnet_impl.data.download import file_digest
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.experiments.budget import Budget
@@ -37,7 +38,7 @@ SCHEMA_VERSION = 1
 ENDED = ("finished", "collapsed", "diverged")
 """Nothing is left to do for such a run."""
 AGAIN = "remove the folder, and run the experiment again"
-_WHERE = ("device", "threads")
+_WHERE = ("device", "threads", "data_dir")
 """What a config says of the machine; another machine may go on with the run."""
 
 
@@ -294,13 +295,44 @@ def existing_run(request: Request, path: Path) -> RunFolder | None:
     if not (path / "run.json").is_file():
         return None
     run = RunFolder.open(path)
-    if differing := differences(run.config, request.config):
+    asked, same = request.config, _is_given(run, request.config.weights)
+    if same:
+        asked = replace(asked, weights=run.config.weights)
+    differing = differences(run.config, asked)
+    if same is False:
+        differing.append(f"weights of another content than {asked.weights}")
+    if differing:
         raise RunError(
             f"{path}: holds a run with {'; '.join(differing)}; choose another folder with "
             "--output, or remove this one."
         )
     result = run.result
     return run if result is not None and result.status in ENDED else None
+
+
+def check_images(path: Path, dataset: Dataset) -> None:
+    """Refuse to take or go on with a run on other images; they may lie elsewhere than they did.
+
+    Raises:
+        RunError: If there is such a run.
+    """
+    if not (path / "run.json").is_file():
+        return
+    recorded = RunFolder.open(path).dataset.fingerprint
+    if dataset.fingerprint != recorded:
+        raise RunError(
+            f"{path}: holds a run on images with fingerprint {recorded[:12]}, but those at hand "
+            f"have {dataset.fingerprint[:12]}; choose another folder with --output, or give the "
+            "run its own images back."
+        )
+
+
+def _is_given(run: RunFolder, weights: str | None) -> bool | None:
+    """Whether a file has the content that a run began with; None if that cannot be told."""
+    digest = run.given_weights_sha256
+    if digest is None or weights is None or not Path(weights).is_file():
+        return None
+    return file_digest(Path(weights), "sha256") == digest
 
 
 def differences(found: RunConfig, asked: RunConfig) -> list[str]:
@@ -315,5 +347,14 @@ def differences(found: RunConfig, asked: RunConfig) -> list[str]:
 
 def _plain(config: RunConfig) -> dict[str, Any]:
     """All that decides a run's numbers, in one level."""
-    values = {k: v for k, v in config.to_dict().items() if k not in (*_WHERE, "data", "recipe")}
-    return values | config.data.to_dict() | config.recipe.to_dict()
+    values = config.to_dict() | config.data.to_dict() | config.recipe.to_dict()
+    values["weights"] = _weights_name(config.weights)
+    return {k: v for k, v in values.items() if k not in (*_WHERE, "data", "recipe")}
+
+
+def _weights_name(weights: str | None) -> str | None:
+    """Published weights by their name, others by their file's: it may lie anywhere."""
+    if weights is None or is_published_name(weights):
+        return weights
+    published = published_of(Path(weights))
+    return Path(weights).name if published is None else published.name
