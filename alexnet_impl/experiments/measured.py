@@ -100,8 +100,8 @@ def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> 
 
 
 def is_one_epoch_alone(claim: Claim, runs: Sequence[Evidence]) -> bool:
-    """Whether a loss by epoch has neither a second seed nor a second epoch to tell its interval."""
-    is_loss = claim.quantity in ("loss", "eval_loss") and claim.epoch is not None
+    """Whether a loss has neither a second seed nor a second epoch to tell its interval."""
+    is_loss = claim.quantity in ("loss", "eval_loss") and claim.epoch == 1
     return is_loss and len(runs) == 1 and len(runs[0].history.epochs) == 1
 
 

@@ -152,6 +152,8 @@ def test_loss_of_one_epoch_alone_has_no_verdict(tmp_path):
     entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
     assert (entry.verdict, entry.measured) == ("not comparable", None)
     assert "one epoch alone has no interval; there it is 2.3100" in entry.reason
+    later = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-2@177")
+    assert later.reason == "has 1 of 20 epochs; still running, or killed (full, torch, seed 0)"
     write_experiment(tmp_path, "R3-torch", losses=[2.29], status=None, seed=1)
     entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
     assert entry.measured.basis.startswith("2 seeds")
