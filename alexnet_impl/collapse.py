@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.frameworks import Activations, Labels, Pixels, Trainer
+from alexnet_impl.plain import from_plain
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.spec import Conv, Dense, Relu, Spec
 
@@ -96,15 +97,18 @@ class CollapseReport:
     shift: dict[str, float] = field(default_factory=dict)
     seen: Vitals | None = None
 
+    def __post_init__(self) -> None:
+        if self.seen is not None and not self.seen.dead_share:
+            raise ValueError("the vitals of a collapse have no dead_share")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The report whose asdict() this is.
 
         Raises:
-            TypeError: If fields are missing or unknown.
+            TypeError: If fields are missing, unknown or of another type.
         """
-        seen = values.get("seen")
-        return cls(**values | {"seen": None if seen is None else Vitals(**seen)})
+        return from_plain(cls, values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ the formula here is the one that holds.
 import math
 import struct
 from dataclasses import asdict, dataclass, fields
-from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
+from alexnet_impl.plain import fits, type_name
 
 Optimizer = Literal["sgd", "sgdw", "adam", "adamw", "muon"]
 UpdateFormula = Literal["torch", "keras"]
@@ -276,24 +276,8 @@ def _check_types(recipe: Recipe) -> None:
         hint = hints[field.name]
         if get_origin(hint) is Literal and value not in get_args(hint):
             raise UnknownNameError(f"{field.name}", str(value), [str(a) for a in get_args(hint)])
-        if not _fits(value, hint):
-            raise RecipeError(f"{field.name}={value!r} must be of type {_name(hint)}.")
-
-
-def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)
-
-
-def _fits(value: object, hint: Any) -> bool:
-    if get_origin(hint) is UnionType:
-        return any(_fits(value, option) for option in get_args(hint))
-    if hint is float:
-        return isinstance(value, float | int) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    return not isinstance(hint, type) or isinstance(value, hint)
+        if not fits(value, hint):
+            raise RecipeError(f"{field.name}={value!r} must be of type {type_name(hint)}.")
 
 
 _AT_LEAST: dict[str, float] = {

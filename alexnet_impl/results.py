@@ -14,11 +14,13 @@ them whole or absent. Whatever is shown anywhere is computed from such folders.
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import platform
 import re
+import reprlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ from alexnet_impl.data import DataConfig, Dataset
 from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.machine import THREAD_VARIABLES, hardware_facts
 from alexnet_impl.phases import phase_recipes
+from alexnet_impl.plain import from_plain
 from alexnet_impl.recipe import OnCollapse, Recipe
 from alexnet_impl.spec import Spec
 from alexnet_impl.variants import build_spec
@@ -134,9 +137,15 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The config that to_dict() wrote."""
+        """The config that to_dict() wrote.
+
+        Raises:
+            KeyError: If recipe or data are missing.
+            TypeError: If other fields are, or one is unknown or of another type.
+        """
         recipe = Recipe.from_dict(values["recipe"])
-        return cls(**values | {"recipe": recipe, "data": DataConfig.from_dict(values["data"])})
+        data = DataConfig.from_dict(values["data"])
+        return from_plain(cls, values | {"recipe": recipe, "data": data})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +160,13 @@ class DatasetRecord:
     num_validation_images: int
     num_test_images: int
     image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            raise ValueError("class_names is empty")
+        for name in ("num_train_images", "num_test_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -196,6 +212,10 @@ class EpochRecord:
     training_time_s: float
     evaluation_time_s: float
     images_per_second: float
+
+    def __post_init__(self) -> None:
+        _check_share("train_top1_accuracy", self.train_top1_accuracy)
+        _check_share("eval_top1_accuracy", self.eval_top1_accuracy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,17 +263,22 @@ class RunResult:
     batches_sha256: str
     collapse: CollapseReport | None = None
 
+    def __post_init__(self) -> None:
+        _check_share("test_top1_accuracy", self.test_top1_accuracy)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The result whose asdict() this is.
 
         Raises:
-            TypeError: If fields are missing or unknown.
+            TypeError: If fields are missing, unknown or of another type.
         """
-        parts: dict[str, Any] = {"timing": Timing(**values["timing"])}
-        if values.get("collapse") is not None:
-            parts["collapse"] = CollapseReport.from_dict(values["collapse"])
-        return cls(**values | parts)
+        return from_plain(cls, values)
+
+
+def _check_share(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} must be from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +288,20 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
     step_learning_rate: list[float] = field(default_factory=list)
+
+    def trouble(self) -> str:
+        """Where epochs and steps contradict each other, in words; empty if nowhere."""
+        ends = [record.step for record in self.epochs]
+        if [record.epoch for record in self.epochs] != list(range(1, len(ends) + 1)):
+            return "its epochs are not numbered from 1"
+        if any(end <= begin for begin, end in itertools.pairwise([0, *ends])):
+            return f"its epochs end after steps {reprlib.repr(ends)}"
+        last = ends[-1] if ends else 0
+        if last > len(self.step_loss):
+            return f"epoch {len(ends)} ends after step {last}, of {len(self.step_loss)}"
+        if not all(map(math.isfinite, self.step_loss[:last])):
+            return "an epoch that ended has a step without a loss"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +326,22 @@ class Predictions:
         best: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
         return best
 
+    def trouble(self, dataset: DatasetRecord) -> str:
+        """What keeps these from being predictions of a dataset, in words; empty if nothing."""
+        expected = (dataset.num_test_images, len(dataset.class_names))
+        if self.probabilities.shape != expected:
+            return f"probabilities have shape {self.probabilities.shape}, not {expected}"
+        if self.probabilities.dtype.kind != "f":
+            return f"probabilities are of type {self.probabilities.dtype}"
+        if self.labels.shape != expected[:1] or self.labels.dtype.kind != "i":
+            return f"labels of type {self.labels.dtype} have shape {self.labels.shape}"
+        if not np.isfinite(self.probabilities).all():
+            return "a probability is not finite"
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= expected[1]:
+            return f"labels go from {low} to {high}, of {expected[1]} classes"
+        return ""
+
 
 Record = TypeVar("Record")
 
@@ -298,8 +353,23 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, dataset: Dataset, weights_sha256: str) -> Self:
+    def create(
+        cls,
+        path: Path,
+        config: RunConfig,
+        dataset: Dataset,
+        weights_sha256: str,
+        *,
+        given_sha256: str | None = None,
+    ) -> Self:
         """Start a run's folder; what identifies the run is on disk before the first step.
+
+        Args:
+            path: An empty folder, or one to be made.
+            config: What the run is asked to do.
+            dataset: Its images.
+            weights_sha256: Of the weights it starts from.
+            given_sha256: Of the file that config.weights names.
 
         Raises:
             RunError: If the folder holds something already or cannot be written.
@@ -313,6 +383,7 @@ class RunFolder:
                 "config": config.to_dict(),
                 "dataset": asdict(DatasetRecord.of(dataset)),
                 "initial_weights_sha256": weights_sha256,
+                "given_weights_sha256": given_sha256,
             },
         )
         return folder
@@ -341,7 +412,7 @@ class RunFolder:
         """What the run was asked to do."""
         try:
             return RunConfig.from_dict(self.read_json("run.json")["config"])
-        except (KeyError, TypeError, AttributeError, AlexNetError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AlexNetError) as error:
             raise RunError(f"{self.path}: run.json is damaged ({error}).") from error
 
     @property
@@ -355,6 +426,12 @@ class RunFolder:
         return str(self.read_json("run.json").get("initial_weights_sha256"))
 
     @property
+    def given_weights_sha256(self) -> str | None:
+        """Of the file of weights it was given; None without one, or if an older release ran it."""
+        digest = self.read_json("run.json").get("given_weights_sha256")
+        return None if digest is None else str(digest)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Machine, versions and flags."""
         return self.read_json("environment.json")
@@ -365,23 +442,20 @@ class RunFolder:
         if not (self.path / "history.json").is_file():
             return History()
         values = self.read_json("history.json")
-        epochs = values.get("epochs")
-        if not isinstance(epochs, list):
-            raise RunError(f"{self.path / 'history.json'}: is damaged (epochs={epochs!r}).")
-        epochs = [self._record("history.json", entry, EpochRecord) for entry in epochs]
-        losses = [math.nan if loss is None else loss for loss in values.get("step_loss") or []]
-        parts = {"epochs": epochs, "step_loss": losses}
-        return self._record("history.json", values | parts, History)
+        losses = values.get("step_loss")
+        if isinstance(losses, list):
+            losses = [math.nan if loss is None else loss for loss in losses]
+        history = self._record("history.json", values | {"step_loss": losses}, History)
+        if trouble := history.trouble():
+            raise RunError(f"{self.path / 'history.json'}: is damaged ({trouble}).")
+        return history
 
     @property
     def result(self) -> RunResult | None:
         """What came out; None while it runs or if it was killed."""
         if not (self.path / "result.json").is_file():
             return None
-        try:
-            return RunResult.from_dict(self.read_json("result.json"))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self.path / 'result.json'}: is damaged ({error}).") from error
+        return self._record("result.json", self.read_json("result.json"), RunResult)
 
     def finished_result(self) -> RunResult:
         """The result of a run that came to its end.
@@ -411,7 +485,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            values = json.loads(path.read_bytes())
+            values = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run did not get so far.") from error
         except (OSError, ValueError) as error:
@@ -495,21 +569,24 @@ class RunFolder:
         path = self.path / "predictions.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
-                return Predictions(**{name: file[name] for name in file.files})
+                found = Predictions(**{name: file[name] for name in file.files})
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run did not get so far.") from error
         except Exception as error:  # a damaged zip raises half a dozen kinds
             raise RunError(f"{path}: is damaged ({error}).") from error
+        if trouble := found.trouble(self.dataset):
+            raise RunError(f"{path}: is damaged ({trouble}).")
+        return found
 
     def _record(self, name: str, values: Any, kind: type[Record]) -> Record:
         try:
-            plain = {k: tuple(v) if k in _TUPLES else v for k, v in values.items()}
-            return kind(**plain)
-        except (TypeError, AttributeError) as error:
+            return from_plain(kind, values)
+        except (TypeError, ValueError) as error:
             raise RunError(f"{self.path / name}: is damaged ({error}).") from error
 
 
-_TUPLES = frozenset({"class_names", "image_size"})
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def check_free(path: Path) -> None:

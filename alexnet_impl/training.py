@@ -37,6 +37,7 @@ from alexnet_impl.data import (
     pick,
     prefetch,
 )
+from alexnet_impl.data.download import file_digest
 from alexnet_impl.errors import CollapsedError, DivergedError, RunError
 from alexnet_impl.evaluation import eval_batch_size, mean_cross_entropy, predict_probabilities
 from alexnet_impl.features import (
@@ -137,7 +138,13 @@ def start_run(
     spec = check_run(config, dataset)
     weights = first_weights(config, spec)
     network = _make_network(config, spec, weights, dataset, observer)
-    folder = RunFolder.create(folder_path, config, dataset, weights_sha256(weights))
+    folder = RunFolder.create(
+        folder_path,
+        config,
+        dataset,
+        weights_sha256(weights),
+        given_sha256=_given_sha256(config, spec),
+    )
     folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, network, observer)
     return run.execute()
@@ -176,17 +183,39 @@ def first_weights(config: RunConfig, spec: Spec) -> Weights:
     return start_weights(config.weights, spec, config.recipe, config.framework, config.width)
 
 
-def resume_run(folder: RunFolder, dataset: Dataset, observer: Observer) -> RunResult:
+def _given_sha256(config: RunConfig, spec: Spec) -> str | None:
+    if config.weights is None:
+        return None
+    found = find_pretrained(config.weights, config.variant, spec.input_shape[1])
+    return file_digest(found.path, "sha256")
+
+
+def resume_run(
+    folder: RunFolder, dataset: Dataset, observer: Observer, *, weights: str | None = None
+) -> RunResult:
     """Go on from the last checkpoint of a run that was interrupted or killed.
 
+    Args:
+        folder: The run.
+        dataset: Its images.
+        observer: Is told of the progress.
+        weights: Where those that it was given lie now; by default where they lay.
+
     Raises:
-        RunError: If the run is finished, diverged or collapsed, or the dataset is another one.
+        RunError: If the run is finished, diverged or collapsed, or the dataset or the weights it
+            was given are others.
     """
     _check_resumable(folder, dataset)
-    config = folder.config
+    config = replace(folder.config, weights=weights or folder.config.weights)
     spec = config.spec(dataset.num_classes)
+    begun = first_weights(config, spec)
+    if config.weights is not None and weights_sha256(begun) != folder.initial_weights_sha256:
+        raise RunError(
+            f"{folder.path}: was started on other weights than {config.weights} gives; give the "
+            "run its own weights back."
+        )
     folder.clean()
-    network = _make_network(config, spec, first_weights(config, spec), dataset, observer)
+    network = _make_network(config, spec, begun, dataset, observer)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         folder.write_json("environment.json", _environment(config))
     run = _Run(folder, config, dataset, network, observer)

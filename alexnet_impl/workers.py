@@ -305,7 +305,7 @@ def _serve_one(request: dict[str, Any], load: _Load, observer: JsonObserver) -> 
         )
         path = Path(request["folder"])
         if (path / "run.json").is_file():
-            resume_run(RunFolder.open(path), dataset, observer)
+            resume_run(RunFolder.open(path), dataset, observer, weights=config.weights)
         else:
             start_run(path, config, dataset, observer)
     except KeyboardInterrupt:

@@ -72,6 +72,7 @@ def write_experiment(
     *,
     accuracy=0.7922,
     losses=None,
+    noise=0.0,
     budget="full",
     seed=0,
     framework=None,
@@ -85,6 +86,7 @@ def write_experiment(
         name: The experiment's id.
         accuracy: Of the test images: its first ones are right.
         losses: By epoch; each step of an epoch has its loss. Default: falling.
+        noise: By so much the losses of steps lie above and below their epoch's, in turn.
         budget: Its name.
         seed: Of the run.
         framework: The experiment's own by default.
@@ -101,7 +103,7 @@ def write_experiment(
     run = RunFolder.create(folder / config.framework, config, dataset, "cd" * 32)
     Record.of(request).write(folder / RECORD)
     losses = np.linspace(2, 1, config.recipe.epochs) if losses is None else losses
-    run.write_history(_history(losses, accuracy))
+    run.write_history(_history(losses, accuracy, noise))
     if status is not None:
         if status == "finished":
             run.write_predictions(_predictions(dataset.test.labels, accuracy))
@@ -109,10 +111,10 @@ def write_experiment(
     return run
 
 
-def _history(losses, accuracy):
+def _history(losses, accuracy, noise):
     return History(
         epochs=[_epoch(number, loss, accuracy) for number, loss in enumerate(losses, start=1)],
-        step_loss=[float(loss) for loss in losses for _ in range(STEPS)],
+        step_loss=[float(loss) + noise * (-1) ** n for loss in losses for n in range(STEPS)],
         step_learning_rate=[1e-3] * (STEPS * len(losses)),
     )
 

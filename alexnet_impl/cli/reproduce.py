@@ -17,10 +17,12 @@ from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.reproduce import (
     Request,
+    check_images,
     check_memory,
     existing_run,
     find_source,
     make_request,
+    on_images,
     prepare_weights,
     reproduce,
 )
@@ -67,7 +69,8 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     runs, troubles = [], []
     for request, run in zip(requests, done, strict=True):
         try:
-            runs.append(run or _run(request, command.output, console, interpreters))
+            again = run and _taken(run, request, console)
+            runs.append(again or _run(request, command.output, console, interpreters))
         except StoppedError:
             raise
         except (WeightsError, RecipeError, RunError) as error:
@@ -182,15 +185,25 @@ def _title(request: Request) -> str:
     return f"{request.experiment.id} in {request.config.framework}"
 
 
+def _taken(run: RunFolder, request: Request, console: Console) -> RunFolder:
+    """A run that has ended, once it is clear that it saw the images that are asked for."""
+    if run.config.data.data_dir != request.config.data.data_dir:
+        check_images(run.path, load_images(request.config, console))
+    return run
+
+
 def _run(request: Request, root: Path, console: Console, interpreters: dict[str, str]) -> RunFolder:
     config = request.config
     label = request.budget.label(request.experiment.recipe) or "as long as the report's"
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
+    said = check_memory(request)
+    dataset = _load_images(request, console)
+    check_images(_path(request, root), dataset)
+    request = on_images(request, dataset)
     for departure in request.departures:
         console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
-    if said := check_memory(request):
+    if said:
         console.print(said, highlight=False, soft_wrap=True)
-    dataset = _load_images(request, console)
     with terminal_progress() as progress:
         find_source(request, progress)
     with quiet_stderr():  # TensorFlow may be what reads them
@@ -223,11 +236,15 @@ def _load_images(request: Request, console: Console) -> Dataset:
 
 def ledger_command(command: Ledger, console: Console) -> int:
     """Judge every claim, and write what was asked for."""
-    if command.runs is not None and not command.runs.is_dir():
-        raise RunError(f"{command.runs}: there is no such folder; alexnet reproduce writes one.")
+    _check_runs(command.runs)
     check_target("--html", command.html)
     check_target("--json", command.json)
     ledger = make_ledger(command.runs)
+    if command.runs is not None and not (ledger.evidence or ledger.troubles):
+        raise RunError(
+            f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
+            "folder given to reproduce --output."
+        )
     _widen(console)
     for renderable in ledger_renderables(ledger, console.width):
         console.print(renderable, highlight=False)
@@ -241,3 +258,11 @@ def ledger_command(command: Ledger, console: Console) -> int:
         write_ledger_page(command.html, ledger)
         console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _check_runs(path: Path | None) -> None:
+    if path is None or path.is_dir():
+        return
+    if path.exists():
+        raise RunError(f"{path}: is a file; name the folder given to reproduce --output.")
+    raise RunError(f"{path}: there is no such folder; alexnet reproduce writes one.")

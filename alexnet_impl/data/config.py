@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import DataError, UnknownNameError
+from alexnet_impl.plain import from_plain
 
 DATASETS = ("digits", "cifar10", "image_folder", "synthetic")
 
@@ -69,13 +70,11 @@ class DataConfig:
 
         Raises:
             DataError: If a key is no field.
+            TypeError: If a value is of another type.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise DataError(f"{unknown[0]!r} is no field of DataConfig; it has {sorted(known)}.")
         data_dir = values.get("data_dir")
-        settled = {
-            "data_dir": None if data_dir is None else Path(data_dir),
-            "classes": tuple(values.get("classes", ())),
-        }
-        return cls(**{**values, **settled})
+        settled = {"data_dir": None if data_dir is None else Path(data_dir)}
+        return from_plain(cls, {**values, **settled})

@@ -1,15 +1,23 @@
 """The runs that the ledger rests on, read back from `alexnet reproduce`'s folders."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexnet_impl.collapse import Vitals
-from alexnet_impl.errors import AlexNetError
+from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.experiments.budget import get_budget
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
 from alexnet_impl.experiments.experiment import Experiment
-from alexnet_impl.experiments.finding import NUM_TRAIN
-from alexnet_impl.experiments.reproduce import RECORD, Record
+from alexnet_impl.experiments.images import other_images
+from alexnet_impl.experiments.reproduce import (
+    AGAIN,
+    RECORD,
+    Record,
+    Request,
+    differences,
+    rebuilt_request,
+)
 from alexnet_impl.phases import num_epochs
 from alexnet_impl.results import (
     DatasetRecord,
@@ -53,9 +61,10 @@ class Evidence:
 
     @property
     def has_all_images(self) -> bool:
-        """Whether it trained on as many images as the report."""
-        count = self.dataset.num_train_images + self.dataset.num_validation_images
-        return self.config.data.train_images is None and count == NUM_TRAIN
+        """Whether it trained and was tested on all of CIFAR-10."""
+        data = self.config.data
+        cut = data.train_images is not None or data.test_images is not None
+        return not cut and not other_images(self.dataset, data)
 
     @property
     def is_full(self) -> bool:
@@ -63,6 +72,21 @@ class Evidence:
         ended = self.result is not None and self.result.status == "finished"
         whole = num_epochs(self.config.recipe) == num_epochs(self.experiment.recipe)
         return ended and whole and self.is_own and self.has_all_images
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """In what it falls short of the report's run; nothing of a full one."""
+        found = [self.record.label] if self.record.label else []
+        if other := other_images(self.dataset, self.config.data):
+            found.append(other)
+        epochs, wanted = len(self.history.epochs), num_epochs(self.config.recipe)
+        if epochs < wanted:
+            found.append(f"has {epochs} of {wanted} epochs")
+        if self.result is None:
+            found.append("still running, or killed")
+        elif self.result.status != "finished":
+            found.append(self.result.status)
+        return tuple(found)
 
     @property
     def collapse(self) -> Vitals | None:
@@ -88,35 +112,83 @@ class Evidence:
 
 
 def read_evidence(root: Path) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """All runs below a folder, and what is wrong with those that cannot be read."""
+    """All runs below a folder, and what is wrong with those that cannot be taken."""
     found, troubles = [], []
-    for path in sorted(root.glob(f"*/*/seed-*/{RECORD}")):
-        for run in sorted(path.parent.glob("*/run.json")):
-            try:
-                found.append(_read(Record.read(path), run.parent))
-            except AlexNetError as error:
-                troubles.append(str(error))
+    for path in sorted(root.glob("*/*/seed-*/*/run.json")):
+        try:
+            found.append(_read(path.parent))
+        except AlexNetError as error:
+            text = str(error)
+            troubles.append(text if str(root) in text else f"{path.parent}: {text}")
     return tuple(found), tuple(troubles)
 
 
-def _read(record: Record, path: Path) -> Evidence:
-    get_experiment(record.experiment)
+def _read(path: Path) -> Evidence:
+    """One run.
+
+    Raises:
+        AlexNetError: If it is damaged, or no run of the experiment that it is said to be of.
+    """
+    record = Record.read(path.parent / RECORD)
     run = RunFolder.open(path)
-    result = run.result
+    record = _told(record, _request(record, run), run)
+    history, result = run.history, run.result
     finished = result is not None and result.status == "finished"
+    if result is not None and finished and result.steps != len(history.step_loss):
+        raise RunError(
+            f"{path}: ended after {result.steps} steps, and has the losses of "
+            f"{len(history.step_loss)}; {AGAIN}."
+        )
     return Evidence(
         record=record,
         path=path,
         config=run.config,
         dataset=run.dataset,
-        history=run.history,
+        history=history,
         result=result,
         predictions=run.read_predictions() if finished else None,
     )
 
 
+def _request(record: Record, run: RunFolder) -> Request:
+    """What `alexnet reproduce` would train in the place of this run.
+
+    Raises:
+        RunError: If the run is another one.
+        UnknownNameError: If there is no such experiment or budget.
+    """
+    experiment, config = get_experiment(record.experiment), run.config
+    request = rebuilt_request(experiment, get_budget(record.budget), config)
+    differing = differences(config, request.config)
+    lies, belongs = run.path.parent, request.folder(run.path.parents[3])
+    if record.seed != config.recipe.seed:
+        differing.append(f"seed={config.recipe.seed}, not {record.seed}")
+    if run.path != belongs / config.framework:
+        differing.append(f"it lies in {lies.relative_to(run.path.parents[3])}/{run.path.name}")
+    if differing:
+        raise RunError(
+            f"{run.path}: is no run of {experiment.id}: {'; '.join(differing)}; run it again with "
+            "another --output."
+        )
+    return request
+
+
+def _told(record: Record, request: Request, run: RunFolder) -> Record:
+    """The record with all departures that can be seen, whether it tells of them or not."""
+    seen = [*record.departures, *request.departures, other_images(run.dataset, run.config.data)]
+    return replace(record, departures=tuple(dict.fromkeys(filter(None, seen))))
+
+
 def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:
-    """The runs of an experiment in its own framework at full width, the largest budget first."""
+    """The runs of an experiment in its own framework at full width, those that tell most first."""
     found = [e for e in evidence if e.record.experiment == experiment and e.is_own]
-    found.sort(key=lambda e: (not e.is_full, not e.has_all_images, e.record.seed))
+    found.sort(
+        key=lambda e: (
+            not e.is_full,
+            not e.has_all_images,
+            e.result is None or e.result.status != "finished",
+            -len(e.history.epochs),
+            e.record.seed,
+        )
+    )
     return tuple(found)

@@ -53,21 +53,26 @@ def of_shares(
     return Measured(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), basis=basis)
 
 
-def of_curves(curves: Sequence[Sequence[float]], epoch: int) -> Measured:
+def of_curves(curves: Sequence[Sequence[float]], epoch: int, standard_error: float) -> Measured:
     """Of losses in an epoch: by the spread of the seeds, or along the curve of a single one.
 
     Args:
-        curves: Losses by epoch, one curve a seed.
+        curves: Losses by epoch, one curve a seed; a single one has two epochs at least.
         epoch: From 1.
+        standard_error: Of one measurement; both sides have about the same.
     """
     values = [curve[epoch - 1] for curve in curves]
     mean = float(np.mean(values))
-    if len(values) > 1:
-        half = _seed_reach(values)
-        return Measured(value=mean, low=mean - half, high=mean + half, basis=f"{len(values)} seeds")
-    ends = [_along(curves[0], epoch - 1 + side * HALF_AN_EPOCH) for side in (-1, 1)]
-    low, high = min(mean, *ends), max(mean, *ends)
-    return Measured(value=mean, low=low, high=high, basis="half an epoch to either side")
+    basis = f"{len(values)} seeds"
+    reaches = [_seed_reach(values)] * 2
+    if len(values) == 1:
+        basis = "half an epoch to either side"
+        ends = [_along(curves[0], epoch - 1 + side * HALF_AN_EPOCH) for side in (-1, 1)]
+        reaches = [mean - min(mean, *ends), max(mean, *ends) - mean]
+    below, above = (math.hypot(reach, _both_sides(standard_error)) for reach in reaches)
+    return Measured(
+        value=mean, low=mean - below, high=mean + above, basis=f"{basis}, standard error"
+    )
 
 
 def of_mean(values: Sequence[float], standard_error: float) -> Measured:
@@ -78,8 +83,13 @@ def of_mean(values: Sequence[float], standard_error: float) -> Measured:
         standard_error: Of one measurement.
     """
     mean = float(np.mean(values))
-    half = math.hypot(Z_95 * math.sqrt(2) * standard_error, _seed_reach(values))
+    half = math.hypot(_both_sides(standard_error), _seed_reach(values))
     return Measured(value=mean, low=mean - half, high=mean + half, basis="standard error")
+
+
+def _both_sides(standard_error: float) -> float:
+    """How far two measurements with this standard error may lie from each other."""
+    return Z_95 * math.sqrt(2) * standard_error
 
 
 def _seed_reach(values: Sequence[float]) -> float:
@@ -92,7 +102,5 @@ def _seed_reach(values: Sequence[float]) -> float:
 
 def _along(curve: Sequence[float], place: float) -> float:
     """The curve at a place, straight on beyond its ends."""
-    if len(curve) == 1:
-        return curve[0]
     left = min(max(math.floor(place), 0), len(curve) - 2)
     return curve[left] + (place - left) * (curve[left + 1] - curve[left])

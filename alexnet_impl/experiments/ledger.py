@@ -15,7 +15,12 @@ from alexnet_impl.experiments.evidence import Evidence, own_runs, read_evidence
 from alexnet_impl.experiments.explanations import OUTCOMES, explanations_of
 from alexnet_impl.experiments.finding import Finding
 from alexnet_impl.experiments.intervals import Measured
-from alexnet_impl.experiments.measured import is_measurable, measure, our_values
+from alexnet_impl.experiments.measured import (
+    is_measurable,
+    is_one_epoch_alone,
+    measure,
+    our_values,
+)
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
 
@@ -204,10 +209,12 @@ def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, s
     if not runs:
         return "not run", f"alexnet reproduce {claim.experiment}"
     run = runs[0]
-    label = run.record.label or "trained on other images, or not to its end"
-    if not (values := our_values(claim, runs[:1])):
-        return "not run", f"only {run.title}: {label}"
-    return "not comparable", f"{label}; there it is {values[0]:.4f} ({run.title})"
+    known = [
+        *run.shortfalls,
+        *(["one epoch alone has no interval"] if is_one_epoch_alone(claim, [run]) else []),
+        *(f"there it is {value:.4f}" for value in our_values(claim, runs[:1])),
+    ]
+    return "not comparable", f"{'; '.join(known) or 'has no such figure'} ({run.title})"
 
 
 def _explanations(

@@ -13,11 +13,9 @@ from alexnet_impl.experiments.consistency.tables import sample_of
 from alexnet_impl.experiments.curves import our_loss
 from alexnet_impl.experiments.evidence import Evidence
 from alexnet_impl.experiments.finding import NUM_TEST, NUM_TRAIN, PER_CLASS_TEST
+from alexnet_impl.experiments.images import class_place
 from alexnet_impl.experiments.intervals import Measured, of_curves, of_mean, of_shares
 from alexnet_impl.results import Predictions
-
-_SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
-"""What other datasets' files call these classes."""
 
 
 def is_measurable(claim: Claim, run: Evidence) -> bool:
@@ -78,12 +76,6 @@ def class_table(predictions: Predictions, num_classes: int) -> NDArray[np.float6
     return np.stack([precision, recall, f1], axis=1)
 
 
-def class_place(name: str, class_names: Sequence[str]) -> int | None:
-    """Where a class stands; None if the dataset has none of that name."""
-    names = (name, *_SHORT_NAMES.get(name, ()))
-    return next((class_names.index(n) for n in names if n in class_names), None)
-
-
 def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> Measured | None:
     """Our figure with its interval; None where the runs have none.
 
@@ -96,11 +88,21 @@ def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> 
     if not values:
         return None
     if claim.quantity in ("loss", "eval_loss") and claim.epoch is not None:
-        return of_curves([_curve(claim, run) for run in runs], claim.epoch)
+        if is_one_epoch_alone(claim, runs):
+            return None
+        curves = [_curve(claim, run) for run in runs]
+        return of_curves(curves, claim.epoch, _loss_error(claim, runs[0]))
     if claim.quantity == "test_loss":
-        return of_mean(values, _standard_error(runs[0]))
+        count = runs[0].dataset.num_test_images
+        return of_mean(values, _image_deviation(runs[0]) / math.sqrt(count))
     ours, theirs = _counts(claim, runs[0], claims)
     return of_shares(values, ours, claim.value, theirs)
+
+
+def is_one_epoch_alone(claim: Claim, runs: Sequence[Evidence]) -> bool:
+    """Whether a loss has neither a second seed nor a second epoch to tell its interval."""
+    is_loss = claim.quantity in ("loss", "eval_loss") and claim.epoch == 1
+    return is_loss and len(runs) == 1 and len(runs[0].history.epochs) == 1
 
 
 def _curve(claim: Claim, run: Evidence) -> list[float]:
@@ -112,14 +114,42 @@ def _curve(claim: Claim, run: Evidence) -> list[float]:
     return [our_loss(run, replace(claim, epoch=record.epoch)) for record in run.history.epochs]
 
 
-def _standard_error(run: Evidence) -> float:
-    """Of the mean cross-entropy of the test images."""
+def _loss_error(claim: Claim, run: Evidence) -> float:
+    """Standard error of a run's loss in the claim's epoch."""
+    losses = np.array(run.step_losses(claim.epoch or 1))
+    if claim.quantity == "loss":
+        shares = (
+            bar_shares(len(losses)) if claim.from_bar else np.full(len(losses), 1 / len(losses))
+        )
+        return float(losses.std() * np.linalg.norm(shares))
+    return _image_deviation(run, losses) / math.sqrt(_evaluated(run))
+
+
+def bar_shares(num_steps: int) -> NDArray[np.float64]:
+    """How much each step counts in a mean of running means, the first ones most."""
+    parts = 1 / np.arange(1, num_steps + 1)
+    shares: NDArray[np.float64] = parts[::-1].cumsum()[::-1] / num_steps
+    return shares
+
+
+def _image_deviation(
+    run: Evidence, step_losses: Sequence[float] | NDArray[np.float64] = ()
+) -> float:
+    """Standard deviation of the cross-entropy over images.
+
+    Of the test images; where a run has not come so far, from the means over training batches.
+    """
     if run.predictions is None:
-        return 0.0
+        return float(np.std(step_losses) * math.sqrt(run.config.recipe.global_batch_size))
     labels = run.predictions.labels
     picked = run.predictions.probabilities[np.arange(len(labels)), labels].astype(float)
     losses = -np.log(np.maximum(picked, np.finfo(float).tiny))
-    return float(losses.std() / math.sqrt(len(losses)))
+    return float(losses.std())
+
+
+def _evaluated(run: Evidence) -> int:
+    """Images that an epoch's evaluation is of."""
+    return run.dataset.num_validation_images or run.dataset.num_test_images
 
 
 def _counts(claim: Claim, run: Evidence, claims: Sequence[Claim]) -> tuple[int, int]:
@@ -130,8 +160,8 @@ def _counts(claim: Claim, run: Evidence, claims: Sequence[Claim]) -> tuple[int, 
         return dataset.num_test_images // len(dataset.class_names), sample
     if claim.quantity == "train_top1_accuracy":
         return dataset.num_train_images, NUM_TRAIN
-    if claim.quantity == "eval_top1_accuracy" and dataset.num_validation_images:
-        return dataset.num_validation_images, dataset.num_validation_images
+    if claim.quantity == "eval_top1_accuracy":
+        return _evaluated(run), _evaluated(run)
     return dataset.num_test_images, NUM_TEST
 
 

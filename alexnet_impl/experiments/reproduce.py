@@ -14,7 +14,8 @@ from typing import Any, Self
 import psutil
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, Progress
+from alexnet_impl.data import DataConfig, Dataset, Progress
+from alexnet_impl.data.download import file_digest
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.experiments.budget import Budget
@@ -22,12 +23,14 @@ from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
 from alexnet_impl.experiments.experiment import Experiment
 from alexnet_impl.experiments.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN
-from alexnet_impl.experiments.unpermuted import unpermuted_path, write_unpermuted
+from alexnet_impl.experiments.images import other_images
+from alexnet_impl.experiments.unpermuted import UNPERMUTED, unpermuted_path, write_unpermuted
 from alexnet_impl.observers import make_observer
+from alexnet_impl.plain import from_plain
 from alexnet_impl.pretrained import Pretrained, find_pretrained
-from alexnet_impl.published import published_of
+from alexnet_impl.published import is_published_name, published_of
 from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig, RunFolder
+from alexnet_impl.results import DatasetRecord, RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
 from alexnet_impl.weights import write_bytes
 from alexnet_impl.workers import log_of, train_in_worker
@@ -36,7 +39,8 @@ RECORD = "experiment.json"
 SCHEMA_VERSION = 1
 ENDED = ("finished", "collapsed", "diverged")
 """Nothing is left to do for such a run."""
-_WHERE = ("device", "threads")
+AGAIN = "remove the folder, and run the experiment again"
+_WHERE = ("device", "threads", "data_dir")
 """What a config says of the machine; another machine may go on with the run."""
 
 
@@ -98,17 +102,21 @@ class Record:
         """The record of that file.
 
         Raises:
-            RunError: If it is damaged or of another release.
+            RunError: If it is missing, damaged or of another release.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_bytes())
-            version = values.pop("schema_version")
-            record = cls(**values | {"departures": tuple(values["departures"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{path}: is no record of an experiment ({error}).") from error
-        if version != SCHEMA_VERSION:
-            raise RunError(f"{path}: has schema_version={version!r}, not {SCHEMA_VERSION}.")
-        return record
+            values = json.loads(path.read_bytes())
+            version = values.pop("schema_version", None) if isinstance(values, dict) else None
+            if version == SCHEMA_VERSION:
+                return from_plain(cls, values)
+            trouble = f"has schema_version={version!r}, not {SCHEMA_VERSION}"
+        except OSError as error:
+            trouble = f"cannot be read ({error.strerror})"
+        except ValueError:
+            trouble = "is no JSON"
+        except TypeError as error:
+            trouble = f"is no record of an experiment ({error})"
+        raise RunError(f"{path}: {trouble}; {AGAIN}.")
 
     def write(self, path: Path) -> None:
         """Write the file whole."""
@@ -163,6 +171,36 @@ def make_request(
         departures=tuple(departures),
         source=source,
     )
+
+
+def rebuilt_request(experiment: Experiment, budget: Budget, config: RunConfig) -> Request:
+    """The request that a run of this config would be of, if it is one of the experiment's.
+
+    What it began with is taken as it is, if the experiment begins with weights: a copy of those
+    that were published may lie anywhere.
+    """
+    base = RunConfig(
+        framework=config.framework,
+        variant=experiment.variant,
+        width=config.width,
+        recipe=Recipe(seed=config.recipe.seed),
+        data=DataConfig(dataset=config.data.dataset, data_dir=config.data.data_dir),
+        device=config.device,
+        threads=config.threads,
+    )
+    given = config.weights if experiment.weights is not None else None
+    copied = given is not None and not experiment.unpermuted and not is_published_name(given)
+    copy = Path(str(given)) if copied else None
+    request = make_request(experiment, budget, base, framework=config.framework, copy=copy)
+    if experiment.unpermuted and given is not None and Path(given).name.endswith(UNPERMUTED):
+        return replace(request, config=replace(request.config, weights=given))
+    return request
+
+
+def on_images(request: Request, dataset: Dataset) -> Request:
+    """The request, which departs from the report if these images are not CIFAR-10's."""
+    other = other_images(DatasetRecord.of(dataset), request.config.data)
+    return replace(request, departures=(*request.departures, *([other] if other else [])))
 
 
 def prepare_weights(request: Request, progress: Progress = silent) -> None:
@@ -290,7 +328,13 @@ def existing_run(request: Request, path: Path) -> RunFolder | None:
     if not (path / "run.json").is_file():
         return None
     run = RunFolder.open(path)
-    if differing := _differing(run.config, request.config):
+    asked, same = request.config, _is_given(run, request.config.weights)
+    if same:
+        asked = replace(asked, weights=run.config.weights)
+    differing = differences(run.config, asked)
+    if same is False:
+        differing.append(f"weights of another content than {asked.weights}")
+    if differing:
         raise RunError(
             f"{path}: holds a run with {'; '.join(differing)}; choose another folder with "
             "--output, or remove this one."
@@ -299,7 +343,32 @@ def existing_run(request: Request, path: Path) -> RunFolder | None:
     return run if result is not None and result.status in ENDED else None
 
 
-def _differing(found: RunConfig, asked: RunConfig) -> list[str]:
+def check_images(path: Path, dataset: Dataset) -> None:
+    """Refuse to take or go on with a run on other images; they may lie elsewhere than they did.
+
+    Raises:
+        RunError: If there is such a run.
+    """
+    if not (path / "run.json").is_file():
+        return
+    recorded = RunFolder.open(path).dataset.fingerprint
+    if dataset.fingerprint != recorded:
+        raise RunError(
+            f"{path}: holds a run on images with fingerprint {recorded[:12]}, but those at hand "
+            f"have {dataset.fingerprint[:12]}; choose another folder with --output, or give the "
+            "run its own images back."
+        )
+
+
+def _is_given(run: RunFolder, weights: str | None) -> bool | None:
+    """Whether a file has the content that a run began with; None if that cannot be told."""
+    digest = run.given_weights_sha256
+    if digest is None or weights is None or not Path(weights).is_file():
+        return None
+    return file_digest(Path(weights), "sha256") == digest
+
+
+def differences(found: RunConfig, asked: RunConfig) -> list[str]:
     """Where two configs part, as 'field=its value, not the one asked for'."""
     one, other = _plain(found), _plain(asked)
     return [
@@ -311,5 +380,14 @@ def _differing(found: RunConfig, asked: RunConfig) -> list[str]:
 
 def _plain(config: RunConfig) -> dict[str, Any]:
     """All that decides a run's numbers, in one level."""
-    values = {k: v for k, v in config.to_dict().items() if k not in (*_WHERE, "data", "recipe")}
-    return values | config.data.to_dict() | config.recipe.to_dict()
+    values = config.to_dict() | config.data.to_dict() | config.recipe.to_dict()
+    values["weights"] = _weights_name(config.weights)
+    return {k: v for k, v in values.items() if k not in (*_WHERE, "data", "recipe")}
+
+
+def _weights_name(weights: str | None) -> str | None:
+    """Published weights by their name, others by their file's: it may lie anywhere."""
+    if weights is None or is_published_name(weights):
+        return weights
+    published = published_of(Path(weights))
+    return Path(weights).name if published is None else published.name

@@ -12,6 +12,8 @@ from alexnet_impl.published import is_published_name
 from alexnet_impl.spec import Flatten, Spec, trace
 from alexnet_impl.weights import WeightsInfo, save_weights
 
+UNPERMUTED = "-unpermuted.safetensors"
+"""How the names of such files end."""
 _KEY = "fc1.weight"
 
 
@@ -26,7 +28,7 @@ def unpermuted_path(source: str) -> Path:
         if not Path(source).is_file():
             raise WeightsError(f"{source}: there is no such file.")
         key = file_digest(Path(source), "sha256")[:16]
-    return cache_dir() / "weights" / f"{key}-unpermuted.safetensors"
+    return cache_dir() / "weights" / f"{key}{UNPERMUTED}"
 
 
 def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) -> None:

@@ -17,8 +17,9 @@ from alexnet_impl.experiments.comparison import ExperimentRow, comparison_rows
 from alexnet_impl.experiments.curves import CurveComparison
 from alexnet_impl.experiments.evidence import Evidence, own_runs
 from alexnet_impl.experiments.finding import Finding
+from alexnet_impl.experiments.images import class_place
 from alexnet_impl.experiments.ledger import Entry, Ledger
-from alexnet_impl.experiments.measured import class_place, class_table
+from alexnet_impl.experiments.measured import class_table
 from alexnet_impl.experiments.times import TimeRatio, compare_times, full_time_s
 from alexnet_impl.report import numbers
 from alexnet_impl.report.ledger import headline, run_lines
@@ -89,7 +90,11 @@ def _context(ledger: Ledger) -> dict[str, Any]:
     return {
         "title": "The five reports, claim by claim",
         "headline": headline(ledger),
-        "notes": [_runs_note(ledger), *run_lines(ledger)],
+        "notes": [
+            _runs_note(ledger),
+            *run_lines(ledger),
+            *(f"Left out: {trouble}" for trouble in ledger.troubles),
+        ],
         "reports": [_section(answer.report, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
         "pairs": [

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(alexnet_impl.__file__).parent
 
 TIERS = (
-    ("errors", "host_memory", "backbones"),
+    ("errors", "host_memory", "backbones", "plain"),
     ("spec",),
     ("recipe", "changes", "data", "masks"),
     ("variants", "weights", "tolerances", "phases", "freezing", "published", "recipes"),

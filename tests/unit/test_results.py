@@ -287,7 +287,7 @@ def test_damaged_dataset_record_is_refused(run, changed):
 
 def test_history_comes_back(run):
     history = History(
-        epochs=[EPOCH, replace(EPOCH, epoch=2, loss=1 / 3)],
+        epochs=[EPOCH, replace(EPOCH, epoch=2, step=3, loss=1 / 3)],
         step_loss=[2.25, 1 / 3, 1e-30],
         step_learning_rate=[0.01, 0.005],
     )

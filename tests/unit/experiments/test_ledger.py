@@ -1,6 +1,7 @@
 """Verdicts with their evidence, curves, intervals, and the page, from run folders."""
 
 import json
+import math
 from dataclasses import replace
 from io import StringIO
 
@@ -10,6 +11,7 @@ from experiment_runs import write_experiment
 from rich.console import Console
 
 from alexnet_impl.cli import main
+from alexnet_impl.experiments.budget import BUDGETS
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claims import CLAIMS
 from alexnet_impl.experiments.comparison import comparison_rows
@@ -17,7 +19,7 @@ from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
 from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.experiments.ledger import make_ledger
-from alexnet_impl.experiments.measured import class_table
+from alexnet_impl.experiments.measured import class_table, measure
 from alexnet_impl.experiments.pairs import framework_rows, pretrained_rows
 from alexnet_impl.experiments.reproduce import Record
 from alexnet_impl.experiments.times import compare_times
@@ -46,6 +48,16 @@ def on_machine(run, *, cpu="a CPU", device="cpu", threads=1):
     """Give a run an environment.json."""
     facts = {"cpu": cpu, "logical_cpus": 2, "framework": {"device": device, "threads": threads}}
     run.write_json("environment.json", facts)
+
+
+def put(path, value, *keys):
+    """Replace one value inside a JSON file."""
+    whole = json.loads(path.read_text())
+    place = whole
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(whole))
 
 
 def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
@@ -103,7 +115,8 @@ def test_short_run_on_all_images_speaks_for_its_epochs_alone(tmp_path):
     ledger = make_ledger(tmp_path)
     assert entry_of(ledger, "R3-tf/loss/epoch-2/bar@870").measured is not None
     beyond = entry_of(ledger, "R3-tf/loss/epoch-4/bar@874")
-    assert (beyond.verdict, beyond.measured) == ("not run", None)
+    assert (beyond.verdict, beyond.measured) == ("not comparable", None)
+    assert beyond.reason == "scaled down: all images, 3 of 20 epochs (hours, tensorflow, seed 0)"
     final = entry_of(ledger, "R3-tf/test_top1_accuracy@920")
     assert final.verdict == "inconsistent"
 
@@ -113,8 +126,57 @@ def test_shorter_run_of_the_same_seed_is_no_second_seed(tmp_path):
     for budget in ("full", "hours"):
         write_experiment(tmp_path, "R3-tf", losses=losses, budget=budget)
     entry = entry_of(make_ledger(tmp_path), "R3-tf/loss/epoch-2/bar@870")
-    assert entry.measured.basis == "half an epoch to either side"
+    assert entry.measured.basis == "half an epoch to either side, standard error"
     assert len(entry.runs) == 1
+
+
+def test_collapse_is_reproduced_within_the_scatter_of_its_steps(tmp_path):
+    identifier = "R0-torch/loss/epoch-10@144"
+    for noise, verdict in ((1e-6, "not reproduced"), (0.01, "reproduced")):
+        root = tmp_path / verdict
+        write_experiment(root, "R0-torch", losses=[2.3035, *[2.3025] * 9], noise=noise)
+        assert entry_of(make_ledger(root), identifier).verdict == verdict
+
+
+def interval_of(root, quantity, epoch):
+    runs, _ = read_evidence(root)
+    subject = (runs[0].record.experiment, quantity, epoch)
+    claim = next(c for c in CLAIMS if (c.experiment, c.quantity, c.epoch) == subject)
+    return measure(claim, runs, CLAIMS)
+
+
+def test_scatter_of_a_bars_steps_counts_as_the_bar_counts_them(tmp_path):
+    write_experiment(tmp_path, "R3-tf", losses=[2.0] * 20, noise=0.1)
+    found = interval_of(tmp_path, "loss", 2)
+    shares = [bar_mean(np.eye(4)[step]) for step in range(4)]
+    reach = 1.96 * 2**0.5 * 0.1 * np.linalg.norm(shares)
+    assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+def test_evaluated_loss_has_the_standard_error_of_its_images(tmp_path, status):
+    run = write_experiment(tmp_path, "R2-tf-big", losses=[2.0] * 20, noise=0.1, status=status)
+    if status == "finished":
+        predictions = run.read_predictions()
+        picked = predictions.probabilities[np.arange(10_000), predictions.labels]
+        deviation = np.log(picked).std()
+    else:
+        deviation = 0.1 * 128**0.5
+    found = interval_of(tmp_path, "eval_loss", 20)
+    reach = 1.96 * 2**0.5 * deviation / 5_000**0.5
+    assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+
+
+def test_loss_of_one_epoch_alone_has_no_verdict(tmp_path):
+    write_experiment(tmp_path, "R3-torch", losses=[2.31], status=None)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    assert (entry.verdict, entry.measured) == ("not comparable", None)
+    assert "one epoch alone has no interval; there it is 2.3100" in entry.reason
+    later = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-2@177")
+    assert later.reason == "has 1 of 20 epochs; still running, or killed (full, torch, seed 0)"
+    write_experiment(tmp_path, "R3-torch", losses=[2.29], status=None, seed=1)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    assert entry.measured.basis.startswith("2 seeds")
 
 
 def test_bar_over_accuracies_has_no_counterpart(tmp_path):
@@ -129,6 +191,54 @@ def test_scaled_run_is_shown_with_its_label(tmp_path):
     entry = entry_of(make_ledger(tmp_path), "R1-tf/test_top1_accuracy@90")
     assert entry.verdict == "not comparable"
     assert entry.reason.startswith("scaled down: 5,000 images, 2 of 10 epochs; there it is 0.3000")
+
+
+@pytest.mark.parametrize(
+    ("larger", "title"),
+    [
+        ({"budget": "full", "status": None, "losses": [2.0]}, "hours, torch, seed 0"),
+        ({"budget": "full", "status": "interrupted", "losses": [2.0]}, "hours, torch, seed 0"),
+        ({"budget": "hours", "seed": 1, "losses": [2.0, 1.5, 1.2]}, "hours, torch, seed 0"),
+        ({"budget": "full", "losses": np.linspace(2, 1, 20)}, "full, torch, seed 0"),
+    ],
+    ids=str,
+)
+def test_unfinished_larger_run_hides_no_finished_one(tmp_path, larger, title):
+    write_experiment(tmp_path, "R3-torch", losses=[2.0, 1.6, 1.3], budget="hours")
+    write_experiment(tmp_path, "R3-torch", **larger)
+    (row,) = [row for row in comparison_rows(read_evidence(tmp_path)[0]) if row.id == "R3-torch"]
+    assert row.run.title == title
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": None}, "has 1 of 20 epochs; still running, or killed"),
+        ({"status": "diverged"}, "has 1 of 20 epochs; diverged"),
+        (
+            {"budget": "hours", "status": "interrupted"},
+            "scaled down: all images, 3 of 20 epochs; has 1 of 3 epochs; interrupted",
+        ),
+    ],
+    ids=str,
+)
+def test_run_that_is_no_full_one_says_in_what(tmp_path, changes, reason):
+    run = write_experiment(tmp_path, "R3-torch", losses=[2.0], **changes)
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "not comparable"
+    title = read_evidence(tmp_path)[0][0].title
+    assert (entry.reason, entry.runs) == (f"{reason} ({title})", (run.path,))
+
+
+def test_run_on_a_few_images_says_on_how_many(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path / "run.json", 24, "dataset", "num_train_images")
+    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    assert entry.verdict == "not comparable"
+    assert entry.reason == (
+        "24 training and 10,000 test images instead of 50,000 and 10,000; "
+        "there it is 0.7922 (full, torch, seed 0)"
+    )
 
 
 def test_times_are_compared_as_ratios_alone(tmp_path):
@@ -173,8 +283,160 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
     evidence, troubles = read_evidence(tmp_path)
     assert [run.record.experiment for run in evidence] == ["R3-torch"]
     assert len(troubles) == 1
-    (broken.path.parent / "experiment.json").write_text('{"schema_version": 1}')
-    assert "is no record of an experiment" in read_evidence(tmp_path)[1][0]
+    (broken.path.parent / "experiment.json").unlink()
+    assert "experiment.json: cannot be read (No such file" in read_evidence(tmp_path)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("experiment.json", ("experiment",), ["a"]),
+        ("experiment.json", ("experiment",), "R3-torhc"),
+        ("experiment.json", ("budget",), None),
+        ("experiment.json", ("seed",), "x"),
+        ("experiment.json", ("seed",), None),
+        ("experiment.json", ("label",), 5),
+        ("experiment.json", ("departures",), "abc"),
+        ("experiment.json", ("departures",), [1]),
+        ("experiment.json", ("more",), 1),
+        ("run.json", ("config", "width"), "a"),
+        ("run.json", ("config", "threads"), "a"),
+        ("run.json", ("config", "data", "classes"), "abc"),
+        ("run.json", ("dataset", "num_train_images"), "a"),
+        ("run.json", ("dataset", "num_test_images"), 0),
+        ("run.json", ("dataset", "class_names"), ["cat", "dog", "ship"]),
+        ("run.json", ("dataset", "class_names"), []),
+        ("run.json", ("dataset", "fingerprint"), None),
+        ("run.json", ("dataset", "image_size"), [32]),
+        ("history.json", ("epochs", 0, "loss"), None),
+        ("history.json", ("epochs", 0, "loss"), math.nan),
+        ("history.json", ("epochs", 0, "eval_top1_accuracy"), 7.0),
+        ("history.json", ("epochs", 1, "step"), 4),
+        ("history.json", ("epochs", 1, "epoch"), 1),
+        ("history.json", ("step_loss",), []),
+        ("history.json", ("step_loss",), None),
+        ("history.json", ("step_loss", 0), None),
+        ("result.json", ("test_top1_accuracy",), "x"),
+        ("result.json", ("test_top1_accuracy",), 79.22),
+        ("result.json", ("status",), "foo"),
+        ("result.json", ("steps",), 4),
+        ("result.json", ("collapse", "seen"), {"step": 1, "dead_share": {}, "logits_std": 0}),
+    ],
+    ids=str,
+)
+def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
+    write_experiment(tmp_path, "R3-torch")
+    run = write_experiment(tmp_path, "R3-tf")
+    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
+    ledger = make_ledger(tmp_path)
+    assert [one.record.experiment for one in ledger.evidence] == ["R3-torch"]
+    (trouble,) = ledger.troubles
+    assert str(run.path.parent) in trouble
+    assert "__init__" not in trouble
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value", "message"),
+    [
+        (
+            *("run.json", ("config", "recipe", "learning_rate"), 0.5),
+            "is no run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
+        ),
+        ("run.json", ("config", "variant"), "slim", "variant=slim, not cifar"),
+        ("run.json", ("config", "recipe", "epochs"), 2, "epochs=2, not 20"),
+        ("run.json", ("config", "recipe", "seed"), 3, "seed=3, not 0"),
+        (
+            "run.json",
+            ("config", "framework"),
+            "tensorflow",
+            "it lies in full/R3-torch/seed-0/torch",
+        ),
+        ("run.json", ("config", "data", "train_images"), 24, "train_images=24, not None"),
+        ("run.json", ("config", "weights"), "random.pt", "weights=random.pt, not None"),
+        ("experiment.json", ("experiment",), "R3-tf", "is no run of R3-tf: "),
+        ("experiment.json", ("budget",), "hours", "epochs=20, not 3"),
+        ("experiment.json", ("budget",), "huge", "Unknown budget 'huge'"),
+        ("experiment.json", ("seed",), 1, "seed=0, not 1"),
+    ],
+    ids=str,
+)
+def test_run_of_something_else_is_left_out(tmp_path, name, keys, value, message):
+    run = write_experiment(tmp_path, "R3-torch")
+    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
+    evidence, (trouble,) = read_evidence(tmp_path)
+    assert evidence == ()
+    assert trouble.startswith(f"{run.path}: ")
+    assert message in trouble
+
+
+def test_run_that_was_moved_under_another_name_is_left_out(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch")
+    run.path.parent.rename(run.path.parents[1] / "seed-1")
+    assert read_evidence(tmp_path)[0] == ()
+
+
+def test_recipe_that_changed_leaves_its_old_runs_out(tmp_path, monkeypatch):
+    write_experiment(tmp_path, "R3-torch")
+    changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
+    monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
+    assert "is no run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
+
+
+@pytest.mark.parametrize("budget", list(BUDGETS))
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_run_of_every_experiment_and_budget_is_taken(tmp_path, name, budget):
+    write_experiment(tmp_path, name, budget=budget)
+    (run,), troubles = read_evidence(tmp_path)
+    assert (troubles, run.record.departures) == ((), ())
+    assert run.is_full == (budget == "full")
+
+
+def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
+    run = write_experiment(tmp_path, "R3-torch-pretrained")
+    put(run.path / "run.json", "/mine/random.pt", "config", "weights")
+    (found,), _ = read_evidence(tmp_path)
+    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.departures[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            *("class_names", [f"pet {number}" for number in range(10)]),
+            "images of 10 other classes (pet 0, pet 1,",
+        ),
+        ("num_train_images", 40_000, "40,000 training and 10,000 test images instead of 50,000"),
+    ],
+    ids=str,
+)
+def test_other_images_are_a_departure_and_not_all_images(tmp_path, key, value, told):
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path / "run.json", value, "dataset", key)
+    (found,), _ = read_evidence(tmp_path)
+    assert not found.has_all_images
+    assert found.record.departures[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": np.full(10_000, 99)},
+        {"labels": np.full(10_000, -1)},
+        {"labels": np.zeros(9_999, np.int64)},
+        {"labels": np.full(10_000, "cat")},
+        {"probabilities": np.full((10_000, 3), 0.1, np.float32)},
+        {"probabilities": np.zeros((0, 10), np.float32), "labels": np.zeros(0, np.int64)},
+        {"probabilities": np.full((10_000, 10), np.nan, np.float32)},
+        {"probabilities": np.full((10_000, 10), "a")},
+    ],
+    ids=lambda changes: f"{list(changes)} {next(iter(changes.values())).shape}",
+)
+def test_predictions_of_other_images_are_damage(tmp_path, changes):
+    run = write_experiment(tmp_path, "R3-tf")
+    run.write_predictions(replace(run.read_predictions(), **changes))
+    ledger = make_ledger(tmp_path)
+    assert ledger.evidence == ()
+    assert "predictions.npz: is damaged (" in ledger.troubles[0]
 
 
 def test_curves_are_compared_over_the_epochs_that_both_have(tmp_path):
@@ -205,11 +467,17 @@ def test_interval_of_shares_has_both_binomials():
 
 
 def test_interval_of_one_curve_is_half_an_epoch():
-    found = of_curves([[3.0, 2.0, 1.5]], 2)
+    found = of_curves([[3.0, 2.0, 1.5]], 2, 0.0)
     assert (found.low, found.high) == pytest.approx((1.75, 2.5))
-    last = of_curves([[3.0, 2.0, 1.5]], 3)
+    last = of_curves([[3.0, 2.0, 1.5]], 3, 0.0)
     assert (last.low, last.high) == pytest.approx((1.25, 1.75))
-    assert of_curves([[2.0], [2.0]], 1).low == 2.0
+
+
+@pytest.mark.parametrize("curves", [[[2.0, 2.0]], [[2.0], [2.0]]], ids=["flat", "equal seeds"])
+def test_interval_of_a_loss_is_as_wide_as_both_standard_errors(curves):
+    found = of_curves(curves, 1, 0.01)
+    reach = 1.96 * 2**0.5 * 0.01
+    assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach), abs=1e-4)
 
 
 def test_interval_of_a_mean_rests_on_its_standard_error():
@@ -471,5 +739,34 @@ def test_command_prints_writes_and_refuses(tmp_path, capsys):
         str(RunFolder(runs / "full" / "R3-torch" / "seed-0" / "torch").path)
     ]
     assert main(["ledger"]) == 0
-    assert main(["ledger", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "nowhere: there is no such folder; alexnet reproduce writes one."),
+        ("file", "file: is a file; name the folder given to reproduce --output."),
+        ("runs/full", "full: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the"),
+    ],
+    ids=str,
+)
+def test_folder_without_runs_is_refused(tmp_path, capsys, name, message):
+    write_experiment(tmp_path / "runs", "R3-torch")
+    (tmp_path / "file").touch()
+    assert main(["ledger", str(tmp_path / name)]) == 1
+    printed = capsys.readouterr()
+    assert message in " ".join(printed.err.split())
+    assert printed.out == ""
+
+
+def test_run_that_was_left_out_is_told_with_its_path_on_the_page_and_in_the_terminal(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "400")
+    run = write_experiment(tmp_path, "R3-torch")
+    put(run.path.parent / "experiment.json", "R3-torhc", "experiment")
+    page = tmp_path / "ledger.html"
+    assert main(["ledger", str(tmp_path), "--html", str(page)]) == 0
+    said = f"eft out: {run.path}: Unknown experiment"
+    assert said in capsys.readouterr().out
+    assert said in page.read_text()

@@ -23,6 +23,7 @@ from alexnet_impl.experiments.published.rows import CLASSES
 from alexnet_impl.experiments.reproduce import (
     Record,
     check_memory,
+    differences,
     make_request,
     prepare_weights,
     reproduce,
@@ -61,7 +62,7 @@ def framework(monkeypatch):
             config.data, validation_fraction=recipe.validation_fraction, seed=recipe.seed
         )
         if (folder / "run.json").is_file():
-            return resume_run(RunFolder.open(folder), dataset, observer)
+            return resume_run(RunFolder.open(folder), dataset, observer, weights=config.weights)
         return start_run(folder, config, dataset, observer)
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
@@ -88,8 +89,8 @@ def alexnet(capsys, tmp_path, images, monkeypatch):
     """Run `reproduce` on the images, at full length."""
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments, budget="full"):
-        paths = ("--data-dir", str(images), "--output", str(tmp_path / "runs"))
+    def run(*arguments, budget="full", data_dir=images):
+        paths = ("--data-dir", str(data_dir), "--output", str(tmp_path / "runs"))
         code = main(["reproduce", *arguments, "--budget", budget, *paths])
         printed = capsys.readouterr()
         return code, printed.out, printed.err
@@ -107,6 +108,9 @@ def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, ale
     assert "R3-torch in torch: as long as the report's" in out
     record = Record.read(seat(tmp_path) / "experiment.json")
     assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
+    few = "40 training and 10 test images instead of 50,000 and 10,000"
+    assert record.departures == (few,)
+    assert f"departs from the report: {few}" in " ".join(out.split())
     run = RunFolder.open(seat(tmp_path) / "torch")
     assert run.finished_result().steps == 12
     assert len(framework.calls) == 1
@@ -136,6 +140,96 @@ def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
     for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow")):
         run = RunFolder.open(seat(tmp_path, name, 1) / kind)
         assert run.finished_result().steps == 12
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
+@pytest.mark.parametrize("other", [False, True], ids=["same images", "other images"])
+def test_run_is_found_again_by_its_images_wherever_they_lie(
+    framework, alexnet, images, tmp_path, killed, other
+):
+    def kill(trainer, step):
+        if step == 7 and trainer.steps_taken == 6:
+            raise Killed
+
+    if killed:
+        framework.before_step = kill
+        with pytest.raises(Killed):
+            alexnet("R3-torch")
+        framework.before_step = None
+    else:
+        assert alexnet("R3-torch")[0] == 0
+    moved = images.rename(tmp_path / "elsewhere")
+    if other:
+        Image.new("RGB", (4, 4)).save(moved / "train" / CLASSES[0] / "0.png")
+    code, _, err = alexnet("R3-torch", data_dir=moved)
+    assert code == int(other)
+    assert ("holds a run on images with fingerprint" in err) == other
+    assert len(framework.calls) == (2 if killed and not other else 1)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
+@pytest.mark.parametrize("other", [False, True], ids=["same weights", "other weights"])
+def test_run_is_found_again_by_its_weights_wherever_they_lie(
+    framework, alexnet, linear_weights, tmp_path, killed, other
+):
+    def kill(trainer, step):
+        if step == 7 and trainer.steps_taken == 6:
+            raise Killed
+
+    name = "R3-torch-pretrained"
+    if killed:
+        framework.before_step = kill
+        with pytest.raises(Killed):
+            alexnet(name, "--weights", str(linear_weights))
+        framework.before_step = None
+    else:
+        assert alexnet(name, "--weights", str(linear_weights))[0] == 0
+    moved = linear_weights.rename(tmp_path / "renamed.safetensors")
+    if other:
+        weights, info = load_weights(moved)
+        save_weights(moved, {key: array + 1 for key, array in weights.items()}, info)
+    code, _, err = alexnet(name, "--weights", str(moved))
+    assert code == int(other)
+    assert ("weights of another content than" in err) == other
+    assert len(framework.calls) == (2 if killed and not other else 1)
+
+
+def test_killed_run_without_a_digest_of_its_file_goes_on_from_its_own_weights_alone(
+    framework, alexnet, linear_weights, tmp_path
+):
+    def kill(trainer, step):
+        if step == 7 and trainer.steps_taken == 6:
+            raise Killed
+
+    name = "R3-torch-pretrained"
+    framework.before_step = kill
+    with pytest.raises(Killed):
+        alexnet(name, "--weights", str(linear_weights))
+    framework.before_step = None
+    run = RunFolder.open(seat(tmp_path, name) / "torch")
+    run.write_json("run.json", run.read_json("run.json") | {"given_weights_sha256": None})
+    weights, info = load_weights(linear_weights)
+    save_weights(linear_weights, {key: array + 1 for key, array in weights.items()}, info)
+    code, _, err = alexnet(name, "--weights", str(linear_weights))
+    assert code == 1
+    assert "was started on other weights than" in err
+    save_weights(linear_weights, weights, info)
+    assert alexnet(name, "--weights", str(linear_weights))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "same"),
+    [
+        (f"/a/{ALEXNET}", f"/b/{ALEXNET}", True),
+        (f"/a/{ALEXNET}", "torchvision:IMAGENET1K_V1", True),
+        ("/a/mine.pth", "/b/mine.pth", True),
+        ("/a/mine.pth", "/a/other.pth", False),
+        ("/a/mine.pth", None, False),
+    ],
+)
+def test_weights_that_are_not_at_hand_are_known_by_name(found, asked, same):
+    one, other = (base_config(weights=weights) for weights in (found, asked))
+    assert (differences(one, other) == []) == same
 
 
 def test_run_of_another_config_is_refused_and_kept(framework, alexnet, tmp_path, monkeypatch):
@@ -277,7 +371,10 @@ def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp
 def test_damaged_record_is_named(tmp_path):
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
-    with pytest.raises(RunError, match="is no record of an experiment"):
+    with pytest.raises(RunError, match=r"experiment \(budget of Record is missing\); remove the"):
+        Record.read(path)
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"experiment\.json: is no JSON; remove the folder"):
         Record.read(path)
     record = Record(experiment="R3-torch", budget="full", seed=0, label="", departures=("x",))
     record.write(path)
