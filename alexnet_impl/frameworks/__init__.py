@@ -250,7 +250,7 @@ class Framework(Protocol):
 
         Its own default layout, initial weights and stock SGD with momentum, on images that were
         treated beforehand and lie in the device's memory; the torchvision variant is torchvision's
-        own module.
+        own module. Where a call has a cost of its own, the work can be had in longer calls.
 
         Args:
             spec: The network.

@@ -13,7 +13,7 @@ import pytest
 import alexnet_impl.measurement
 from alexnet_impl.frameworks.repeated import Repeated
 from alexnet_impl.measurement import timing
-from alexnet_impl.measurement.timing import group_size, time_calls, warm_up
+from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
 from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig
@@ -150,6 +150,31 @@ def test_warm_up_ends_with_its_time_and_says_so(monkeypatch):
     done = warm_up(AsynchronousDevice().repeated(), limit_s=30.0)
     assert not done.steady
     assert sum(done.times_s[:-1]) < 30 <= sum(done.times_s)
+
+
+def epochs_of(batches, cost_s=0.01, batch_s=0.002):
+    """Calls that cost something beyond their batches, on a device that does not make one wait."""
+    return Repeated(
+        call=lambda: time.sleep(cost_s + batches * batch_s),
+        amount=batches,
+        unit="images",
+        synchronize=lambda: None,
+        cost_s=cost_s,
+        of_batches=epochs_of,
+    )
+
+
+def test_calls_grow_until_their_own_cost_is_small():
+    assert 100 <= lengthen(epochs_of(1), most=1000).amount < 250
+
+
+def test_calls_grow_to_what_memory_holds():
+    assert lengthen(epochs_of(1), most=7).amount == 7
+
+
+def test_calls_without_a_cost_are_left_as_they_are():
+    work = AsynchronousDevice().repeated()
+    assert lengthen(work, most=1000) is work
 
 
 @pytest.mark.parametrize(
