@@ -1,6 +1,8 @@
 """The handler of `alexnet bench`."""
 
+import math
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from rich.console import Console
@@ -22,7 +24,7 @@ from alexnet_impl.measurement.works import get_work
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.measured import compared_lines, measured_lines
 from alexnet_impl.report.rounds import write_rounds_figure
-from alexnet_impl.results import check_free, environment_fingerprint, make_folder
+from alexnet_impl.results import environment_fingerprint, make_folder
 
 MOST_SIDES = 2
 
@@ -37,9 +39,21 @@ def bench_command(command: Bench, console: Console) -> int:
         check_comparable(*cases)
     plan = _plan(command)
     interpreters = parse_interpreters(command.interpreter)
-    check_frameworks(interpreters)
+    check_frameworks(interpreters, {case.config.framework for case in cases})
     folder = new_folder(command.options, "bench")
-    check_free(folder)
+    is_new = not folder.exists()
+    make_folder(folder)
+    try:
+        return _record(cases, plan, interpreters, folder, console)
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _record(
+    cases: list[Case], plan: Plan, interpreters: dict[str, str], folder: Path, console: Console
+) -> int:
+    """Measure, show what was found, and write it; the exit code."""
     before = machine_fingerprint() | {"busy_share": busyness(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
@@ -48,7 +62,6 @@ def bench_command(command: Bench, console: Console) -> int:
     machine = before | {"packages": environment_fingerprint()["packages"]}
     for warning in quiet_warnings(before, machine_fingerprint()):
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    make_folder(folder)
     write_recording(folder, machine, entries, pairs)
     for done, gate in pairs:
         if gate is None or gate.holds:
@@ -111,7 +124,15 @@ def _value(name: str, text: str) -> Any:
 
 
 def _plan(command: Bench) -> Plan:
-    plan = Plan(
+    for name in ("rounds", "budget", "width_of_interval", "warm_up", "margin"):
+        value, usual = getattr(command, name), getattr(Bench(), name)
+        may_be_0 = name == "margin"
+        if not 0 <= value < math.inf or (value == 0 and not may_be_0):
+            raise RunError(
+                f"--{name.replace('_', '-')} {value}: must be a finite number "
+                f"{'not below' if may_be_0 else 'above'} 0; leave it out for {usual}."
+            )
+    return Plan(
         min_rounds=min(Plan().min_rounds, command.rounds),
         max_rounds=command.rounds,
         budget_s=command.budget,
@@ -119,12 +140,6 @@ def _plan(command: Bench) -> Plan:
         width=command.width_of_interval,
         warm_up_s=command.warm_up,
     )
-    for name in ("max_rounds", "budget_s", "width", "warm_up_s"):
-        if getattr(plan, name) <= 0:
-            raise RunError(f"{name}={getattr(plan, name)} must be above 0.")
-    if plan.margin < 0:
-        raise RunError(f"margin={plan.margin} must not be below 0.")
-    return plan
 
 
 Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
@@ -132,7 +147,7 @@ Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
 
 def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
     try:
-        done = measure(case, plan, plan.max_rounds, interpreters)
+        done = measure(case, plan, interpreters)
     except OutOfMemoryError as error:
         return [_no_memory(error.case, str(error), interpreters, console)], [], 0
     _show(done, console)

@@ -240,7 +240,7 @@ class Bench:
     rounds: int = 40
     """Groups of calls of one side; of two sides at most so many rounds A B B A."""
     budget: float = 120.0
-    """No round of two sides begins after so many seconds."""
+    """No round, or group of one side, begins after so many seconds."""
     margin: float = 0.02
     """A side counts as faster or slower only beyond this share."""
     width_of_interval: float = 0.01

@@ -32,7 +32,8 @@ class Plan:
     Attributes:
         min_rounds: Before the ratio's interval is looked at.
         max_rounds: At most so many.
-        budget_s: No round begins later, counted from the end of the warm-up.
+        budget_s: No round, or group of a single side, begins later, counted from the end of the
+            warm-up.
         width: Enough is known when the interval reaches this share to either side of the ratio.
         margin: A side is called faster or slower only if it is by more than this share.
         confidence: Of the interval.
@@ -186,8 +187,8 @@ class Side:
 Interpreters = Mapping[str, str]
 
 
-def measure(case: Case, plan: Plan, rounds: int, interpreters: Interpreters) -> Measured:
-    """One side by itself, for so many groups of calls.
+def measure(case: Case, plan: Plan, interpreters: Interpreters) -> Measured:
+    """One side by itself, for as many groups of calls as the plan has rounds, or until time is up.
 
     Raises:
         OutOfMemoryError: If it does not fit.
@@ -196,9 +197,17 @@ def measure(case: Case, plan: Plan, rounds: int, interpreters: Interpreters) -> 
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
         side = Side(worker, plan)
-        for _ in range(rounds):
-            side.time_group()
+        take_groups(side, plan)
         return side.measured()
+
+
+def take_groups(side: Timed, plan: Plan) -> None:
+    """Time groups of one side until there are enough of them, or time is up."""
+    started = time.monotonic()
+    for _ in range(plan.max_rounds):
+        side.time_group()
+        if time.monotonic() - started > plan.budget_s:
+            return
 
 
 def compare(

@@ -1,8 +1,11 @@
 """What `alexnet bench` refuses before any framework is started."""
 
 import pytest
+from measured import side
 
-from alexnet_impl.cli import main
+from alexnet_impl import comparison, frameworks
+from alexnet_impl.cli import bench, main
+from alexnet_impl.errors import RunError
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated work with the same recipe"
@@ -19,8 +22,12 @@ SAME = "only at the same gated work with the same recipe"
         (["torch,foo=1"], "Unknown recipe field 'foo'"),
         (["torch,compiled"], "'compiled' must read FIELD=VALUE"),
         (["torch", "--work", "trainig"], "Did you mean 'training'?"),
-        (["torch", "--rounds", "0"], "max_rounds=0 must be above 0"),
-        (["torch", "--margin", "-1"], "margin=-1.0 must not be below 0"),
+        (["torch", "--rounds", "0"], "--rounds 0: must be a finite number above 0"),
+        (["torch", "--budget", "nan"], "--budget nan: must be a finite number above 0"),
+        (["torch", "--warm-up", "inf"], "leave it out for 20.0"),
+        (["torch", "--width-of-interval", "nan"], "--width-of-interval nan: must be"),
+        (["torch", "--margin", "-1"], "--margin -1.0: must be a finite number not below 0"),
+        (["torch", "--margin", "nan"], "--margin nan: must be"),
         (["torch", "--on-collapse", "stop"], "--on-collapse belongs to trainings"),
         (["compare", "nowhere.json", "nowhere.json"], "there is no such file"),
     ],
@@ -33,3 +40,58 @@ def test_bench_refuses_in_one_line(flags, words, capsys, tmp_path, monkeypatch):
     assert said.count("\n") == 1
     assert words in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A measurement that takes no time; the cases that were measured."""
+    cases = []
+
+    def measure(case, *_):
+        cases.append(case)
+        return side(case.config.framework, 0.1, 0.1, 0.1)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    return cases
+
+
+@pytest.fixture
+def without_tensorflow(monkeypatch):
+    for module in (comparison, frameworks):
+        monkeypatch.setattr(module, "is_installed", lambda name: name != "tensorflow")
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+def test_one_framework_is_timed_without_the_other(measured, tmp_path):
+    assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
+    assert [case.config.framework for case in measured] == ["torch"]
+    assert (tmp_path / "bench" / "bench.json").is_file()
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+@pytest.mark.parametrize("sides", [(), ("tensorflow",)])
+def test_a_framework_that_is_missing_is_refused_first(measured, sides, tmp_path, capsys):
+    assert main(["bench", *sides, "--output", str(tmp_path / "bench")]) == 1
+    assert "tensorflow is not installed" in capsys.readouterr().err
+    assert not measured
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written_is_refused_before_anything_is_timed(
+    measured, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["bench", "torch", "--output", str(tmp_path / "file" / "bench")]) == 1
+    assert "cannot be written (Not a directory)" in capsys.readouterr().err
+    assert not measured
+
+
+def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RunError("the worker died.")
+
+    monkeypatch.setattr(bench, "measure", fail)
+    assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
+    assert not list(tmp_path.iterdir())
+    assert not measured
