@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from alexnet_impl.freezing import learns_everything
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.statistics import (
     Ratio,
@@ -19,7 +20,7 @@ from alexnet_impl.measurement.statistics import (
 from alexnet_impl.measurement.timing import GROUP_S, WARM_UP_S
 from alexnet_impl.measurement.worker import CaseWorker, case_worker
 from alexnet_impl.measurement.works import get_work
-from alexnet_impl.spec import trace
+from alexnet_impl.spec import backbone_of, trace
 
 NUM_CLASSES = 10
 """Of the images that benchmarks use."""
@@ -103,14 +104,17 @@ class Measured:
     def fraction_of_peak(self) -> float | None:
         """Share of the matrix product's peak in the case's precision; None where it means nothing.
 
-        A training step counts three times the forward pass's multiply-accumulates, two FLOP each.
+        A training step counts three times the forward pass's multiply-accumulates, two FLOP each;
+        what a backbone computes, and what a step leaves out for layers that do not learn, is not
+        known.
         """
-        passes = get_work(self.case.work).passes
-        peak = self.peaks.get(f"matmul {self.case.config.recipe.precision}")
-        if not passes or not peak:
+        work, recipe = get_work(self.case.work), self.case.config.recipe
+        peak = self.peaks.get(f"matmul {recipe.precision}")
+        spec = self.case.config.spec(NUM_CLASSES)
+        frozen = work.passes > 1 and not work.plain and not learns_everything(spec, recipe)
+        if not work.passes or not peak or frozen or backbone_of(spec) is not None:
             return None
-        macs = trace(self.case.config.spec(NUM_CLASSES)).num_macs
-        return self.per_second * 2 * passes * macs / peak
+        return self.per_second * 2 * work.passes * trace(spec).num_macs / peak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
