@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, TrainingOptions
-from alexnet_impl.cli.shared import new_folder, parse_interpreters, refuse_weights, run_config
+from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -31,7 +31,6 @@ MOST_SIDES = 2
 
 def bench_command(command: Bench, console: Console) -> int:
     """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
-    refuse_weights(command.options, "bench")
     cases = [_case(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
@@ -75,9 +74,7 @@ def _case(side: str, command: Bench) -> Case:
     framework, *changes = side.split(",")
     if framework not in FRAMEWORKS:
         raise UnknownNameError("framework", framework, FRAMEWORKS)
-    options = command.options
-    if options.on_collapse != TrainingOptions().on_collapse:
-        raise RunError("--on-collapse belongs to trainings; bench takes a few steps of its own.")
+    options = TrainingOptions(**vars(command.options))
     if options.dataset is None and options.data_dir is None:
         options = replace(options, dataset="synthetic")
     if command.batch_size is not None:

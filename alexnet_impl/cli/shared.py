@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.cli.flags import TrainingOptions
+from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -100,7 +100,7 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
     return dataset
 
 
-def new_folder(options: TrainingOptions, what: str) -> Path:
+def new_folder(options: NetworkOptions, what: str) -> Path:
     """The folder that --output names, or one under runs/ that says when and what."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"

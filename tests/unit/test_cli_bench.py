@@ -1,11 +1,14 @@
 """What `alexnet bench` refuses before any framework is started."""
 
+import re
+
 import pytest
 from measured import side
 
 from alexnet_impl import comparison, frameworks
 from alexnet_impl.cli import bench, main
 from alexnet_impl.errors import RunError
+from alexnet_impl.measurement.works import WORKS
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated work with the same recipe"
@@ -28,7 +31,6 @@ SAME = "only at the same gated work with the same recipe"
         (["torch", "--width-of-interval", "nan"], "--width-of-interval nan: must be"),
         (["torch", "--margin", "-1"], "--margin -1.0: must be a finite number not below 0"),
         (["torch", "--margin", "nan"], "--margin nan: must be"),
-        (["torch", "--on-collapse", "stop"], "--on-collapse belongs to trainings"),
         (["compare", "nowhere.json", "nowhere.json"], "there is no such file"),
     ],
 )
@@ -95,3 +97,38 @@ def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypat
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
     assert not list(tmp_path.iterdir())
     assert not measured
+
+
+def text_of(capsys, *arguments):
+    """What a command says and ends with, on one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    said = capsys.readouterr()
+    return ended.value.code, " ".join(f"{said.out} {said.err}".replace("│", " ").split())
+
+
+def test_help_lists_every_work(capsys):
+    code, said = text_of(capsys, "bench", "--help")
+    assert code == 0
+    listed = said.split("--work STR")[1].split("--batch-size")[0]
+    assert not [name for name in WORKS if not re.search(rf"[ :]{name}[ ,.]", listed)]
+
+
+@pytest.mark.parametrize("flag", ["--weights", "--cache-features", "--on-collapse"])
+def test_flags_of_trainings_are_none_of_bench(flag, capsys):
+    _, said = text_of(capsys, "bench", "--help")
+    assert flag not in said
+    assert text_of(capsys, "bench", "torch", flag, "stop")[0] == 2
+
+
+def test_help_says_what_bench_does_without_a_flag(capsys):
+    _, said = text_of(capsys, "bench", "--help")
+    assert "Default: what --data-dir holds, else synthetic" in said
+    assert "as many as there are cores by default" in said
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("old.json",)])
+def test_bench_compare_is_called_as_it_was_typed(arguments, capsys):
+    _, said = text_of(capsys, "bench", "compare", *arguments)
+    assert "alexnet bench compare" in said
+    assert "bench-compare" not in said
