@@ -1,6 +1,7 @@
 """What several commands do with their flags."""
 
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
-from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.measurement.worker import usable_cores
 from alexnet_impl.pretrained import adopt_preprocessing, check_preprocessing, find_pretrained
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.recipes import get_recipe
@@ -41,6 +43,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         recipe = replace(recipe, seed=options.seed)
     if options.weights is not None:
         recipe = _fed_as_trained(options, recipe)
+    _warn_of_threads(options.threads)
     return RunConfig(
         framework=framework,
         variant=options.variant,
@@ -53,6 +56,17 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         weights=options.weights,
         cache_features=options.cache_features,
     )
+
+
+def _warn_of_threads(threads: int | None) -> None:
+    """Say it where there are fewer cores."""
+    if threads is not None and threads > (cores := usable_cores()):
+        warnings.warn(
+            f"--threads {threads}: there are {cores} cores at hand, for which more threads wait; "
+            f"--threads {cores} uses all of them.",
+            AlexNetWarning,
+            stacklevel=2,
+        )
 
 
 def refuse_weights(options: TrainingOptions, command: str) -> None:

@@ -1,12 +1,13 @@
 """What `alexnet bench` refuses before any framework is started."""
 
 import re
+import warnings
 
 import pytest
 from measured import side
 
 from alexnet_impl import comparison, frameworks
-from alexnet_impl.cli import bench, main
+from alexnet_impl.cli import bench, main, shared
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.works import WORKS
 
@@ -132,3 +133,16 @@ def test_bench_compare_is_called_as_it_was_typed(arguments, capsys):
     _, said = text_of(capsys, "bench", "compare", *arguments)
     assert "alexnet bench compare" in said
     assert "bench-compare" not in said
+
+
+@pytest.mark.parametrize(("threads", "warned"), [("2", False), ("3", True)])
+def test_more_threads_than_cores_are_not_taken_without_a_word(
+    threads, warned, measured, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(shared, "usable_cores", lambda: 2)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() sets its own
+    flags = ("--threads", threads, "--output", str(tmp_path / "bench"))
+    assert main(["bench", "torch", *flags]) == 0
+    assert measured[0].config.threads == int(threads)
+    said = "alexnet: warning: --threads 3: there are 2 cores at hand"
+    assert (said in capsys.readouterr().err) is warned
