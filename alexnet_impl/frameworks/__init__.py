@@ -240,8 +240,11 @@ class Framework(Protocol):
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Versions, device and flags that decide speed and numerics."""
 
-    def calibration_kernels(self, device: str) -> dict[str, Repeated]:
-        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'."""
+    def calibration_kernels(self, device: str, precision: str) -> dict[str, Repeated]:
+        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+
+        On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
+        """
 
     def plain_training(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str

@@ -33,6 +33,17 @@ class Repeated:
     of_batches: Callable[[int], "Repeated"] | None = None
 
 
+def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:
+    """Precisions in which a device's peak is measured.
+
+    Args:
+        device_type: 'cpu', 'cuda' or 'mps'. Of the first few compute float16 faster than float32.
+        timed: The precision of what is timed, which is always among them.
+    """
+    usual = ("float32", "bfloat16") if device_type == "cpu" else ("float32", "bfloat16", "float16")
+    return usual if timed in usual else (*usual, timed)
+
+
 def matmul_size(device_type: str) -> int:
     """Rows and columns of the matrices whose product shows a device's peak.
 

@@ -8,21 +8,28 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.repeated import COPY_BYTES, FIT_COST_S, Repeated, matmul_size
+from alexnet_impl.frameworks.repeated import (
+    COPY_BYTES,
+    FIT_COST_S,
+    Repeated,
+    matmul_size,
+    peak_precisions,
+)
 from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.spec import Spec
 
 
-def calibration_kernels(device: str) -> dict[str, Repeated]:
-    """Square matrix products in float32 and bfloat16, and a copy in memory."""
+def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
+    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
-    size = matmul_size("cuda" if found.startswith("/GPU") else "cpu")
+    device_type = "cuda" if found.startswith("/GPU") else "cpu"
+    size = matmul_size(device_type)
     with tf.device(found):
-        for name, dtype in (("float32", tf.float32), ("bfloat16", tf.bfloat16)):
-            first, second = (tf.cast(tf.random.uniform((size, size)), dtype) for _ in range(2))
+        for name in peak_precisions(device_type, precision):
+            first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
             call = partial(tf.linalg.matmul, first, second)
             work = 2.0 * size**3
             kernels[f"matmul {name}"] = Repeated(
