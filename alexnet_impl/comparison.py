@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +15,22 @@ from alexnet_impl.results import RunConfig, RunFolder
 from alexnet_impl.workers import train_in_worker
 
 
-def check_frameworks(interpreters: Mapping[str, str]) -> None:
+def check_frameworks(
+    interpreters: Mapping[str, str], frameworks: Collection[str] = FRAMEWORKS
+) -> None:
     """Refuse to start where a framework is missing, before any work is done.
+
+    Args:
+        interpreters: Framework to the Python that runs it; this one by default.
+        frameworks: Those that the work needs.
 
     Raises:
         FrameworkError: With the line that installs it.
         RunError: If an interpreter is not there.
     """
     for name in FRAMEWORKS:
+        if name not in frameworks:
+            continue
         interpreter = interpreters.get(name, sys.executable)
         if shutil.which(interpreter) is None:
             raise RunError(f"--interpreter {name}={interpreter}: is no program that can be run.")

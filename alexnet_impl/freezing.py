@@ -41,6 +41,13 @@ def trainable_layers(spec: Spec, recipe: Recipe) -> Trainable:
     return found
 
 
+def learns_everything(spec: Spec, recipe: Recipe) -> bool:
+    """Whether every layer with weights learns."""
+    found = trainable_layers(spec, recipe)
+    weighted = {step.layer.name for step in trace(spec).layers if step.num_params}
+    return weighted <= found.layers and found.backbone_layers is None
+
+
 def _find(spec: Spec, text: str) -> Trainable:
     names = [layer.name for layer in spec.layers]
     if text == "all":

@@ -19,6 +19,7 @@ from alexnet_impl.cli.flags import (
     EXPLAIN_RECIPE,
     Bench,
     BenchCompare,
+    BenchOptions,
     BenchWorker,
     Compare,
     Convert,
@@ -77,8 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, 1 for what the caller can put right, 2 for wrong flags, 130 if stopped.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:2] == ["bench", "compare"]:
-        given = ["bench-compare", *given[2:]]
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the rest as *_
     try:
         return _run(_parse(given))
@@ -116,11 +115,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> N
 
 def _parse(arguments: list[str]) -> Any:
     """The chosen subcommand with its fields filled in."""
+    if arguments[:2] == ["bench", "compare"]:
+        return tyro.cli(BenchCompare, prog="alexnet bench compare", args=arguments[2:])
     name = _recipe_name(arguments)
     options = TrainingOptions(recipe_name=name, recipe=get_recipe(name))
-    defaults: dict[type, Any] = {
-        kind: kind(options=options) for kind in (Train, Compare, Parity, Bench)
-    }
+    defaults: dict[type, Any] = {kind: kind(options=options) for kind in (Train, Compare, Parity)}
+    defaults[Bench] = Bench(options=BenchOptions(recipe_name=name, recipe=get_recipe(name)))
     defaults[Explain] = Explain(options=explain_options(name))
     choices: list[Any] = [
         Annotated[kind, tyro.conf.subcommand(command, default=defaults[kind])]

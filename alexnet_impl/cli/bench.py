@@ -1,18 +1,14 @@
 """The handler of `alexnet bench`."""
 
+import math
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, TrainingOptions
-from alexnet_impl.cli.shared import (
-    check_output,
-    new_folder,
-    parse_interpreters,
-    refuse_weights,
-    run_config,
-)
+from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
 from alexnet_impl.comparison import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -28,14 +24,13 @@ from alexnet_impl.measurement.works import get_work
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.measured import compared_lines, measured_lines
 from alexnet_impl.report.rounds import write_rounds_figure
-from alexnet_impl.results import check_free, environment_fingerprint, make_folder
+from alexnet_impl.results import environment_fingerprint, make_folder
 
 MOST_SIDES = 2
 
 
 def bench_command(command: Bench, console: Console) -> int:
     """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
-    refuse_weights(command.options, "bench")
     cases = [_case(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
@@ -43,10 +38,21 @@ def bench_command(command: Bench, console: Console) -> int:
         check_comparable(*cases)
     plan = _plan(command)
     interpreters = parse_interpreters(command.interpreter)
-    check_frameworks(interpreters)
+    check_frameworks(interpreters, {case.config.framework for case in cases})
     folder = new_folder(command.options, "bench")
-    check_free(folder)
-    check_output(folder)
+    is_new = not folder.exists()
+    make_folder(folder)
+    try:
+        return _record(cases, plan, interpreters, folder, console)
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _record(
+    cases: list[Case], plan: Plan, interpreters: dict[str, str], folder: Path, console: Console
+) -> int:
+    """Measure, show what was found, and write it; the exit code."""
     before = machine_fingerprint() | {"busy_share": busyness(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
@@ -55,7 +61,6 @@ def bench_command(command: Bench, console: Console) -> int:
     machine = before | {"packages": environment_fingerprint()["packages"]}
     for warning in quiet_warnings(before, machine_fingerprint()):
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    make_folder(folder)
     write_recording(folder, machine, entries, pairs)
     for done, gate in pairs:
         if gate is None or gate.holds:
@@ -69,9 +74,7 @@ def _case(side: str, command: Bench) -> Case:
     framework, *changes = side.split(",")
     if framework not in FRAMEWORKS:
         raise UnknownNameError("framework", framework, FRAMEWORKS)
-    options = command.options
-    if options.on_collapse != TrainingOptions().on_collapse:
-        raise RunError("--on-collapse belongs to trainings; bench takes a few steps of its own.")
+    options = TrainingOptions(**vars(command.options))
     if options.dataset is None and options.data_dir is None:
         options = replace(options, dataset="synthetic")
     if command.batch_size is not None:
@@ -118,7 +121,15 @@ def _value(name: str, text: str) -> Any:
 
 
 def _plan(command: Bench) -> Plan:
-    plan = Plan(
+    for name in ("rounds", "budget", "width_of_interval", "warm_up", "margin"):
+        value, usual = getattr(command, name), getattr(Bench(), name)
+        may_be_0 = name == "margin"
+        if not 0 <= value < math.inf or (value == 0 and not may_be_0):
+            raise RunError(
+                f"--{name.replace('_', '-')} {value}: must be a finite number "
+                f"{'not below' if may_be_0 else 'above'} 0; leave it out for {usual}."
+            )
+    return Plan(
         min_rounds=min(Plan().min_rounds, command.rounds),
         max_rounds=command.rounds,
         budget_s=command.budget,
@@ -126,12 +137,6 @@ def _plan(command: Bench) -> Plan:
         width=command.width_of_interval,
         warm_up_s=command.warm_up,
     )
-    for name in ("max_rounds", "budget_s", "width", "warm_up_s"):
-        if getattr(plan, name) <= 0:
-            raise RunError(f"{name}={getattr(plan, name)} must be above 0.")
-    if plan.margin < 0:
-        raise RunError(f"margin={plan.margin} must not be below 0.")
-    return plan
 
 
 Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
@@ -139,7 +144,7 @@ Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
 
 def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
     try:
-        done = measure(case, plan, plan.max_rounds, interpreters)
+        done = measure(case, plan, interpreters)
     except OutOfMemoryError as error:
         return [_no_memory(error.case, str(error), interpreters, console)], [], 0
     _show(done, console)

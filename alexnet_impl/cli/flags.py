@@ -15,8 +15,8 @@ EXPLAIN_RECIPE = "explain"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """What `train` and `compare` share."""
+class NetworkOptions:
+    """What a training and a benchmark share: a network, a recipe and images, on a machine."""
 
     variant: str = "cifar"
     """The architecture; `alexnet variants` lists them."""
@@ -36,22 +36,46 @@ class TrainingOptions:
     """Train and test on these classes alone."""
     image_size: int | None = None
     """Store images of a folder in this size, where they differ in size."""
-    weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
-    """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
-    then treated as those weights need it, unless you say otherwise, which is refused."""
-    cache_features: bool = False
-    """Compute what frozen layers make of each image once, and train the head on that."""
     seed: int | None = None
     """The same as --recipe.seed."""
     device: str = "auto"
     """auto, cpu or gpu."""
     threads: int | None = None
     """CPU threads of the framework; its own choice by default."""
-    on_collapse: OnCollapse = "warn"
-    """What to do when the network's units die in the first epoch: stop, warn, or ignore it."""
     output: Path | None = None
     """The folder to write, which must not hold anything yet. Default: one under runs/."""
     recipe: Recipe = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(NetworkOptions):
+    """What `train` and `compare` share."""
+
+    weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
+    then treated as those weights need it, unless you say otherwise, which is refused."""
+    cache_features: bool = False
+    """Compute what frozen layers make of each image once, and train the head on that."""
+    on_collapse: OnCollapse = "warn"
+    """What to do when the network's units die in the first epoch: stop, warn, or ignore it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(NetworkOptions):
+    """What `bench` has of these: its default is noise, and as many threads as there are cores."""
+
+    dataset: str | None = None
+    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else synthetic,
+    which is noise."""
+    train_images: int | None = None
+    """Take batches from so many images only, evenly from every class; of noise there are as many as
+    the batches need."""
+    test_images: int | None = None
+    """Read so many test images only; none is timed."""
+    classes: tuple[str, ...] = ()
+    """Take images of these classes alone."""
+    threads: int | None = None
+    """CPU threads of the framework; as many as there are cores by default."""
 
 
 def explain_options(recipe_name: str) -> TrainingOptions:
@@ -226,7 +250,9 @@ class PairWorker:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Time one side, or two against each other in interleaved rounds; `bench compare` two files.
+    """Time one side, or two against each other in interleaved rounds.
+
+    `alexnet bench compare OLD NEW` compares two files of this command.
 
     A SIDE is FRAMEWORK, and behind commas what is its own: work=WORK and fields of the recipe, as
     in torch,work=plain-training or torch,compile_mode=compiled. Images are noise unless --dataset
@@ -234,16 +260,22 @@ class Bench:
     found equal first, in the precision that is timed.
     """
 
-    sides: Annotated[Positional[tuple[str, ...]], arg(metavar="SIDE")] = ("torch", "tensorflow")
+    sides: Annotated[Positional[tuple[str, ...]], arg(metavar="[SIDE [SIDE]]")] = (
+        "torch",
+        "tensorflow",
+    )
     """One or two; twice the same measures the harness itself."""
     work: str = "training"
-    """What to time; a wrong name lists what there is."""
+    """What to time. Of a step: training, training-from-pipeline (its batches drawn beside it),
+    inference, forward, backward, update, transfer, treatment. Of the input: batching, augmentation,
+    decoding. Of a model: building, conversion. As the framework's tutorials do it:
+    plain-training."""
     batch_size: int | None = None
     """The same as --recipe.global-batch-size."""
     rounds: int = 40
     """Groups of calls of one side; of two sides at most so many rounds A B B A."""
     budget: float = 120.0
-    """No round of two sides begins after so many seconds."""
+    """No round, or group of one side, begins after so many seconds."""
     margin: float = 0.02
     """A side counts as faster or slower only beyond this share."""
     width_of_interval: float = 0.01
@@ -252,7 +284,7 @@ class Bench:
     """Warm-up ends after so many seconds even if the times still fall."""
     interpreter: tuple[str, ...] = ()
     """FRAMEWORK=PYTHON: run that framework in another environment."""
-    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
+    options: Annotated[BenchOptions, arg(name="")] = field(default_factory=BenchOptions)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,8 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
     check_output(command.output)
     interpreters = parse_interpreters(command.interpreter)
-    check_frameworks(interpreters)
     requests = list(_requests(command, experiments))
+    check_frameworks(interpreters, {request.config.framework for request in requests})
     paths = [_path(request, command.output) for request in requests]
     done = [existing_run(*each) for each in zip(requests, paths, strict=True)]  # refuses first
     runs, troubles = [], []

@@ -2,15 +2,17 @@
 
 import os
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.cli.flags import TrainingOptions
+from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
-from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.measurement.worker import usable_cores
 from alexnet_impl.pretrained import adopt_preprocessing, check_preprocessing, find_pretrained
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.recipes import get_recipe
@@ -42,6 +44,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         recipe = replace(recipe, seed=options.seed)
     if options.weights is not None:
         recipe = _fed_as_trained(options, recipe, framework)
+    _warn_of_threads(options.threads)
     return RunConfig(
         framework=framework,
         variant=options.variant,
@@ -54,6 +57,17 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         weights=options.weights,
         cache_features=options.cache_features,
     )
+
+
+def _warn_of_threads(threads: int | None) -> None:
+    """Say it where there are fewer cores."""
+    if threads is not None and threads > (cores := usable_cores()):
+        warnings.warn(
+            f"--threads {threads}: there are {cores} cores at hand, for which more threads wait; "
+            f"--threads {cores} uses all of them.",
+            AlexNetWarning,
+            stacklevel=2,
+        )
 
 
 def refuse_weights(options: TrainingOptions, command: str) -> None:
@@ -103,7 +117,7 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
     return dataset
 
 
-def new_folder(options: TrainingOptions, what: str) -> Path:
+def new_folder(options: NetworkOptions, what: str) -> Path:
     """The folder that --output names, or one under runs/ that says when and what."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"

@@ -240,8 +240,11 @@ class Framework(Protocol):
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Versions, device and flags that decide speed and numerics."""
 
-    def calibration_kernels(self, device: str) -> dict[str, Repeated]:
-        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'."""
+    def calibration_kernels(self, device: str, precision: str) -> dict[str, Repeated]:
+        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+
+        On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
+        """
 
     def plain_training(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
@@ -250,7 +253,7 @@ class Framework(Protocol):
 
         Its own default layout, initial weights and stock SGD with momentum, on images that were
         treated beforehand and lie in the device's memory; the torchvision variant is torchvision's
-        own module.
+        own module. Where a call has a cost of its own, the work can be had in longer calls.
 
         Args:
             spec: The network.

@@ -6,8 +6,8 @@ from typing import Any
 
 COPY_BYTES = 256 * 2**20
 """Of the array that a copy reads and writes: beyond any cache."""
-FIT_STEPS = 4
-"""Batches in an epoch of keras.Model.fit: enough for what an epoch costs by itself to be small."""
+FIT_COST_S = 0.07
+"""Seconds that a call of keras.Model.fit costs beyond its batches: 0.016 to 0.068 were seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,8 @@ class Repeated:
         unit: Of amount: 'FLOP', 'B' or 'images'.
         synchronize: Waits until the device has finished its work.
         peak_memory_bytes: Most memory held on the accelerator so far; None on a CPU.
+        cost_s: Seconds that a call may cost beyond what it does.
+        of_batches: Makes the same anew with calls of so many batches, where a call has a cost.
     """
 
     call: Callable[[], Any]
@@ -27,6 +29,19 @@ class Repeated:
     unit: str
     synchronize: Callable[[], None]
     peak_memory_bytes: Callable[[], int | None] = lambda: None
+    cost_s: float = 0.0
+    of_batches: Callable[[int], "Repeated"] | None = None
+
+
+def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:
+    """Precisions in which a device's peak is measured.
+
+    Args:
+        device_type: 'cpu', 'cuda' or 'mps'. Of the first few compute float16 faster than float32.
+        timed: The precision of what is timed, which is always among them.
+    """
+    usual = ("float32", "bfloat16") if device_type == "cpu" else ("float32", "bfloat16", "float16")
+    return usual if timed in usual else (*usual, timed)
 
 
 def matmul_size(device_type: str) -> int:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from alexnet_impl.freezing import learns_everything
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.statistics import (
     Ratio,
@@ -19,7 +20,7 @@ from alexnet_impl.measurement.statistics import (
 from alexnet_impl.measurement.timing import GROUP_S, WARM_UP_S
 from alexnet_impl.measurement.worker import CaseWorker, case_worker
 from alexnet_impl.measurement.works import get_work
-from alexnet_impl.spec import trace
+from alexnet_impl.spec import backbone_of, trace
 
 NUM_CLASSES = 10
 """Of the images that benchmarks use."""
@@ -32,7 +33,8 @@ class Plan:
     Attributes:
         min_rounds: Before the ratio's interval is looked at.
         max_rounds: At most so many.
-        budget_s: No round begins later, counted from the end of the warm-up.
+        budget_s: No round, or group of a single side, begins later, counted from the end of the
+            warm-up.
         width: Enough is known when the interval reaches this share to either side of the ratio.
         margin: A side is called faster or slower only if it is by more than this share.
         confidence: Of the interval.
@@ -102,14 +104,17 @@ class Measured:
     def fraction_of_peak(self) -> float | None:
         """Share of the matrix product's peak in the case's precision; None where it means nothing.
 
-        A training step counts three times the forward pass's multiply-accumulates, two FLOP each.
+        A training step counts three times the forward pass's multiply-accumulates, two FLOP each;
+        what a backbone computes, and what a step leaves out for layers that do not learn, is not
+        known.
         """
-        passes = get_work(self.case.work).passes
-        peak = self.peaks.get(f"matmul {self.case.config.recipe.precision}")
-        if not passes or not peak:
+        work, recipe = get_work(self.case.work), self.case.config.recipe
+        peak = self.peaks.get(f"matmul {recipe.precision}")
+        spec = self.case.config.spec(NUM_CLASSES)
+        frozen = work.passes > 1 and not work.plain and not learns_everything(spec, recipe)
+        if not work.passes or not peak or frozen or backbone_of(spec) is not None:
             return None
-        macs = trace(self.case.config.spec(NUM_CLASSES)).num_macs
-        return self.per_second * 2 * passes * macs / peak
+        return self.per_second * 2 * work.passes * trace(spec).num_macs / peak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +191,8 @@ class Side:
 Interpreters = Mapping[str, str]
 
 
-def measure(case: Case, plan: Plan, rounds: int, interpreters: Interpreters) -> Measured:
-    """One side by itself, for so many groups of calls.
+def measure(case: Case, plan: Plan, interpreters: Interpreters) -> Measured:
+    """One side by itself, for as many groups of calls as the plan has rounds, or until time is up.
 
     Raises:
         OutOfMemoryError: If it does not fit.
@@ -196,9 +201,17 @@ def measure(case: Case, plan: Plan, rounds: int, interpreters: Interpreters) -> 
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
         side = Side(worker, plan)
-        for _ in range(rounds):
-            side.time_group()
+        take_groups(side, plan)
         return side.measured()
+
+
+def take_groups(side: Timed, plan: Plan) -> None:
+    """Time groups of one side until there are enough of them, or time is up."""
+    started = time.monotonic()
+    for _ in range(plan.max_rounds):
+        side.time_group()
+        if time.monotonic() - started > plan.budget_s:
+            return
 
 
 def compare(

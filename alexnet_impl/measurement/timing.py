@@ -4,6 +4,7 @@ Frameworks return before an accelerator has finished; a time that is not taken b
 the time of asking. Nothing else in this package reads a clock for a benchmark.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ GROUP_S = 0.25
 """A group of calls lasts at least so long: its clock and its waits are nothing beside it."""
 WARM_UP_S = 20.0
 """Warm-up ends after so long even if the times still fall."""
+COST_SHARE = 0.05
+"""Of what a call does: it may cost so much by itself."""
 LEAST_WARM_UP = 10
 """Calls before steadiness is judged; fewer where they are slow."""
 
@@ -66,6 +69,26 @@ def warm_up(work: Repeated, *, limit_s: float = WARM_UP_S) -> WarmUp:
         steady = len(times) >= LEAST_WARM_UP and is_steady(times)
         if steady or spent >= limit_s:
             return WarmUp(first_call_s=first, times_s=tuple(times), steady=steady)
+
+
+def lengthen(work: Repeated, most: int) -> Repeated:
+    """The same in calls beside whose batches what a call costs by itself is small.
+
+    Args:
+        work: In calls of one batch.
+        most: Batches in a call.
+    """
+    if work.of_batches is None:
+        return work
+    needed_s = work.cost_s * (1 + 1 / COST_SHARE)
+    found, batches = work, 1
+    while True:
+        time_calls(found, 1)
+        call_s = time_calls(found, 1)
+        if call_s >= needed_s or batches >= most:
+            return work.of_batches(batches)  # whose first call is one again
+        batches = min(most, math.ceil(1.2 * batches * needed_s / call_s))
+        found = work.of_batches(batches)
 
 
 def group_size(call_s: float, group_s: float = GROUP_S) -> int:

@@ -97,7 +97,8 @@ class CaseWorker:
 
     def peaks(self) -> dict[str, float]:
         """What the calibration kernels reach here: FLOP/s of the products, B/s of the copy."""
-        return dict(self._ask("calibrate", {}))
+        precision = self.case.config.recipe.precision
+        return dict(self._ask("calibrate", {"precision": precision}))
 
     def memory(self) -> dict[str, int | None]:
         """Peak memory of the process and of its accelerator, bytes."""
@@ -157,7 +158,7 @@ class CaseServer:
             "prepare": lambda: self._prepare(Case.from_dict(values)),
             "warm_up": lambda: asdict(warm_up(self._ready, limit_s=values["limit_s"])),
             "time": lambda: self._time(values["count"]),
-            "calibrate": self._calibrate,
+            "calibrate": lambda: self._calibrate(values["precision"]),
             "memory": self._memory,
             "fingerprint": self._fingerprint,
             "nothing": lambda: None,
@@ -204,8 +205,8 @@ class CaseServer:
         own = {"threads": self.threads, "keeps_freed_memory": keeps_freed_memory()}
         return found | own
 
-    def _calibrate(self) -> dict[str, float]:
-        kernels = get_framework(self.framework).calibration_kernels(self.device)
+    def _calibrate(self, precision: str) -> dict[str, float]:
+        kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
         peaks = {}
         for name, kernel in kernels.items():
             call_s = warm_up(kernel, limit_s=1.0).call_s

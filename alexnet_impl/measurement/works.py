@@ -22,6 +22,7 @@ from alexnet_impl.data.decoding import decode_image
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.frameworks import DeviceTrainer, Framework
 from alexnet_impl.frameworks.repeated import Repeated
+from alexnet_impl.measurement.timing import lengthen
 from alexnet_impl.results import RunConfig
 from alexnet_impl.spec import Spec
 from alexnet_impl.training import batch_plan, prefetch_depth, take_steps, training_batches
@@ -31,6 +32,9 @@ READY_BATCHES = 4
 """Batches that a step goes round over, so that no cache holds them all."""
 PIPELINE_IMAGES = 20_000
 """Where batches are drawn while they are timed: 61 MB at 32 x 32."""
+EPOCH_BYTES = 2**30
+"""Of the images in an epoch of plain training, at most."""
+FLOAT_BYTES = 4
 DRAWING = ("training-from-pipeline", "batching", "augmentation")
 LEARNING_RATE = 1e-4
 """Of timed steps: so small that noise cannot make a network diverge."""
@@ -174,9 +178,10 @@ def _plain_training(bench: Bench) -> Repeated:
     shape = (recipe.global_batch_size, size, size, 3)
     images = np.random.default_rng(recipe.seed).integers(0, 256, shape, np.uint8)
     labels = next(bench.batches()).labels
-    return bench.framework.plain_training(
+    work = bench.framework.plain_training(
         bench.spec, images, labels, recipe.precision, bench.config.device
     )
+    return lengthen(work, max(1, EPOCH_BYTES // (images.size * FLOAT_BYTES)))
 
 
 def _batching(bench: Bench) -> Repeated:

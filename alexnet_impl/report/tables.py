@@ -18,10 +18,12 @@ from alexnet_impl.report.runs import framework_label, view_runs
 from alexnet_impl.report.verdict import collapses
 from alexnet_impl.results import Predictions, RunFolder
 from alexnet_impl.spec import (
+    Backbone,
     Conv,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     LocalResponseNorm,
     MaxPool,
     Relu,
@@ -118,18 +120,20 @@ def describe_table(spec: Spec) -> Table:
     table.add_column("kernel", overflow="fold")
     for header in ("output shape", "parameters", "MACs"):
         table.add_column(header, justify="right", no_wrap=True)
+    uncounted = backbone_of(spec)
     for step in totals.layers:
+        macs = numbers.count(step.num_macs) if step.num_macs else ""
         table.add_row(
             step.layer.name,
             _KINDS[type(step.layer)],
             kernel_text(step.layer),
             numbers.shape(step.output_shape),
             numbers.count(step.num_params) if step.num_params else "",
-            numbers.count(step.num_macs) if step.num_macs else "",
+            numbers.MISSING if step.layer is uncounted else macs,
         )
     table.add_section()
-    sums = (numbers.count(totals.num_params), numbers.count(totals.num_macs))
-    table.add_row("total", "", "", "", *sums, style="bold")
+    macs = numbers.count(totals.num_macs) if uncounted is None else numbers.MISSING
+    table.add_row("total", "", "", "", numbers.count(totals.num_params), macs, style="bold")
     return table
 
 
@@ -141,6 +145,8 @@ _KINDS: dict[type, str] = {
     Flatten: "flatten",
     Dropout: "dropout",
     Dense: "dense",
+    Backbone: "backbone",
+    GlobalAveragePool: "average-pool",
 }
 
 

@@ -142,6 +142,23 @@ def test_describe_takes_classes_size_and_width(alexnet):
     assert "48 x 64 x 64" in out
 
 
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("vgg16", ("27,828,042", "7 x 7")),
+        ("resnet50", ("26,136,138", "average-pool")),
+        ("mobilenetv2", ("2,236,682", "average-pool")),
+    ],
+)
+def test_describe_prints_a_backbone_as_one_row_whose_macs_nobody_knows(alexnet, name, texts):
+    code, out, err = alexnet("describe", name)
+    assert (code, err) == (0, "")
+    for text in ("backbone", name, *texts):
+        assert text in out
+    (total,) = (line for line in out.splitlines() if "total" in line)
+    assert total.strip("│ ").endswith("—")
+
+
 def test_recipes_prints_every_recipe(alexnet):
     code, out, _ = alexnet("recipes")
     assert code == 0

@@ -1,8 +1,15 @@
 """What `alexnet bench` refuses before any framework is started."""
 
-import pytest
+import re
+import warnings
 
-from alexnet_impl.cli import main
+import pytest
+from measured import side
+
+from alexnet_impl import comparison, frameworks
+from alexnet_impl.cli import bench, main, shared
+from alexnet_impl.errors import RunError
+from alexnet_impl.measurement.works import WORKS
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated work with the same recipe"
@@ -19,9 +26,12 @@ SAME = "only at the same gated work with the same recipe"
         (["torch,foo=1"], "Unknown recipe field 'foo'"),
         (["torch,compiled"], "'compiled' must read FIELD=VALUE"),
         (["torch", "--work", "trainig"], "Did you mean 'training'?"),
-        (["torch", "--rounds", "0"], "max_rounds=0 must be above 0"),
-        (["torch", "--margin", "-1"], "margin=-1.0 must not be below 0"),
-        (["torch", "--on-collapse", "stop"], "--on-collapse belongs to trainings"),
+        (["torch", "--rounds", "0"], "--rounds 0: must be a finite number above 0"),
+        (["torch", "--budget", "nan"], "--budget nan: must be a finite number above 0"),
+        (["torch", "--warm-up", "inf"], "leave it out for 20.0"),
+        (["torch", "--width-of-interval", "nan"], "--width-of-interval nan: must be"),
+        (["torch", "--margin", "-1"], "--margin -1.0: must be a finite number not below 0"),
+        (["torch", "--margin", "nan"], "--margin nan: must be"),
         (["compare", "nowhere.json", "nowhere.json"], "there is no such file"),
     ],
 )
@@ -33,3 +43,106 @@ def test_bench_refuses_in_one_line(flags, words, capsys, tmp_path, monkeypatch):
     assert said.count("\n") == 1
     assert words in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A measurement that takes no time; the cases that were measured."""
+    cases = []
+
+    def measure(case, *_):
+        cases.append(case)
+        return side(case.config.framework, 0.1, 0.1, 0.1)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    return cases
+
+
+@pytest.fixture
+def without_tensorflow(monkeypatch):
+    for module in (comparison, frameworks):
+        monkeypatch.setattr(module, "is_installed", lambda name: name != "tensorflow")
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+def test_one_framework_is_timed_without_the_other(measured, tmp_path):
+    assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
+    assert [case.config.framework for case in measured] == ["torch"]
+    assert (tmp_path / "bench" / "bench.json").is_file()
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+@pytest.mark.parametrize("sides", [(), ("tensorflow",)])
+def test_a_framework_that_is_missing_is_refused_first(measured, sides, tmp_path, capsys):
+    assert main(["bench", *sides, "--output", str(tmp_path / "bench")]) == 1
+    assert "tensorflow is not installed" in capsys.readouterr().err
+    assert not measured
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written_is_refused_before_anything_is_timed(
+    measured, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["bench", "torch", "--output", str(tmp_path / "file" / "bench")]) == 1
+    assert "cannot be written (Not a directory)" in capsys.readouterr().err
+    assert not measured
+
+
+def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RunError("the worker died.")
+
+    monkeypatch.setattr(bench, "measure", fail)
+    assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
+    assert not list(tmp_path.iterdir())
+    assert not measured
+
+
+def text_of(capsys, *arguments):
+    """What a command says and ends with, on one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    said = capsys.readouterr()
+    return ended.value.code, " ".join(f"{said.out} {said.err}".replace("│", " ").split())
+
+
+def test_help_lists_every_work(capsys):
+    code, said = text_of(capsys, "bench", "--help")
+    assert code == 0
+    listed = said.split("--work STR")[1].split("--batch-size")[0]
+    assert not [name for name in WORKS if not re.search(rf"[ :]{name}[ ,.]", listed)]
+
+
+@pytest.mark.parametrize("flag", ["--weights", "--cache-features", "--on-collapse"])
+def test_flags_of_trainings_are_none_of_bench(flag, capsys):
+    _, said = text_of(capsys, "bench", "--help")
+    assert flag not in said
+    assert text_of(capsys, "bench", "torch", flag, "stop")[0] == 2
+
+
+def test_help_says_what_bench_does_without_a_flag(capsys):
+    _, said = text_of(capsys, "bench", "--help")
+    assert "Default: what --data-dir holds, else synthetic" in said
+    assert "as many as there are cores by default" in said
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("old.json",)])
+def test_bench_compare_is_called_as_it_was_typed(arguments, capsys):
+    _, said = text_of(capsys, "bench", "compare", *arguments)
+    assert "alexnet bench compare" in said
+    assert "bench-compare" not in said
+
+
+@pytest.mark.parametrize(("threads", "warned"), [("2", False), ("3", True)])
+def test_more_threads_than_cores_are_not_taken_without_a_word(
+    threads, warned, measured, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(shared, "usable_cores", lambda: 2)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() sets its own
+    flags = ("--threads", threads, "--output", str(tmp_path / "bench"))
+    assert main(["bench", "torch", *flags]) == 0
+    assert measured[0].config.threads == int(threads)
+    said = "alexnet: warning: --threads 3: there are 2 cores at hand"
+    assert (said in capsys.readouterr().err) is warned

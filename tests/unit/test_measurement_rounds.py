@@ -80,6 +80,16 @@ def test_rounds_end_with_their_number_or_their_time(monkeypatch):
     assert len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), late)[1]) == 4 * 3
 
 
+def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
+    (alone, _), log = sides(endless(1.0), endless())
+    paired.take_groups(alone, Plan(max_rounds=9))
+    assert len(log) == 9
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    paired.take_groups(alone, Plan(max_rounds=90, budget_s=25.0))
+    assert len(log) == 9 + 3
+
+
 def test_drift_that_hits_both_sides_is_not_taken_for_a_difference():
     times = iter([1.01**number for number in range(200)])
     ratio, _ = run(times, times, Plan(min_rounds=8, max_rounds=8))

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import alexnet_impl.measurement
+import alexnet_impl
 from alexnet_impl.frameworks.repeated import Repeated
 from alexnet_impl.measurement import timing
-from alexnet_impl.measurement.timing import group_size, time_calls, warm_up
+from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
 from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import RunConfig
+from alexnet_impl.training import _Clock
 
 pytestmark = pytest.mark.fast
 
@@ -125,14 +126,36 @@ def test_a_clock_that_forgets_to_wait_is_seen():
     assert time_calls(forgetful, 5) < WORK_S
 
 
+CLOCKS = r"perf_counter|monotonic|process_time|thread_time|time_ns\(|time\.time\(|timeit"
+READERS = {
+    "measurement/timing.py": {"perf_counter"},
+    "measurement/paired.py": {"monotonic"},  # whether the budget is spent
+    "training.py": {"perf_counter"},  # _Clock, evaluations, when to save
+    "collapse.py": {"perf_counter"},  # the trial step
+    "machine.py": {"perf_counter", "process_time"},  # what others do meanwhile
+    "data/cache.py": {"time.time("},  # how old a file is
+}
+
+
 def test_no_other_module_reads_a_clock():
-    folder = Path(alexnet_impl.measurement.__file__).parent
-    readers = {
-        path.name
-        for path in folder.glob("*.py")
-        if re.search(r"perf_counter|time\.time\(|process_time|timeit", path.read_text())
+    folder = Path(alexnet_impl.__file__).parent
+    found = {
+        path.relative_to(folder).as_posix(): set(re.findall(CLOCKS, path.read_text()))
+        for path in folder.rglob("*.py")
     }
-    assert readers == {"timing.py"}
+    assert {name: clocks for name, clocks in found.items() if clocks} == READERS
+
+
+def test_clock_of_a_training_waits_for_its_device():
+    device = AsynchronousDevice()
+    clock = _Clock(AsynchronousTrainer(device))
+    for _ in range(5):
+        device.order()
+    assert clock.lap() >= 5 * WORK_S
+    for _ in range(5):
+        device.order()
+    clock.restart()  # as behind an evaluation
+    assert clock.lap() < WORK_S
 
 
 def test_warm_up_ends_when_times_are_steady(monkeypatch):
@@ -150,6 +173,31 @@ def test_warm_up_ends_with_its_time_and_says_so(monkeypatch):
     done = warm_up(AsynchronousDevice().repeated(), limit_s=30.0)
     assert not done.steady
     assert sum(done.times_s[:-1]) < 30 <= sum(done.times_s)
+
+
+def epochs_of(batches, cost_s=0.01, batch_s=0.002):
+    """Calls that cost something beyond their batches, on a device that does not make one wait."""
+    return Repeated(
+        call=lambda: time.sleep(cost_s + batches * batch_s),
+        amount=batches,
+        unit="images",
+        synchronize=lambda: None,
+        cost_s=cost_s,
+        of_batches=epochs_of,
+    )
+
+
+def test_calls_grow_until_their_own_cost_is_small():
+    assert 100 <= lengthen(epochs_of(1), most=1000).amount < 250
+
+
+def test_calls_grow_to_what_memory_holds():
+    assert lengthen(epochs_of(1), most=7).amount == 7
+
+
+def test_calls_without_a_cost_are_left_as_they_are():
+    work = AsynchronousDevice().repeated()
+    assert lengthen(work, most=1000) is work
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,32 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.repeated import COPY_BYTES, FIT_STEPS, Repeated, matmul_size
+from alexnet_impl.frameworks.repeated import (
+    COPY_BYTES,
+    FIT_COST_S,
+    Repeated,
+    matmul_size,
+    peak_precisions,
+)
 from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.spec import Spec
 
 
-def calibration_kernels(device: str) -> dict[str, Repeated]:
-    """Square matrix products in float32 and bfloat16, and a copy in memory."""
+def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
+    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
-    size = matmul_size("cuda" if found.startswith("/GPU") else "cpu")
+    device_type = "cuda" if found.startswith("/GPU") else "cpu"
+    size = matmul_size(device_type)
     with tf.device(found):
-        for name, dtype in (("float32", tf.float32), ("bfloat16", tf.bfloat16)):
-            first, second = (tf.cast(tf.random.uniform((size, size)), dtype) for _ in range(2))
+        for name in peak_precisions(device_type, precision):
+            first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
             call = partial(tf.linalg.matmul, first, second)
             work = 2.0 * size**3
             kernels[f"matmul {name}"] = Repeated(
@@ -47,21 +55,27 @@ class _Fit:
 def plain_training(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> Repeated:
-    """compile() and fit() as in Keras's guides; one call is an epoch of FIT_STEPS batches."""
+    """compile() and fit() as in Keras's guides; one call is an epoch, at first of one batch."""
     found = find_device(device)
     with tf.device(found):
         model = build_model(spec, precision)
-        model.compile(
-            optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        floats = (tf.cast(images, tf.float32) / 127.5 - 1).numpy()
+
+    def epochs_of(batches: int) -> Repeated:
+        with tf.device(found):
+            model.compile(
+                optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
+                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            )
+        epoch = np.repeat(floats, batches, axis=0)
+        return Repeated(
+            call=_Fit(model, epoch, np.repeat(labels, batches), len(labels)),
+            amount=len(labels) * batches,
+            unit="images",
+            synchronize=partial(synchronize, found),
+            peak_memory_bytes=partial(peak_memory_bytes, found),
+            cost_s=FIT_COST_S,
+            of_batches=epochs_of,
         )
-        floats = tf.cast(images, tf.float32) / 127.5 - 1
-    epoch = tf.repeat(floats, FIT_STEPS, axis=0).numpy()
-    targets = tf.repeat(tf.constant(labels), FIT_STEPS, axis=0).numpy()
-    return Repeated(
-        call=_Fit(model, epoch, targets, len(labels)),
-        amount=len(labels) * FIT_STEPS,
-        unit="images",
-        synchronize=partial(synchronize, found),
-        peak_memory_bytes=partial(peak_memory_bytes, found),
-    )
+
+    return epochs_of(1)

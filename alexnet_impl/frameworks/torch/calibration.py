@@ -8,20 +8,21 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size
+from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size, peak_precisions
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, Dense, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
 from alexnet_impl.spec import Spec, trace
 
 
-def calibration_kernels(device: str) -> dict[str, Repeated]:
-    """Square matrix products in float32 and bfloat16, and a copy in memory."""
+def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
+    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
     size = matmul_size(found.type)
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    for name in peak_precisions(found.type, precision):
+        dtype = getattr(torch, name)
         first, second = (torch.rand(size, size, device=found).to(dtype) for _ in range(2))
         product = torch.empty_like(first)
         call = partial(torch.mm, first, second, out=product)

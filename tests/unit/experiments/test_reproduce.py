@@ -66,7 +66,7 @@ def framework(monkeypatch):
         return start_run(folder, config, dataset, observer)
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
-    monkeypatch.setattr("alexnet_impl.cli.reproduce.check_frameworks", lambda _: None)
+    monkeypatch.setattr("alexnet_impl.cli.reproduce.check_frameworks", lambda *_: None)
     return fake
 
 

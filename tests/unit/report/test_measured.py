@@ -1,8 +1,11 @@
 """Benchmarks in the terminal and as a picture."""
 
+from dataclasses import replace
+
 import pytest
 from measured import DIFFERS, EQUAL, pair, side
 
+from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
 from alexnet_impl.report.measured import (
     columns,
@@ -22,6 +25,30 @@ def test_side_is_a_line_with_its_warnings_below():
     # 230 M multiply-accumulates an image, 3 passes, 2 FLOP each, of 1e12 FLOP/s.
     assert "176" in first
     assert rest == ["    warning: it shook."]
+
+
+@pytest.mark.parametrize(
+    ("work", "variant", "trainable", "known"),
+    [
+        ("training", "cifar", "all", True),
+        ("training", "cifar", "head", False),
+        ("training", "cifar", "last-99", True),
+        ("inference", "cifar", "head", True),
+        ("plain-training", "cifar", "head", True),
+        ("training", "resnet50", "all", False),
+        ("inference", "resnet50", "all", False),
+        ("update", "cifar", "all", False),
+    ],
+)
+def test_share_of_the_peak_is_said_only_where_the_work_is_known(work, variant, trainable, known):
+    """Frozen layers have no gradients, but for the tutorials' loop, which freezes none."""
+    plain = side("torch", 0.1, 0.1)
+    config = plain.case.config
+    recipe = replace(config.recipe, trainable=trainable)
+    config = replace(config, variant=variant, recipe=recipe)
+    found = replace(plain, case=Case(work=work, config=config))
+    assert (found.fraction_of_peak is not None) is known
+    assert ("peak" in measured_lines(found)[0]) is known
 
 
 def test_ratio_stands_behind_an_open_gate():

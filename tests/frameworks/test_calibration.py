@@ -1,0 +1,58 @@
+"""The kernels that show a device's peak, and the loops of the frameworks' tutorials."""
+
+import importlib
+import re
+
+import numpy as np
+import pytest
+
+from alexnet_impl.frameworks.repeated import peak_precisions
+from alexnet_impl.variants import build_spec
+
+pytestmark = pytest.mark.fast
+
+SIZE, COPY_BYTES = 64, 2**12
+
+
+@pytest.fixture
+def kernels(framework, framework_name, monkeypatch):
+    """Small ones on the CPU, where something in this precision is timed."""
+    module = importlib.import_module(f"alexnet_impl.frameworks.{framework_name}.calibration")
+    monkeypatch.setattr(module, "matmul_size", lambda _: SIZE)
+    monkeypatch.setattr(module, "COPY_BYTES", COPY_BYTES)
+    return lambda precision: framework.calibration_kernels("cpu", precision)
+
+
+@pytest.mark.parametrize("timed", ["float32", "bfloat16", "float16", "float64"])
+def test_every_product_is_computed_in_the_precision_of_its_name(kernels, timed):
+    found = kernels(timed)
+    copy = found.pop("copy")
+    assert (copy.amount, copy.unit) == (2 * COPY_BYTES, "B")
+    assert found.keys() == {"matmul float32", "matmul bfloat16", f"matmul {timed}"}
+    for name, kernel in found.items():
+        assert (kernel.amount, kernel.unit) == (2 * SIZE**3, "FLOP")
+        product = kernel.call()
+        assert tuple(product.shape) == (SIZE, SIZE)
+        assert re.search(rf"\b{name.split()[1]}\b", str(product.dtype))
+
+
+def test_a_gpu_is_measured_in_float16_whatever_is_timed():
+    assert "float16" in peak_precisions("cuda", "float32")
+    assert "float16" not in peak_precisions("cpu", "float32")
+    assert peak_precisions("cuda", "float16").count("float16") == 1
+
+
+def test_an_epoch_of_the_keras_loop_has_as_many_batches_as_are_asked_for(framework, framework_name):
+    """And the loop of PyTorch has calls of one batch, which cost nothing beyond it."""
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    labels = np.arange(4)
+    spec = build_spec("cifar", width=1 / 32)
+    work = framework.plain_training(spec, images, labels, "float32", "cpu")
+    assert work.amount == 4
+    if framework_name == "torch":
+        assert work.of_batches is None
+        return
+    longer = work.of_batches(3)
+    assert (longer.amount, longer.cost_s) == (12, work.cost_s)
+    longer.call()
+    assert longer.call.model.optimizer.iterations == 3

@@ -1,0 +1,97 @@
+"""No timed work copies from the device to the host: that would wait for it in every call."""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet_impl.measurement.timing import time_calls
+from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
+from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunConfig
+
+pytestmark = pytest.mark.fast
+
+CONFIG = RunConfig(
+    framework="torch",
+    variant="cifar-dropout",
+    width=1 / 16,
+    recipe=Recipe(global_batch_size=4),
+    data=synthetic_data(4),
+    device="cpu",
+)
+READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
+"""What a tensor of either framework copies to the host for."""
+MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}
+ON_DEVICE = [name for name, work in WORKS.items() if work.gated]
+
+
+class CopyToHostError(Exception):
+    """Something has read a tensor."""
+
+
+def tensor_class(framework_name):
+    if framework_name == "torch":
+        import torch
+
+        return torch.Tensor
+    import tensorflow as tf
+
+    return type(tf.constant(0))
+
+
+@pytest.fixture
+def refuse_copies(framework_name, monkeypatch):
+    """Call it, and from then on no tensor can be read."""
+
+    def refuse(*_, **__):
+        raise CopyToHostError
+
+    def start():
+        for name in (*READS, *MORE_READS[framework_name]):
+            monkeypatch.setattr(tensor_class(framework_name), name, refuse)
+
+    return start
+
+
+def prepared(name, framework, **changes):
+    """A work that was called once: what traces may read its constants."""
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, **changes))
+    work = WORKS[name].prepare(make_bench(framework, config))
+    time_calls(work, 1)
+    return work
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
+    work = prepared(name, framework)
+    refuse_copies()
+    assert time_calls(work, 2) > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device_data": True},
+        {"steps_per_call": 3},
+        {"clip_norm": 1.0},
+        {"optimizer": "adam"},
+        {"precision": "bfloat16"},
+    ],
+    ids=" ".join,
+)
+def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
+    """Float16's may: the scaler of the loss looks whether it is finite."""
+    work = prepared("training", framework, **changes)
+    refuse_copies()
+    assert time_calls(work, 2) > 0
+
+
+def test_a_step_that_copies_to_the_host_is_seen(framework, refuse_copies):
+    """The checks above fail on a step that reads its loss."""
+    bench = make_bench(framework, CONFIG)
+    trainer, batch = bench.trainer(), next(bench.batches())
+    handle = trainer.train_step(batch.images, batch.labels, 1e-4)
+    refuse_copies()
+    for read in (lambda: trainer.read([handle]), lambda: float(handle[0]), handle.numpy):
+        with pytest.raises(CopyToHostError):
+            read()
