@@ -142,6 +142,9 @@ def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console)
 def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
     first, second = cases
     gate = _gate(first, second, interpreters, console)
+    if gate is not None and not gate.holds:
+        told = f"gate: {gate.outcome}; the times are taken all the same, and no ratio of them."
+        console.print(told, style="yellow", highlight=False, soft_wrap=True)
     try:
         with console.status("") as status:
 

@@ -60,7 +60,8 @@ class Recording:
         no_room: Keys of the cases that did not fit into memory.
         measured_at: When it was written, as the file says it.
         pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
-            the `verdict` and the `gate` of two sides that took turns, as the file has them.
+            the `verdict` and the `gate` of two sides that took turns, as the file has them; ratio
+            and verdict are None where the gate did not hold.
     """
 
     path: Path
@@ -100,25 +101,27 @@ def write_recording(
         measured: Entries of entry_of().
         compared: Pairs, with what the gate before each said.
     """
-    pairs = [
-        {
-            "first": done.first.case.title,
-            "second": done.second.case.title,
-            "ratio": asdict(done.ratio),
-            "verdict": done.verdict,
-            "plan": asdict(done.plan),
-            "gate": None if gate is None else gate.to_dict(),
-        }
-        for done, gate in compared
-    ]
     plain = {
         "schema_version": SCHEMA_VERSION,
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "measured": measured,
-        "compared": pairs,
+        "compared": [_pair(done, gate) for done, gate in compared],
     }
     write_bytes(folder / FILE_NAME, json.dumps(_finite(plain), indent=1).encode())
+
+
+def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
+    """Plain values of two sides that took turns; no ratio of models that were found to differ."""
+    comparable = gate is None or gate.holds
+    return {
+        "first": done.first.case.title,
+        "second": done.second.case.title,
+        "ratio": asdict(done.ratio) if comparable else None,
+        "verdict": done.verdict if comparable else None,
+        "plan": asdict(done.plan),
+        "gate": None if gate is None else gate.to_dict(),
+    }
 
 
 def _finite(value: Any) -> Any:
