@@ -30,7 +30,7 @@ MOST_SIDES = 2
 def bench_command(command: Bench, console: Console) -> int:
     """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
     refuse_weights(command.options, "bench")
-    cases = [_case(side, command) for side in command.sides]
+    cases = [case_of(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
     if len(cases) == MOST_SIDES:
@@ -57,7 +57,7 @@ def bench_command(command: Bench, console: Console) -> int:
     return code
 
 
-def _case(side: str, command: Bench) -> Case:
+def case_of(side: str, command: Bench) -> Case:
     """The case of one side: FRAMEWORK, then work=... and fields of the recipe."""
     framework, *changes = side.split(",")
     if framework not in FRAMEWORKS:

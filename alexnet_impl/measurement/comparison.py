@@ -6,6 +6,7 @@ of two machines are refused unless the caller insists, and whatever else differs
 figures as a label.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -182,7 +183,8 @@ def compare_recordings(
     if not common and not no_room:
         raise RunError(
             f"{old.path} and {new.path} have no case in common: the first holds "
-            f"{_some(before, titles)}, the second {_some(after, titles)}; measure the same cases."
+            f"{_some(before, titles)}, the second {_some(after, titles)}; the nearest two differ "
+            f"in {_nearest(before, after)}; measure the same cases."
         )
     compared = tuple(
         _compare(
@@ -291,6 +293,15 @@ def _some(cases: Cases, titles: Mapping[Key, str]) -> str:
     """The first few titles."""
     first = [titles[key] for key in list(cases)[:3]]
     return "; ".join(first) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
+
+
+def _nearest(before: Cases, after: Cases) -> str:
+    """In what the two cases differ that share most of their fields: 'threads: 2 -> 4'."""
+    pairs = itertools.product(before, after)
+    old, new = min(pairs, key=lambda keys: len({*keys[0]} ^ {*keys[1]}))
+    first, second = dict(old), dict(new)
+    names = [n for n in sorted({*first, *second}) if first.get(n) != second.get(n)]
+    return ", ".join(f"{name}: {first.get(name)} -> {second.get(name)}" for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

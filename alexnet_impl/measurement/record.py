@@ -163,7 +163,7 @@ def read_recording(path: Path) -> Recording:
             pairs = tuple(dict(pair) for pair in plain.get("compared", ()))
         ours = [entry for entry in found if entry is not None]
         entries = tuple(_read_entry(entry) for entry in ours if "out_of_memory" not in entry)
-        no_room = tuple(complete_key(entry["key"]) for entry in ours if "out_of_memory" in entry)
+        no_room = tuple(complete_key(entry) for entry in ours if "out_of_memory" in entry)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(
             f"{path}: is no file of these benchmarks, or is damaged: {error!r}"
@@ -191,7 +191,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
     known = ("title", "key", "times_s", "amount", "unit", "peaks")
     return Entry(
         title=str(entry["title"]),
-        key=complete_key(entry["key"]),
+        key=complete_key(entry),
         times_s=tuple(float(value) for value in entry["times_s"]),
         amount=float(entry["amount"]),
         unit=str(entry["unit"]),

@@ -1,8 +1,11 @@
 """What `alexnet bench` refuses before any framework is started."""
 
 import pytest
+from cases import make_case
 
 from alexnet_impl.cli import main
+from alexnet_impl.cli.bench import case_of
+from alexnet_impl.cli.flags import Bench
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated work with the same recipe"
@@ -33,3 +36,17 @@ def test_bench_refuses_in_one_line(flags, words, capsys, tmp_path, monkeypatch):
     assert said.count("\n") == 1
     assert words in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("work", ["training", "training-from-pipeline", "inference", "decoding"])
+def test_bench_and_benchmarks_time_the_same_case(work):
+    benchmark = make_case(work, "torch", "cifar", global_batch_size=64)
+    asked = case_of("torch", Bench(work=work))
+    assert asked.on("cpu").key == benchmark.key
+    assert asked.on("cpu").title == benchmark.title
+
+
+def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
+    first, second = (case_of(side, Bench()) for side in ("torch", "torch,clip_norm=1"))
+    assert first.key != second.key
+    assert second.title == f"{first.title} clip_norm=1"
