@@ -15,7 +15,7 @@ from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
 from alexnet_impl.measurement.memory import OutOfMemory, find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Compared, Measured, Plan, compare, measure
-from alexnet_impl.measurement.record import entry_of, write_recording
+from alexnet_impl.measurement.record import Disturbed, entry_of, write_recording
 from alexnet_impl.measurement.statistics import Ratio
 from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.works import get_work
@@ -46,10 +46,12 @@ def bench_command(command: Bench, console: Console) -> int:
     else:
         entries, pairs, code = _two(cases, plan, interpreters, console)
     machine = before | {"packages": environment_fingerprint()["packages"]}
-    for warning in quiet_warnings(before, machine_fingerprint()):
+    after = machine_fingerprint()
+    disturbed = Disturbed(machine_after=after, warnings=quiet_warnings(before, after))
+    for warning in disturbed.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     make_folder(folder)
-    write_recording(folder, machine, entries, pairs)
+    write_recording(folder, machine, entries, pairs, disturbed)
     for done, gate in pairs:
         if gate is None or gate.holds:
             write_rounds_figure(folder / "rounds.png", done)

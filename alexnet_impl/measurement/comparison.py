@@ -208,6 +208,8 @@ def compare_recordings(
             *(f"another machine: {difference}" for difference in machines),
             *software_differences(old.machine, new.machine),
             *_framework_labels((before[key], after[key]) for key in common),
+            *(f"OLD: {warning}" for warning in old.disturbed.warnings),
+            *(f"NEW: {warning}" for warning in new.disturbed.warnings),
             *_entry_labels("OLD", [before[key] for key in common], [titles[k] for k in common]),
             *_entry_labels("NEW", [after[key] for key in common], [titles[k] for k in common]),
         ),

@@ -21,7 +21,13 @@ from alexnet_impl.measurement import comparison, statistics
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
 from alexnet_impl.measurement.paired import Measured
-from alexnet_impl.measurement.record import EXTRA, entry_of, read_recording, write_recording
+from alexnet_impl.measurement.record import (
+    EXTRA,
+    Disturbed,
+    entry_of,
+    read_recording,
+    write_recording,
+)
 from alexnet_impl.measurement.statistics import independent_ratio
 from alexnet_impl.recipes import get_recipe
 from alexnet_impl.report.bench import comparison_lines
@@ -471,10 +477,19 @@ def test_missing_peak_is_refused(one, peaks, message):
     [
         ({"times_s": []}, r"new/bench.json: training .*: times_s has shape \(0,\)"),
         ({"times_s": [0.1, 0.0]}, r"new/bench.json: training .*: times_s\[1\]=0.0 must be finite"),
-        ({"times_s": [0.1, float("nan")]}, "new/bench.json: is no file of these benchmarks"),
+        (
+            {"times_s": [0.1, float("nan")]},
+            r"is damaged: times_s\[1\]=None must be a number",
+        ),
+        ({"times_s": "1234"}, "new/bench.json: is damaged: times_s='1234' must be a list"),
+        ({"times_s": ["0.1"]}, r"new/bench.json: is damaged: times_s\[0\]='0.1' must be a number"),
+        ({"peaks": [1]}, r"is damaged: peaks=\[1\] must be an object"),
+        ({"peaks": {"copy": "fast"}}, "is damaged: peak 'copy'='fast' must be a number"),
+        ({"amount": None}, "is damaged: amount=None must be a number"),
+        ({"unit": 3}, "is damaged: unit=3 must be a text"),
         ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
         ({"key": {"work": "training"}}, r"new/bench.json: training .*: the key has variant=None"),
-        ({"key": None}, "new/bench.json: is no file of these benchmarks"),
+        ({"key": None}, "new/bench.json: is damaged: key=None must be an object"),
     ],
 )
 def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
@@ -488,10 +503,14 @@ def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
     [
         ('{"schema_version": 1, "mach', "is no benchmark file, or is damaged"),
         ("", "is no benchmark file, or is damaged"),
-        ("[]", "is no file of these benchmarks"),
-        ('{"schema_version": 99}', "has schema_version=99; this release reads 1"),
+        ("[]", "is no benchmark file; `alexnet bench` writes one"),
+        ('{"hello": 1}', "is no benchmark file; `alexnet bench` writes one"),
+        ('{"schema_version": 99}', "has schema_version=99; this release reads 1: measure again"),
+        ('{"schema_version": 1}', "is damaged: it has no 'measured'; measure again"),
         ('{"schema_version": 1, "machine": {}, "measured": []}', "holds no measured case"),
-        ('{"benchmarks": [], "machine_info": {}}', "is no file of these benchmarks"),
+        ('{"benchmarks": [], "machine_info": {}}', "was written by pytest without this project's"),
+        ('{"benchmarks": 3, "machine_info": {}}', "is damaged"),
+        ('{"benchmarks": [], "machine_info": null}', "is damaged: machine_info=None must be"),
         (None, "there is no such file"),
     ],
 )
@@ -502,6 +521,41 @@ def test_damaged_file_is_refused(one, tmp_path, text, message):
     old = one("old", times(1))
     with pytest.raises(RunError, match=f"damaged.json: {message}"):
         bench_compare_command(BenchCompare(old=old.path, new=path), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (None, "machine=None must be an object"),
+        ("Xeon", "machine='Xeon' must be an object"),
+        (MACHINE | {"gpus": ["x"]}, "gpus holds 'x', which must be an object"),
+        (MACHINE | {"gpus": 3}, "gpus=3 of the machine must be a list"),
+        (MACHINE | {"memory_bytes": "big"}, "memory_bytes='big' of the machine must be a number"),
+        (MACHINE | {"variables": []}, r"variables=\[\] of the machine must be an object"),
+    ],
+)
+def test_damaged_machine_is_refused(recording, machine, message):
+    with pytest.raises(RunError, match=f"new/bench.json: is damaged: {message}; measure again"):
+        recording("new", entry(case(), times(1)), machine=machine)
+
+
+@pytest.mark.parametrize("pair", [3, {"gate": None, "ratio": {"ratio": "fast"}}, {}])
+def test_damaged_pair_is_refused(tmp_path, pair):
+    write_recording(tmp_path, MACHINE, [entry(case(), times(1))], [])
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"compared": [pair]}))
+    with pytest.raises(RunError, match=r"bench\.json: is damaged: .*measure again"):
+        read_recording(tmp_path)
+
+
+def test_what_disturbed_a_file_is_a_note_beside_its_figures(one, tmp_path):
+    (tmp_path / "new").mkdir()
+    disturbed = Disturbed(machine_after=MACHINE, warnings=("Other processes kept cores busy.",))
+    entries = [entry(case(), times(2))]
+    write_recording(tmp_path / "new", MACHINE, entries, [], disturbed)
+    new = read_recording(tmp_path / "new")
+    assert new.disturbed == disturbed
+    assert "note: NEW: Other processes kept cores busy." in run(one("old", times(1)), new)[1]
 
 
 def pytest_benchmark_file(path, entries, machine=MACHINE):
