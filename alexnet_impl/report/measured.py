@@ -82,17 +82,22 @@ TABLE_HEADER = (
 
 
 def table_lines(rows: Rows) -> list[str]:
-    """A table of benchmarks; a pair has two lines, its ratio on the first.
+    """A table of benchmarks, each with its warnings below it; a pair's ratio is on its first line.
 
     Args:
         rows: All that were measured.
     """
     lines = [TABLE_HEADER]
     for extra in rows:
-        lines.append(_line(extra[EXTRA], _ratio_cell(extra), extra))
+        lines += _lines(extra[EXTRA], _ratio_cell(extra), extra)
         if EXTRA_SECOND in extra:
-            lines.append(_line(extra[EXTRA_SECOND], "", extra))
+            lines += _lines(extra[EXTRA_SECOND], "", extra)
     return lines
+
+
+def _lines(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> list[str]:
+    warnings = [f"    warning: {warning}" for warning in entry.get("warnings", ())]
+    return [_line(entry, ratio, extra), *warnings]
 
 
 def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
