@@ -155,6 +155,21 @@ class RecordingComparison:
         """The cases in which NEW is slower beyond the threshold."""
         return tuple(case for case in self.cases if case.regression)
 
+    @property
+    def worse(self) -> bool:
+        """Whether a case is slower beyond its threshold, or does not fit into memory any more."""
+        return bool(self.regressions or self.no_room)
+
+    @property
+    def undecided(self) -> tuple[ComparedCase, ...]:
+        """The cases of which the times cannot tell whether they are."""
+        return tuple(case for case in self.cases if not (case.regression or case.cleared))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a case of OLD is undecided, or was lost: it is not in NEW."""
+        return bool(self.undecided or self.only_old)
+
 
 Cases = dict[Key, list[Entry]]
 

@@ -1,12 +1,13 @@
 """What a benchmark measured, as lines for the terminal."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
-from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND
-from alexnet_impl.measurement.statistics import Ratio
+from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, finite
+from alexnet_impl.measurement.statistics import FEWEST_FOR_INTERVAL, Ratio
 from alexnet_impl.report.numbers import mebibytes, percent, seconds
 
 
@@ -32,6 +33,10 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
         return [f"gate: {gate.outcome}", "no ratio: the two models are not the same."]
     lines = [] if gate is None else [f"gate: {gate.outcome}"]
     ratio, margin = compared.ratio, percent(compared.plan.margin)
+    if not math.isfinite(ratio.high):
+        few = f"no interval: {ratio.rounds} rounds, at least {FEWEST_FOR_INTERVAL} are needed"
+        more = "give --rounds or --budget more"
+        return [*lines, f"{first} / {second}: {ratio.ratio:.3f} x, {few}; {more}."]
     known = f"{ratio_text(ratio)} at {percent(ratio.confidence)}, {ratio.rounds} rounds"
     said = {
         "faster": f"{first} is faster by more than {margin}",
@@ -43,7 +48,13 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
 
 def ratio_text(ratio: Ratio) -> str:
     """'1.203 x [1.190, 1.215]'."""
-    return f"{ratio.ratio:.3f} x [{ratio.low:.3f}, {ratio.high:.3f}]"
+    return _interval_text(ratio.ratio, ratio.low, ratio.high)
+
+
+def _interval_text(ratio: float, low: float, high: float | None) -> str:
+    if high is None or not math.isfinite(high):
+        return f"{ratio:.3f} x [no interval]"
+    return f"{ratio:.3f} x [{low:.3f}, {high:.3f}]"
 
 
 def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def pair_columns(compared: Compared, gate: Gate | None) -> dict[str, Any]:
     ratio = compared.ratio
     return {
         "ratio": ratio.ratio,
-        "ratio_interval": [ratio.low, ratio.high],
+        "ratio_interval": finite([ratio.low, ratio.high]),
         "verdict": compared.verdict,
     }
 
@@ -119,5 +130,4 @@ def _ratio_cell(extra: dict[str, Any]) -> str:
     """Of a pair's first side to its second, taken in turns; blank where the gate did not hold."""
     if extra.get("ratio") is None:
         return ""
-    low, high = extra["ratio_interval"]
-    return f"{extra['ratio']:.3f} x [{low:.3f}, {high:.3f}]"
+    return _interval_text(extra["ratio"], *extra["ratio_interval"])

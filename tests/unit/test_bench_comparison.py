@@ -186,10 +186,33 @@ def test_faster_is_no_regression(one):
 
 
 def test_too_few_values_are_undecided_and_never_pass_for_cleared(one):
-    code, told = run(one("old", times(1, count=2)), one("new", times(2, median_s=0.5, count=2)))
+    old, new = one("old", times(1, count=2)), one("new", times(2, median_s=0.5, count=2))
+    code, told = run(old, new)
     assert code == 0
     assert "[none: 2 values]" in told
     assert "0 shown to have none, 1 undecided" in told
+    assert run(old, new, strict=True)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("cases", "count", "colour"),
+    [((case(),), 12, "32"), ((case(),), 2, "33"), ((case(), case("update")), 12, "33")],
+    ids=["shown to have none", "undecided", "one lost"],
+)
+def test_only_what_was_shown_to_have_no_regression_is_green(recording, cases, count, colour):
+    old = recording("old", *(entry(c, times(1, count=count)) for c in cases))
+    new = recording("new", entry(case(), times(2, count=count)))
+    told = io.StringIO()
+    command = BenchCompare(old=old.path, new=new.path)
+    assert bench_compare_command(command, Console(file=told, width=80, force_terminal=True)) == 0
+    assert told.getvalue().splitlines()[-1].startswith(f"\x1b[{colour}m")
+    assert run(old, new, strict=True)[0] == (0 if colour == "32" else 1)
+
+
+def test_lost_cases_are_counted(recording):
+    old = recording("old", *(entry(c, times(1)) for c in (case(), case("update"))))
+    told = run(old, recording("new", entry(case(), times(2))))[1]
+    assert "1 shown to have none; 1 of OLD is not in NEW." in told
 
 
 def test_confidence_widens_the_interval(one):
