@@ -20,7 +20,7 @@ from alexnet_impl.measurement.statistics import Ratio
 from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.measured import compared_lines, measured_lines
+from alexnet_impl.report.measured import compared_lines, measured_lines, ratio_text
 from alexnet_impl.report.rounds import write_rounds_figure
 from alexnet_impl.results import check_free, environment_fingerprint, make_folder
 
@@ -44,7 +44,7 @@ def bench_command(command: Bench, console: Console) -> int:
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
     else:
-        entries, pairs, code = _two(cases, plan, interpreters, console)
+        entries, pairs, code = _two(cases, command.sides, plan, interpreters, console)
     machine = before | {"packages": environment_fingerprint()["packages"]}
     after = machine_fingerprint()
     disturbed = Disturbed(machine_after=after, warnings=quiet_warnings(before, after))
@@ -141,7 +141,13 @@ def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console)
     return [entry_of(done)], [], 0
 
 
-def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
+def _two(
+    cases: list[Case],
+    asked: tuple[str, ...],
+    plan: Plan,
+    interpreters: dict[str, str],
+    console: Console,
+) -> Found:
     first, second = cases
     gate = _gate(first, second, interpreters, console)
     if gate is not None and not gate.holds:
@@ -151,18 +157,28 @@ def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: C
         with console.status("") as status:
 
             def announce(count: int, ratio: Ratio) -> None:
-                known = f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-                status.update(f"round {count}: {known}")
+                status.update(f"round {count}: {ratio_text(ratio)}")
 
             done = compare(first, second, plan, interpreters, announce)
     except OutOfMemoryError as error:
-        return [_no_memory(error.case, str(error), interpreters, console)], [], 1
+        entry = _no_memory(error.case, str(error), interpreters, console)
+        dropped = [number for number, one in enumerate(cases) if not _same(one, error.case)]
+        for number in dropped:
+            alone = f"`alexnet bench {asked[number]}` with the same flags does"
+            told = f"{cases[number].title}: not measured; {alone}."
+            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+        return [entry], [], 1
     for side in (done.first, done.second):
         _show(side, console)
     for line in compared_lines(done, gate):
         console.print(line, highlight=False, soft_wrap=True)
     entries = [entry_of(side, gate) for side in (done.first, done.second)]
     return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
+
+
+def _same(asked: Case, met: Case) -> bool:
+    """Whether this was asked for, where the framework has found its device by now."""
+    return asked.on(met.config.device) == met
 
 
 def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Console) -> Gate | None:

@@ -37,7 +37,9 @@ KEY_FIELDS = (
     "flip",
 )
 """Fields of a Recipe that decide how long a call takes."""
-CUTTING = ("training-from-pipeline", "augmentation")
+FULL_TRAINING = "full-training"
+"""The work of whole runs, which benchmarks/ times; no call of it can be timed by itself."""
+CUTTING = ("training-from-pipeline", "augmentation", FULL_TRAINING)
 """Works that crop and flip batches while they are timed; so do all with device_data."""
 CUT_FIELDS = ("crop_padding", "flip")
 """Fields that count for these alone."""

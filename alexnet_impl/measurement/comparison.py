@@ -15,6 +15,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.machine import machine_differences, software_differences
+from alexnet_impl.measurement.case import FULL_TRAINING
 from alexnet_impl.measurement.record import Entry, Recording
 from alexnet_impl.measurement.statistics import (
     MeasurementError,
@@ -365,7 +366,8 @@ def _pool(recording: Recording, entries: Sequence[Entry], options: ComparisonOpt
 
 def _kernel(entry: Entry) -> str:
     """The calibration kernel that bounds the entry's work as nearly as there is one."""
-    products = get_work(entry.key["work"]).passes > 0
+    work = entry.key["work"]
+    products = work == FULL_TRAINING or get_work(work).passes > 0
     return f"matmul {entry.key.get('precision')}" if products else "copy"
 
 

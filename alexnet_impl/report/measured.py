@@ -108,7 +108,20 @@ def table_lines(rows: Rows) -> list[str]:
 
 def _lines(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> list[str]:
     warnings = [f"    warning: {warning}" for warning in entry.get("warnings", ())]
-    return [_line(entry, ratio, extra), *warnings]
+    return [_line(entry, ratio, extra), *_target_lines(entry), *warnings]
+
+
+def _target_lines(entry: dict[str, Any]) -> list[str]:
+    """Of whole runs: when they reached the accuracy that was asked for."""
+    if (target := entry.get("target")) is None:
+        return []
+    told = (
+        f"    target {percent(target['top1_accuracy'])}: reached by {target['reached']} of "
+        f"{target['runs']} runs"
+    )
+    if target["reached"]:
+        told += f", in {target['epochs']} epochs and {seconds(target['training_time_s'])} of steps"
+    return [f"{told}; at the end {percent(target['test_top1_accuracy'])} on the test images"]
 
 
 def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
@@ -122,7 +135,7 @@ def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
         f"{'-' if share is None else percent(share):>8} "
         f"{mebibytes(held['device'] or held['process'] or 0):>10} "
         f"{seconds(entry['first_call_s']):>10}  "
-        f"{ratio:<24} {extra['gate']}"
+        f"{ratio:<24} {extra.get('gate', '-')}"
     )
 
 
