@@ -636,7 +636,28 @@ def _gpu_name(gpu: Facts) -> str:
     return f"GPU {gpu.get('name') or 'without a name'}"
 
 
-# Is it the same?
+# Is it one, and is it the same?
+
+
+def damage(facts: object) -> str:
+    """What of a fingerprint from a file can be none; '' if nothing of what is compared."""
+    if not isinstance(facts, dict):
+        return f"machine={facts!r:.60} must be an object"
+    for name, (kinds, words) in _KINDS.items():
+        value = facts.get(name)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            return f"{name}={value!r:.60} of the machine must be {words}"
+    for gpu in facts.get("gpus") or ():
+        if not isinstance(gpu, dict):
+            return f"gpus holds {gpu!r:.60}, which must be an object"
+    return ""
+
+
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "gpus": ((list,), "a list"),
+    "memory_bytes": ((int, float), "a number"),
+    "variables": ((dict,), "an object"),
+}
 
 
 def machine_differences(old: Facts, new: Facts) -> tuple[str, ...]:

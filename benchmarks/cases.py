@@ -2,14 +2,12 @@
 
 from dataclasses import replace
 
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import USUAL_RECIPE, Case
 from alexnet_impl.measurement.memory import of_batch_size
 from alexnet_impl.measurement.worker import usable_cores
 from alexnet_impl.measurement.works import synthetic_data
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig
-
-RECIPE = Recipe(learning_rate=1e-3, initializer="he", last_layer_std=0.01)
 
 
 def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):
@@ -18,7 +16,7 @@ def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):
         framework=framework,
         variant=variant,
         width=width,
-        recipe=replace(RECIPE, **recipe),
+        recipe=replace(get_recipe(USUAL_RECIPE), **recipe),
         data=synthetic_data(1),
         device=device,
         threads=usable_cores(),

@@ -4,11 +4,11 @@ import pytest
 from cases import make_case
 
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
-from alexnet_impl.machine import machine_fingerprint
+from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.memory import find_largest_batch
 from alexnet_impl.measurement.paired import Plan, Side, compare
-from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
+from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, Disturbed, entry_of, finite
 from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.report.measured import columns, pair_columns, table_lines
@@ -31,6 +31,29 @@ class WorkerClock:
 
 
 CLOCK = WorkerClock()
+BEFORE = pytest.StashKey[dict]()
+"""The machine before the first benchmark, and how busy it was."""
+DISTURBED = pytest.StashKey[Disturbed]()
+"""The machine behind the last one, and what may have disturbed them."""
+NO_ROOM = pytest.StashKey[list]()
+"""Entries of the cases that did not fit: pytest-benchmark keeps no row without times."""
+
+
+def pytest_collection_finish(session):
+    """The machine is looked at before any framework starts its threads."""
+    config = session.config
+    benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
+    if benchmarks and not config.option.collectonly:
+        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": busyness(1.0)}
+
+
+def disturbed(config):
+    """What the machine did since then; looked at once, behind the last benchmark."""
+    if DISTURBED not in config.stash:
+        before, after = config.stash.get(BEFORE, {}), machine_fingerprint()
+        warnings = quiet_warnings(before, after)
+        config.stash[DISTURBED] = Disturbed(machine_after=after, warnings=warnings)
+    return config.stash[DISTURBED]
 
 
 def pytest_collection_modifyitems(items):
@@ -47,7 +70,7 @@ def gates():
 
 
 @pytest.fixture
-def timed(benchmark, gates):
+def timed(benchmark, gates, pytestconfig):
     """Times a case in a worker process of its own, and keeps what was measured in extra_info."""
 
     def time_case(*what, **how):
@@ -60,7 +83,7 @@ def timed(benchmark, gates):
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 measured = side.measured()
         except OutOfMemoryError as error:
-            note_no_memory(benchmark, error)
+            note_no_memory(pytestconfig, error)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured
 
@@ -68,7 +91,7 @@ def timed(benchmark, gates):
 
 
 @pytest.fixture
-def paired(benchmark, gates):
+def paired(benchmark, gates, pytestconfig):
     """Lets two cases take turns behind a gate; the table's times are the first one's.
 
     Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
@@ -83,7 +106,7 @@ def paired(benchmark, gates):
         try:
             done = compare(first, second, plan, {}, lambda *_: None)
         except OutOfMemoryError as error:
-            note_no_memory(benchmark, error)
+            note_no_memory(pytestconfig, error)
         times = iter(done.first.times_s)
         benchmark.pedantic(lambda: CLOCK.advance(next(times)), rounds=len(done.first.times_s))
         benchmark.extra_info |= columns(done.first, gate) | pair_columns(done, gate)
@@ -101,12 +124,12 @@ def group_of(case):
     return f"{case.work}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
 
 
-def note_no_memory(benchmark, error):
+def note_no_memory(config, error):
     """A case that does not fit is a result: it is recorded with the largest batch that does."""
     case = error.case
     found = find_largest_batch(case, str(error), {})
     short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
-    benchmark.extra_info |= {EXTRA: short}
+    config.stash.setdefault(NO_ROOM, []).append(short)
     pytest.skip(str(found))
 
 
@@ -124,17 +147,27 @@ def gate_of(case, gates):
     return gates[key]
 
 
-def pytest_benchmark_update_machine_info(config, machine_info):  # noqa: ARG001 - the hook's names
+def pytest_benchmark_update_machine_info(config, machine_info):
     """The machine as `alexnet bench` describes it, beside pytest-benchmark's own facts."""
-    machine_info[EXTRA] = machine_fingerprint()
+    machine_info[EXTRA] = config.stash.get(BEFORE, None) or machine_fingerprint()
+
+
+def pytest_benchmark_update_json(config, benchmarks, output_json):  # noqa: ARG001 - the hook's names
+    """What is no benchmark to pytest-benchmark: what did not fit, and what disturbed the others."""
+    no_room = config.stash.get(NO_ROOM, [])
+    output_json[EXTRA] = finite({"out_of_memory": no_room, **disturbed(config).to_dict()})
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """The columns that pytest-benchmark's own table has no room for, and the ratios."""
     session = getattr(config, "_benchmarksession", None)
-    rows = [bench for bench in getattr(session, "benchmarks", ()) if EXTRA in bench.extra_info]
+    benchmarks = getattr(session, "benchmarks", ())
+    rows = [bench.extra_info for bench in benchmarks if EXTRA in bench.extra_info]
+    rows += [{EXTRA: short} for short in config.stash.get(NO_ROOM, [])]
     if not rows:
         return
     terminalreporter.section("images/s, memory, share of the peak, gate")
-    for line in table_lines([bench.extra_info for bench in rows]):
+    for line in table_lines(rows):
         terminalreporter.write_line(line)
+    for warning in disturbed(config).warnings:
+        terminalreporter.write_line(f"warning: {warning}", yellow=True)

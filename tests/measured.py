@@ -8,7 +8,7 @@ from alexnet_impl.measurement.paired import Compared, Measured, Plan
 from alexnet_impl.measurement.statistics import paired_ratio
 from alexnet_impl.measurement.works import synthetic_data
 from alexnet_impl.parity.record import RungResult
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig
 
 HELD = RungResult(rung="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
@@ -20,7 +20,7 @@ def side(framework, *times_s, **changes):
         framework=framework,
         variant="cifar",
         width=1.0,
-        recipe=Recipe(global_batch_size=128),
+        recipe=replace(get_recipe("quick"), global_batch_size=128),
         data=synthetic_data(128),
     )
     values = {

@@ -17,12 +17,12 @@ from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
 from alexnet_impl.measurement.memory import OutOfMemory, find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Compared, Measured, Plan, compare, measure
-from alexnet_impl.measurement.record import entry_of, write_recording
+from alexnet_impl.measurement.record import Disturbed, entry_of, write_recording
 from alexnet_impl.measurement.statistics import Ratio
 from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.measured import compared_lines, measured_lines
+from alexnet_impl.report.measured import compared_lines, measured_lines, ratio_text
 from alexnet_impl.report.rounds import write_rounds_figure
 from alexnet_impl.results import environment_fingerprint, make_folder
 
@@ -31,7 +31,7 @@ MOST_SIDES = 2
 
 def bench_command(command: Bench, console: Console) -> int:
     """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
-    cases = [_case(side, command) for side in command.sides]
+    cases = [case_of(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
         raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
     if len(cases) == MOST_SIDES:
@@ -43,25 +43,32 @@ def bench_command(command: Bench, console: Console) -> int:
     is_new = not folder.exists()
     make_folder(folder)
     try:
-        return _record(cases, plan, interpreters, folder, console)
+        return _record(cases, command.sides, plan, interpreters, folder, console)
     finally:
         if is_new and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def _record(
-    cases: list[Case], plan: Plan, interpreters: dict[str, str], folder: Path, console: Console
+    cases: list[Case],
+    asked: tuple[str, ...],
+    plan: Plan,
+    interpreters: dict[str, str],
+    folder: Path,
+    console: Console,
 ) -> int:
     """Measure, show what was found, and write it; the exit code."""
     before = machine_fingerprint() | {"busy_share": busyness(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
     else:
-        entries, pairs, code = _two(cases, plan, interpreters, console)
+        entries, pairs, code = _two(cases, asked, plan, interpreters, console)
     machine = before | {"packages": environment_fingerprint()["packages"]}
-    for warning in quiet_warnings(before, machine_fingerprint()):
+    after = machine_fingerprint()
+    disturbed = Disturbed(machine_after=after, warnings=quiet_warnings(before, after))
+    for warning in disturbed.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    write_recording(folder, machine, entries, pairs)
+    write_recording(folder, machine, entries, pairs, disturbed)
     for done, gate in pairs:
         if gate is None or gate.holds:
             write_rounds_figure(folder / "rounds.png", done)
@@ -69,7 +76,7 @@ def _record(
     return code
 
 
-def _case(side: str, command: Bench) -> Case:
+def case_of(side: str, command: Bench) -> Case:
     """The case of one side: FRAMEWORK, then work=... and fields of the recipe."""
     framework, *changes = side.split(",")
     if framework not in FRAMEWORKS:
@@ -151,25 +158,44 @@ def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console)
     return [entry_of(done)], [], 0
 
 
-def _two(cases: list[Case], plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
+def _two(
+    cases: list[Case],
+    asked: tuple[str, ...],
+    plan: Plan,
+    interpreters: dict[str, str],
+    console: Console,
+) -> Found:
     first, second = cases
     gate = _gate(first, second, interpreters, console)
+    if gate is not None and not gate.holds:
+        told = f"gate: {gate.outcome}; the times are taken all the same, and no ratio of them."
+        console.print(told, style="yellow", highlight=False, soft_wrap=True)
     try:
         with console.status("") as status:
 
             def announce(count: int, ratio: Ratio) -> None:
-                known = f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-                status.update(f"round {count}: {known}")
+                status.update(f"round {count}: {ratio_text(ratio)}")
 
             done = compare(first, second, plan, interpreters, announce)
     except OutOfMemoryError as error:
-        return [_no_memory(error.case, str(error), interpreters, console)], [], 1
+        entry = _no_memory(error.case, str(error), interpreters, console)
+        dropped = [number for number, one in enumerate(cases) if not _same(one, error.case)]
+        for number in dropped:
+            alone = f"`alexnet bench {asked[number]}` with the same flags does"
+            told = f"{cases[number].title}: not measured; {alone}."
+            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+        return [entry], [], 1
     for side in (done.first, done.second):
         _show(side, console)
     for line in compared_lines(done, gate):
         console.print(line, highlight=False, soft_wrap=True)
     entries = [entry_of(side, gate) for side in (done.first, done.second)]
     return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
+
+
+def _same(asked: Case, met: Case) -> bool:
+    """Whether this was asked for, where the framework has found its device by now."""
+    return asked.on(met.config.device) == met
 
 
 def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Console) -> Gate | None:

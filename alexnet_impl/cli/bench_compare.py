@@ -10,7 +10,10 @@ from alexnet_impl.report.bench import comparison_lines
 
 
 def bench_compare_command(command: BenchCompare, console: Console) -> int:
-    """Print the comparison; 1 if a case is slower beyond its threshold or does not fit any more."""
+    """Print the comparison; 1 if a case is slower beyond its threshold or does not fit any more.
+
+    With --strict also if one is undecided or lost.
+    """
     options = ComparisonOptions(
         threshold=command.threshold,
         threshold_for=parse_thresholds(command.threshold_for),
@@ -22,10 +25,10 @@ def bench_compare_command(command: BenchCompare, console: Console) -> int:
     *lines, last = comparison_lines(done)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    worse = bool(done.regressions or done.no_room)
-    style = "bold red" if worse else "green"
+    fails = done.worse or (command.strict and done.doubtful)
+    style = "bold red" if fails else "yellow" if done.doubtful else "green"
     console.print(last, style=style, highlight=False, markup=False, soft_wrap=True)
-    return 1 if worse else 0
+    return 1 if fails else 0
 
 
 def parse_thresholds(pairs: tuple[str, ...]) -> dict[str, float]:

@@ -292,7 +292,7 @@ class BenchCompare:
     """Compare two files of benchmarks, of `alexnet bench` or of pytest-benchmark.
 
     Cases are matched by what was measured, whatever the tests are called. Exit code 1 if one has
-    become slower beyond its threshold.
+    become slower beyond its threshold, or does not fit into memory any more.
     """
 
     old: Annotated[Positional[Path], arg(metavar="OLD")]
@@ -310,6 +310,8 @@ class BenchCompare:
     """Compare times in machine units, by each file's own calibration; machines may differ."""
     other_machine: bool = False
     """Compare seconds of different machines all the same."""
+    strict: bool = False
+    """Exit code 1 also if the times cannot tell of a case, or if a case of OLD is not in NEW."""
 
 
 @dataclass(frozen=True, kw_only=True)

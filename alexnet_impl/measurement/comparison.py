@@ -6,6 +6,7 @@ of two machines are refused unless the caller insists, and whatever else differs
 figures as a label.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.machine import machine_differences, software_differences
+from alexnet_impl.measurement.case import FULL_TRAINING
 from alexnet_impl.measurement.record import Entry, Recording
 from alexnet_impl.measurement.statistics import (
     MeasurementError,
@@ -154,6 +156,21 @@ class RecordingComparison:
         """The cases in which NEW is slower beyond the threshold."""
         return tuple(case for case in self.cases if case.regression)
 
+    @property
+    def worse(self) -> bool:
+        """Whether a case is slower beyond its threshold, or does not fit into memory any more."""
+        return bool(self.regressions or self.no_room)
+
+    @property
+    def undecided(self) -> tuple[ComparedCase, ...]:
+        """The cases of which the times cannot tell whether they are."""
+        return tuple(case for case in self.cases if not (case.regression or case.cleared))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a case of OLD is undecided, or was lost: it is not in NEW."""
+        return bool(self.undecided or self.only_old)
+
 
 Cases = dict[Key, list[Entry]]
 
@@ -182,7 +199,8 @@ def compare_recordings(
     if not common and not no_room:
         raise RunError(
             f"{old.path} and {new.path} have no case in common: the first holds "
-            f"{_some(before, titles)}, the second {_some(after, titles)}; measure the same cases."
+            f"{_some(before, titles)}, the second {_some(after, titles)}; the nearest two differ "
+            f"in {_nearest(before, after)}; measure the same cases."
         )
     compared = tuple(
         _compare(
@@ -206,6 +224,8 @@ def compare_recordings(
             *(f"another machine: {difference}" for difference in machines),
             *software_differences(old.machine, new.machine),
             *_framework_labels((before[key], after[key]) for key in common),
+            *(f"OLD: {warning}" for warning in old.disturbed.warnings),
+            *(f"NEW: {warning}" for warning in new.disturbed.warnings),
             *_entry_labels("OLD", [before[key] for key in common], [titles[k] for k in common]),
             *_entry_labels("NEW", [after[key] for key in common], [titles[k] for k in common]),
         ),
@@ -293,6 +313,15 @@ def _some(cases: Cases, titles: Mapping[Key, str]) -> str:
     return "; ".join(first) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
 
 
+def _nearest(before: Cases, after: Cases) -> str:
+    """In what the two cases differ that share most of their fields: 'threads: 2 -> 4'."""
+    pairs = itertools.product(before, after)
+    old, new = min(pairs, key=lambda keys: len({*keys[0]} ^ {*keys[1]}))
+    first, second = dict(old), dict(new)
+    names = [n for n in sorted({*first, *second}) if first.get(n) != second.get(n)]
+    return ", ".join(f"{name}: {first.get(name)} -> {second.get(name)}" for name in names)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pool:
     """What one file says of one case.
@@ -337,7 +366,8 @@ def _pool(recording: Recording, entries: Sequence[Entry], options: ComparisonOpt
 
 def _kernel(entry: Entry) -> str:
     """The calibration kernel that bounds the entry's work as nearly as there is one."""
-    products = get_work(entry.key["work"]).passes > 0
+    work = entry.key["work"]
+    products = work == FULL_TRAINING or get_work(work).passes > 0
     return f"matmul {entry.key.get('precision')}" if products else "copy"
 
 

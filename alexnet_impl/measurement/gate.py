@@ -7,6 +7,7 @@ from typing import Any
 from alexnet_impl.data import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.memory import of_batch_size
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
 from alexnet_impl.parity.prove import both_sides, make_question
@@ -76,8 +77,9 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     Raises:
         RunError: If a process fails.
     """
-    recipe = replace(case.config.recipe, global_batch_size=GATE_IMAGES, drop_last=True)
-    config = replace(case.config, recipe=recipe)
+    # As a training: works that draw batches while they are timed need many more images.
+    config = of_batch_size(replace(case, work="training"), GATE_IMAGES).config
+    config = replace(config, recipe=replace(config.recipe, drop_last=True))
     question = make_question(config, load_dataset(config.data), FEW_STEPS)
     with both_sides(config, interpreters) as sides:
         return Gate(rungs=tuple(static_rungs(sides, question, explain=False)))

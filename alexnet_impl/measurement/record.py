@@ -2,17 +2,19 @@
 
 Both hold the same entry for a measured case: the first in its list `measured`, the second as
 `extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` of one that has let two
-sides take turns.
+sides take turns. What did not fit into memory has no times: it is in the same list of the first,
+and in the second, which knows no benchmark without times, under `alexnet` beside its benchmarks.
 """
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alexnet_impl.errors import RunError
+from alexnet_impl.machine import damage
 from alexnet_impl.measurement.case import complete_key
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
@@ -24,6 +26,7 @@ EXTRA = "alexnet"
 """Key of a benchmark's extra_info under which its entry lies."""
 EXTRA_SECOND = "alexnet second"
 """Key of the other side's entry, where a benchmark has let two take turns."""
+AGAIN = "measure again with this release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbed:
+    """What the machine did while benchmarks ran.
+
+    Attributes:
+        machine_after: Its fingerprint behind the last of them.
+        warnings: What may have disturbed them, a sentence each.
+    """
+
+    machine_after: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """All that one file holds.
 
@@ -60,7 +80,9 @@ class Recording:
         no_room: Keys of the cases that did not fit into memory.
         measured_at: When it was written, as the file says it.
         pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
-            the `verdict` and the `gate` of two sides that took turns, as the file has them.
+            the `verdict` and the `gate` of two sides that took turns, as the file has them; ratio
+            and verdict are None where the gate did not hold.
+        disturbed: What the machine did meanwhile.
     """
 
     path: Path
@@ -69,6 +91,7 @@ class Recording:
     no_room: tuple[dict[str, Any], ...] = ()
     measured_at: str = ""
     pairs: tuple[dict[str, Any], ...] = ()
+    disturbed: Disturbed = Disturbed()
 
 
 def entry_of(measured: Measured, gate: Gate | None = None) -> dict[str, Any]:
@@ -91,6 +114,7 @@ def write_recording(
     machine: dict[str, Any],
     measured: list[dict[str, Any]],
     compared: list[tuple[Compared, Gate | None]],
+    disturbed: Disturbed | None = None,
 ) -> None:
     """Write bench.json into a folder, whole or not at all.
 
@@ -99,36 +123,40 @@ def write_recording(
         machine: Its fingerprint.
         measured: Entries of entry_of().
         compared: Pairs, with what the gate before each said.
+        disturbed: What the machine did meanwhile, if somebody looked.
     """
-    pairs = [
-        {
-            "first": done.first.case.title,
-            "second": done.second.case.title,
-            "ratio": asdict(done.ratio),
-            "verdict": done.verdict,
-            "plan": asdict(done.plan),
-            "gate": None if gate is None else gate.to_dict(),
-        }
-        for done, gate in compared
-    ]
     plain = {
         "schema_version": SCHEMA_VERSION,
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
+        **(disturbed or Disturbed()).to_dict(),
         "measured": measured,
-        "compared": pairs,
+        "compared": [_pair(done, gate) for done, gate in compared],
     }
-    write_bytes(folder / FILE_NAME, json.dumps(_finite(plain), indent=1).encode())
+    write_bytes(folder / FILE_NAME, json.dumps(finite(plain), indent=1).encode())
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: None stands for both."""
+def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
+    """Plain values of two sides that took turns; no ratio of models that were found to differ."""
+    comparable = gate is None or gate.holds
+    return {
+        "first": done.first.case.title,
+        "second": done.second.case.title,
+        "ratio": asdict(done.ratio) if comparable else None,
+        "verdict": done.verdict if comparable else None,
+        "plan": asdict(done.plan),
+        "gate": None if gate is None else gate.to_dict(),
+    }
+
+
+def finite(value: Any) -> Any:
+    """The value as JSON holds it, which has no infinity and no NaN: None stands for both."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
@@ -142,56 +170,118 @@ def read_recording(path: Path) -> Recording:
         RunError: If it is missing, damaged, of another release, or holds no case of ours.
     """
     path = path / FILE_NAME if path.is_dir() else path
+    plain = _load(path)
+    try:
+        found = _of_pytest(path, plain) if "benchmarks" in plain else _of_bench(path, plain)
+    except KeyError as error:
+        raise RunError(f"{path}: is damaged: it has no {error}; {AGAIN}.") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{path}: is damaged: {error}; {AGAIN}.") from error
+    if not found.entries and not found.no_room:
+        raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no such file; `alexnet bench` writes one.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: is no benchmark file, or is damaged ({error}).") from error
-    pairs: tuple[dict[str, Any], ...] = ()
-    try:
-        if "benchmarks" in plain:
-            extras = [entry["extra_info"] for entry in plain["benchmarks"]]
-            found = [extra.get(key) for extra in extras for key in (EXTRA, EXTRA_SECOND)]
-            machine = plain["machine_info"][EXTRA]
-        else:
-            _check_version(path, plain)
-            found, machine = plain["measured"], plain["machine"]
-            pairs = tuple(dict(pair) for pair in plain.get("compared", ()))
-        ours = [entry for entry in found if entry is not None]
-        entries = tuple(_read_entry(entry) for entry in ours if "out_of_memory" not in entry)
-        no_room = tuple(complete_key(entry["key"]) for entry in ours if "out_of_memory" in entry)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    if not isinstance(plain, dict) or not {"benchmarks", "schema_version"} & set(plain):
         raise RunError(
-            f"{path}: is no file of these benchmarks, or is damaged: {error!r}"
-        ) from error
-    if not entries and not no_room:
-        raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
+            f"{path}: is no benchmark file; `alexnet bench` writes one, and `pytest benchmarks "
+            "--benchmark-json FILE`."
+        )
+    return plain
+
+
+def _of_pytest(path: Path, plain: dict[str, Any]) -> Recording:
+    machine = _kind(plain.get("machine_info"), dict, "machine_info")
+    extras = [_kind(entry["extra_info"], dict, "extra_info") for entry in plain["benchmarks"]]
+    session = _kind(plain.get(EXTRA, {}), dict, EXTRA)
+    found = [extra[key] for extra in extras for key in (EXTRA, EXTRA_SECOND) if extra.get(key)]
+    found += session.get("out_of_memory", [])
+    if EXTRA not in machine or not found:
+        raise RunError(
+            f"{path}: was written by pytest without this project's benchmarks/conftest.py; run "
+            "`pytest benchmarks --benchmark-json FILE`."
+        )
+    return _recording(path, plain, found, machine[EXTRA], session)
+
+
+def _of_bench(path: Path, plain: dict[str, Any]) -> Recording:
+    if (version := plain["schema_version"]) != SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}: {AGAIN}."
+        )
+    found = _recording(path, plain, plain["measured"], plain["machine"], plain)
+    pairs = _kind(plain.get("compared", []), list, "compared")
+    return replace(found, pairs=tuple(_read_pair(pair) for pair in pairs))
+
+
+def _recording(
+    path: Path, plain: dict[str, Any], found: Any, machine: Any, session: dict[str, Any]
+) -> Recording:
+    if fault := damage(machine):
+        raise ValueError(fault)
+    entries = [_kind(entry, dict, "an entry") for entry in _kind(found, list, "measured")]
+    for entry in entries:
+        _kind(entry["key"], dict, "key")
     return Recording(
         path=path,
-        machine=dict(machine),
-        entries=entries,
-        no_room=no_room,
+        machine=machine,
+        entries=tuple(_read_entry(entry) for entry in entries if "out_of_memory" not in entry),
+        no_room=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
         measured_at=str(plain.get("datetime", "")),
-        pairs=pairs,
+        disturbed=Disturbed(
+            machine_after=_kind(session.get("machine_after", {}), dict, "machine_after"),
+            warnings=tuple(map(str, _kind(session.get("warnings", []), list, "warnings"))),
+        ),
     )
-
-
-def _check_version(path: Path, plain: dict[str, Any]) -> None:
-    if (version := plain.get("schema_version")) != SCHEMA_VERSION:
-        raise RunError(
-            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
-        )
 
 
 def _read_entry(entry: dict[str, Any]) -> Entry:
     known = ("title", "key", "times_s", "amount", "unit", "peaks")
+    times_s = _kind(entry["times_s"], list, "times_s")
+    peaks = _kind(entry["peaks"], dict, "peaks")
     return Entry(
         title=str(entry["title"]),
-        key=complete_key(entry["key"]),
-        times_s=tuple(float(value) for value in entry["times_s"]),
-        amount=float(entry["amount"]),
-        unit=str(entry["unit"]),
-        peaks={name: float(value) for name, value in entry["peaks"].items()},
+        key=complete_key(entry),
+        times_s=tuple(_number(value, f"times_s[{place}]") for place, value in enumerate(times_s)),
+        amount=_number(entry["amount"], "amount"),
+        unit=_kind(entry["unit"], str, "unit"),
+        peaks={name: _number(value, f"peak {name!r}") for name, value in peaks.items()},
         rest={name: value for name, value in entry.items() if name not in known},
     )
+
+
+def _read_pair(pair: Any) -> dict[str, Any]:
+    """A pair as the file has it; an interval that has no end is infinite again."""
+    found: dict[str, Any] = _kind(pair, dict, "a pair")
+    if found["gate"] is not None:
+        _kind(found["gate"], dict, "gate")
+    if found["ratio"] is None:
+        return found
+    ratio = dict(_kind(found["ratio"], dict, "ratio"))
+    ratio["high"] = math.inf if ratio["high"] is None else ratio["high"]
+    for name in ("ratio", "low", "high"):
+        _number(ratio[name], name)
+    return found | {"ratio": ratio}
+
+
+Kind = TypeVar("Kind")
+
+
+def _kind(value: Any, kind: type[Kind], name: str) -> Kind:
+    if not isinstance(value, kind):
+        words = {"dict": "an object", "list": "a list", "str": "a text"}
+        raise TypeError(f"{name}={value!r:.60} must be {words[kind.__name__]}")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r:.60} must be a number")
+    return float(value)

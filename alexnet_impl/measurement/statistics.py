@@ -20,7 +20,7 @@ RESAMPLES = 10_000
 """Bootstrap samples: another seed mostly moves an end by 1 to 3 hundredths of the interval, and
 where it lies beside a gap between rounds, by up to the gap."""
 
-_FEWEST_FOR_INTERVAL = 3
+FEWEST_FOR_INTERVAL = 3
 _FEWEST_BLOCKS = 6
 _CHUNK = 2_000_000
 """Values drawn at a time, so that long runs need no more memory than short ones."""
@@ -326,7 +326,7 @@ def _ratio(centre: float, resampled: _Floats, count: int, blocks: int, confidenc
     if not 0 < confidence < 1:
         raise MeasurementError(f"confidence={confidence} must lie between 0 and 1, such as 0.95.")
     low, high = 0.0, math.inf
-    if count >= _FEWEST_FOR_INTERVAL:
+    if count >= FEWEST_FOR_INTERVAL:
         low, high = (math.exp(end) for end in _ends(centre, resampled, blocks, confidence))
     return Ratio(ratio=math.exp(centre), low=low, high=high, confidence=confidence, rounds=count)
 

@@ -13,7 +13,7 @@ from alexnet_impl.errors import FrameworkError, RunError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.frameworks.repeated import Repeated
 from alexnet_impl.host_memory import keep_freed_memory, keeps_freed_memory
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import Case, device_kind
 from alexnet_impl.measurement.timing import (
     GROUP_S,
     WarmUp,
@@ -27,8 +27,11 @@ from alexnet_impl.weights import Weights
 
 CALIBRATION_ROUNDS = 3
 ROUND_TRIPS = 50
-OUT_OF_MEMORY = ("out of memory", "oom when allocating", "allocate memory", "bad_alloc")
-"""What frameworks say, in lower case, where memory is short."""
+OUT_OF_MEMORY = (
+    *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
+    *("unable to allocate", "memoryerror"),
+)
+"""What frameworks, NumPy and Python say, in lower case, where memory is short."""
 KILLED = "code -9"
 """How a process ends that the system has killed, as it does where memory is short."""
 
@@ -124,14 +127,16 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
     """Start the process of a case; it ends with the block.
 
     Args:
-        case: Its framework is imported there, and its threads are set.
+        case: Its framework is imported there, and its threads are set; the worker's own case has
+            the device that was found, 'cpu' or 'gpu'.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
     config = case.config
     with open_channel(config.framework, "bench-worker", interpreter=interpreter) as channel:
         values = {"framework": config.framework, "device": config.device}
-        channel.ask("start", values | {"threads": config.threads or usable_cores()})
-        yield CaseWorker(channel, case)
+        threads = config.threads or usable_cores()
+        device, _ = channel.ask("start", values | {"threads": threads})
+        yield CaseWorker(channel, case.on(device))
 
 
 def usable_cores() -> int:
@@ -173,10 +178,12 @@ class CaseServer:
             raise FrameworkError("nothing was prepared yet.")
         return self.repeated
 
-    def _start(self, values: dict[str, Any]) -> None:
+    def _start(self, values: dict[str, Any]) -> str:
         self.framework, self.device = values["framework"], values["device"]
         self.threads = values["threads"]
-        get_framework(self.framework).set_threads(self.threads)
+        framework = get_framework(self.framework)
+        framework.set_threads(self.threads)
+        return device_kind(framework.fingerprint(self.device)["device"])
 
     def _prepare(self, case: Case) -> dict[str, Any]:
         framework, work = get_framework(self.framework), get_work(case.work)

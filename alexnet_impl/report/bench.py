@@ -27,20 +27,21 @@ def comparison_lines(comparison: RecordingComparison) -> list[str]:
 
 
 def conclusion(comparison: RecordingComparison) -> str:
-    """How many regressions beyond which threshold, and how many cases were shown to have none."""
+    """How many regressions beyond which threshold, and of how many cases there are none."""
     cases, found = comparison.cases, comparison.regressions
     own = sorted({(case.group, case.threshold) for case in cases})
     common = comparison.options.threshold
     others = ", ".join(f"{group} {_share(share)}" for group, share in own if share != common)
     limits = f"{_share(common)} ({others})" if others else _share(common)
-    cleared = sum(case.cleared for case in cases)
-    unclear = len(cases) - cleared - len(found)
+    cleared, unclear = sum(case.cleared for case in cases), len(comparison.undecided)
     text = (
         f"{len(found)} regression{'s' * (len(found) != 1)} beyond {limits} in {len(cases)} "
         f"case{'s' * (len(cases) != 1)}: {cleared} shown to have none"
     )
     if unclear:
         text += f", {unclear} undecided (the interval holds the threshold: measure longer)"
+    if lost := len(comparison.only_old):
+        text += f"; {lost} of OLD {'is' if lost == 1 else 'are'} not in NEW"
     return f"{text}."
 
 

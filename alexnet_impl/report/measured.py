@@ -1,12 +1,13 @@
 """What a benchmark measured, as lines for the terminal."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.paired import Compared, Measured
-from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND
-from alexnet_impl.measurement.statistics import Ratio
+from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, finite
+from alexnet_impl.measurement.statistics import FEWEST_FOR_INTERVAL, Ratio
 from alexnet_impl.report.numbers import mebibytes, percent, seconds
 
 
@@ -32,6 +33,10 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
         return [f"gate: {gate.outcome}", "no ratio: the two models are not the same."]
     lines = [] if gate is None else [f"gate: {gate.outcome}"]
     ratio, margin = compared.ratio, percent(compared.plan.margin)
+    if not math.isfinite(ratio.high):
+        few = f"no interval: {ratio.rounds} rounds, at least {FEWEST_FOR_INTERVAL} are needed"
+        more = "give --rounds or --budget more"
+        return [*lines, f"{first} / {second}: {ratio.ratio:.3f} x, {few}; {more}."]
     known = f"{ratio_text(ratio)} at {percent(ratio.confidence)}, {ratio.rounds} rounds"
     said = {
         "faster": f"{first} is faster by more than {margin}",
@@ -43,7 +48,13 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
 
 def ratio_text(ratio: Ratio) -> str:
     """'1.203 x [1.190, 1.215]'."""
-    return f"{ratio.ratio:.3f} x [{ratio.low:.3f}, {ratio.high:.3f}]"
+    return _interval_text(ratio.ratio, ratio.low, ratio.high)
+
+
+def _interval_text(ratio: float, low: float, high: float | None) -> str:
+    if high is None or not math.isfinite(high):
+        return f"{ratio:.3f} x [no interval]"
+    return f"{ratio:.3f} x [{low:.3f}, {high:.3f}]"
 
 
 def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def pair_columns(compared: Compared, gate: Gate | None) -> dict[str, Any]:
     ratio = compared.ratio
     return {
         "ratio": ratio.ratio,
-        "ratio_interval": [ratio.low, ratio.high],
+        "ratio_interval": finite([ratio.low, ratio.high]),
         "verdict": compared.verdict,
     }
 
@@ -82,17 +93,35 @@ TABLE_HEADER = (
 
 
 def table_lines(rows: Rows) -> list[str]:
-    """A table of benchmarks; a pair has two lines, its ratio on the first.
+    """A table of benchmarks, each with its warnings below it; a pair's ratio is on its first line.
 
     Args:
         rows: All that were measured.
     """
     lines = [TABLE_HEADER]
     for extra in rows:
-        lines.append(_line(extra[EXTRA], _ratio_cell(extra), extra))
+        lines += _lines(extra[EXTRA], _ratio_cell(extra), extra)
         if EXTRA_SECOND in extra:
-            lines.append(_line(extra[EXTRA_SECOND], "", extra))
+            lines += _lines(extra[EXTRA_SECOND], "", extra)
     return lines
+
+
+def _lines(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> list[str]:
+    warnings = [f"    warning: {warning}" for warning in entry.get("warnings", ())]
+    return [_line(entry, ratio, extra), *_target_lines(entry), *warnings]
+
+
+def _target_lines(entry: dict[str, Any]) -> list[str]:
+    """Of whole runs: when they reached the accuracy that was asked for."""
+    if (target := entry.get("target")) is None:
+        return []
+    told = (
+        f"    target {percent(target['top1_accuracy'])}: reached by {target['reached']} of "
+        f"{target['runs']} runs"
+    )
+    if target["reached"]:
+        told += f", in {target['epochs']} epochs and {seconds(target['training_time_s'])} of steps"
+    return [f"{told}; at the end {percent(target['test_top1_accuracy'])} on the test images"]
 
 
 def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
@@ -106,7 +135,7 @@ def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
         f"{'-' if share is None else percent(share):>8} "
         f"{mebibytes(held['device'] or held['process'] or 0):>10} "
         f"{seconds(entry['first_call_s']):>10}  "
-        f"{ratio:<24} {extra['gate']}"
+        f"{ratio:<24} {extra.get('gate', '-')}"
     )
 
 
@@ -114,5 +143,4 @@ def _ratio_cell(extra: dict[str, Any]) -> str:
     """Of a pair's first side to its second, taken in turns; blank where the gate did not hold."""
     if extra.get("ratio") is None:
         return ""
-    low, high = extra["ratio_interval"]
-    return f"{extra['ratio']:.3f} x [{low:.3f}, {high:.3f}]"
+    return _interval_text(extra["ratio"], *extra["ratio_interval"])

@@ -1,5 +1,6 @@
 """Two sides of a benchmark as a picture: every group's time, and every round's ratio."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ def _draw_ratios(axes: Axes, compared: Compared) -> None:
     ]
     found = by_round[1] / by_round[0]
     axes.axhspan(1 / margin, margin, color=GRID, alpha=0.6, label="margin")
-    axes.axhspan(ratio.low, ratio.high, color="#bf3989", alpha=0.18, label="interval")
+    if math.isfinite(ratio.high):
+        axes.axhspan(ratio.low, ratio.high, color="#bf3989", alpha=0.18, label="interval")
     axes.plot(1 + np.arange(len(found)), found, ".", color=INK, markersize=6, label="a round")
     axes.axhline(1, color=MUTED, linewidth=0.8)
     axes.set_title(f"Speed of the first over the second: {ratio_text(ratio)}: {compared.verdict}")

@@ -1,6 +1,7 @@
 """What each set of releases gave: a table for the terminal, a picture of the trend, a page."""
 
 import base64
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _ratio(one: Environment) -> tuple[str, str]:
     if not gate.get("holds"):
         return numbers.MISSING, f"gate: {gate.get('outcome', 'not compared')}"
     ratio = one.pair["ratio"]
-    text = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+    known = f"{ratio['low']:.3f}, {ratio['high']:.3f}"
+    text = f"{ratio['ratio']:.3f} [{known if math.isfinite(ratio['high']) else 'no interval'}]"
     return text, one.pair["verdict"]
 
 
@@ -124,7 +126,8 @@ def _draw_ratios(axes: Axes, environments: Sequence[Environment]) -> None:
             axes.text(place, 1, "not shown equal", ha="center", va="bottom", color=MUTED)
             continue
         ratio = one.pair["ratio"]
-        axes.plot([place, place], [ratio["low"], ratio["high"]], color=INK, linewidth=1.6)
+        if math.isfinite(ratio["high"]):
+            axes.plot([place, place], [ratio["low"], ratio["high"]], color=INK, linewidth=1.6)
         axes.plot(place, ratio["ratio"], "o", color=INK, markersize=5)
     axes.axhline(1, color=MUTED, linewidth=0.8)
     axes.set_title("Speed of PyTorch over TensorFlow, taken in turns, with its interval")

@@ -21,7 +21,13 @@ from alexnet_impl.measurement import comparison, statistics
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
 from alexnet_impl.measurement.paired import Measured
-from alexnet_impl.measurement.record import EXTRA, entry_of, read_recording, write_recording
+from alexnet_impl.measurement.record import (
+    EXTRA,
+    Disturbed,
+    entry_of,
+    read_recording,
+    write_recording,
+)
 from alexnet_impl.measurement.statistics import independent_ratio
 from alexnet_impl.recipes import get_recipe
 from alexnet_impl.report.bench import comparison_lines
@@ -180,10 +186,33 @@ def test_faster_is_no_regression(one):
 
 
 def test_too_few_values_are_undecided_and_never_pass_for_cleared(one):
-    code, told = run(one("old", times(1, count=2)), one("new", times(2, median_s=0.5, count=2)))
+    old, new = one("old", times(1, count=2)), one("new", times(2, median_s=0.5, count=2))
+    code, told = run(old, new)
     assert code == 0
     assert "[none: 2 values]" in told
     assert "0 shown to have none, 1 undecided" in told
+    assert run(old, new, strict=True)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("cases", "count", "colour"),
+    [((case(),), 12, "32"), ((case(),), 2, "33"), ((case(), case("update")), 12, "33")],
+    ids=["shown to have none", "undecided", "one lost"],
+)
+def test_only_what_was_shown_to_have_no_regression_is_green(recording, cases, count, colour):
+    old = recording("old", *(entry(c, times(1, count=count)) for c in cases))
+    new = recording("new", entry(case(), times(2, count=count)))
+    told = io.StringIO()
+    command = BenchCompare(old=old.path, new=new.path)
+    assert bench_compare_command(command, Console(file=told, width=80, force_terminal=True)) == 0
+    assert told.getvalue().splitlines()[-1].startswith(f"\x1b[{colour}m")
+    assert run(old, new, strict=True)[0] == (0 if colour == "32" else 1)
+
+
+def test_lost_cases_are_counted(recording):
+    old = recording("old", *(entry(c, times(1)) for c in (case(), case("update"))))
+    told = run(old, recording("new", entry(case(), times(2))))[1]
+    assert "1 shown to have none; 1 of OLD is not in NEW." in told
 
 
 def test_confidence_widens_the_interval(one):
@@ -281,16 +310,25 @@ def test_another_version_of_a_framework_is_the_same_case_with_a_label(one):
     [
         ({"threads": 4}, "threads=4"),
         ({"input_size": 67}, "input_size=67"),
-        ({"crop_padding": 3}, "crop_padding=3"),
+        ({"clip_norm": 1.0}, "clip_norm=1"),
+        ({"trainable": "head"}, "trainable=head"),
+        ({"dropout_masks": "shared"}, "dropout_masks=shared"),
+        ({"weight_decay": 0.1}, "weight_decay=0.1"),
+        ({"resize": "nearest"}, "resize=nearest"),
+        ({"resize_to": 40}, "resize_to=40"),
+        ({"nesterov": False}, "nesterov=False"),
+        ({"label_smoothing": 0.1}, "label_smoothing=0.1"),
+        ({"rate_factors": ("fc1=2",)}, "rate_factors=fc1=2"),
     ],
 )
-def test_what_the_title_leaves_out_sets_cases_apart_and_is_named(recording, change, word):
+def test_what_decides_the_time_sets_cases_apart_and_is_named(recording, change, word):
     shared = case("inference")
     old = recording("old", entry(shared, times(1)), entry(case(), times(2)))
     new = recording("new", entry(shared, times(3)), entry(case(**change), times(4, median_s=1)))
     done = compare_recordings(old, new, OPTIONS)
     assert [c.title for c in done.cases] == ["inference torch cifar b128 float32"]
-    assert done.only_new == (f"{TITLE} ({word})",)
+    (title,) = done.only_new
+    assert title in (f"{TITLE} {word}", f"{TITLE} ({word})")
     assert len(done.only_old) == 1
     told = comparison_lines(done)
     assert f"only in OLD: {done.only_old[0]}" in told
@@ -331,8 +369,45 @@ def test_other_units_are_refused_and_rates_say_theirs(one):
 def test_files_with_nothing_in_common_are_refused(recording):
     old = recording("old", entry(case(), times(1)))
     new = recording("new", entry(case(threads=4), times(2)))
-    with pytest.raises(RunError, match=r"no case in common: .*threads=None.* second .*threads=4"):
+    words = r"no case in common: .*threads=None.* second .*threads=4.* differ in threads: None -> 4"
+    with pytest.raises(RunError, match=words):
         compare_recordings(old, new, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "flip", "apart"),
+    [
+        (case(), True, False),
+        (case(device_data=True), True, True),
+        (case("training-from-pipeline"), True, True),
+    ],
+    ids=["ready batches", "cut on the device", "drawn"],
+)
+def test_flips_set_only_those_apart_that_draw_batches(given, flip, apart):
+    config = given.config
+    flipped = replace(given, config=replace(config, recipe=replace(config.recipe, flip=flip)))
+    assert (flipped.key != given.key) is apart
+    assert (flipped.title != given.title) is apart
+
+
+def test_images_stored_in_another_size_set_cases_apart():
+    given = case()
+    data = replace(given.config.data, image_size=64)
+    large = replace(given, config=replace(given.config, data=data))
+    assert large.key != given.key
+    assert large.title == f"{TITLE} image_size=64"
+
+
+def test_entry_of_an_older_release_is_the_same_case(recording):
+    """Its key had the device as it was asked for, crops that no step made, and fewer fields."""
+    given = case(clip_norm=1.0)
+    now = entry(given, times(1), framework=VERSIONS | {"device": "cpu"})
+    fewer = {name: value for name, value in given.key.items() if name != "clip_norm"}
+    before = now | {"key": fewer | {"device": "auto", "crop_padding": 1}}
+    new = recording("new", now)
+    assert len(compare_recordings(recording("old", before), new, OPTIONS).cases) == 1
+    with pytest.raises(RunError, match=r"differ in clip_norm: None -> 1\.0"):
+        compare_recordings(recording("other", entry(case(), times(1))), new, OPTIONS)
 
 
 def test_doubtful_times_and_gates_are_labelled(one):
@@ -425,10 +500,19 @@ def test_missing_peak_is_refused(one, peaks, message):
     [
         ({"times_s": []}, r"new/bench.json: training .*: times_s has shape \(0,\)"),
         ({"times_s": [0.1, 0.0]}, r"new/bench.json: training .*: times_s\[1\]=0.0 must be finite"),
-        ({"times_s": [0.1, float("nan")]}, "new/bench.json: is no file of these benchmarks"),
+        (
+            {"times_s": [0.1, float("nan")]},
+            r"is damaged: times_s\[1\]=None must be a number",
+        ),
+        ({"times_s": "1234"}, "new/bench.json: is damaged: times_s='1234' must be a list"),
+        ({"times_s": ["0.1"]}, r"new/bench.json: is damaged: times_s\[0\]='0.1' must be a number"),
+        ({"peaks": [1]}, r"is damaged: peaks=\[1\] must be an object"),
+        ({"peaks": {"copy": "fast"}}, "is damaged: peak 'copy'='fast' must be a number"),
+        ({"amount": None}, "is damaged: amount=None must be a number"),
+        ({"unit": 3}, "is damaged: unit=3 must be a text"),
         ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
         ({"key": {"work": "training"}}, r"new/bench.json: training .*: the key has variant=None"),
-        ({"key": None}, "new/bench.json: is no file of these benchmarks"),
+        ({"key": None}, "new/bench.json: is damaged: key=None must be an object"),
     ],
 )
 def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
@@ -442,10 +526,14 @@ def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
     [
         ('{"schema_version": 1, "mach', "is no benchmark file, or is damaged"),
         ("", "is no benchmark file, or is damaged"),
-        ("[]", "is no file of these benchmarks"),
-        ('{"schema_version": 99}', "has schema_version=99; this release reads 1"),
+        ("[]", "is no benchmark file; `alexnet bench` writes one"),
+        ('{"hello": 1}', "is no benchmark file; `alexnet bench` writes one"),
+        ('{"schema_version": 99}', "has schema_version=99; this release reads 1: measure again"),
+        ('{"schema_version": 1}', "is damaged: it has no 'measured'; measure again"),
         ('{"schema_version": 1, "machine": {}, "measured": []}', "holds no measured case"),
-        ('{"benchmarks": [], "machine_info": {}}', "is no file of these benchmarks"),
+        ('{"benchmarks": [], "machine_info": {}}', "was written by pytest without this project's"),
+        ('{"benchmarks": 3, "machine_info": {}}', "is damaged"),
+        ('{"benchmarks": [], "machine_info": null}', "is damaged: machine_info=None must be"),
         (None, "there is no such file"),
     ],
 )
@@ -456,6 +544,41 @@ def test_damaged_file_is_refused(one, tmp_path, text, message):
     old = one("old", times(1))
     with pytest.raises(RunError, match=f"damaged.json: {message}"):
         bench_compare_command(BenchCompare(old=old.path, new=path), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (None, "machine=None must be an object"),
+        ("Xeon", "machine='Xeon' must be an object"),
+        (MACHINE | {"gpus": ["x"]}, "gpus holds 'x', which must be an object"),
+        (MACHINE | {"gpus": 3}, "gpus=3 of the machine must be a list"),
+        (MACHINE | {"memory_bytes": "big"}, "memory_bytes='big' of the machine must be a number"),
+        (MACHINE | {"variables": []}, r"variables=\[\] of the machine must be an object"),
+    ],
+)
+def test_damaged_machine_is_refused(recording, machine, message):
+    with pytest.raises(RunError, match=f"new/bench.json: is damaged: {message}; measure again"):
+        recording("new", entry(case(), times(1)), machine=machine)
+
+
+@pytest.mark.parametrize("pair", [3, {"gate": None, "ratio": {"ratio": "fast"}}, {}])
+def test_damaged_pair_is_refused(tmp_path, pair):
+    write_recording(tmp_path, MACHINE, [entry(case(), times(1))], [])
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"compared": [pair]}))
+    with pytest.raises(RunError, match=r"bench\.json: is damaged: .*measure again"):
+        read_recording(tmp_path)
+
+
+def test_what_disturbed_a_file_is_a_note_beside_its_figures(one, tmp_path):
+    (tmp_path / "new").mkdir()
+    disturbed = Disturbed(machine_after=MACHINE, warnings=("Other processes kept cores busy.",))
+    entries = [entry(case(), times(2))]
+    write_recording(tmp_path / "new", MACHINE, entries, [], disturbed)
+    new = read_recording(tmp_path / "new")
+    assert new.disturbed == disturbed
+    assert "note: NEW: Other processes kept cores busy." in run(one("old", times(1)), new)[1]
 
 
 def pytest_benchmark_file(path, entries, machine=MACHINE):

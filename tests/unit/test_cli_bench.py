@@ -4,11 +4,17 @@ import re
 import warnings
 
 import pytest
+from cases import make_case
 from measured import side
 
 from alexnet_impl import comparison, frameworks
 from alexnet_impl.cli import bench, main, shared
+from alexnet_impl.cli.bench import case_of
+from alexnet_impl.cli.flags import Bench
 from alexnet_impl.errors import RunError
+from alexnet_impl.measurement.memory import OutOfMemory
+from alexnet_impl.measurement.record import read_recording
+from alexnet_impl.measurement.worker import OutOfMemoryError
 from alexnet_impl.measurement.works import WORKS
 
 pytestmark = pytest.mark.fast
@@ -146,3 +152,46 @@ def test_more_threads_than_cores_are_not_taken_without_a_word(
     assert measured[0].config.threads == int(threads)
     said = "alexnet: warning: --threads 3: there are 2 cores at hand"
     assert (said in capsys.readouterr().err) is warned
+
+
+@pytest.mark.parametrize("work", ["training", "training-from-pipeline", "inference", "decoding"])
+def test_bench_and_benchmarks_time_the_same_case(work):
+    benchmark = make_case(work, "torch", "cifar", global_batch_size=64)
+    asked = case_of("torch", Bench(work=work))
+    assert asked.on("cpu").key == benchmark.key
+    assert asked.on("cpu").title == benchmark.title
+
+
+def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
+    first, second = (case_of(side, Bench()) for side in ("torch", "torch,clip_norm=1"))
+    assert first.key != second.key
+    assert second.title == f"{first.title} clip_norm=1"
+
+
+def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "measure", lambda *_: side("torch", 0.1, 0.1))
+    monkeypatch.setattr(bench, "busyness", lambda _: 0.7)
+    assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
+    busy = "Other processes kept 70% of all cores busy just before the start."
+    assert f"warning: {busy}" in capsys.readouterr().out
+    found = read_recording(tmp_path / "bench")
+    assert busy in found.disturbed.warnings
+    assert found.disturbed.machine_after["cpu"] == found.machine["cpu"]
+
+
+def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, monkeypatch):
+    def no_room(first, *_):
+        raise OutOfMemoryError("no room", first.on("cpu"))
+
+    found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
+    monkeypatch.setattr(bench, "compare", no_room)
+    monkeypatch.setattr(bench, "find_largest_batch", lambda *_: found)
+    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
+    assert main(asked) == 1
+    said = capsys.readouterr().out
+    assert "training torch cifar b64 float32: out of memory at batch 64; 3 fits" in said
+    told = "`alexnet bench torch,clip_norm=1` with the same flags does."
+    assert f"training torch cifar b64 float32 clip_norm=1: not measured; {told}" in said
+    assert said.count("not measured") == 1
+    assert len(read_recording(tmp_path / "bench").no_room) == 1

@@ -1,5 +1,6 @@
 """Rounds of two sides, what does not fit into memory, and what a worker answers."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,13 +8,13 @@ import pytest
 
 from alexnet_impl.channel import Channel
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.measurement import paired, worker
+from alexnet_impl.measurement import gate, paired, worker
 from alexnet_impl.measurement.case import Case, complete_key
 from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Plan
 from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.works import synthetic_data
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig
 
 pytestmark = pytest.mark.fast
@@ -24,7 +25,7 @@ CASE = Case(
         framework="torch",
         variant="cifar",
         width=1 / 16,
-        recipe=Recipe(global_batch_size=64),
+        recipe=replace(get_recipe("quick"), global_batch_size=64),
         data=synthetic_data(64),
         device="cpu",
     ),
@@ -117,6 +118,17 @@ def test_batch_size_brings_images_enough():
         assert (config.recipe.global_batch_size, config.data.train_images) == (500, images)
 
 
+@pytest.mark.parametrize("work", ["training", "training-from-pipeline"])
+def test_gate_makes_no_more_images_than_it_compares(monkeypatch, work):
+    """However large the batch is that will be timed."""
+    monkeypatch.setattr(gate, "both_sides", lambda config, _: nullcontext([config]))
+    seen = []
+    monkeypatch.setattr(gate, "static_rungs", lambda sides, *_, **__: seen.append(sides[0]) or [])
+    gate.pass_gate(of_batch_size(replace(CASE, work=work), 10**9), {})
+    assert seen[0].recipe.global_batch_size == gate.GATE_IMAGES
+    assert seen[0].data.train_images == 100
+
+
 class Refusing(Channel):
     def __init__(self, message):
         self.message = message
@@ -131,7 +143,8 @@ class Refusing(Channel):
         "torch: unexpected OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB",
         "tensorflow: unexpected ResourceExhaustedError: OOM when allocating tensor with shape[9]",
         "torch: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-        "torch: MemoryError: Unable to allocate memory",
+        "torch: Unable to allocate 29.8 GiB for an array with shape (4000000000,)",
+        "torch: MemoryError",
         "tensorflow: its process ended with code -9.",
     ],
 )
@@ -185,7 +198,18 @@ def test_title_tells_what_is_not_the_default():
 
 def test_a_key_of_an_older_release_is_completed():
     old = {name: value for name, value in CASE.key.items() if name != "steps_per_call"}
-    assert complete_key(old) == CASE.key
+    assert complete_key({"key": old}) == CASE.key
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"), [("cpu", "cpu"), ("cuda", "gpu"), ("mps", "gpu"), ("gpu", "gpu")]
+)
+def test_a_worker_tells_the_device_that_it_found(monkeypatch, found, kind):
+    adapter = SimpleNamespace(set_threads=lambda _: None, fingerprint=lambda _: {"device": found})
+    monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
+    asked = {"framework": "torch", "device": "auto", "threads": 2}
+    assert CaseServer().answer("start", asked, {})[0] == kind
+    assert CASE.on(kind).key["device"] == kind
 
 
 def test_cases_of_one_thing_share_a_key_whatever_their_seed():

@@ -9,6 +9,7 @@ from measured import DIFFERS, EQUAL, pair, side
 from alexnet_impl.cli import main
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.record import entry_of, write_recording
+from alexnet_impl.measurement.statistics import paired_ratio
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
 from alexnet_impl.report.versions import HEADER, trend_figure, version_rows, write_versions_page
 from alexnet_impl.versions import read_environments
@@ -65,6 +66,14 @@ def test_row_has_releases_parity_speeds_and_the_ratio(folder):
     assert (row["torch images/s"], row["tensorflow images/s"]) == ("1,280", "640")
     assert row["torch / tensorflow"].startswith("2.000 [")
     assert row["verdict of torch"] == "faster"
+
+
+def test_a_ratio_of_two_rounds_has_no_interval(tmp_path):
+    write_environment(tmp_path, "a", "2.9.1", "2.21.0", ratio=paired_ratio([1, 1], [2, 2]))
+    found = read_environments(tmp_path)[0]
+    row = dict(zip(HEADER, version_rows(found)[0], strict=True))
+    assert row["torch / tensorflow"] == "2.000 [no interval]"
+    trend_figure(found)
 
 
 def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, capsys, monkeypatch):

@@ -7,6 +7,7 @@ from measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
+from alexnet_impl.measurement.statistics import paired_ratio
 from alexnet_impl.report.measured import (
     columns,
     compared_lines,
@@ -56,6 +57,18 @@ def test_ratio_stands_behind_an_open_gate():
     assert lines[0] == "gate: equal"
     assert "2.000 x" in lines[1]
     assert "is faster by more than 2.00%" in lines[1]
+
+
+def test_too_few_rounds_have_no_interval_and_say_what_gives_one(tmp_path):
+    few = pair(ratio=paired_ratio([0.2, 0.21], [0.4, 0.41]), verdict="undecided")
+    (line,) = compared_lines(few, None)
+    assert line.endswith(
+        "1.976 x, no interval: 2 rounds, at least 3 are needed; give --rounds or --budget more."
+    )
+    extra = columns(few.first, None) | pair_columns(few, None) | {EXTRA: entry_of(few.first)}
+    assert "1.976 x [no interval]" in table_lines([extra])[1]
+    write_rounds_figure(tmp_path / "rounds.png", few)
+    assert (tmp_path / "rounds.png").is_file()
 
 
 def test_failed_gate_blanks_the_ratio():

@@ -1,0 +1,75 @@
+"""Whole training runs as entries of a benchmark file."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from alexnet_impl.measurement.case import FULL_TRAINING, Case
+from alexnet_impl.measurement.statistics import instability
+from alexnet_impl.measurement.target import time_to_accuracy
+from alexnet_impl.measurement.worker import case_worker
+from alexnet_impl.results import RunConfig, RunFolder
+
+
+def full_training_entry(
+    config: RunConfig, times_s: Sequence[float], runs: Sequence[RunFolder], target: float
+) -> dict[str, Any]:
+    """The entry of runs of one config; a warning in it says if none reached the target.
+
+    Args:
+        config: What was trained.
+        times_s: Seconds of each run, start of its process included.
+        runs: Their folders, finished.
+        target: Top-1 accuracy above 0, at most 1, at an evaluation behind an epoch.
+
+    Raises:
+        RunError: If a run is not finished, or the machine's peaks cannot be measured.
+    """
+    results = [run.finished_result() for run in runs]
+    with case_worker(Case(work=FULL_TRAINING, config=config)) as worker:
+        case, peaks, framework = worker.case, worker.peaks(), worker.fingerprint()
+    recipe, call_s = config.recipe, median(times_s)
+    amount = runs[0].dataset.num_train_images * len(runs[0].history.epochs)
+    reached = _target(runs, target)
+    warnings = list(instability(times_s))
+    if not reached["reached"]:
+        warnings.append(f"no run reached the target of {100 * target:.4g} %: compare no times.")
+    return {
+        "title": f"{case.title}, {recipe.epochs} epochs",
+        "key": case.key
+        | {"epochs": recipe.epochs, "steps": recipe.steps, "dataset": config.data.dataset},
+        "case": case.to_dict(),
+        "times_s": list(times_s),
+        "amount": amount,
+        "unit": "images",
+        "peaks": peaks,
+        "call_s": call_s,
+        "per_second": amount / call_s,
+        "fraction_of_peak": None,
+        "first_call_s": min(result.timing.first_step_time_s for result in results),
+        "memory": {
+            "process": max(result.peak_memory_bytes for result in results),
+            "device": results[0].peak_device_memory_bytes,
+        },
+        "framework": framework,
+        "gate": None,
+        "target": reached,
+        "warnings": warnings,
+    }
+
+
+def _target(runs: Sequence[RunFolder], target: float) -> dict[str, Any]:
+    """In how many runs it was reached, and when in the fastest of them."""
+    found = [time_to_accuracy(run.history, target) for run in runs]
+    reached = [one for one in found if one is not None]
+    best = min(reached, key=lambda one: one.training_time_s, default=None)
+    return {
+        "top1_accuracy": target,
+        "runs": len(found),
+        "reached": len(reached),
+        "epochs": best and best.epochs,
+        "training_time_s": best and best.training_time_s,
+        "evaluation_time_s": best and best.evaluation_time_s,
+        "evaluated_on": best and best.evaluated_on,
+        "test_top1_accuracy": max(run.finished_result().test_top1_accuracy or 0.0 for run in runs),
+    }

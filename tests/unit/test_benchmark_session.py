@@ -1,0 +1,138 @@
+"""What pytest shows and keeps of a session of benchmarks: files, table and warnings.
+
+The sessions run in processes of their own, with workers that only pretend to time.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet_impl.cli import main
+from alexnet_impl.measurement.record import read_recording
+
+pytestmark = pytest.mark.fast
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+CASES = """
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet_impl.measurement.memory import OutOfMemory
+from alexnet_impl.measurement.timing import WarmUp
+from alexnet_impl.measurement.worker import OutOfMemoryError, Prepared
+
+ROOM = int({room})
+
+
+class Worker:
+    group = 2
+
+    def __init__(self, case):
+        self.case = case
+        self.times = iter([0.1, 0.2, 0.1, 0.2, 0.1, 0.2])
+
+    def prepare(self):
+        asked = self.case.config.recipe.global_batch_size
+        if asked > ROOM:
+            raise OutOfMemoryError("no room", self.case)
+        return Prepared(preparation_s=1.0, amount=asked, unit="images")
+
+    def warm_up(self, *_):
+        return WarmUp(first_call_s=1.0, times_s=(0.1, 0.1), steady=True)
+
+    def time_group(self):
+        return next(self.times)
+
+    def memory(self):
+        return {{"process": 2**30, "device": None}}
+
+    def peaks(self):
+        return {{"matmul float32": 1e12, "copy": 1e10}}
+
+    def round_trip_s(self):
+        return 1e-4
+
+    def fingerprint(self):
+        return {{"torch": "2.9", "device": "cpu"}}
+
+
+@pytest.fixture(autouse=True)
+def fake(request, monkeypatch):
+    plugins = request.config.pluginmanager.get_plugins()
+    conftest = next(one for one in plugins if hasattr(one, "note_no_memory"))
+
+    @contextmanager
+    def case_worker(case):
+        yield Worker(case)
+
+    found = OutOfMemory(asked=512, fits=300, too_large=301, message="no room")
+    monkeypatch.setattr(conftest, "case_worker", case_worker)
+    monkeypatch.setattr(conftest, "find_largest_batch", lambda *_: found)
+    monkeypatch.setattr(conftest, "gate_of", lambda *_: None)
+
+
+@pytest.mark.parametrize("batch_size", [64, 512])
+def test_speed(timed, batch_size):
+    timed("training", "torch", "cifar", width=0.0625, global_batch_size=batch_size)
+"""
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """Both cases fit in the first and the last session, the larger one does not in the second.
+
+    Gives the folder, and what pytest printed of each.
+    """
+    folder = tmp_path_factory.mktemp("benchmarks")
+    shutil.copy(BENCHMARKS / "cases.py", folder)
+    conftest = (BENCHMARKS / "conftest.py").read_text()
+    (folder / "conftest.py").write_text(f"{conftest}\n\nbusyness = lambda _: 0.7\n")
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+
+    def run(room, *flags):
+        (folder / "test_cases.py").write_text(CASES.format(room=room))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags]
+        command += ["--benchmark-storage=file://storage"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return folder, [
+        run(512, "--benchmark-json=old.json"),
+        run(64, "--benchmark-json=new.json", "--benchmark-save=first"),
+        run(512, "--benchmark-compare=0001"),
+    ]
+
+
+def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
+    folder, (_, told, _) = sessions
+    old, new = folder / "old.json", folder / "new.json"
+    assert "out of memory at batch 512; 300 fits" in told.partition("share of the peak")[2]
+    found = read_recording(new)
+    assert [key["global_batch_size"] for key in found.no_room] == [512]
+    assert [entry.key["global_batch_size"] for entry in found.entries] == [64]
+    assert main(["bench", "compare", str(old), str(new), "--other-machine"]) == 1
+    said = capsys.readouterr().out
+    assert "out of memory in NEW: training torch cifar width 0.0625 b512" in said
+
+
+def test_saved_session_can_be_compared_by_pytest_benchmark_itself(sessions):
+    assert "(0001_first)" in sessions[1][2]
+
+
+def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
+    folder, (told, _, _) = sessions
+    row, warning, *_ = told.partition("images/s, memory")[2].splitlines()[2:]
+    assert row.startswith("training torch cifar width 0.0625 b64 float32")
+    assert warning.startswith("    warning: ")
+    busy = "Other processes kept 70% of all cores busy just before the start."
+    assert f"warning: {busy}" in told
+    found = read_recording(folder / "old.json")
+    assert busy in found.disturbed.warnings
+    assert found.machine["busy_share"] == 0.7
+    assert found.disturbed.machine_after["load_average"]
