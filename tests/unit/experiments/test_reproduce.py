@@ -300,7 +300,7 @@ def test_whole_dataset_in_memory_is_refused_with_the_arithmetic():
 def test_memory_is_checked_before_anything_is_loaded_and_names_what_does_without(
     alexnet, monkeypatch, name, without
 ):
-    monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda _: None)
+    monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda *_: None)
     monkeypatch.setattr(f"{COMMAND}.load_images", lambda *_: pytest.fail("loaded"))
     monkeypatch.setattr(f"{COMMAND}.find_source", lambda *_: pytest.fail("fetched"))
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 * 10**9))
