@@ -13,8 +13,8 @@ from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.works import get_work
 from alexnet_impl.report.measured import columns, pair_columns, table_lines
 
-ROUNDS = 6
-PLAN = Plan(warm_up_s=4.0, max_rounds=10, budget_s=15.0)
+ROUNDS = 5
+PLAN = Plan(warm_up_s=3.0, max_rounds=8, budget_s=10.0)
 
 
 class WorkerClock:

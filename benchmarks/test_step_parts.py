@@ -24,30 +24,38 @@ def test_input_on_the_device(timed, framework_name, work, place):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
-    ("variant", "feed"),
-    [
-        ("cifar", {"global_batch_size": 128}),
-        ("cifar", {"global_batch_size": 128, "device_data": True}),
-        ("torchvision", {"global_batch_size": 32}),
-    ],
-    ids=["32-from-host", "32-on-device", "224-from-host"],
+    ("variant", "batch_size"), [("cifar", 128), ("torchvision", 32)], ids=["32", "224"]
 )
-def test_share_of_the_input_in_a_step(benchmark, paired, framework_name, place, variant, feed):
+def test_share_of_the_input_in_a_step(share_of_input, framework_name, place, variant, batch_size):
     """Steps whose batches are gathered, flipped and cropped beside them, and ready ones, in turns.
 
     What the device itself does to a batch is in both.
     """
-    how = {"flip": True, "crop_padding": 4, **feed, **place}
-    first, second = (
-        make_case(work, framework_name, variant, **how)
-        for work in ("training-from-pipeline", "training")
-    )
-    ratio = paired(first, second).ratio
-    share = {
-        "input_share": 1 - ratio.ratio,
-        "input_share_interval": [1 - ratio.high, 1 - ratio.low],
-    }
-    benchmark.extra_info |= share
+    share_of_input(framework_name, variant, global_batch_size=batch_size, **place)
+
+
+@pytest.mark.gpu
+def test_share_of_the_input_on_the_device(share_of_input, framework_name):
+    """The same where all images lie on the device."""
+    share_of_input(framework_name, "cifar", global_batch_size=128, device_data=True, device="gpu")
+
+
+@pytest.fixture
+def share_of_input(benchmark, paired):
+    """Lets steps from the pipeline and ready ones take turns, and keeps the share."""
+
+    def compare_steps(framework_name, variant, **how):
+        first, second = (
+            make_case(work, framework_name, variant, flip=True, crop_padding=4, **how)
+            for work in ("training-from-pipeline", "training")
+        )
+        ratio = paired(first, second).ratio
+        benchmark.extra_info |= {
+            "input_share": 1 - ratio.ratio,
+            "input_share_interval": [1 - ratio.high, 1 - ratio.low],
+        }
+
+    return compare_steps
 
 
 @pytest.mark.slow

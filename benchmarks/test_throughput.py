@@ -7,7 +7,7 @@ CPU = [
     ("training", "cifar", {"global_batch_size": 64}),
     ("training", "torchvision", {"width": 0.25, "global_batch_size": 32}),
     ("inference", "cifar", {"global_batch_size": 64}),
-    ("training", "cifar", {"width": 0.25, "compile_mode": "eager"}),
+    ("training", "cifar", {"width": 0.25}),
     ("training", "cifar", {"width": 0.25, "compile_mode": "compiled"}),
 ]
 GPU = [

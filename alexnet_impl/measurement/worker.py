@@ -25,7 +25,7 @@ from alexnet_impl.measurement.works import get_work, make_bench
 from alexnet_impl.results import process_peak_memory_bytes
 from alexnet_impl.weights import Weights
 
-CALIBRATION_ROUNDS = 3
+CALIBRATION_ROUNDS, CALIBRATION_WARM_UP_S = 3, 0.3
 ROUND_TRIPS = 50
 OUT_OF_MEMORY = (
     *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
@@ -216,7 +216,7 @@ class CaseServer:
         kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
         peaks = {}
         for name, kernel in kernels.items():
-            call_s = warm_up(kernel, limit_s=1.0).call_s
+            call_s = warm_up(kernel, limit_s=CALIBRATION_WARM_UP_S).call_s
             count = group_size(call_s)
             rounds = [time_calls(kernel, count) / count for _ in range(CALIBRATION_ROUNDS)]
             peaks[name] = kernel.amount / min(rounds)

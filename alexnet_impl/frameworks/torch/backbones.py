@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from typing import Any
 
-import torchvision
 from torch import nn
 
 HEADS = {
@@ -16,10 +15,12 @@ HEADS = {
 
 def build_backbone(architecture: str) -> nn.Module:
     """A backbone with torchvision's own initial weights; (batch, 3, h, w) to a map."""
+    from torchvision import models  # noqa: PLC0415 - takes a second, and for backbones alone
+
     makers: dict[str, Any] = {
-        "vgg16": torchvision.models.vgg16,
-        "resnet50": torchvision.models.resnet50,
-        "mobilenetv2": torchvision.models.mobilenet_v2,
+        "vgg16": models.vgg16,
+        "resnet50": models.resnet50,
+        "mobilenetv2": models.mobilenet_v2,
     }
     whole = makers[architecture](weights=None)
     parts = OrderedDict(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -124,8 +123,9 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     if tensors and tensors[-1].ndim:
         found["num_classes"] = len(tensors[-1])
     if published_of(path) is not None:
-        meta = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta
-        found["class_names"] = tuple(meta["categories"])
+        from torchvision.models import AlexNet_Weights  # noqa: PLC0415 - takes a second
+
+        found["class_names"] = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
     return found
 
 
