@@ -23,15 +23,17 @@ def test_input_on_the_device(timed, framework_name, work, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(
-    ("variant", "batch_size"), [("cifar", 128), ("torchvision", 32)], ids=["32", "224"]
-)
-def test_share_of_the_input_in_a_step(share_of_input, framework_name, place, variant, batch_size):
+def test_share_of_the_input_in_a_step(share_of_input, framework_name, place):
     """Steps whose batches are gathered, flipped and cropped beside them, and ready ones, in turns.
 
     What the device itself does to a batch is in both.
     """
-    share_of_input(framework_name, variant, global_batch_size=batch_size, **place)
+    share_of_input(framework_name, "cifar", global_batch_size=128, **place)
+
+
+@pytest.mark.gpu
+def test_share_of_the_input_at_224(share_of_input, framework_name):
+    share_of_input(framework_name, "torchvision", global_batch_size=128, device="gpu")
 
 
 @pytest.mark.gpu

@@ -68,7 +68,7 @@ def test_training_run_on_digits(benchmark, framework_name, tmp_path):
         device="cpu",
         threads=usable_cores(),
     )
-    measure(benchmark, config, tmp_path, rounds=2, target=DIGITS_TARGET)
+    measure(benchmark, config, tmp_path, rounds=1, target=DIGITS_TARGET)
 
 
 @pytest.mark.gpu

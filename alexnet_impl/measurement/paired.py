@@ -162,8 +162,13 @@ class Side:
         self.time_group()
         return self.times_s[-1]
 
-    def measured(self) -> Measured:
-        """What this side did, with its machine's peak as of now."""
+    def measured(self, peaks: Mapping[str, float] | None = None) -> Measured:
+        """What this side did.
+
+        Args:
+            peaks: Of this machine and framework, where they were measured before; by default they
+                are measured now, in the side's own process.
+        """
         warnings = list(instability([t * self.worker.group for t in self.times_s]))
         if not self.ready.steady:
             warnings.append(
@@ -181,7 +186,7 @@ class Side:
             warm_up_calls=1 + len(self.ready.times_s),
             steady=self.ready.steady,
             memory=self.worker.memory(),
-            peaks=self.worker.peaks(),
+            peaks=self.worker.peaks() if peaks is None else dict(peaks),
             round_trip_s=self.worker.round_trip_s(),
             framework=self.worker.fingerprint(),
             warnings=tuple(warnings),
