@@ -14,6 +14,7 @@ from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Plan
 from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.parity.record import RungResult
 from alexnet_impl.recipes import get_recipe
 from alexnet_impl.results import RunConfig
 
@@ -127,6 +128,26 @@ def test_gate_makes_no_more_images_than_it_compares(monkeypatch, work):
     gate.pass_gate(of_batch_size(replace(CASE, work=work), 10**9), {})
     assert seen[0].recipe.global_batch_size == gate.GATE_IMAGES
     assert seen[0].data.train_images == 100
+
+
+@pytest.mark.parametrize(("chances", "holds", "draws"), [(0, True, 1), (2, True, 3), (3, False, 3)])
+def test_gate_takes_for_chance_what_does_not_show_in_every_draw(monkeypatch, chances, holds, draws):
+    seeds = []
+
+    def rungs(_, question, **__):
+        seeds.append(question.recipe.seed)
+        apart = 1.0 if len(seeds) <= chances else 0.0
+        rung = RungResult(
+            rung="gradients", precision="float32", measured=apart, tolerance=0.5, reason="rounding"
+        )
+        return [rung]
+
+    monkeypatch.setattr(gate, "both_sides", lambda *_: nullcontext([]))
+    monkeypatch.setattr(gate, "static_rungs", rungs)
+    found = gate.pass_gate(CASE, {})
+    assert found.holds is holds
+    assert seeds == list(range(draws))
+    assert found.outcome == ("equal" if holds else "differs: gradients 1.0e+00 > 5.0e-01")
 
 
 class Refusing(Channel):
