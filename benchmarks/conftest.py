@@ -149,7 +149,7 @@ def gate_of(case, gates):
     if recipe.memory_layout != "channels-last" or recipe.compile_mode == "compiled":
         return None  # one framework's alone, or one that would compile both for no ratio
     key = (case.config.variant, case.config.width, case.config.device, recipe.precision)
-    key += (recipe.optimizer, recipe.fused_update)
+    key += (recipe.optimizer, recipe.compile_mode, recipe.fused_update)
     if key not in gates:
         gates[key] = pass_gate(case, {})
     return gates[key]
