@@ -156,6 +156,7 @@ def compare_command(command: Compare, console: Console) -> int:
         folder = command.resume
         config = comparison_config(folder)
     else:
+        refuse_library(build_spec(command.options.variant))  # before weights are downloaded
         folder = new_folder(command.options, "compare")
         check_free(folder)
         config = run_config(command.options, FRAMEWORKS[0])

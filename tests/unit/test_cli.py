@@ -236,6 +236,17 @@ def test_interpreter_must_name_a_framework_and_a_python(refusal, pair, message):
     assert refusal("compare", "--interpreter", pair).startswith(message)
 
 
+def test_backbones_are_not_compared_nor_their_weights_downloaded(refusal, monkeypatch):
+    def fetch(*_):
+        pytest.fail("a download was begun")
+
+    monkeypatch.setattr("alexnet_impl.pretrained.fetch_published", fetch)
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    weights = ("--weights", "torchvision:IMAGENET1K_V1")
+    refused = refusal("compare", "--variant", "vgg16", *weights)
+    assert refused.startswith("vgg16: the backbones of torchvision and keras.applications are")
+
+
 @pytest.mark.usefixtures("framework")
 def test_data_directory_without_images_is_refused(refusal, tmp_path):
     folder = tmp_path / "empty"
