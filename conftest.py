@@ -1,5 +1,6 @@
 """What every test shares: which frameworks are here, where the images are, what a marker needs."""
 
+import functools
 import gc
 import os
 import signal
@@ -8,6 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from alexnet_impl.channel import open_channel
+from alexnet_impl.cli.shared import parse_interpreters
+from alexnet_impl.errors import AlexNetError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed, keep_frameworks_apart
 
 hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True)
@@ -27,10 +31,25 @@ def pytest_addoption(parser):
         action="store_true",
         help="start the long trainings on a CPU too, where each takes hours or days",
     )
+    parser.addoption(
+        "--interpreter",
+        action="append",
+        default=[],
+        metavar="FRAMEWORK=PYTHON",
+        help="run this framework's benchmarks in another environment; may be given for each",
+    )
 
 
-def pytest_configure(config):  # noqa: ARG001 - pytest's name
+INTERPRETERS = pytest.StashKey[dict[str, str]]()
+"""Framework to the Python that runs its benchmarks, where it is another one."""
+
+
+def pytest_configure(config):
     """Refuse to start where a framework that was promised is missing: no skip may hide it."""
+    try:
+        config.stash[INTERPRETERS] = parse_interpreters(tuple(config.getoption("--interpreter")))
+    except AlexNetError as error:
+        raise pytest.UsageError(str(error)) from error
     promised = os.environ.get("ALEXNET_REQUIRE", "")
     for name in filter(None, promised.split(",")):
         if name not in FRAMEWORKS:
@@ -45,20 +64,38 @@ def pytest_configure(config):  # noqa: ARG001 - pytest's name
 
 
 def pytest_runtest_setup(item):
+    # Benchmarks alone run in processes of their own, which may be of another environment.
+    is_benchmark = "benchmark" in getattr(item, "fixturenames", ())
+    elsewhere = item.config.stash[INTERPRETERS] if is_benchmark else {}
     for name in FRAMEWORKS:
-        if item.get_closest_marker(name) and not is_installed(name):
+        here = is_installed(name) or name in elsewhere
+        if item.get_closest_marker(name) and not here:
             pytest.skip(f"{name} is not installed; ALEXNET_REQUIRE={name} makes this an error")
     if item.get_closest_marker("gpu"):
-        _require_gpu(item)
+        _require_gpu(item, elsewhere)
     if item.get_closest_marker("accuracy") and not item.config.getoption("--data-dir"):
         pytest.skip("needs the CIFAR-10 images: give --data-dir or set ALEXNET_DATA")
 
 
-def _require_gpu(item):
+def _require_gpu(item, elsewhere):
     names = [name for name in FRAMEWORKS if item.get_closest_marker(name)] or list(FRAMEWORKS)
     for name in names:
-        if is_installed(name) and get_framework(name).fingerprint("auto")["device"] == "cpu":
+        if name in elsewhere:
+            device = _device_elsewhere(name, elsewhere[name])
+        elif is_installed(name):
+            device = get_framework(name).fingerprint("auto")["device"]
+        else:
+            continue
+        if device == "cpu":
             pytest.skip(f"needs a GPU, and {name} sees none")
+
+
+@functools.cache
+def _device_elsewhere(name, interpreter):
+    """'cpu' or 'gpu', as the framework finds it in another environment."""
+    with open_channel(name, "bench-worker", interpreter=interpreter) as channel:
+        device, _ = channel.ask("start", {"framework": name, "device": "auto", "threads": 1})
+    return device
 
 
 def framework_params():

@@ -21,26 +21,37 @@ from alexnet_impl.errors import RunError
 
 Facts = Mapping[str, Any]
 
-THREAD_VARIABLES = (
+TELLING_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
     "GOMP_CPU_AFFINITY",
+    "KERAS_BACKEND",
     "KMP_AFFINITY",
     "KMP_BLOCKTIME",
     "MALLOC_ARENA_MAX",
     "MALLOC_CONF",
     "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
     "OMP_PLACES",
     "OMP_PROC_BIND",
     "OMP_WAIT_POLICY",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
     "OPENBLAS_NUM_THREADS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "TORCHINDUCTOR_MAX_AUTOTUNE",
+    "XLA_FLAGS",
 )
-"""Variables that set threads, their places, the allocator or the instructions of a CPU kernel."""
+"""Variables that set threads and their places, the allocator, kernels, compilers and devices. By
+name, never by prefix: TF_VAR_... and the like hold Terraform's secrets."""
 
 CPU_FEATURES = frozenset(
     {"avx", "avx2", "avx_vnni", "f16c", "fma"}
@@ -86,7 +97,7 @@ def machine_fingerprint(
         container: What this process is contained in, such as 'docker'; None where none is seen.
         hypervisor: Whether this is a virtual machine.
         operating_system, kernel: Names and versions.
-        variables: Those of THREAD_VARIABLES that are set.
+        variables: Those of TELLING_VARIABLES that are set.
         preloaded_libraries: File names in LD_PRELOAD, such as an allocator's.
         gpus: What gpu_facts() returns.
     """
@@ -95,7 +106,7 @@ def machine_fingerprint(
     limits = (facts["logical_cpus"], facts["affinity_cpus"], facts["quota_cpus"])
     return facts | {
         "usable_cpus": min((limit for limit in limits if limit is not None), default=None),
-        "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "variables": {name: os.environ[name] for name in TELLING_VARIABLES if name in os.environ},
         "preloaded_libraries": _preloaded_libraries(),
         "gpus": gpu_facts(gpu_command),
     }

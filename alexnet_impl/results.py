@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from alexnet_impl.collapse import CollapseReport
 from alexnet_impl.data import DataConfig, Dataset
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.machine import THREAD_VARIABLES, hardware_facts
+from alexnet_impl.machine import TELLING_VARIABLES, hardware_facts
 from alexnet_impl.phases import phase_recipes
 from alexnet_impl.plain import from_plain
 from alexnet_impl.recipe import OnCollapse, Recipe
@@ -637,24 +637,10 @@ def environment_fingerprint() -> dict[str, Any]:
         **hardware_facts(),
         "packages": dict(_package_versions()),
         "git_commit": _git_commit(),
-        "variables": {k: os.environ[k] for k in _TELLING_VARIABLES if k in os.environ},
+        "variables": {k: os.environ[k] for k in TELLING_VARIABLES if k in os.environ},
     }
 
 
-# By name, never by prefix: TF_VAR_... and the like hold Terraform's secrets.
-_TELLING_VARIABLES = (
-    *THREAD_VARIABLES,
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_VISIBLE_DEVICES",
-    "KERAS_BACKEND",
-    "NVIDIA_TF32_OVERRIDE",
-    "OPENBLAS_CORETYPE",
-    "TF_CUDNN_DETERMINISTIC",
-    "TF_DETERMINISTIC_OPS",
-    "TF_XLA_FLAGS",
-    "TORCHINDUCTOR_MAX_AUTOTUNE",
-    "XLA_FLAGS",
-)
 _PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
 
 

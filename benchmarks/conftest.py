@@ -1,8 +1,12 @@
 """What the cases share: a clock that workers move, gates that are passed once, extra columns."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 from cases import make_case
 
+from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
@@ -11,8 +15,11 @@ from alexnet_impl.measurement.paired import Plan, Side, compare
 from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, Disturbed, entry_of, finite
 from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.works import get_work
+from alexnet_impl.recipe import Recipe
 from alexnet_impl.report.measured import columns, pair_columns, table_lines
 
+NOT_JUDGED = ("global_batch_size", "steps_per_call", "device_data", "prefetch", "drop_last")
+"""Fields of a Recipe that the gate does not look at."""
 ROUNDS = 5
 PLAN = Plan(warm_up_s=3.0, max_rounds=6, budget_s=6.0)
 
@@ -64,6 +71,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
+def interpreters(pytestconfig):
+    """Framework to the Python that runs it, where --interpreter names another one."""
+    return parse_interpreters(tuple(pytestconfig.getoption("--interpreter", default=())))
+
+
+@pytest.fixture(scope="session")
 def gates():
     """Outcome of each gate that was passed, so that rows share it."""
     return {}
@@ -76,22 +89,23 @@ def peaks():
 
 
 @pytest.fixture
-def timed(benchmark, gates, peaks, pytestconfig):
+def timed(benchmark, gates, peaks, interpreters, pytestconfig):
     """Times a case in a worker process of its own, and keeps what was measured in extra_info."""
 
     def time_case(*what, **how):
         case = make_case(*what, **how)
-        gate = gate_of(case, gates)
+        gate = gate_of(case, gates, interpreters) if has_gate(case, interpreters) else None
         benchmark.group = group_of(case)
+        interpreter = interpreters.get(case.config.framework, sys.executable)
         try:
-            with case_worker(case) as worker:
+            with case_worker(case, interpreter=interpreter) as worker:
                 side = Side(worker, PLAN)
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 known = (case.config.framework, case.config.device, case.config.recipe.precision)
                 measured = side.measured(peaks.get(known))
                 peaks[known] = measured.peaks
         except OutOfMemoryError as error:
-            note_no_memory(pytestconfig, error)
+            note_no_memory(pytestconfig, error, interpreters)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured
 
@@ -99,7 +113,7 @@ def timed(benchmark, gates, peaks, pytestconfig):
 
 
 @pytest.fixture
-def paired(benchmark, gates, pytestconfig):
+def paired(benchmark, gates, interpreters, pytestconfig):
     """Lets two cases take turns behind a gate; the table's times are the first one's.
 
     Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
@@ -108,13 +122,13 @@ def paired(benchmark, gates, pytestconfig):
     def compare_cases(first, second, plan=PLAN):
         check_comparable(first, second)
         gate = None
-        if first.config.framework != second.config.framework:
-            gate = gate_of(first, gates)
+        if first.config.framework != second.config.framework and get_work(first.work).gated:
+            gate = gate_of(first, gates, interpreters)
         benchmark.group = f"{group_of(first)}, in turns"
         try:
-            done = compare(first, second, plan, {}, lambda *_: None)
+            done = compare(first, second, plan, interpreters, lambda *_: None)
         except OutOfMemoryError as error:
-            note_no_memory(pytestconfig, error)
+            note_no_memory(pytestconfig, error, interpreters, beside=True)
         times = iter(done.first.times_s)
         benchmark.pedantic(lambda: CLOCK.advance(next(times)), rounds=len(done.first.times_s))
         benchmark.extra_info |= columns(done.first, gate) | pair_columns(done, gate)
@@ -132,26 +146,34 @@ def group_of(case):
     return f"{case.work}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
 
 
-def note_no_memory(config, error):
+def note_no_memory(config, error, interpreters, *, beside=False):
     """A case that does not fit is a result: it is recorded with the largest batch that does."""
     case = error.case
-    found = find_largest_batch(case, str(error), {})
+    found = find_largest_batch(case, str(error), interpreters, beside=beside)
     short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
     config.stash.setdefault(NO_ROOM, []).append(short)
     pytest.skip(str(found))
 
 
-def gate_of(case, gates):
-    """What the gate says of this row's two models; None where there is no second framework."""
-    if not get_work(case.work).gated or not all(map(is_installed, FRAMEWORKS)):
-        return None
+def has_gate(case, interpreters):
+    """Whether a single row is worth one: not of one framework alone, nor compiled for no ratio."""
     recipe = case.config.recipe
-    if recipe.memory_layout != "channels-last" or recipe.compile_mode == "compiled":
-        return None  # one framework's alone, or one that would compile both for no ratio
-    key = (case.config.variant, case.config.width, case.config.device, recipe.precision)
-    key += (recipe.optimizer, recipe.compile_mode, recipe.fused_update)
+    both = all(is_installed(name) or name in interpreters for name in FRAMEWORKS)
+    alone = recipe.memory_layout != "channels-last" or recipe.compile_mode == "compiled"
+    return get_work(case.work).gated and both and not alone
+
+
+def gate_of(case, gates, interpreters):
+    """What the gate says of this row's two models, or said of the same two before."""
+    # How many steps a call has and where its images lie is not compared.
+    recipe = replace(
+        case.config.recipe,
+        **{name: getattr(Recipe(), name) for name in NOT_JUDGED},
+    )
+    config = case.config
+    key = (config.variant, config.width, config.device, config.data.image_size, recipe)
     if key not in gates:
-        gates[key] = pass_gate(case, {})
+        gates[key] = pass_gate(case, interpreters)
     return gates[key]
 
 

@@ -87,7 +87,7 @@ def case_of(side: str, command: Bench) -> Case:
     if command.batch_size is not None:
         recipe = replace(options.recipe, global_batch_size=command.batch_size)
         options = replace(options, recipe=recipe)
-    work, recipe = command.work, options.recipe
+    work, own = command.work, dict[str, Any]()
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
@@ -95,8 +95,9 @@ def case_of(side: str, command: Bench) -> Case:
         if name == "work":
             work = text
         else:
-            recipe = replace(recipe, **{_field(name): _value(name, text)})
+            own[_field(name)] = _value(name, text)
     get_work(work)
+    recipe = replace(options.recipe, **own)  # at once: one field may need another
     config = run_config(replace(options, recipe=recipe), framework)
     config = replace(config, threads=config.threads or usable_cores())
     case = Case(work=work, config=config)
@@ -178,7 +179,7 @@ def _two(
 
             done = compare(first, second, plan, interpreters, announce)
     except OutOfMemoryError as error:
-        entry = _no_memory(error.case, str(error), interpreters, console)
+        entry = _no_memory(error.case, str(error), interpreters, console, beside=True)
         dropped = [number for number, one in enumerate(cases) if not _same(one, error.case)]
         for number in dropped:
             alone = f"`alexnet bench {asked[number]}` with the same flags does"
@@ -214,11 +215,16 @@ def _show(measured: Measured, console: Console) -> None:
 
 
 def _no_memory(
-    case: Case, message: str, interpreters: dict[str, str], console: Console
+    case: Case,
+    message: str,
+    interpreters: dict[str, str],
+    console: Console,
+    *,
+    beside: bool = False,
 ) -> dict[str, Any]:
     """The entry of a case that did not fit."""
     with console.status("which batch fits?"):
-        found: OutOfMemory = find_largest_batch(case, message, interpreters)
+        found: OutOfMemory = find_largest_batch(case, message, interpreters, beside=beside)
     console.print(f"{case.title}: {found}", highlight=False, soft_wrap=True)
     return {
         "title": case.title,

@@ -17,6 +17,7 @@ KEY_FIELDS = (
     "prefetch",
     "compile_mode",
     "optimizer",
+    "momentum",
     "nesterov",
     "momentum_formula",
     "epsilon_formula",
@@ -35,14 +36,22 @@ KEY_FIELDS = (
     "resize_to",
     "crop_padding",
     "flip",
+    "shuffle_buffer",
+    "eval_flip",
 )
 """Fields of a Recipe that decide how long a call takes."""
 FULL_TRAINING = "full-training"
 """The work of whole runs, which benchmarks/ times; no call of it can be timed by itself."""
 CUTTING = ("training-from-pipeline", "augmentation", FULL_TRAINING)
 """Works that crop and flip batches while they are timed; so do all with device_data."""
+FIELDS_OF_WORKS = {
+    "crop_padding": CUTTING,
+    "flip": CUTTING,
+    "shuffle_buffer": (*CUTTING, "batching"),
+    "eval_flip": (FULL_TRAINING,),
+}
+"""Fields that count for these works alone."""
 CUT_FIELDS = ("crop_padding", "flip")
-"""Fields that count for these alone."""
 TOLD_BARE = ("optimizer", "memory_layout", "compile_mode")
 """Fields whose value alone a title tells: 'adam', 'channels-first', 'eager'."""
 USUAL_RECIPE = "quick"
@@ -75,10 +84,15 @@ def device_kind(device: str) -> str:
 
 
 def _settled(key: dict[str, Any]) -> dict[str, Any]:
-    """The key without what its work makes no use of."""
-    if key.get("work") in CUTTING or key.get("device_data"):
-        return key
-    return key | {name: getattr(Recipe(), name) for name in CUT_FIELDS}
+    """The key without what its work makes no use of; of momentum only whether there is any."""
+    used = CUT_FIELDS if key.get("device_data") else ()
+    unused = [
+        name
+        for name, works in FIELDS_OF_WORKS.items()
+        if key.get("work") not in works and name not in used
+    ]
+    usual = {name: getattr(Recipe(), name) for name in unused}
+    return key | usual | {"momentum": bool(key.get("momentum"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Whole training runs as entries of a benchmark file."""
 
+import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -12,7 +13,12 @@ from alexnet_impl.results import RunConfig, RunFolder
 
 
 def full_training_entry(
-    config: RunConfig, times_s: Sequence[float], runs: Sequence[RunFolder], target: float
+    config: RunConfig,
+    times_s: Sequence[float],
+    runs: Sequence[RunFolder],
+    target: float,
+    *,
+    interpreter: str = sys.executable,
 ) -> dict[str, Any]:
     """The entry of runs of one config; a warning in it says if none reached the target.
 
@@ -21,12 +27,14 @@ def full_training_entry(
         times_s: Seconds of each run, start of its process included.
         runs: Their folders, finished.
         target: Top-1 accuracy above 0, at most 1, at an evaluation behind an epoch.
+        interpreter: The Python that measures the machine's peaks.
 
     Raises:
         RunError: If a run is not finished, or the machine's peaks cannot be measured.
     """
     results = [run.finished_result() for run in runs]
-    with case_worker(Case(work=FULL_TRAINING, config=config)) as worker:
+    case = Case(work=FULL_TRAINING, config=config)
+    with case_worker(case, interpreter=interpreter) as worker:
         case, peaks, framework = worker.case, worker.peaks(), worker.fingerprint()
     recipe, call_s = config.recipe, median(times_s)
     amount = runs[0].dataset.num_train_images * len(runs[0].history.epochs)

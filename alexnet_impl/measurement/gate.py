@@ -54,18 +54,23 @@ class Gate:
 
 
 def check_comparable(first: Case, second: Case) -> None:
-    """No ratio between two frameworks' models that no gate can show equal.
+    """No ratio of images to models, and none of two frameworks' models without a gate.
 
     Raises:
-        RunError: If the two are of different frameworks, and of another work or recipe, or of a
-            work that has no gate.
+        RunError: If the two are counted in different units; or if they are of different frameworks,
+            and of another work or recipe, or of a work that has no gate but runs a model.
     """
-    works = [get_work(case.work) for case in (first, second)]
-    same_framework = first.config.framework == second.config.framework
-    if same_framework or not any(work.passes or work.gated for work in works):
+    units = [get_work(case.work).unit for case in (first, second)]
+    if len(set(units)) > 1:
+        raise RunError(
+            f"{first.work} is counted in {units[0]} and {second.work} in {units[1]}: there is no "
+            "ratio of them; time each by itself."
+        )
+    if first.config.framework == second.config.framework:
         return
     alike = first.to_dict() == second.of(first.config.framework).to_dict()
-    if not alike or not all(work.gated for work in works):
+    work = get_work(first.work)
+    if not alike or (work.passes and not work.gated):
         raise RunError(
             "two frameworks are compared only at the same gated work with the same recipe, since "
             "the gate shows their models equal first; compare other settings within one framework."

@@ -20,14 +20,15 @@ class OutOfMemory:
 
     Attributes:
         asked: Its batch size.
-        fits: The largest batch size that was found to fit; 0 if none does.
-        too_large: The smallest that was found not to.
+        fits: The largest batch size that was found to fit; 0 if none does, and `asked` if it is
+            only beside the other side that there was no room.
+        too_large: The smallest that was found not to; None where all that was tried fits.
         message: What the framework said.
     """
 
     asked: int
     fits: int
-    too_large: int
+    too_large: int | None
     message: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -35,6 +36,11 @@ class OutOfMemory:
         return asdict(self)
 
     def __str__(self) -> str:
+        if self.too_large is None:
+            return (
+                f"out of memory at batch {self.asked} beside the other side; by itself it fits "
+                f"({self.message})"
+            )
         return (
             f"out of memory at batch {self.asked}; {self.fits} fits, {self.too_large} does not "
             f"({self.message})"
@@ -56,6 +62,8 @@ def find_largest_batch(
     message: str,
     interpreters: Interpreters,
     probe: Callable[[Case], bool] | None = None,
+    *,
+    beside: bool = False,
 ) -> OutOfMemory:
     """Halve the batch until it fits, then bisect; every attempt in a process of its own.
 
@@ -64,9 +72,12 @@ def find_largest_batch(
         message: What was said of it.
         interpreters: Framework to the Python that runs it; this one by default.
         probe: Whether a case fits; by default it is tried.
+        beside: Whether another side was in memory too: then it is tried by itself first.
     """
     fits_here = probe or (lambda one: _fits(one, interpreters))
     asked = too_large = case.config.recipe.global_batch_size
+    if beside and fits_here(case):
+        return OutOfMemory(asked=asked, fits=asked, too_large=None, message=message)
     fits = asked // 2
     while fits and not fits_here(of_batch_size(case, fits)):
         too_large, fits = fits, fits // 2

@@ -67,7 +67,8 @@ class Measured:
         warm_up_calls: Calls before the first group.
         steady: Whether the times had stopped falling by then.
         memory: Peak memory of the process and of its accelerator, bytes.
-        peaks: What the calibration kernels reached in the same process, FLOP/s and B/s.
+        peaks: What the calibration kernels reached, FLOP/s and B/s; in the same process, unless
+            they were given.
         round_trip_s: Seconds of the worker's channel for a request in which nothing is timed.
         framework: Versions, device, threads and flags.
         warnings: What makes the times doubtful.

@@ -39,7 +39,8 @@ class Entry:
         times_s: Seconds per call, one for each group of calls.
         amount: How much a call does, in `unit`.
         unit: 'images' or 'models'.
-        peaks: What the machine's calibration kernels reached in the same process.
+        peaks: What the machine's calibration kernels reached in the same process; of pytest's
+            single rows, in the process of their framework's first.
         rest: Everything else that was measured.
     """
 

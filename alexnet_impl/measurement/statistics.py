@@ -166,28 +166,6 @@ def independent_ratio(
     return _ratio(centre, resampled, count, blocks, confidence)
 
 
-def median_interval(
-    times_s: Sequence[float], confidence: float = 0.95, *, seed: int = 0
-) -> tuple[float, float]:
-    """The bootstrap interval of the median of one run, in seconds.
-
-    Resampled in blocks as `independent_ratio` does, with its limits: slow noise that outlasts the
-    run is not in the run.
-
-    Returns:
-        (0, inf) for fewer than 3 values.
-
-    Raises:
-        MeasurementError: No values, a time that is not finite and above 0, or a confidence that is
-            none.
-    """
-    times = _checked("times_s", times_s)
-    resampled = _log_block_medians(times, np.random.default_rng(seed))
-    centre = math.log(np.median(times))
-    found = _ratio(centre, resampled, len(times), _blocks(len(times)), confidence)
-    return found.low, found.high
-
-
 def verdict(ratio: Ratio, margin: float) -> Verdict:
     """Whether the first side is faster or slower by more than the margin, for all the interval.
 

@@ -213,6 +213,7 @@ class CaseServer:
         return found | own
 
     def _calibrate(self, precision: str) -> dict[str, float]:
+        self.repeated = None  # all has been timed, and the kernels need its memory
         kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
         peaks = {}
         for name, kernel in kernels.items():

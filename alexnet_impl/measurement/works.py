@@ -113,6 +113,7 @@ def make_bench(framework: Framework, config: RunConfig) -> Bench:
 
 
 def _training(bench: Bench) -> Repeated:
+    """A whole training step on ready batches."""
     ready = itertools.islice(bench.epoch(0), READY_BATCHES)
     return bench.steps(itertools.cycle(ready))
 
@@ -132,11 +133,13 @@ def _digested(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _inference(bench: Bench) -> Repeated:
+    """Logits of a batch, left on the device."""
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.infer(next(batches).images), trainer)
 
 
 def _forward(bench: Bench) -> Repeated:
+    """Treatment, forward pass and loss of a training step."""
     trainer, batches = bench.trainer(), bench.batches()
 
     def forward() -> None:
@@ -147,6 +150,7 @@ def _forward(bench: Bench) -> Repeated:
 
 
 def _backward(bench: Bench) -> Repeated:
+    """The same and the gradients of all weights."""
     trainer, batches = bench.trainer(), bench.batches()
 
     def backward() -> None:
@@ -157,22 +161,26 @@ def _backward(bench: Bench) -> Repeated:
 
 
 def _update(bench: Bench) -> Repeated:
+    """The optimizer's update alone."""
     trainer, batch = bench.trainer(), next(bench.batches())
     trainer.backward(batch.images, batch.labels)
     return bench.batchwise(partial(trainer.update, LEARNING_RATE), trainer)
 
 
 def _transfer(bench: Bench) -> Repeated:
+    """A batch to the device, as it is stored."""
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.move(next(batches).images), trainer)
 
 
 def _treatment(bench: Bench) -> Repeated:
+    """A batch to the device, scaled and resized there."""
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.treat(next(batches).images), trainer)
 
 
 def _plain_training(bench: Bench) -> Repeated:
+    """Training as the framework's tutorials write it."""
     recipe = bench.config.recipe
     size = bench.spec.input_shape[1]
     shape = (recipe.global_batch_size, size, size, 3)
@@ -185,11 +193,13 @@ def _plain_training(bench: Bench) -> Repeated:
 
 
 def _batching(bench: Bench) -> Repeated:
+    """Gathering a batch in NumPy."""
     plain = replace(bench.config.recipe, flip=False, crop_padding=0, drop_last=True)
     return _host_batches(bench, plain)
 
 
 def _augmentation(bench: Bench) -> Repeated:
+    """Gathering, flipping and cropping it."""
     recipe = bench.config.recipe
     padding = recipe.crop_padding or 4
     return _host_batches(bench, replace(recipe, flip=True, crop_padding=padding, drop_last=True))
@@ -203,6 +213,7 @@ def _host_batches(bench: Bench, recipe: Any) -> Repeated:
 
 
 def _decoding(bench: Bench) -> Repeated:
+    """Decoding a batch of JPEGs, on one thread."""
     from PIL import Image  # noqa: PLC0415 - for this work alone
 
     files = []
@@ -219,6 +230,7 @@ def _decoding(bench: Bench) -> Repeated:
 
 
 def _building(bench: Bench) -> Repeated:
+    """Making the framework's model."""
     build = partial(bench.framework.build_model, bench.spec, bench.config.recipe.precision)
     return Repeated(call=build, amount=1, unit="models", synchronize=_no_device)
 
@@ -245,62 +257,36 @@ class Work:
     """Something to time.
 
     Attributes:
-        about: What it is, in a few words.
         prepare: Makes it ready.
         passes: How many times the network's forward MACs one image costs: 3 for a training step.
         gated: Whether the two frameworks must have been shown equal for their ratio to mean
             anything.
         plain: Whether it is timed in a process as the framework leaves it.
+        unit: What its calls are counted in, as their Repeated says.
     """
 
-    about: str
     prepare: Callable[[Bench], Repeated]
     passes: int = 0
     gated: bool = False
     plain: bool = False
+    unit: str = "images"
 
 
 WORKS: dict[str, Work] = {
-    "training": Work(
-        about="a whole training step on ready batches",
-        prepare=_training,
-        passes=3,
-        gated=True,
-    ),
-    "training-from-pipeline": Work(
-        about="a whole training step, its batches drawn and augmented beside it",
-        prepare=_training_from_pipeline,
-        passes=3,
-        gated=True,
-    ),
-    "inference": Work(
-        about="logits of a batch, left on the device", prepare=_inference, passes=1, gated=True
-    ),
-    "forward": Work(
-        about="treatment, forward pass and loss of a training step",
-        prepare=_forward,
-        passes=1,
-        gated=True,
-    ),
-    "backward": Work(
-        about="forward and the gradients of all weights", prepare=_backward, passes=3, gated=True
-    ),
-    "update": Work(about="the optimiser's update alone", prepare=_update, gated=True),
-    "transfer": Work(about="a batch to the device, as it is stored", prepare=_transfer, gated=True),
-    "treatment": Work(
-        about="a batch to the device, scaled and resized there", prepare=_treatment, gated=True
-    ),
-    "plain-training": Work(
-        about="a training step as the framework's tutorials write it",
-        prepare=_plain_training,
-        passes=3,
-        plain=True,
-    ),
-    "batching": Work(about="gathering a batch in NumPy", prepare=_batching),
-    "augmentation": Work(about="gathering, flipping and cropping a batch", prepare=_augmentation),
-    "decoding": Work(about="decoding a batch of JPEGs, on one thread", prepare=_decoding),
-    "building": Work(about="building the framework's model", prepare=_building),
-    "conversion": Work(about="canonical weights into the model and back out", prepare=_conversion),
+    "training": Work(prepare=_training, passes=3, gated=True),
+    "training-from-pipeline": Work(prepare=_training_from_pipeline, passes=3, gated=True),
+    "inference": Work(prepare=_inference, passes=1, gated=True),
+    "forward": Work(prepare=_forward, passes=1, gated=True),
+    "backward": Work(prepare=_backward, passes=3, gated=True),
+    "update": Work(prepare=_update, gated=True),
+    "transfer": Work(prepare=_transfer, gated=True),
+    "treatment": Work(prepare=_treatment, gated=True),
+    "plain-training": Work(prepare=_plain_training, passes=3, plain=True),
+    "batching": Work(prepare=_batching),
+    "augmentation": Work(prepare=_augmentation),
+    "decoding": Work(prepare=_decoding),
+    "building": Work(prepare=_building, gated=True, unit="models"),
+    "conversion": Work(prepare=_conversion, gated=True, unit="models"),
 }
 """Name to work; what a user says as --work."""
 

@@ -94,7 +94,7 @@ def prove(
 def request_of(
     config: RunConfig, dataset: Dataset, steps: int, question: Question
 ) -> dict[str, Any]:
-    """What was asked, so that a benchmark can tell whether a record is about its own case."""
+    """What was asked, as the record keeps it."""
     asked = config.to_dict()
     del asked["framework"]
     return asked | {
@@ -103,58 +103,3 @@ def request_of(
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "parity_recipe": asdict(question.recipe),
     }
-
-
-JUDGED = (
-    "optimizer",
-    "momentum",
-    "momentum_formula",
-    "nesterov",
-    "muon_scale",
-    "beta1",
-    "beta2",
-    "epsilon",
-    "epsilon_formula",
-    "weight_decay",
-    "weight_decay_on",
-    "clip_norm",
-    "loss_input",
-    "label_smoothing",
-    "input_scaling",
-    "input_size",
-    "resize",
-    "precision",
-    "memory_layout",
-    "compile_mode",
-)
-"""Fields of a Recipe that decide what is computed in a step; the others decide from which weights,
-with which images and for how long."""
-
-
-def covers(
-    record: ParityRecord, config: RunConfig, num_classes: int, versions: Mapping[str, str]
-) -> bool:
-    """Whether a ladder that held speaks for this run: the same network, step and releases.
-
-    Args:
-        record: What a ladder found.
-        config: A run, or a benchmark's case.
-        num_classes: Of its dataset.
-        versions: Framework to its version.
-
-    Returns:
-        False as well where the ladder did not hold, or was about a user's own pair.
-    """
-    asked = record.request
-    if not record.holds or "parity_recipe" not in asked:
-        return False
-    found = {name: facts[name] for name, facts in record.environment["frameworks"].items()}
-    recipe, own = asked["recipe"], config.recipe.to_dict()
-    wanted = (config.variant, config.width, config.device, num_classes, dict(versions))
-    return (
-        asked["variant"],
-        asked["width"],
-        asked["device"],
-        asked["num_classes"],
-        found,
-    ) == wanted and all(recipe[name] == own[name] for name in JUDGED)

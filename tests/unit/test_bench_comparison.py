@@ -660,3 +660,19 @@ def test_case_that_does_not_fit_any_more_is_named_and_fails(one, recording):
     code, told = run(old, new)
     assert code == 1
     assert "out of memory in NEW: training torch" in told
+
+
+def test_what_fits_in_neither_file_is_no_regression(recording):
+    short = {"title": "training", "key": case().key, "out_of_memory": {"asked": 9, "fits": 4}}
+    old, new = recording("old", short), recording("new", short)
+    code, told = run(old, new)
+    assert code == 0
+    assert "note: 1 more fit into memory in neither file" in told
+
+
+def test_a_file_in_which_nothing_fits_has_nothing_in_common(one, recording):
+    old = one("old", times(1))
+    other = case(threads=4).key
+    short = {"title": "training", "key": other, "out_of_memory": {"asked": 9, "fits": 4}}
+    with pytest.raises(RunError, match="the second none that fits into memory; measure the same"):
+        compare_recordings(old, recording("new", short), OPTIONS)

@@ -3,12 +3,14 @@
 The sessions run in processes of their own, with workers that only pretend to time.
 """
 
+import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cases import make_case
 
 from alexnet_impl.cli import main
 from alexnet_impl.measurement.record import read_recording
@@ -67,12 +69,12 @@ def fake(request, monkeypatch):
     conftest = next(one for one in plugins if hasattr(one, "note_no_memory"))
 
     @contextmanager
-    def case_worker(case):
+    def case_worker(case, **_):
         yield Worker(case)
 
     found = OutOfMemory(asked=512, fits=300, too_large=301, message="no room")
     monkeypatch.setattr(conftest, "case_worker", case_worker)
-    monkeypatch.setattr(conftest, "find_largest_batch", lambda *_: found)
+    monkeypatch.setattr(conftest, "find_largest_batch", lambda *_, **_how: found)
     monkeypatch.setattr(conftest, "gate_of", lambda *_: None)
 
 
@@ -136,3 +138,45 @@ def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
     assert busy in found.disturbed.warnings
     assert found.machine["busy_share"] == 0.7
     assert found.disturbed.machine_after["load_average"]
+
+
+@pytest.fixture
+def hooks(monkeypatch):
+    """benchmarks/conftest.py as a module, with both frameworks, and a gate that takes no time."""
+    spec = importlib.util.spec_from_file_location("hooks", BENCHMARKS / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "is_installed", lambda _: True)
+    monkeypatch.setattr(module, "pass_gate", lambda case, _: case)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ({"steps_per_call": 8, "device_data": True}, True),
+        ({"global_batch_size": 256}, True),
+        ({"loss_input": "probabilities"}, False),
+        ({"nesterov": False}, False),
+        ({"precision": "bfloat16"}, False),
+        ({"compile_mode": "compiled"}, False),
+    ],
+)
+def test_rows_share_a_gate_only_if_their_steps_compute_the_same(hooks, change, alike):
+    gates = {}
+    first, second = (make_case("training", "torch", "cifar", **how) for how in ({}, change))
+    assert hooks.gate_of(first, gates, {}) is first
+    assert (hooks.gate_of(second, gates, {}) is first) is alike
+
+
+def test_single_rows_of_compiled_steps_have_no_gate_and_pairs_of_them_have(hooks):
+    case = make_case("training", "torch", "cifar", compile_mode="compiled")
+    assert not hooks.has_gate(case, {})
+    assert hooks.gate_of(case, {}, {}) is case
+
+
+def test_a_framework_of_another_environment_counts_as_there(hooks, monkeypatch):
+    monkeypatch.setattr(hooks, "is_installed", lambda name: name == "torch")
+    case = make_case("training", "torch", "cifar")
+    assert not hooks.has_gate(case, {})
+    assert hooks.has_gate(case, {"tensorflow": "python"})

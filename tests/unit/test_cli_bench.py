@@ -27,6 +27,9 @@ SAME = "only at the same gated work with the same recipe"
         (["torch", "tensorflow,precision=bfloat16"], SAME),
         (["torch,work=plain-training", "tensorflow,work=plain-training"], SAME),
         (["torch,work=inference", "tensorflow"], SAME),
+        (["torch,work=batching", "tensorflow,work=decoding"], SAME),
+        (["torch,work=building", "tensorflow,work=conversion"], SAME),
+        (["torch", "torch,work=building"], "training is counted in images and building in models"),
         (["torhc"], "Did you mean 'torch'?"),
         (["torch", "torch", "torch"], "one side or two, and was given 3"),
         (["torch,foo=1"], "Unknown recipe field 'foo'"),
@@ -162,6 +165,25 @@ def test_bench_and_benchmarks_time_the_same_case(work):
     assert asked.on("cpu").title == benchmark.title
 
 
+@pytest.mark.parametrize(
+    "side", ["torch,optimizer=adam,nesterov=false", "torch,nesterov=false,optimizer=adam"]
+)
+def test_fields_of_a_side_may_stand_in_any_order(side):
+    """Nesterov's momentum is the usual recipe's, and Adam has none."""
+    assert case_of(side, Bench()).config.recipe.optimizer == "adam"
+
+
+@pytest.mark.parametrize("work", ["building", "conversion"])
+def test_models_of_two_frameworks_are_compared_behind_the_gate(work, monkeypatch, tmp_path, capsys):
+    def pass_gate(case, _):
+        raise RunError(f"the gate of {case.work}")
+
+    monkeypatch.setattr(bench, "pass_gate", pass_gate)
+    monkeypatch.setattr(bench, "check_frameworks", lambda *_: None)
+    assert main(["bench", "--work", work, "--output", str(tmp_path / "bench")]) == 1
+    assert f"the gate of {work}" in capsys.readouterr().err
+
+
 def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
     first, second = (case_of(side, Bench()) for side in ("torch", "torch,clip_norm=1"))
     assert first.key != second.key
@@ -185,7 +207,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
     monkeypatch.setattr(bench, "compare", no_room)
-    monkeypatch.setattr(bench, "find_largest_batch", lambda *_: found)
+    monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
     monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
     assert main(asked) == 1

@@ -12,7 +12,7 @@ import pytest
 from alexnet_impl import machine
 from alexnet_impl.errors import RunError
 from alexnet_impl.machine import (
-    THREAD_VARIABLES,
+    TELLING_VARIABLES,
     busyness,
     gpu_facts,
     hardware_facts,
@@ -119,7 +119,7 @@ def facts_of(root):
 
 
 def test_fingerprint_tells_what_linux_tells_of_a_server(xeon, monkeypatch):
-    for name in (*THREAD_VARIABLES, "LD_PRELOAD"):
+    for name in (*TELLING_VARIABLES, "LD_PRELOAD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
     assert facts_of(xeon) == {
@@ -313,7 +313,7 @@ def test_container_is_named_by_the_mark_it_leaves(xeon, files, container):
 
 
 def test_variables_are_taken_by_name_and_libraries_without_their_folders(xeon, monkeypatch):
-    for name in THREAD_VARIABLES:
+    for name in TELLING_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("TF_VAR_password", "hidden")

@@ -112,6 +112,21 @@ def test_largest_batch_that_fits_is_found(asked, room, fits):
     assert f"out of memory at batch {asked}; {fits} fits" in str(found)
 
 
+@pytest.mark.parametrize(("room", "words"), [(64, "by itself it fits"), (40, "40 fits, 42 does")])
+def test_batch_that_had_no_room_beside_another_is_tried_by_itself(room, words):
+    tried = []
+
+    def has_room(case):
+        tried.append(case.config.recipe.global_batch_size)
+        return tried[-1] <= room
+
+    case = of_batch_size(CASE, 64)
+    found = find_largest_batch(case, "no room", {}, has_room, beside=True)
+    assert tried[0] == 64
+    assert found.fits == room
+    assert words in str(found)
+
+
 def test_batch_size_brings_images_enough():
     """And more than a cache holds where batches are drawn while they are timed."""
     for work, images in (("training", 2000), ("training-from-pipeline", 20_000)):
@@ -215,6 +230,25 @@ def test_title_tells_what_is_not_the_default():
     case = replace(CASE, config=replace(CASE.config, recipe=recipe))
     assert case.title == f"{CASE.title} eager fused_update=False prefetch=0"
     assert case.key != CASE.key
+
+
+@pytest.mark.parametrize(
+    ("work", "field", "value", "apart"),
+    [
+        ("training", "momentum", 0.0, True),
+        ("training", "momentum", 0.8, False),
+        ("training", "shuffle_buffer", 1000, False),
+        ("batching", "shuffle_buffer", 1000, True),
+        ("training", "eval_flip", True, False),
+        ("full-training", "eval_flip", True, True),
+    ],
+)
+def test_what_costs_a_work_time_sets_its_cases_apart(work, field, value, apart):
+    recipe = replace(CASE.config.recipe, nesterov=False)
+    case = replace(CASE, work=work, config=replace(CASE.config, recipe=recipe))
+    other = replace(case, config=replace(case.config, recipe=replace(recipe, **{field: value})))
+    assert (case.key != other.key) is apart
+    assert (case.title != other.title) is apart
 
 
 def test_a_key_of_an_older_release_is_completed():

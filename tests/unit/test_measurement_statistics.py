@@ -21,7 +21,6 @@ from alexnet_impl.measurement.statistics import (
     instability,
     is_narrow,
     is_steady,
-    median_interval,
     paired_ratio,
     summarize,
     verdict,
@@ -215,31 +214,20 @@ def test_two_runs_name_the_one_that_is_wrong():
         independent_ratio([0.1], [0.1, 0.1, 0.0])
 
 
-@pytest.mark.parametrize("count", [3, 5, 6, 30, 1000])
-def test_interval_of_a_median_holds_it(count):
-    times = noisy(count)
-    low, high = median_interval(times)
-    assert 0 < low < np.median(times) < high
-    wide = median_interval(times, 0.99)
-    assert wide[0] <= low < high <= wide[1]
-
-
-def test_interval_of_a_median_is_wider_where_neighbours_are_alike():
+def test_interval_of_a_ratio_is_wider_where_neighbours_are_alike():
     """The same values in order of size: fewer of them are news."""
     times = noisy(100)
-    mixed, sorted_ = (np.ptp(median_interval(order)) for order in (times, np.sort(times)))
+    found = [independent_ratio(order, order) for order in (times, np.sort(times))]
+    mixed, sorted_ = (ratio.high - ratio.low for ratio in found)
     assert sorted_ > 1.5 * mixed
 
 
-def test_interval_of_a_median_of_2_values_is_none():
-    assert median_interval([0.1, 0.1]) == (0, math.inf)
-
-
 def test_long_runs_are_resampled_piece_by_piece(monkeypatch):
-    times = noisy(50)
-    whole = median_interval(times)
+    old, new = noisy(50), noisy(60)
+    whole = independent_ratio(old, new)
     monkeypatch.setattr(statistics, "_CHUNK", 50_000)
-    assert median_interval(times) == pytest.approx(whole, rel=2e-3)
+    pieces = independent_ratio(old, new)
+    assert (pieces.low, pieces.high) == pytest.approx((whole.low, whole.high), rel=2e-3)
 
 
 # Warm-up

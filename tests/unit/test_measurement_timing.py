@@ -113,8 +113,10 @@ def test_every_work_waits_for_its_device(name, feed):
     before = device.orders
     seconds = time_calls(work, 3)
     ordered = device.orders - before
-    on_device = WORKS[name].passes or WORKS[name].gated
+    images = WORKS[name].unit == "images"
+    on_device = WORKS[name].passes or (WORKS[name].gated and images)
     assert bool(ordered) == bool(on_device)
+    assert work.unit == WORKS[name].unit
     assert seconds >= ordered * WORK_S
     assert device.pending_s == 0
 
