@@ -96,7 +96,7 @@ def entry(monkeypatch):
     """The entry of runs that a target of 80 % was set."""
 
     @contextmanager
-    def worker(case):
+    def worker(case, **_):
         facts = {"torch": "2.9", "device": "cpu"}
         yield SimpleNamespace(
             case=case.on("cpu"), peaks=lambda: {"matmul float32": 1e12}, fingerprint=lambda: facts
