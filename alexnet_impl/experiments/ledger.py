@@ -166,7 +166,7 @@ def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> 
     if measured is not None:
         yield f"ours: {_measured_text(claim, measured)}"
     elif values := our_values(claim, runs[:1]):
-        yield f"{runs[0].record.label or 'ours'}: {values[0]:.4f} ({runs[0].title})"
+        yield f"{'; '.join(runs[0].shortfalls) or 'ours'}: {values[0]:.4f} ({runs[0].title})"
 
 
 def _counted(claim: Claim) -> tuple[Verdict, str]:

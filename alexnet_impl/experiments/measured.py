@@ -22,7 +22,8 @@ def is_measurable(claim: Claim, run: Evidence) -> bool:
     """Whether a run's figure may be put beside the claim; a short run has its first epochs."""
     if claim.epoch is None:
         return run.is_full
-    return run.has_all_images and run.epoch(claim.epoch) is not None
+    as_said = run.has_all_images and run.has_published_weights
+    return as_said and run.epoch(claim.epoch) is not None
 
 
 def our_values(claim: Claim, runs: Sequence[Evidence]) -> list[float]:

@@ -28,7 +28,7 @@ from alexnet_impl.experiments.unpermuted import UNPERMUTED, unpermuted_path, wri
 from alexnet_impl.observers import make_observer
 from alexnet_impl.plain import from_plain
 from alexnet_impl.pretrained import Pretrained, find_pretrained
-from alexnet_impl.published import is_published_name, published_of
+from alexnet_impl.published import PUBLISHED, is_published_name, published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import DatasetRecord, RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
@@ -171,6 +171,27 @@ def make_request(
         departures=tuple(departures),
         source=source,
     )
+
+
+def begins_as_published(weights: str | None, experiment: Experiment) -> bool:
+    """Whether a run of these weights began with those that its experiment names, or with a copy.
+
+    A copy is known by its file's published name, under which it was checked; one with the
+    experiment's mistake in it by the digest in its name.
+    """
+    if weights is None or experiment.weights is None:
+        return weights == experiment.weights
+    entries = [
+        entry
+        for entry in PUBLISHED
+        if (entry.name, entry.variant) == (experiment.weights, experiment.variant)
+    ]
+    name = Path(weights).name
+    if not experiment.unpermuted:
+        return weights == experiment.weights or name in [entry.file_name for entry in entries]
+    keys = [entry.remote.sha256 for entry in entries if entry.remote.sha256]
+    named = name == unpermuted_path(experiment.weights).name
+    return named or (name.endswith(UNPERMUTED) and name.startswith(tuple(keys)))
 
 
 def rebuilt_request(experiment: Experiment, budget: Budget, config: RunConfig) -> Request:

@@ -13,7 +13,7 @@ from rich.console import Console
 from alexnet_impl.cli import main
 from alexnet_impl.experiments.budget import BUDGETS
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claims import CLAIMS
+from alexnet_impl.experiments.claims import CLAIMS, curve_claims
 from alexnet_impl.experiments.comparison import comparison_rows
 from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
 from alexnet_impl.experiments.evidence import read_evidence
@@ -399,6 +399,45 @@ def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("file", "verdict"),
+    [("random.pth", "not comparable"), ("alexnet-owt-7be5be79.pth", "reproduced")],
+)
+def test_file_is_evidence_for_the_reports_if_it_is_known_to_be_the_published_one(
+    tmp_path, file, verdict
+):
+    name = "R3-torch-pretrained"
+    losses = [claim.value for claim in curve_claims(name)]
+    run = write_experiment(tmp_path, name, accuracy=0.9116, losses=losses)
+    put(run.path / "run.json", f"/mine/{file}", "config", "weights")
+    ledger = make_ledger(tmp_path)
+    known = verdict == "reproduced"
+    assert [run.is_full for run in ledger.evidence] == [known]
+    assert [curve.comparable for curve in ledger.curves] == [known]
+    for identifier in ("test_top1_accuracy@449", "loss/epoch-1@394", "recall/macro avg@543"):
+        entry = entry_of(ledger, f"{name}/{identifier}")
+        assert entry.verdict == verdict
+        said = f"begins with /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
+        assert entry.reason.startswith(said) != known
+
+
+@pytest.mark.parametrize(
+    ("file", "known"),
+    [
+        ("torchvision-IMAGENET1K_V1-unpermuted.safetensors", True),
+        ("7be5be79aaaabbbb-unpermuted.safetensors", True),
+        ("0123456789abcdef-unpermuted.safetensors", False),
+    ],
+)
+def test_weights_with_the_mistake_in_them_are_known_by_the_digest_of_those_before_it(
+    tmp_path, file, known
+):
+    run = write_experiment(tmp_path, "R2-tf-converted")
+    put(run.path / "run.json", f"/cache/{file}", "config", "weights")
+    (found,), _ = read_evidence(tmp_path)
+    assert (found.has_published_weights, found.is_full) == (known, known)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "told"),
     [
         (
@@ -590,18 +629,25 @@ def test_experiment_that_ran_in_both_frameworks_differs_in_that_alone(tmp_path):
     assert row.time_ratio is None
 
 
-def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "begins"),
+    [
+        ("/a/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "keras:imagenet"),
+        ("/a/copy.h5", "/a/copy.h5"),
+    ],
+)
+def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(
+    tmp_path, file, begins
+):
     write_experiment(tmp_path, "R3-tf", accuracy=0.8)
     pretrained = write_experiment(tmp_path, "R3-tf-vgg16", accuracy=0.89)
-    values = pretrained.read_json("run.json")
-    values["config"]["weights"] = "/a/copy.h5"
-    pretrained.write_json("run.json", values)
+    put(pretrained.path / "run.json", file, "config", "weights")
     rows = pretrained_rows(read_evidence(tmp_path)[0])
     row = pair_of(rows, "R3-tf", "R3-tf-vgg16", "ours")
     assert row.differences[0].value == pytest.approx(-0.09)
     assert all(a.split("-")[:2] == b.split("-")[:2] for a, b in ((r.first, r.second) for r in rows))
     assert "input_size: 32 / 224" in row.differs
-    assert "weights: drawn / keras:imagenet" in row.differs
+    assert f"weights: drawn / {begins}" in row.differs
 
 
 def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(tmp_path):
