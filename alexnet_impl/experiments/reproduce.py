@@ -303,7 +303,7 @@ def reproduce(
         interpreter: The Python to run; this one by default.
 
     Returns:
-        The run folder.
+        The run folder, also of a run that diverged: that is its result.
 
     Raises:
         RunError: If the folder holds something else, or the worker failed.
@@ -319,6 +319,9 @@ def reproduce(
         with make_observer(console) as observer:
             result = train_in_worker(request.config, path, observer, **options)
     except RunError as error:
+        left = RunFolder(path).result
+        if left is not None and left.status in ENDED:
+            return RunFolder.open(path)
         _forget_if_not_begun(path, error)
         raise
     if result.status == "interrupted":
