@@ -142,6 +142,12 @@ class Claim:
         return float(middle) * SCALES[self.unit]
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The figures as they are printed, in the project's units; one is both of its ends."""
+        first, last = _number(self.printed), _number(self.upto or self.printed)
+        return float(first) * SCALES[self.unit], float(last) * SCALES[self.unit]
+
+    @property
     def low(self) -> float:
         """The least that rounds to what is printed."""
         return (float(_number(self.printed)) - self._leeway) * SCALES[self.unit]

@@ -190,7 +190,8 @@ def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
     text = _measured_text(claim, measured)
     if measured.holds(claim.low, claim.high):
         return "reproduced", f"ours: {text}"
-    difference = measured.value - claim.value
+    low, high = claim.ends
+    difference = measured.value - min(max(measured.value, low), high)  # to a range's nearer end
     sign = f"{100 * difference:+.2f} points" if _is_share(claim) else f"{difference:+.4f}"
     return "not reproduced", f"ours: {text}, which is {sign}"
 

@@ -88,6 +88,22 @@ def test_difference_is_told_in_points(tmp_path):
     assert entry.reason.endswith("-2.00 points")
 
 
+@pytest.mark.parametrize(
+    ("name", "claim", "accuracy", "text"),
+    [
+        ("R2-tf-augmented", "test_top1_accuracy@105", 0.78, "-2.00 points"),
+        ("R4-torch", "test_top1_accuracy@34", 0.68, "-2.00 points"),
+        ("R4-torch", "test_top1_accuracy@34", 0.78, "+3.00 points"),
+        ("R4-tf", "test_top1_accuracy@46", 0.65, "-5.00 points"),
+    ],
+)
+def test_difference_from_a_range_is_that_from_its_nearer_end(tmp_path, name, claim, accuracy, text):
+    write_experiment(tmp_path, name, accuracy=accuracy)
+    entry = entry_of(make_ledger(tmp_path), f"{name}/{claim}")
+    assert entry.verdict == "not reproduced"
+    assert entry.reason.endswith(f"which is {text}")
+
+
 def test_seeds_that_differ_widen_the_interval(tmp_path):
     for seed, accuracy in enumerate((0.76, 0.79, 0.80)):
         write_experiment(tmp_path, "R3-torch", accuracy=accuracy, seed=seed)
