@@ -21,6 +21,7 @@ def found_by(check, claims):
         ("two_values", "R0-torch/input_scaling@280", {"says": "unit"}),
         ("time_ratios", "R0-torch/training_time@320", {"printed": "690.00"}),
         ("never_learned", "R0-tf/sample_prediction@304", {"printed": "3"}),
+        ("sample_images", "R0-torch/sample_prediction@282", {"quote": "Predicción: 6 (Real: 3)"}),
         ("progress_bars", "R3-tf-vgg16/test_top1_accuracy/bar@1072", {"printed": "0.9"}),
         ("total_times", "R3-tf/training_time@1158", {"upto": "16", "printed": "15"}),
         (

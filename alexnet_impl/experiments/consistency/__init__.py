@@ -14,6 +14,7 @@ CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
     figures.time_ratios,
     learning.stopped_runs,
     learning.never_learned,
+    learning.sample_images,
     learning.sample_confidences,
     learning.losses_against_accuracies,
     learning.test_above_validation,
