@@ -80,6 +80,7 @@ class Claim:
         of: The class or layer.
         says: In our words, where there is no figure or it is spelled out; a reader is shown these.
         from_bar: Read off Keras's progress bar, which prints the mean of running means.
+        steps: Of an epoch that did not end: its figure is of so many steps. None: of all.
     """
 
     experiment: str
@@ -94,6 +95,7 @@ class Claim:
     of: str = ""
     says: str = ""
     from_bar: bool = False
+    steps: int | None = None
 
     @property
     def report(self) -> str:
@@ -126,7 +128,8 @@ class Claim:
         if self.quantity in ("conclusion", "listing"):
             return name
         name += f" of {self.of}" if self.of else ""
-        return name + (f", epoch {self.epoch}" if self.epoch is not None else "")
+        name += f", epoch {self.epoch}" if self.epoch is not None else ""
+        return name + (f" to step {self.steps:,}" if self.steps is not None else "")
 
     @property
     def has_figure(self) -> bool:

@@ -91,8 +91,10 @@ def compare_curves(
 
 
 def our_loss(run: Evidence, claim: Claim) -> float:
-    """A run's loss in the epoch of a claim, counted as the report counts."""
-    return epoch_loss(run, claim.epoch or 1, from_bar=claim.from_bar)
+    """A run's loss in the epoch of a claim, over as many steps, counted as the report counts."""
+    if claim.from_bar:
+        return bar_mean(run.step_losses(claim.epoch or 1)[: claim.steps])
+    return epoch_loss(run, claim.epoch or 1, from_bar=False)
 
 
 def epoch_loss(run: Evidence, number: int, *, from_bar: bool) -> float:

@@ -117,7 +117,7 @@ def _curve(claim: Claim, run: Evidence) -> list[float]:
 
 def _loss_error(claim: Claim, run: Evidence) -> float:
     """Standard error of a run's loss in the claim's epoch."""
-    losses = np.array(run.step_losses(claim.epoch or 1))
+    losses = np.array(run.step_losses(claim.epoch or 1)[: claim.steps])
     if claim.quantity == "loss":
         shares = (
             bar_shares(len(losses)) if claim.from_bar else np.full(len(losses), 1 / len(losses))

@@ -155,6 +155,16 @@ def test_figure_stands_for_all_that_rounds_to_it(claim, value, low, high):
     assert (claim.low, claim.high) == pytest.approx((low, high))
 
 
+def test_figures_of_an_epoch_that_did_not_end_are_of_the_steps_that_it_had():
+    (stop,) = [claim for claim in CLAIMS if claim.quantity == "steps_taken"]
+    partial = [claim for claim in CLAIMS if claim.steps is not None]
+    assert {claim.quantity for claim in partial} == {"train_top1_accuracy", "loss"}
+    for claim in partial:
+        assert (claim.experiment, claim.epoch) == (stop.experiment, stop.epoch)
+        assert claim.steps == stop.value
+        assert claim.what.endswith(", epoch 4 to step 1,279")
+
+
 def test_final_claims_leave_out_progress_bars_epochs_and_other_runs():
     assert {c.printed for c in final_claims("R3-tf", "test_top1_accuracy")} == {"80.4", "80.76"}
     assert {c.printed for c in final_claims("R3-torch", "training_time")} == {"10"}

@@ -14,7 +14,7 @@ from alexnet_impl.cli import main
 from alexnet_impl.experiments.budget import BUDGETS
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
 from alexnet_impl.experiments.claims import CLAIMS, curve_claims
-from alexnet_impl.experiments.comparison import comparison_rows
+from alexnet_impl.experiments.comparison import comparison_rows, published_ends
 from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
 from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
@@ -167,6 +167,22 @@ def test_scatter_of_a_bars_steps_counts_as_the_bar_counts_them(tmp_path):
     shares = [bar_mean(np.eye(4)[step]) for step in range(4)]
     reach = 1.96 * 2**0.5 * 0.1 * np.linalg.norm(shares)
     assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+
+
+def test_figure_of_a_partial_epoch_stands_beside_as_many_steps_of_ours(tmp_path):
+    write_experiment(tmp_path, "R0-tf", losses=[2.0] * 10, noise=0.1)
+    runs, _ = read_evidence(tmp_path)
+    claim = next(c for c in CLAIMS if c.id == "R0-tf/loss/epoch-4/bar@217")
+    whole, half = (measure(replace(claim, steps=steps), runs, CLAIMS) for steps in (claim.steps, 2))
+    assert whole.value == pytest.approx(bar_mean([2.1, 1.9, 2.1, 1.9]))
+    assert half.value == pytest.approx(bar_mean([2.1, 1.9]))
+    reach = 1.96 * 2**0.5 * 0.1 * np.linalg.norm([0.75, 0.25])
+    assert half.high - half.value == pytest.approx(reach, rel=1e-3)
+
+
+def test_last_loss_of_a_report_is_that_of_an_epoch_that_ended():
+    assert published_ends("R0-tf") == ((1, "2.3400"), (3, "2.3028"))
+    assert published_ends("R3-tf")[1] == (20, "0.0473")
 
 
 @pytest.mark.parametrize("status", ["finished", "interrupted"])
