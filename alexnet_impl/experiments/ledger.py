@@ -156,6 +156,10 @@ def _unmatched(claim: Claim) -> str:
     """Why no run of ours has such a figure; empty if one can."""
     if claim.from_bar and claim.quantity != "loss":
         return "a mean of running means, which our runs keep of losses alone"
+    if claim.quantity == "train_top1_accuracy" and claim.epoch is None:
+        return (
+            "how it was measured is not said; ours is the mean over an epoch's steps, with Dropout"
+        )
     if claim.of and claim.quantity not in PER_CLASS:
         return f"the report says no more of {claim.of}"
     return ""

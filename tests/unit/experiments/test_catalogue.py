@@ -7,6 +7,7 @@ import pytest
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.experiments.assumptions import R2_BUFFER
 from alexnet_impl.experiments.budget import BUDGETS, get_budget, training_flops
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, PAIRS, get_experiment
 from alexnet_impl.experiments.claims import curve_claims
@@ -153,6 +154,25 @@ def test_pairs_are_one_of_each_framework():
 def test_report_that_leaves_things_out_has_assumptions():
     complete = [e.id for e in EXPERIMENTS.values() if not e.assumptions]
     assert complete == ["R3-torch", "R3-tf", "R3-tf-vgg16"]
+
+
+def test_every_experiment_says_of_a_buffer_that_its_report_does_not():
+    unsaid = {e.id for e in EXPERIMENTS.values() if e.recipe.shuffle_buffer == 10_000}
+    assert {e.id for e in EXPERIMENTS.values() if R2_BUFFER in e.assumptions} == unsaid
+    assert "R2-tf-big" in unsaid
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("R1-torch", "how the accuracy on the training images was measured is not said"),
+        ("R1-tf", "how the accuracy on the training images was measured is not said"),
+        ("R2-tf-augmented", "on which images it is above 80 % is not said"),
+        ("R2-torch-pretrained", "no part for validation is said"),
+    ],
+)
+def test_reading_of_a_figure_that_could_be_read_otherwise_is_an_assumption(name, words):
+    assert [text for text in EXPERIMENTS[name].assumptions if text.startswith(words)]
 
 
 def test_wrong_id_offers_the_nearest():

@@ -218,6 +218,17 @@ def test_bar_over_accuracies_has_no_counterpart(tmp_path):
     assert entry.reason.startswith("a mean of running means")
 
 
+@pytest.mark.parametrize(
+    "claim", ["R1-torch/train_top1_accuracy@63", "R1-tf/train_top1_accuracy@90"]
+)
+def test_accuracy_that_was_measured_nobody_knows_how_has_no_verdict(tmp_path, claim):
+    name = claim.partition("/")[0]
+    write_experiment(tmp_path, name, accuracy=0.9)
+    entry = entry_of(make_ledger(tmp_path), claim)
+    assert entry.verdict == "not comparable"
+    assert entry.reason.startswith("how it was measured is not said; ours is the mean over an")
+
+
 def test_scaled_run_is_shown_with_its_label(tmp_path):
     write_experiment(tmp_path, "R1-tf", accuracy=0.3, budget="minutes")
     entry = entry_of(make_ledger(tmp_path), "R1-tf/test_top1_accuracy@90")
