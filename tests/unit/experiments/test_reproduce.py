@@ -591,6 +591,8 @@ def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     assert "71.95 %" in out
     assert "assumed: PIL rounds" in out
     _, one, _ = alexnet("R2-tf-big", "--list")
+    assert "images: as R2-tf" in one
+    assert "training: sgd at 0.001, batches of 128, 20 epochs; input of 224 pixels, unit" in one
     assert "mistake: a dense layer of 1000 units too many" in one
     assert "PIL rounds" not in one
     _, other, _ = alexnet("R3-tf-vgg16", "--list")
