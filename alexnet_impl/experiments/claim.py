@@ -26,7 +26,10 @@ Quantity = Literal[
     "training_time",
     "epoch_time",
     "step_time",
+    "evaluation_time",
+    "evaluation_step_time",
     "time_ratio",
+    "precision_difference",
     "steps_taken",
     "num_params",
     "model_size",
@@ -37,8 +40,9 @@ Quantity = Literal[
     "listing",
     "conclusion",
 ]
-"""What a figure is of. `eval_` is the report's validation; `steps_taken` the last step that was
-printed of an epoch; `sample_` one image that the report shows, and the number of a class or its
+"""What a figure is of. `eval_` is the report's validation; `evaluation_` a pass over the test
+images; `precision_difference` of the macro averages; `steps_taken` the last step that was printed
+of an epoch; `sample_` one image that the report shows, and the number of a class or its
 probability. The last three are words instead of figures; `listing` is of the code that it prints.
 """
 

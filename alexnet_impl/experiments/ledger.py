@@ -24,10 +24,13 @@ from alexnet_impl.experiments.measured import (
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
 
-TIMES = ("training_time", "epoch_time", "step_time")
+TIMES = (
+    *("training_time", "epoch_time", "step_time"),
+    *("evaluation_time", "evaluation_step_time"),
+)
 SETTINGS = (
     *("machine_memory", "steps_taken", "sample_prediction", "sample_confidence"),
-    *("input_scaling", "listing", "conclusion"),
+    *("input_scaling", "listing", "conclusion", "precision_difference"),
 )
 """Quantities of the report's own run, which no run of ours can have."""
 

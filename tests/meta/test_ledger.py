@@ -32,6 +32,11 @@ def found_by(check, claims):
         ("losses_against_accuracies", "R3-tf-vgg16/loss/epoch-1/bar@1040", {"printed": "0.0100"}),
         ("sample_sizes", "R3-torch/recall/cat@265", {"printed": "0.5813"}),
         ("harmonic_means", "R3-torch/f1/cat@265", {"printed": "0.5987"}),
+        (
+            "precision_differences",
+            "R3-torch-pretrained/precision_difference/R3-torch@755",
+            {"printed": "0.21"},
+        ),
         ("averages", "R3-torch/recall/macro avg@273", {"printed": "0.7932"}),
         ("averages", "R3-torch/test_top1_accuracy@272", {"printed": "0.7912"}),
         ("averages", "R3-tf-vgg16/precision/dog@1106", {"printed": "0.8799"}),

@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
     learning.measured_images,
     tables.sample_sizes,
     tables.harmonic_means,
+    tables.precision_differences,
     tables.averages,
     tables.predicted_counts,
     sizes.parameter_totals,

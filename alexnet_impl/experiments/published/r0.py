@@ -1,7 +1,7 @@
 """R0: PyTorch against TensorFlow at 227 pixels, Adam, ten epochs."""
 
 from alexnet_impl.experiments.claim import Claim, Quantity
-from alexnet_impl.experiments.published.rows import curve
+from alexnet_impl.experiments.published.rows import curve, evaluation_times
 
 _TORCH_LOSSES = ("2.3035", *("2.3028",) * 9)
 _BARS = (
@@ -144,6 +144,7 @@ CLAIMS = (
         printed=_LAST_STEP,
         quote=f"{_LAST_STEP}/1563",
     ),
+    *evaluation_times("R0-tf", 222, "16", "51"),
     Claim(
         experiment="R0-tf",
         quantity="test_top1_accuracy",

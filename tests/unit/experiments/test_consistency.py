@@ -80,6 +80,7 @@ def test_what_agrees_is_not_reported(findings):
     assert found == {
         "losses_against_accuracies",
         "harmonic_means",
+        "precision_differences",
         "predicted_counts",
         "model_sizes",
     }
