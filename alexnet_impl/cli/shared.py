@@ -1,6 +1,7 @@
 """What several commands do with their flags."""
 
 import os
+import sys
 import time
 import warnings
 from dataclasses import replace
@@ -21,6 +22,8 @@ from alexnet_impl.variants import build_spec, get_variant
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""
+TREATMENT_FLAGS = ("--recipe.input-scaling", "--recipe.resize-to")
+"""They say what becomes of images, as weights do that were trained before."""
 
 
 def run_config(options: TrainingOptions, framework: str) -> RunConfig:
@@ -91,10 +94,17 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) ->
             str(options.weights), options.variant, size, progress, framework=framework
         )
     named = get_recipe(options.recipe_name)
-    if recipe.input_scaling == named.input_scaling and recipe.resize_to == named.resize_to:
+    as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
+    if as_named and not _says_treatment():
         return adopt_preprocessing(recipe, found)
     check_preprocessing(recipe, found)
     return recipe
+
+
+def _says_treatment() -> bool:
+    """Whether the command line has such a flag, even with the value that the recipe has anyway."""
+    said = (argument.partition("=")[0].replace("_", "-") for argument in sys.argv[1:])
+    return not set(TREATMENT_FLAGS).isdisjoint(said)
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

@@ -27,9 +27,8 @@ ANSWERS = (
         concluded="PyTorch is the better framework: 71.95 % against 10.00 %, six times as fast.",
         answer="By its own output cells neither network learned: both end at ln 10 and 10.00 %, "
         "and 71.95 % stands in the text alone. The conditions were not equal (padding, Dropout's "
-        "place, scaling, initial weights), the TensorFlow run stopped in its fourth epoch, and its "
-        "code ran on the CPU alone, as the report says itself (line 36), so the times compare a "
-        "GPU with a CPU.",
+        "place, scaling, initial weights), the TensorFlow run stopped in its fourth epoch, and if "
+        "it ran on the CPU alone, as line 36 suggests, the times compare a GPU with a CPU.",
         rests_on=("two_values", "never_learned", "stopped_runs", "comparisons", "docs/collapse.md"),
     ),
     Answer(
@@ -57,7 +56,7 @@ ANSWERS = (
         report="R3",
         concluded="Both frameworks reach almost the same accuracy; pretraining costs time and "
         "gains accuracy.",
-        answer="It is the one report whose two networks are the same, and its accuracies lie 1.54 "
+        answer="Its two scratch networks are one and the same, and its accuracies lie 1.54 "
         "points apart, where two draws of 10,000 test images differ by up to 1.1: initial weights, "
         "shuffling and one seed each remain for it, and Keras's printed losses are averaged twice. "
         "Its pretrained networks differ from these in architecture and input as well, so they "
@@ -69,10 +68,10 @@ ANSWERS = (
         concluded="Both frameworks reach about 70 % from scratch, pretrained networks 80 to 90 %, "
         "and memory is the limit.",
         answer="The resized images alone take 30.1 GB as float32 with any network and any batch "
-        "size, which is enough to explain why the kernel died with a batch of 128 and why 32 "
-        "and 16 did not help; resized batch by batch they take none of it. Its figures are ranges "
-        "without a network's widths or a batch size, so a run can fall inside them but hardly "
-        "refute them.",
+        "size, which on a machine with less explains why the kernel died with a batch of 128 and "
+        "why 32 and 16 did not help; resized batch by batch they take none of it. Of its scratch "
+        "networks it gives neither widths nor a batch size, and as accuracies ranges or about "
+        "70 %, so a run can agree with them but hardly refute them.",
         rests_on=("resized_datasets",),
     ),
 )

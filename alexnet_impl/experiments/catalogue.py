@@ -9,6 +9,7 @@ from dataclasses import replace
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.experiments.assumptions import (
     PIL,
+    R1_TRAIN_ACCURACY,
     R1_TRAINING,
     R2_BATCH,
     R2_BUFFER,
@@ -94,6 +95,7 @@ _SCRATCH = (
         data="resized to 224, pixels to [-1, 1]",
         assumptions=(
             R1_TRAINING,
+            R1_TRAIN_ACCURACY,
             "size and scaling are not said: 224, which gives the 9,216 features, and [-1, 1]",
             f"{SHUFFLED}; {PIL}",
         ),
@@ -104,7 +106,7 @@ _SCRATCH = (
         variant="caffenet-like",
         recipe=keras_recipe(epochs=10, global_batch_size=32, input_size=227, input_scaling="unit"),
         data="resized to 227, pixels to [0, 1]",
-        assumptions=(R1_TRAINING, "scaling is not said: [0, 1]", SHUFFLED),
+        assumptions=(R1_TRAINING, R1_TRAIN_ACCURACY, "scaling is not said: [0, 1]", SHUFFLED),
     ),
     Experiment(
         id="R2-tf",
@@ -130,6 +132,7 @@ _SCRATCH = (
         assumptions=(
             R2_BATCH,
             R2_VALIDATION,
+            R2_BUFFER,
             _R2_BIG_NETWORK,
         ),
         mistake="a dense layer of 1000 units too many, no Dropout and no third pool",
@@ -142,6 +145,7 @@ _SCRATCH = (
         data="as R2-tf, flipped and cropped at random",
         steps_per_epoch=351,
         assumptions=(
+            "on which images it is above 80 % is not said: the test images",
             "how far crops reach is not said: 4 pixels of the stored 32, before resizing",
             R2_VALIDATION,
             R2_BUFFER,

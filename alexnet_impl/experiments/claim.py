@@ -26,7 +26,10 @@ Quantity = Literal[
     "training_time",
     "epoch_time",
     "step_time",
+    "evaluation_time",
+    "evaluation_step_time",
     "time_ratio",
+    "precision_difference",
     "steps_taken",
     "num_params",
     "model_size",
@@ -37,8 +40,9 @@ Quantity = Literal[
     "listing",
     "conclusion",
 ]
-"""What a figure is of. `eval_` is the report's validation; `steps_taken` the last step that was
-printed of an epoch; `sample_` one image that the report shows, and the number of a class or its
+"""What a figure is of. `eval_` is the report's validation; `evaluation_` a pass over the test
+images; `precision_difference` of the macro averages; `steps_taken` the last step that was printed
+of an epoch; `sample_` one image that the report shows, and the number of a class or its
 probability. The last three are words instead of figures; `listing` is of the code that it prints.
 """
 
@@ -80,6 +84,7 @@ class Claim:
         of: The class or layer.
         says: In our words, where there is no figure or it is spelled out; a reader is shown these.
         from_bar: Read off Keras's progress bar, which prints the mean of running means.
+        steps: Of an epoch that did not end: its figure is of so many steps. None: of all.
     """
 
     experiment: str
@@ -94,6 +99,7 @@ class Claim:
     of: str = ""
     says: str = ""
     from_bar: bool = False
+    steps: int | None = None
 
     @property
     def report(self) -> str:
@@ -126,7 +132,8 @@ class Claim:
         if self.quantity in ("conclusion", "listing"):
             return name
         name += f" of {self.of}" if self.of else ""
-        return name + (f", epoch {self.epoch}" if self.epoch is not None else "")
+        name += f", epoch {self.epoch}" if self.epoch is not None else ""
+        return name + (f" to step {self.steps:,}" if self.steps is not None else "")
 
     @property
     def has_figure(self) -> bool:
@@ -140,6 +147,12 @@ class Claim:
         if self.upto:
             middle = (middle + _number(self.upto)) / 2
         return float(middle) * SCALES[self.unit]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The figures as they are printed, in the project's units; one is both of its ends."""
+        first, last = _number(self.printed), _number(self.upto or self.printed)
+        return float(first) * SCALES[self.unit], float(last) * SCALES[self.unit]
 
     @property
     def low(self) -> float:

@@ -64,8 +64,8 @@ def _row(name: str, evidence: Sequence[Evidence], claims: Sequence[Claim]) -> Ex
 
 
 def published_ends(experiment: str, claims: Sequence[Claim] = CLAIMS) -> LossEnds:
-    """First and last loss of the report."""
-    published = curve_claims(experiment, "loss", claims)
+    """First and last loss of the report, of epochs that ended."""
+    published = [c for c in curve_claims(experiment, "loss", claims) if c.steps is None]
     ends = (*published[:1], *published[1:][-1:])
     return tuple((claim.epoch or 0, claim.text) for claim in ends)
 

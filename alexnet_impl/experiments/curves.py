@@ -26,7 +26,7 @@ class CurveComparison:
     Attributes:
         experiment: The id.
         title: Which run.
-        comparable: Whether it trained on all images.
+        comparable: Whether it trained on all images, and began with the published weights.
         epochs: Those of the claims, from the first.
         published: All of the report's losses, one of each of these.
         ours: Of as many of these as the run has, counted as the report counts.
@@ -80,7 +80,7 @@ def compare_curves(
                     CurveComparison(
                         experiment=experiment,
                         title=run.title,
-                        comparable=run.has_all_images,
+                        comparable=run.has_all_images and run.has_published_weights,
                         epochs=tuple(claim.epoch or 0 for claim in published),
                         published=theirs,
                         ours=ours,
@@ -91,8 +91,10 @@ def compare_curves(
 
 
 def our_loss(run: Evidence, claim: Claim) -> float:
-    """A run's loss in the epoch of a claim, counted as the report counts."""
-    return epoch_loss(run, claim.epoch or 1, from_bar=claim.from_bar)
+    """A run's loss in the epoch of a claim, over as many steps, counted as the report counts."""
+    if claim.from_bar:
+        return bar_mean(run.step_losses(claim.epoch or 1)[: claim.steps])
+    return epoch_loss(run, claim.epoch or 1, from_bar=False)
 
 
 def epoch_loss(run: Evidence, number: int, *, from_bar: bool) -> float:

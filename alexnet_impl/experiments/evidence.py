@@ -15,6 +15,7 @@ from alexnet_impl.experiments.reproduce import (
     RECORD,
     Record,
     Request,
+    begins_as_published,
     differences,
     rebuilt_request,
 )
@@ -67,11 +68,17 @@ class Evidence:
         return not cut and not other_images(self.dataset, data)
 
     @property
+    def has_published_weights(self) -> bool:
+        """Whether it began as the experiment says: drawn, or with the published weights."""
+        return begins_as_published(self.config.weights, self.experiment)
+
+    @property
     def is_full(self) -> bool:
         """Whether its end can be put beside the report's."""
         ended = self.result is not None and self.result.status == "finished"
         whole = num_epochs(self.config.recipe) == num_epochs(self.experiment.recipe)
-        return ended and whole and self.is_own and self.has_all_images
+        as_said = self.is_own and self.has_all_images and self.has_published_weights
+        return ended and whole and as_said
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
@@ -79,6 +86,10 @@ class Evidence:
         found = [self.record.label] if self.record.label else []
         if other := other_images(self.dataset, self.config.data):
             found.append(other)
+        if not self.has_published_weights:
+            found.append(
+                f"begins with {self.config.weights}, not known to be {self.experiment.weights}"
+            )
         epochs, wanted = len(self.history.epochs), num_epochs(self.config.recipe)
         if epochs < wanted:
             found.append(f"has {epochs} of {wanted} epochs")

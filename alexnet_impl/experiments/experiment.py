@@ -21,7 +21,7 @@ class Experiment:
         variant: A key of VARIANTS.
         recipe: Every number of the training; its epochs are the report's.
         data: What the report does to the images.
-        steps_per_epoch: As the report prints them, where it does.
+        steps_per_epoch: Where the report prints them, or its figures tell them as R2's do.
         in_memory: Whether the resized images of both parts are held as float32 at once.
         weights: Published ones that it begins with; None: it is trained from scratch.
         unpermuted: Whether fc1's rows are left in PyTorch's order, as transposes alone leave them.

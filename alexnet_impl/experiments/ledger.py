@@ -24,10 +24,13 @@ from alexnet_impl.experiments.measured import (
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
 
-TIMES = ("training_time", "epoch_time", "step_time")
+TIMES = (
+    *("training_time", "epoch_time", "step_time"),
+    *("evaluation_time", "evaluation_step_time"),
+)
 SETTINGS = (
     *("machine_memory", "steps_taken", "sample_prediction", "sample_confidence"),
-    *("input_scaling", "listing", "conclusion"),
+    *("input_scaling", "listing", "conclusion", "precision_difference"),
 )
 """Quantities of the report's own run, which no run of ours can have."""
 
@@ -156,6 +159,10 @@ def _unmatched(claim: Claim) -> str:
     """Why no run of ours has such a figure; empty if one can."""
     if claim.from_bar and claim.quantity != "loss":
         return "a mean of running means, which our runs keep of losses alone"
+    if claim.quantity == "train_top1_accuracy" and claim.epoch is None:
+        return (
+            "how it was measured is not said; ours is the mean over an epoch's steps, with Dropout"
+        )
     if claim.of and claim.quantity not in PER_CLASS:
         return f"the report says no more of {claim.of}"
     return ""
@@ -166,7 +173,7 @@ def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> 
     if measured is not None:
         yield f"ours: {_measured_text(claim, measured)}"
     elif values := our_values(claim, runs[:1]):
-        yield f"{runs[0].record.label or 'ours'}: {values[0]:.4f} ({runs[0].title})"
+        yield f"{'; '.join(runs[0].shortfalls) or 'ours'}: {values[0]:.4f} ({runs[0].title})"
 
 
 def _counted(claim: Claim) -> tuple[Verdict, str]:
@@ -190,7 +197,8 @@ def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
     text = _measured_text(claim, measured)
     if measured.holds(claim.low, claim.high):
         return "reproduced", f"ours: {text}"
-    difference = measured.value - claim.value
+    low, high = claim.ends
+    difference = measured.value - min(max(measured.value, low), high)  # to a range's nearer end
     sign = f"{100 * difference:+.2f} points" if _is_share(claim) else f"{difference:+.4f}"
     return "not reproduced", f"ours: {text}, which is {sign}"
 

@@ -22,7 +22,8 @@ def is_measurable(claim: Claim, run: Evidence) -> bool:
     """Whether a run's figure may be put beside the claim; a short run has its first epochs."""
     if claim.epoch is None:
         return run.is_full
-    return run.has_all_images and run.epoch(claim.epoch) is not None
+    as_said = run.has_all_images and run.has_published_weights
+    return as_said and run.epoch(claim.epoch) is not None
 
 
 def our_values(claim: Claim, runs: Sequence[Evidence]) -> list[float]:
@@ -116,7 +117,7 @@ def _curve(claim: Claim, run: Evidence) -> list[float]:
 
 def _loss_error(claim: Claim, run: Evidence) -> float:
     """Standard error of a run's loss in the claim's epoch."""
-    losses = np.array(run.step_losses(claim.epoch or 1))
+    losses = np.array(run.step_losses(claim.epoch or 1)[: claim.steps])
     if claim.quantity == "loss":
         shares = (
             bar_shares(len(losses)) if claim.from_bar else np.full(len(losses), 1 / len(losses))

@@ -153,7 +153,9 @@ def _ours(first: str, second: str, pairs: Sequence[tuple[Evidence, Evidence]]) -
 
 
 def _trained(run: Evidence) -> RunConfig:
-    """What was trained, its weights by the name they were published under, not by their file."""
+    """What was trained, published weights by their name, in whatever file they were."""
+    if not run.has_published_weights:
+        return run.config
     return replace(run.config, weights=run.experiment.weights)
 
 

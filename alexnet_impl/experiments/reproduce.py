@@ -28,7 +28,7 @@ from alexnet_impl.experiments.unpermuted import UNPERMUTED, unpermuted_path, wri
 from alexnet_impl.observers import make_observer
 from alexnet_impl.plain import from_plain
 from alexnet_impl.pretrained import Pretrained, find_pretrained
-from alexnet_impl.published import is_published_name, published_of
+from alexnet_impl.published import PUBLISHED, is_published_name, published_of
 from alexnet_impl.recipe import Recipe
 from alexnet_impl.results import DatasetRecord, RunConfig, RunFolder
 from alexnet_impl.variants import get_variant
@@ -173,6 +173,27 @@ def make_request(
     )
 
 
+def begins_as_published(weights: str | None, experiment: Experiment) -> bool:
+    """Whether a run of these weights began with those that its experiment names, or with a copy.
+
+    A copy is known by its file's published name, under which it was checked; one with the
+    experiment's mistake in it by the digest in its name.
+    """
+    if weights is None or experiment.weights is None:
+        return weights == experiment.weights
+    entries = [
+        entry
+        for entry in PUBLISHED
+        if (entry.name, entry.variant) == (experiment.weights, experiment.variant)
+    ]
+    name = Path(weights).name
+    if not experiment.unpermuted:
+        return weights == experiment.weights or name in [entry.file_name for entry in entries]
+    keys = [entry.remote.sha256 for entry in entries if entry.remote.sha256]
+    named = name == unpermuted_path(experiment.weights).name
+    return named or (name.endswith(UNPERMUTED) and name.startswith(tuple(keys)))
+
+
 def rebuilt_request(experiment: Experiment, budget: Budget, config: RunConfig) -> Request:
     """The request that a run of this config would be of, if it is one of the experiment's.
 
@@ -282,7 +303,7 @@ def reproduce(
         interpreter: The Python to run; this one by default.
 
     Returns:
-        The run folder.
+        The run folder, also of a run that diverged: that is its result.
 
     Raises:
         RunError: If the folder holds something else, or the worker failed.
@@ -298,6 +319,9 @@ def reproduce(
         with make_observer(console) as observer:
             result = train_in_worker(request.config, path, observer, **options)
     except RunError as error:
+        left = RunFolder(path).result
+        if left is not None and left.status in ENDED:
+            return RunFolder.open(path)
         _forget_if_not_begun(path, error)
         raise
     if result.status == "interrupted":

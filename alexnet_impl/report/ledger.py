@@ -168,7 +168,9 @@ def _tflop_text(experiment: Experiment) -> str:
 
 
 def assumption_lines(experiment: Experiment) -> Iterator[str]:
-    """What a run of this experiment rests on beside the report's words."""
+    """What a run of this experiment does, and what it rests on beside the report's words."""
+    yield f"images: {experiment.data}"
+    yield f"training: {_recipe_text(experiment)}"
     if experiment.mistake:
         yield f"mistake: {experiment.mistake}"
     if experiment.corrects:
@@ -178,6 +180,18 @@ def assumption_lines(experiment: Experiment) -> Iterator[str]:
         yield f"begins with {experiment.weights}{kept}"
     for assumption in experiment.assumptions:
         yield f"assumed: {assumption}"
+
+
+def _recipe_text(experiment: Experiment) -> str:
+    """The numbers of its recipe that reports speak of."""
+    recipe = experiment.recipe
+    spec = build_spec(experiment.variant, input_size=recipe.input_size)
+    phases = f", in phases {' then '.join(recipe.phases)}" if recipe.phases else ""
+    return (
+        f"{recipe.optimizer} at {recipe.learning_rate:g}, batches of {recipe.global_batch_size}, "
+        f"{num_epochs(recipe)} epochs{phases}; input of {spec.input_shape[1]} pixels, "
+        f"{recipe.input_scaling}"
+    )
 
 
 def full_flops(experiment: Experiment) -> float:

@@ -123,8 +123,8 @@ def _runs_note(ledger: Ledger) -> str:
     full = sum(run.is_full for run in ledger.evidence)
     return (
         f"It rests on {len(ledger.evidence)} runs. {full} of them have the report's full length, "
-        "all images and its framework; a shorter run on all images is put beside claims of single "
-        "epochs alone, and one on fewer images beside none."
+        "all images, its framework and its weights; a shorter run on all images is put beside "
+        "claims of single epochs alone, and one on fewer images or from other weights beside none."
     )
 
 
@@ -168,7 +168,7 @@ def _curve_cells(curve: CurveComparison) -> tuple[str, ...]:
     epoch, largest = curve.largest
     return (
         curve.experiment,
-        curve.title if curve.comparable else f"{curve.title}: on fewer images",
+        curve.title if curve.comparable else f"{curve.title}: on other images or weights",
         " ".join(f"{loss:.4f}" for loss in curve.published[: len(curve.ours)]),
         " ".join(f"{loss:.4f}" for loss in curve.ours),
         f"{curve.mean:.4f}",

@@ -21,6 +21,7 @@ def found_by(check, claims):
         ("two_values", "R0-torch/input_scaling@280", {"says": "unit"}),
         ("time_ratios", "R0-torch/training_time@320", {"printed": "690.00"}),
         ("never_learned", "R0-tf/sample_prediction@304", {"printed": "3"}),
+        ("sample_images", "R0-torch/sample_prediction@282", {"quote": "Predicción: 6 (Real: 3)"}),
         ("progress_bars", "R3-tf-vgg16/test_top1_accuracy/bar@1072", {"printed": "0.9"}),
         ("total_times", "R3-tf/training_time@1158", {"upto": "16", "printed": "15"}),
         (
@@ -31,6 +32,11 @@ def found_by(check, claims):
         ("losses_against_accuracies", "R3-tf-vgg16/loss/epoch-1/bar@1040", {"printed": "0.0100"}),
         ("sample_sizes", "R3-torch/recall/cat@265", {"printed": "0.5813"}),
         ("harmonic_means", "R3-torch/f1/cat@265", {"printed": "0.5987"}),
+        (
+            "precision_differences",
+            "R3-torch-pretrained/precision_difference/R3-torch@755",
+            {"printed": "0.21"},
+        ),
         ("averages", "R3-torch/recall/macro avg@273", {"printed": "0.7932"}),
         ("averages", "R3-torch/test_top1_accuracy@272", {"printed": "0.7912"}),
         ("averages", "R3-tf-vgg16/precision/dog@1106", {"printed": "0.8799"}),

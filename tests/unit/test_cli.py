@@ -18,6 +18,8 @@ from PIL import Image
 
 from alexnet_impl import comparison, frameworks
 from alexnet_impl.cli import COMMANDS, commands, main
+from alexnet_impl.cli.flags import TrainingOptions
+from alexnet_impl.cli.shared import run_config
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
 from alexnet_impl.recipe import Recipe
@@ -245,6 +247,58 @@ def test_backbones_are_not_compared_nor_their_weights_downloaded(refusal, monkey
     weights = ("--weights", "torchvision:IMAGENET1K_V1")
     refused = refusal("compare", "--variant", "vgg16", *weights)
     assert refused.startswith("vgg16: the backbones of torchvision and keras.applications are")
+
+
+@pytest.fixture
+def trained_on_imagenet(tmp_path):
+    """A file of weights that were trained on images with ImageNet's mean and deviation."""
+    path = tmp_path / "narrow.safetensors"
+    info = WeightsInfo(
+        variant="cifar",
+        num_classes=10,
+        input_size=32,
+        width=0.0625,
+        input_scaling="imagenet",
+        resize_to=40,
+    )
+    save_weights(path, initial_weights(build_spec("cifar", width=0.0625), Recipe()), info)
+    return path
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--recipe.input-scaling", "symmetric"],
+        ["--recipe.input-scaling=symmetric"],
+        ["--recipe.input_scaling", "symmetric"],
+        ["--recipe.input-scaling", "unit"],
+    ],
+    ids=str,
+)
+def test_scaling_that_is_asked_for_is_refused_though_the_recipe_has_it_anyway(
+    framework, refusal, monkeypatch, trained_on_imagenet, flags
+):
+    arguments = ["train", "--weights", str(trained_on_imagenet), *flags]
+    monkeypatch.setattr(sys, "argv", ["alexnet", *arguments])
+    refused = refusal(*arguments)
+    assert "was trained on imagenet: values from -2.118 to 2.64; the recipe would feed" in refused
+    assert f"{flags[-1].partition('=')[2] or flags[-1]}: values from" in refused
+    assert framework.trainers == []
+
+
+def test_scaling_that_nobody_asked_for_is_the_weights_own(monkeypatch, trained_on_imagenet):
+    monkeypatch.setattr(sys, "argv", ["alexnet", "train", "--weights", str(trained_on_imagenet)])
+    recipe = run_config(TrainingOptions(weights=str(trained_on_imagenet)), "torch").recipe
+    assert (recipe.input_scaling, recipe.resize_to) == ("imagenet", 40)
+    assert Recipe().input_scaling == "symmetric"
+
+
+def test_scaling_that_the_weights_need_may_be_said(monkeypatch, trained_on_imagenet):
+    flags = ("--recipe.input-scaling", "imagenet")
+    monkeypatch.setattr(sys, "argv", ["alexnet", "train", *flags])
+    asked = replace(RECIPES["quick"], input_scaling="imagenet")
+    options = TrainingOptions(weights=str(trained_on_imagenet), recipe=asked)
+    assert run_config(options, "torch").recipe == asked
 
 
 @pytest.mark.usefixtures("framework")

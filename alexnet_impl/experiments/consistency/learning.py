@@ -20,8 +20,10 @@ TELLING_DIGITS = 7
 BATCHES = (1, 16, 32, 64, 128, 256, 512)
 """Sizes that are tried: of any size at all some would fit by chance. A count near 45,000 fits an
 unrelated float32 with probability 0.003."""
-_OF_LEARNING = ("loss falls", "sample image")
+_OF_LEARNING = ("loss falls",)
 """Conclusions that a network which learned nothing contradicts."""
+_OF_SAMPLES = "sample image"
+"""One that such a network may bear out by chance."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
     ("loss", "train_top1_accuracy"),
     ("eval_loss", "eval_top1_accuracy"),
@@ -64,10 +66,7 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
     """
     chance = 1 / NUM_CLASSES
     bar = chance + DEVIATIONS * math.sqrt(chance * (1 - chance) / NUM_TEST)
-    for experiment in dict.fromkeys(claim.experiment for claim in claims):
-        losses = curve_claims(experiment, "loss", claims)[1:]
-        if not losses or any(abs(c.value - math.log(NUM_CLASSES)) > FLAT for c in losses):
-            continue
+    for experiment, losses in _flat_losses(claims):
         denied = [
             *(c for c in final_claims(experiment, "test_top1_accuracy", claims) if c.low > bar),
             *(c for c in claims_of(experiment, "conclusion", claims) if c.of in _OF_LEARNING),
@@ -85,6 +84,32 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
                 f"{percent(chance, 0)}; against it stand: {distinct_texts(denied, 'and')}"
                 + _same_answer(samples),
             )
+
+
+def _flat_losses(claims: Sequence[Claim]) -> Iterator[tuple[str, tuple[Claim, ...]]]:
+    """Experiments whose losses stay at ln(num_classes) behind the first epoch, with them."""
+    for experiment in dict.fromkeys(claim.experiment for claim in claims):
+        losses = curve_claims(experiment, "loss", claims)[1:]
+        if losses and all(abs(c.value - math.log(NUM_CLASSES)) <= FLAT for c in losses):
+            yield experiment, losses
+
+
+def sample_images(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """A network that names one class for every image is right about those that are of it."""
+    for experiment, _ in _flat_losses(claims):
+        samples = [claim for claim in claims if _is_sample_of(claim, experiment)]
+        answer = _same_answer(samples)
+        right = [str(claim.line) for claim in samples if f"Real: {claim.printed}" in claim.quote]
+        for claim in claims_of(experiment, "conclusion", claims):
+            if claim.of == _OF_SAMPLES and answer and right:
+                yield Finding(
+                    check="sample_images",
+                    kind="explained",
+                    claims=(claim,),
+                    against=tuple(samples),
+                    reason=f"{claim.says}{answer}, and an image of that class is shown in line "
+                    f"{', '.join(right)}: being right about it needs no learning",
+                )
 
 
 def _is_sample_of(claim: Claim, experiment: str) -> bool:

@@ -1,7 +1,7 @@
 """R0: PyTorch against TensorFlow at 227 pixels, Adam, ten epochs."""
 
 from alexnet_impl.experiments.claim import Claim, Quantity
-from alexnet_impl.experiments.published.rows import curve
+from alexnet_impl.experiments.published.rows import curve, evaluation_times
 
 _TORCH_LOSSES = ("2.3035", *("2.3028",) * 9)
 _BARS = (
@@ -13,6 +13,7 @@ _BARS = (
 _TRAIN_ACCURACY: Quantity = "train_top1_accuracy"
 _LOSS: Quantity = "loss"
 _LAST_BAR = (217, 4, "0.1009", "2.3027")
+_LAST_STEP = "1279"
 """Of the epoch that did not end."""
 
 CLAIMS = (
@@ -127,6 +128,7 @@ CLAIMS = (
             printed=printed,
             quote=f"{words}: {printed}",
             from_bar=True,
+            steps=int(_LAST_STEP) if epoch == _LAST_BAR[1] else None,
         )
         for line, epoch, accuracy, loss in (*(bar[:4] for bar in _BARS), _LAST_BAR)
         for quantity, words, printed in (
@@ -139,9 +141,10 @@ CLAIMS = (
         quantity="steps_taken",
         epoch=4,
         line=215,
-        printed="1279",
-        quote="1279/1563",
+        printed=_LAST_STEP,
+        quote=f"{_LAST_STEP}/1563",
     ),
+    *evaluation_times("R0-tf", 222, "16", "51"),
     Claim(
         experiment="R0-tf",
         quantity="test_top1_accuracy",

@@ -1,7 +1,12 @@
 """R3: a 32x32 AlexNet in both frameworks, and pretrained AlexNet and VGG16."""
 
 from alexnet_impl.experiments.claim import Claim
-from alexnet_impl.experiments.published.rows import classification_report, curve, progress_bar
+from alexnet_impl.experiments.published.rows import (
+    classification_report,
+    curve,
+    evaluation_times,
+    progress_bar,
+)
 
 _TORCH_LOSSES = """
 2.3006620897671817 1.9944575370681021 1.6269077512412708 1.4343157799285404 1.2623996114973974
@@ -197,6 +202,14 @@ _PRETRAINED = (
         line=665,
         quote="le tomo poco menos de 1/4 de tiempo",
     ),
+    Claim(
+        experiment="R3-torch-pretrained",
+        quantity="precision_difference",
+        of="R3-torch",
+        printed="0.11",
+        line=755,
+        quote="siendo superior por 0.11",
+    ),
 )
 _TF = (
     *progress_bar("R3-tf", 868, ("train_top1_accuracy", "loss"), _TF_BARS),
@@ -234,6 +247,7 @@ _TF = (
         line=910,
         quote="obteniendo un 80.4%",
     ),
+    *evaluation_times("R3-tf", 917, "4", "8"),
     Claim(
         experiment="R3-tf",
         quantity="test_top1_accuracy",
@@ -278,6 +292,7 @@ _VGG16 = (
         ("train_top1_accuracy", "loss", "eval_top1_accuracy", "eval_loss"),
         _VGG16_BARS,
     ),
+    *evaluation_times("R3-tf-vgg16", 1072, "54", "160"),
     Claim(
         experiment="R3-tf-vgg16",
         quantity="test_top1_accuracy",
@@ -380,4 +395,5 @@ _TABLE = (
 )
 
 CLAIMS = _TORCH + _PRETRAINED + _TF + _VGG16 + _TABLE
-"""Repetitions of a table or curve within the report are given once, where they stand first."""
+"""Losses and classification reports that are repeated are given once, where they stand first; the
+times of single predictions are left out."""

@@ -91,6 +91,30 @@ def progress_bar(
             )
 
 
+def evaluation_times(experiment: str, line: int, seconds: str, step_ms: str) -> Iterator[Claim]:
+    """Of Keras's progress bar over the test images.
+
+    Args:
+        experiment: Its id.
+        line: Of the bar.
+        seconds: Of the whole, as printed.
+        step_ms: Milliseconds of a step, as printed.
+    """
+    times: tuple[tuple[Quantity, str, str], ...] = (
+        ("evaluation_time", seconds, "s"),
+        ("evaluation_step_time", step_ms, "ms"),
+    )
+    for quantity, printed, unit in times:
+        yield Claim(
+            experiment=experiment,
+            quantity=quantity,
+            line=line,
+            printed=printed,
+            unit=unit,
+            quote=f"{seconds}s {step_ms}ms/step",
+        )
+
+
 _BAR_NAMES: dict[Quantity, str] = {
     "train_top1_accuracy": "accuracy",
     "loss": "loss",

@@ -7,12 +7,14 @@ import pytest
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.experiments.assumptions import R2_BUFFER
 from alexnet_impl.experiments.budget import BUDGETS, get_budget, training_flops
 from alexnet_impl.experiments.catalogue import EXPERIMENTS, PAIRS, get_experiment
 from alexnet_impl.experiments.claims import curve_claims
 from alexnet_impl.features import cut_network
 from alexnet_impl.phases import num_epochs, phase_recipes
 from alexnet_impl.published import find_published
+from alexnet_impl.report.ledger import assumption_lines
 from alexnet_impl.spec import trace
 from alexnet_impl.variants import build_spec
 
@@ -49,6 +51,40 @@ TOTALS = {
     "R3-tf": 29_585_290,
 }
 """REPORTS.md's totals for 10 classes."""
+TRAINED = {
+    # R0: lines 15, 17, 28, 112, 177, 191, 195.
+    "R0-torch": ("adam", 1e-3, 32, 10, 227, "symmetric"),
+    "R0-tf": ("adam", 1e-3, 32, 10, 227, "unit"),
+    "R0-tf-in-memory": ("adam", 1e-3, 32, 10, 227, "unit"),
+    # R1: epochs in lines 63 and 90, R1-tf's size in its listing; the rest is assumed.
+    "R1-torch": ("sgd", 1e-3, 32, 10, 224, "symmetric"),
+    "R1-tf": ("sgd", 1e-3, 32, 10, 227, "unit"),
+    "R1-torch-pretrained": ("sgd", 1e-3, 32, 10, 224, "imagenet"),
+    "R1-tf-resnet50": ("sgd", 1e-3, 32, 10, 224, "caffe"),
+    # R2: lines 35, 60, 105, 156, 158, 267; see its assumptions.
+    "R2-tf": ("sgd", 1e-3, 128, 20, 224, "unit"),
+    "R2-tf-big": ("sgd", 1e-3, 128, 20, 224, "unit"),
+    "R2-tf-augmented": ("sgd", 1e-3, 128, 15, 224, "unit"),
+    "R2-torch": ("sgd", 1e-3, 64, 20, 224, "symmetric"),
+    "R2-tf-converted": ("sgd", 1e-3, 128, 10, 224, "imagenet"),
+    "R2-tf-converted-permuted": ("sgd", 1e-3, 128, 10, 224, "imagenet"),
+    "R2-torch-pretrained": ("sgd", 1e-3, 64, 20, 224, "imagenet"),
+    # R3: lines 110, 116, 145, 340 to 350, 370, 786 to 792, 849, 859, 995 to 1003, 1027, 1035.
+    "R3-torch": ("sgd", 1e-3, 30, 20, 32, "symmetric"),
+    "R3-tf": ("sgd", 1e-3, 30, 20, 32, "symmetric"),
+    "R3-torch-pretrained": ("sgd", 1e-3, 30, 20, 224, "imagenet"),
+    "R3-tf-vgg16": ("sgd", 1e-3, 30, 10, 224, "caffe"),
+    "R3-tf-vgg16-twice": ("sgd", 1e-3, 30, 10, 224, "symmetric-then-caffe"),
+    # R4: lines 29, 30, 34, 40, 46, 58, 59, 77, 89, 90; see its assumptions.
+    "R4-torch": ("adam", 1e-3, 32, 10, 32, "symmetric"),
+    "R4-tf": ("adam", 1e-3, 32, 10, 32, "symmetric"),
+    "R4-torch-pretrained": ("adam", 1e-3, 32, 10, 224, "imagenet"),
+    "R4-tf-vgg16": ("adam", 1e-3, 128, 10, 224, "caffe"),
+    "R4-tf-vgg16-cached": ("adam", 1e-3, 128, 10, 224, "caffe"),
+    "R4-tf-mobilenetv2": ("adam", 1e-3, 8, 10, 128, "symmetric"),
+}
+"""Optimizer, learning rate, batch, epochs, input size in pixels, scaling: as read in the reports'
+texts, and where they are silent as the experiment's assumptions say."""
 CURVES = ("R3-torch-pretrained", "R3-tf-vgg16")
 """Pretrained experiments whose losses are published by epoch."""
 
@@ -110,6 +146,32 @@ def test_network_has_the_published_number_of_parameters(name):
     assert trace(spec_of(experiment)).num_params == TOTALS[name]
 
 
+def test_every_experiment_is_trained_as_its_report_says():
+    found = {
+        experiment.id: (
+            experiment.recipe.optimizer,
+            experiment.recipe.learning_rate,
+            experiment.recipe.global_batch_size,
+            experiment.recipe.epochs,
+            spec_of(experiment).input_shape[1],
+            experiment.recipe.input_scaling,
+        )
+        for experiment in EXPERIMENTS.values()
+    }
+    assert found == TRAINED
+    assert {e.recipe.momentum for e in EXPERIMENTS.values() if e.recipe.optimizer == "sgd"} == {0.9}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_list_has_images_and_numbers_of_the_training(name):
+    optimizer, rate, batch, epochs, size, scaling = TRAINED[name]
+    images, training, *_ = assumption_lines(EXPERIMENTS[name])
+    assert images == f"images: {EXPERIMENTS[name].data}"
+    assert training.startswith(f"training: {optimizer} at {rate:g}, batches of {batch}, {epochs} ")
+    assert training.endswith(f"; input of {size} pixels, {scaling}")
+    assert ("trainable=head then epochs=5" in training) == name.startswith("R2-tf-converted")
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_defaults_are_the_frameworks_own(experiment):
     recipe = experiment.recipe
@@ -124,7 +186,7 @@ def test_defaults_are_the_frameworks_own(experiment):
 @pytest.mark.parametrize(
     "experiment", [e for e in EXPERIMENTS.values() if e.steps_per_epoch], ids=lambda e: e.id
 )
-def test_epoch_has_the_steps_that_the_report_prints(experiment):
+def test_epoch_has_the_steps_that_the_report_prints_or_tells(experiment):
     recipe = experiment.recipe
     plan = BatchPlan(global_batch_size=recipe.global_batch_size, seed=0, drop_last=recipe.drop_last)
     num_images = round(50_000 * (1 - recipe.validation_fraction))
@@ -153,6 +215,25 @@ def test_pairs_are_one_of_each_framework():
 def test_report_that_leaves_things_out_has_assumptions():
     complete = [e.id for e in EXPERIMENTS.values() if not e.assumptions]
     assert complete == ["R3-torch", "R3-tf", "R3-tf-vgg16"]
+
+
+def test_every_experiment_says_of_a_buffer_that_its_report_does_not():
+    unsaid = {e.id for e in EXPERIMENTS.values() if e.recipe.shuffle_buffer == 10_000}
+    assert {e.id for e in EXPERIMENTS.values() if R2_BUFFER in e.assumptions} == unsaid
+    assert "R2-tf-big" in unsaid
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("R1-torch", "how the accuracy on the training images was measured is not said"),
+        ("R1-tf", "how the accuracy on the training images was measured is not said"),
+        ("R2-tf-augmented", "on which images it is above 80 % is not said"),
+        ("R2-torch-pretrained", "no part for validation is said"),
+    ],
+)
+def test_reading_of_a_figure_that_could_be_read_otherwise_is_an_assumption(name, words):
+    assert [text for text in EXPERIMENTS[name].assumptions if text.startswith(words)]
 
 
 def test_wrong_id_offers_the_nearest():

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 BESIDE = ROOT.parent / "shared" / "reports"
 
 DIGEST = {
-    # REPORTS.md's table: experiment, quantity, figures as printed.
+    # REPORTS.md's table and what it leaves out: experiment, quantity, figures as printed.
     ("R0-torch", "loss"): {"2.3035", "2.3028"},
     ("R0-torch", "test_top1_accuracy"): {"10.00", "71.95"},
     ("R0-torch", "training_time"): {"692.52", "645.88"},
@@ -25,6 +25,8 @@ DIGEST = {
     ("R0-tf", "test_top1_accuracy"): {"10.00"},
     ("R0-tf", "training_time"): {"3897.94"},
     ("R0-tf", "epoch_time"): {"407"},
+    ("R0-tf", "evaluation_time"): {"16"},
+    ("R0-tf", "evaluation_step_time"): {"51"},
     ("R1-torch", "train_top1_accuracy"): {"76.08"},
     ("R1-torch", "test_top1_accuracy"): {"61.59"},
     ("R1-tf", "train_top1_accuracy"): {"96.32"},
@@ -59,6 +61,11 @@ DIGEST = {
     ("R3-tf", "train_top1_accuracy"): {"0.9850"},
     ("R3-tf", "test_top1_accuracy"): {"80.76", "80.4"},
     ("R3-tf", "step_time"): {"17", "18"},
+    ("R3-tf", "evaluation_time"): {"4"},
+    ("R3-tf", "evaluation_step_time"): {"8"},
+    ("R3-torch-pretrained", "precision_difference"): {"0.11"},
+    ("R3-tf-vgg16", "evaluation_time"): {"54"},
+    ("R3-tf-vgg16", "evaluation_step_time"): {"160"},
     ("R3-torch-pretrained", "loss"): {"0.6339", "0.0276"},
     ("R3-torch-pretrained", "test_top1_accuracy"): {"91.16"},
     ("R3-torch-pretrained", "training_time"): {"42"},
@@ -96,6 +103,19 @@ def test_every_claim_stands_in_its_line(report_lines):
         if claim.quote not in report_lines[claim.report][claim.line - 1]
     ]
     assert lost == []
+
+
+def test_every_time_of_a_step_is_a_claim_but_those_of_single_predictions(report_lines):
+    printed = {
+        (report, number, figure)
+        for report, lines in report_lines.items()
+        for number, line in enumerate(lines, start=1)
+        for figure in re.findall(r"(\d+)ms/step", line)
+        if not line.startswith("1/1 ")
+    }
+    steps = ("step_time", "evaluation_step_time")
+    claimed = {(c.report, c.line, c.printed) for c in CLAIMS if c.quantity in steps}
+    assert printed == claimed
 
 
 def test_every_figure_stands_in_its_quote_or_is_spelled_out():
@@ -153,6 +173,16 @@ def figure(printed, **changes):
 def test_figure_stands_for_all_that_rounds_to_it(claim, value, low, high):
     assert claim.value == pytest.approx(value)
     assert (claim.low, claim.high) == pytest.approx((low, high))
+
+
+def test_figures_of_an_epoch_that_did_not_end_are_of_the_steps_that_it_had():
+    (stop,) = [claim for claim in CLAIMS if claim.quantity == "steps_taken"]
+    partial = [claim for claim in CLAIMS if claim.steps is not None]
+    assert {claim.quantity for claim in partial} == {"train_top1_accuracy", "loss"}
+    for claim in partial:
+        assert (claim.experiment, claim.epoch) == (stop.experiment, stop.epoch)
+        assert claim.steps == stop.value
+        assert claim.what.endswith(", epoch 4 to step 1,279")
 
 
 def test_final_claims_leave_out_progress_bars_epochs_and_other_runs():

@@ -54,6 +54,7 @@ def reasons(findings, check, experiment):
         ("progress_bars", "R3-tf", "loss, epoch 20: the progress bar shows 0.0473"),
         ("never_learned", "R0-torch", "71.95 % and PyTorch's loss falls"),
         ("never_learned", "R0-torch", "both networks answer class 6"),
+        ("sample_images", "R0-torch", "an image of that class is shown in line 282: being right"),
         ("sample_confidences", "R3-tf-vgg16", "23.2 % is e/(e + 9) = 23.197 %"),
         ("sample_confidences", "R3-tf-vgg16", "(line 1022)"),
         ("comparisons", "R3-torch-pretrained", "input_size: 224 / 32; resize_to: 256 / no crop"),
@@ -79,6 +80,7 @@ def test_what_agrees_is_not_reported(findings):
     assert found == {
         "losses_against_accuracies",
         "harmonic_means",
+        "precision_differences",
         "predicted_counts",
         "model_sizes",
     }
@@ -91,6 +93,12 @@ def test_evidence_of_a_finding_is_not_accused(findings):
     (found,) = [f for f in findings if f.check == "never_learned"]
     assert {claim.quantity for claim in found.claims} == {"test_top1_accuracy", "conclusion"}
     assert {claim.quantity for claim in found.against} == {"loss", "sample_prediction"}
+    assert {claim.of for claim in found.claims} == {"", "loss falls"}
+
+
+def test_what_a_dead_network_was_right_about_by_chance_is_not_accused(findings):
+    (claim,) = [claim for claim in CLAIMS if claim.of == "sample image"]
+    assert [f.kind for f in findings if claim in f.claims] == ["explained"]
 
 
 @pytest.mark.parametrize("check", ["measured_images", "test_above_validation"])

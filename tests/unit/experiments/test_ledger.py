@@ -13,8 +13,8 @@ from rich.console import Console
 from alexnet_impl.cli import main
 from alexnet_impl.experiments.budget import BUDGETS
 from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claims import CLAIMS
-from alexnet_impl.experiments.comparison import comparison_rows
+from alexnet_impl.experiments.claims import CLAIMS, curve_claims
+from alexnet_impl.experiments.comparison import comparison_rows, published_ends
 from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
 from alexnet_impl.experiments.evidence import read_evidence
 from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
@@ -88,6 +88,22 @@ def test_difference_is_told_in_points(tmp_path):
     assert entry.reason.endswith("-2.00 points")
 
 
+@pytest.mark.parametrize(
+    ("name", "claim", "accuracy", "text"),
+    [
+        ("R2-tf-augmented", "test_top1_accuracy@105", 0.78, "-2.00 points"),
+        ("R4-torch", "test_top1_accuracy@34", 0.68, "-2.00 points"),
+        ("R4-torch", "test_top1_accuracy@34", 0.78, "+3.00 points"),
+        ("R4-tf", "test_top1_accuracy@46", 0.65, "-5.00 points"),
+    ],
+)
+def test_difference_from_a_range_is_that_from_its_nearer_end(tmp_path, name, claim, accuracy, text):
+    write_experiment(tmp_path, name, accuracy=accuracy)
+    entry = entry_of(make_ledger(tmp_path), f"{name}/{claim}")
+    assert entry.verdict == "not reproduced"
+    assert entry.reason.endswith(f"which is {text}")
+
+
 def test_seeds_that_differ_widen_the_interval(tmp_path):
     for seed, accuracy in enumerate((0.76, 0.79, 0.80)):
         write_experiment(tmp_path, "R3-torch", accuracy=accuracy, seed=seed)
@@ -153,6 +169,22 @@ def test_scatter_of_a_bars_steps_counts_as_the_bar_counts_them(tmp_path):
     assert found.high - found.value == pytest.approx(reach, rel=1e-3)
 
 
+def test_figure_of_a_partial_epoch_stands_beside_as_many_steps_of_ours(tmp_path):
+    write_experiment(tmp_path, "R0-tf", losses=[2.0] * 10, noise=0.1)
+    runs, _ = read_evidence(tmp_path)
+    claim = next(c for c in CLAIMS if c.id == "R0-tf/loss/epoch-4/bar@217")
+    whole, half = (measure(replace(claim, steps=steps), runs, CLAIMS) for steps in (claim.steps, 2))
+    assert whole.value == pytest.approx(bar_mean([2.1, 1.9, 2.1, 1.9]))
+    assert half.value == pytest.approx(bar_mean([2.1, 1.9]))
+    reach = 1.96 * 2**0.5 * 0.1 * np.linalg.norm([0.75, 0.25])
+    assert half.high - half.value == pytest.approx(reach, rel=1e-3)
+
+
+def test_last_loss_of_a_report_is_that_of_an_epoch_that_ended():
+    assert published_ends("R0-tf") == ((1, "2.3400"), (3, "2.3028"))
+    assert published_ends("R3-tf")[1] == (20, "0.0473")
+
+
 @pytest.mark.parametrize("status", ["finished", "interrupted"])
 def test_evaluated_loss_has_the_standard_error_of_its_images(tmp_path, status):
     run = write_experiment(tmp_path, "R2-tf-big", losses=[2.0] * 20, noise=0.1, status=status)
@@ -184,6 +216,17 @@ def test_bar_over_accuracies_has_no_counterpart(tmp_path):
     entry = entry_of(make_ledger(tmp_path), "R3-tf/train_top1_accuracy/epoch-20/bar@906")
     assert entry.verdict == "not comparable"
     assert entry.reason.startswith("a mean of running means")
+
+
+@pytest.mark.parametrize(
+    "claim", ["R1-torch/train_top1_accuracy@63", "R1-tf/train_top1_accuracy@90"]
+)
+def test_accuracy_that_was_measured_nobody_knows_how_has_no_verdict(tmp_path, claim):
+    name = claim.partition("/")[0]
+    write_experiment(tmp_path, name, accuracy=0.9)
+    entry = entry_of(make_ledger(tmp_path), claim)
+    assert entry.verdict == "not comparable"
+    assert entry.reason.startswith("how it was measured is not said; ours is the mean over an")
 
 
 def test_scaled_run_is_shown_with_its_label(tmp_path):
@@ -399,6 +442,45 @@ def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("file", "verdict"),
+    [("random.pth", "not comparable"), ("alexnet-owt-7be5be79.pth", "reproduced")],
+)
+def test_file_is_evidence_for_the_reports_if_it_is_known_to_be_the_published_one(
+    tmp_path, file, verdict
+):
+    name = "R3-torch-pretrained"
+    losses = [claim.value for claim in curve_claims(name)]
+    run = write_experiment(tmp_path, name, accuracy=0.9116, losses=losses)
+    put(run.path / "run.json", f"/mine/{file}", "config", "weights")
+    ledger = make_ledger(tmp_path)
+    known = verdict == "reproduced"
+    assert [run.is_full for run in ledger.evidence] == [known]
+    assert [curve.comparable for curve in ledger.curves] == [known]
+    for identifier in ("test_top1_accuracy@449", "loss/epoch-1@394", "recall/macro avg@543"):
+        entry = entry_of(ledger, f"{name}/{identifier}")
+        assert entry.verdict == verdict
+        said = f"begins with /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
+        assert entry.reason.startswith(said) != known
+
+
+@pytest.mark.parametrize(
+    ("file", "known"),
+    [
+        ("torchvision-IMAGENET1K_V1-unpermuted.safetensors", True),
+        ("7be5be79aaaabbbb-unpermuted.safetensors", True),
+        ("0123456789abcdef-unpermuted.safetensors", False),
+    ],
+)
+def test_weights_with_the_mistake_in_them_are_known_by_the_digest_of_those_before_it(
+    tmp_path, file, known
+):
+    run = write_experiment(tmp_path, "R2-tf-converted")
+    put(run.path / "run.json", f"/cache/{file}", "config", "weights")
+    (found,), _ = read_evidence(tmp_path)
+    assert (found.has_published_weights, found.is_full) == (known, known)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "told"),
     [
         (
@@ -590,18 +672,25 @@ def test_experiment_that_ran_in_both_frameworks_differs_in_that_alone(tmp_path):
     assert row.time_ratio is None
 
 
-def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "begins"),
+    [
+        ("/a/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "keras:imagenet"),
+        ("/a/copy.h5", "/a/copy.h5"),
+    ],
+)
+def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(
+    tmp_path, file, begins
+):
     write_experiment(tmp_path, "R3-tf", accuracy=0.8)
     pretrained = write_experiment(tmp_path, "R3-tf-vgg16", accuracy=0.89)
-    values = pretrained.read_json("run.json")
-    values["config"]["weights"] = "/a/copy.h5"
-    pretrained.write_json("run.json", values)
+    put(pretrained.path / "run.json", file, "config", "weights")
     rows = pretrained_rows(read_evidence(tmp_path)[0])
     row = pair_of(rows, "R3-tf", "R3-tf-vgg16", "ours")
     assert row.differences[0].value == pytest.approx(-0.09)
     assert all(a.split("-")[:2] == b.split("-")[:2] for a, b in ((r.first, r.second) for r in rows))
     assert "input_size: 32 / 224" in row.differs
-    assert "weights: drawn / keras:imagenet" in row.differs
+    assert f"weights: drawn / {begins}" in row.differs
 
 
 def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(tmp_path):

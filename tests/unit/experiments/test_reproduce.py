@@ -357,6 +357,25 @@ def test_run_that_never_began_leaves_nothing_but_a_log_that_is_named(monkeypatch
     assert fails("the recipe cannot be") == before
 
 
+def test_run_that_diverged_has_ended_and_keeps_no_other_from_running(framework, alexnet, tmp_path):
+    def break_loss(trainer, step):
+        if len(framework.calls) == 1:
+            trainer.broken_loss = float("nan") if step == 2 else None
+
+    framework.before_step = break_loss
+    code, out, err = alexnet("R3-torch", "R3-tf")
+    assert (code, err) == (0, "")
+    assert "diverged" in out
+    assert len(framework.calls) == 2
+    diverged, other = (
+        RunFolder.open(seat(tmp_path, name) / kind).result
+        for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow"))
+    )
+    assert (diverged.status, other.status) == ("diverged", "finished")
+    assert alexnet("R3-torch", "R3-tf")[0] == 0
+    assert len(framework.calls) == 2
+
+
 def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp_path):
     def fail(_, step):
         if step == 2:
@@ -572,6 +591,8 @@ def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     assert "71.95 %" in out
     assert "assumed: PIL rounds" in out
     _, one, _ = alexnet("R2-tf-big", "--list")
+    assert "images: as R2-tf" in one
+    assert "training: sgd at 0.001, batches of 128, 20 epochs; input of 224 pixels, unit" in one
     assert "mistake: a dense layer of 1000 units too many" in one
     assert "PIL rounds" not in one
     _, other, _ = alexnet("R3-tf-vgg16", "--list")
