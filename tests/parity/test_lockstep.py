@@ -106,9 +106,14 @@ def test_float32_diverges_no_more_than_one_framework_from_itself(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_climbs_the_ladder_within_bounds_of_its_own(dataset, sides, precision):
-    question = ask(dataset, "cifar-dropout", SGD, 40, width=1 / 8).at(precision)
+@pytest.mark.parametrize(
+    ("precision", "width", "steps"),
+    [("bfloat16", 1 / 8, 40), ("float16", 1 / 16, 20)],  # no CPU kernels multiply float16 fast
+)
+def test_half_precision_climbs_the_ladder_within_bounds_of_its_own(
+    dataset, sides, precision, width, steps
+):
+    question = ask(dataset, "cifar-dropout", SGD, steps, width=width).at(precision)
     climbed = climb(sides, question, dataset.test, lambda _: None)
     assert [rung for rung in climbed.rungs if not rung.holds] == []
 
