@@ -22,7 +22,7 @@ CONFIG = RunConfig(
 READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
 """What a tensor of either framework copies to the host for."""
 MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}
-ON_DEVICE = [name for name, work in WORKS.items() if work.gated]
+ON_DEVICE = [name for name, work in WORKS.items() if work.gated and work.unit == "images"]
 
 
 class CopyToHostError(Exception):
