@@ -84,7 +84,7 @@ def gates():
 
 @pytest.fixture(scope="session")
 def peaks():
-    """What each framework's calibration kernels reached, once for the session's single rows."""
+    """What each framework's calibration kernels reached, once in the session."""
     return {}
 
 
@@ -101,9 +101,7 @@ def timed(benchmark, gates, peaks, interpreters, pytestconfig):
             with case_worker(case, interpreter=interpreter) as worker:
                 side = Side(worker, PLAN)
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
-                known = (case.config.framework, case.config.device, case.config.recipe.precision)
-                measured = side.measured(peaks.get(known))
-                peaks[known] = measured.peaks
+                measured = side.measured(peaks)
         except OutOfMemoryError as error:
             note_no_memory(pytestconfig, error, interpreters)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
@@ -113,7 +111,7 @@ def timed(benchmark, gates, peaks, interpreters, pytestconfig):
 
 
 @pytest.fixture
-def paired(benchmark, gates, interpreters, pytestconfig):
+def paired(benchmark, gates, peaks, interpreters, pytestconfig):
     """Lets two cases take turns behind a gate; the table's times are the first one's.
 
     Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
@@ -126,7 +124,7 @@ def paired(benchmark, gates, interpreters, pytestconfig):
             gate = gate_of(first, gates, interpreters)
         benchmark.group = f"{group_of(first)}, in turns"
         try:
-            done = compare(first, second, plan, interpreters, lambda *_: None)
+            done = compare(first, second, plan, interpreters, lambda *_: None, peaks)
         except OutOfMemoryError as error:
             note_no_memory(pytestconfig, error, interpreters, beside=True)
         times = iter(done.first.times_s)

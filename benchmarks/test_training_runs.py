@@ -65,12 +65,12 @@ def measure(benchmark, config, folder, interpreters, *, target):
 
 
 @pytest.mark.slow
-@pytest.mark.benchmark(group="training run: cifar at width 1/4, digits, CPU")
+@pytest.mark.benchmark(group="training run: cifar at width 1/8, digits, CPU")
 def test_training_run_on_digits(benchmark, framework_name, interpreters, tmp_path):
     config = RunConfig(
         framework=framework_name,
         variant="cifar",
-        width=0.25,
+        width=0.125,
         recipe=replace(get_recipe("quick"), epochs=4),
         data=DataConfig(dataset="digits"),
         device="cpu",

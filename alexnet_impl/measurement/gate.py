@@ -9,12 +9,14 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.memory import of_batch_size
 from alexnet_impl.measurement.works import get_work
-from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
+from alexnet_impl.parity.ladder import static_rungs
 from alexnet_impl.parity.prove import both_sides, make_question
 from alexnet_impl.parity.record import RungResult
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
+GATE_STEPS = 2
+"""Updates: the first from an optimiser that remembers nothing, the second from one that does."""
 GATE_DRAWS = 3
 """Draws of weights and images before two models count as different. A sum within rounding of zero
 falls to either side of ReLU and moves every gradient in front of it: that is chance, and a mistake
@@ -26,7 +28,7 @@ class Gate:
     """Whether two frameworks were shown equal before they were timed.
 
     Attributes:
-        rungs: Weights, treatment, layers, logits, loss, gradients, and a few updates; of these two
+        rungs: Weights, treatment, layers, logits, loss, gradients, and two updates; of the last two
             the median over weights in half precision, where a single one may be all noise.
     """
 
@@ -94,7 +96,7 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     with both_sides(config, interpreters) as sides:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
-            question = make_question(replace(config, recipe=recipe), images, FEW_STEPS)
+            question = make_question(replace(config, recipe=recipe), images, GATE_STEPS)
             gate = Gate(rungs=tuple(static_rungs(sides, question, explain=False)))
             if gate.holds:
                 break

@@ -68,7 +68,7 @@ class Measured:
         steady: Whether the times had stopped falling by then.
         memory: Peak memory of the process and of its accelerator, bytes.
         peaks: What the calibration kernels reached, FLOP/s and B/s; in the same process, unless
-            they were given.
+            they were remembered of another.
         round_trip_s: Seconds of the worker's channel for a request in which nothing is timed.
         framework: Versions, device, threads and flags.
         warnings: What makes the times doubtful.
@@ -144,6 +144,10 @@ class Timed(Protocol):
         """Seconds per image (or model) of one more group."""
 
 
+Peaks = dict[tuple[str, str, str], dict[str, float]]
+"""Framework, device and precision to what the calibration kernels reached, FLOP/s and B/s."""
+
+
 class Side:
     """A case on its way: its worker, and the times so far."""
 
@@ -163,13 +167,18 @@ class Side:
         self.time_group()
         return self.times_s[-1]
 
-    def measured(self, peaks: Mapping[str, float] | None = None) -> Measured:
+    def measured(self, peaks: Peaks | None = None) -> Measured:
         """What this side did.
 
         Args:
-            peaks: Of this machine and framework, where they were measured before; by default they
-                are measured now, in the side's own process.
+            peaks: Where those of its framework, device and precision are remembered; by default
+                they are measured in the side's own process.
         """
+        config = self.case.config
+        kind = (config.framework, config.device, config.recipe.precision)
+        remembered = {} if peaks is None else peaks
+        if kind not in remembered:
+            remembered[kind] = self.worker.peaks()
         warnings = list(instability([t * self.worker.group for t in self.times_s]))
         if not self.ready.steady:
             warnings.append(
@@ -187,7 +196,7 @@ class Side:
             warm_up_calls=1 + len(self.ready.times_s),
             steady=self.ready.steady,
             memory=self.worker.memory(),
-            peaks=self.worker.peaks() if peaks is None else dict(peaks),
+            peaks=remembered[kind],
             round_trip_s=self.worker.round_trip_s(),
             framework=self.worker.fingerprint(),
             warnings=tuple(warnings),
@@ -226,6 +235,7 @@ def compare(
     plan: Plan,
     interpreters: Interpreters,
     announce: Callable[[int, Ratio], None],
+    peaks: Peaks | None = None,
 ) -> Compared:
     """Both sides in rounds A B B A, B A A B, ..., until the ratio is known well enough.
 
@@ -235,6 +245,7 @@ def compare(
         plan: How long.
         interpreters: Framework to the Python that runs it; this one by default.
         announce: Is told of the number of rounds and of the ratio after each.
+        peaks: Where calibrations are remembered; by default each side makes its own.
 
     Raises:
         OutOfMemoryError: If a side does not fit.
@@ -247,7 +258,7 @@ def compare(
             worker = stack.enter_context(case_worker(case, interpreter=interpreter))
             sides.append(Side(worker, plan))
         ratio = take_rounds(sides, plan, announce)
-        done = [side.measured() for side in sides]
+        done = [side.measured(peaks) for side in sides]
     return Compared(
         first=done[0],
         second=done[1],

@@ -4,6 +4,7 @@ The sessions run in processes of their own, with workers that only pretend to ti
 """
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,11 @@ def sessions(tmp_path_factory):
         (folder / "test_cases.py").write_text(CASES.format(room=room))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags]
         command += ["--benchmark-storage=file://storage"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        # Of its own: what pytest-xdist tells its workers turns pytest-benchmark off.
+        environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST")}
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, env=environment
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

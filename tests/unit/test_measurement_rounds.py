@@ -13,6 +13,7 @@ from alexnet_impl.measurement.case import Case, complete_key
 from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Plan
 from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
+from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.measurement.works import synthetic_data
 from alexnet_impl.parity.record import RungResult
 from alexnet_impl.recipes import get_recipe
@@ -31,6 +32,40 @@ CASE = Case(
         device="cpu",
     ),
 )
+
+
+RECIPE = CASE.config.recipe
+
+
+class Calibrating:
+    """A worker that counts its calibrations."""
+
+    count, group = 0, 1
+
+    def __init__(self, case):
+        self.case = case
+
+    def prepare(self):
+        return worker.Prepared(preparation_s=1.0, amount=64, unit="images")
+
+    def warm_up(self, *_):
+        return WarmUp(first_call_s=1.0, times_s=(1.0,), steady=True)
+
+    def time_group(self):
+        return 1.0
+
+    def memory(self):
+        return {}
+
+    def peaks(self):
+        Calibrating.count += 1
+        return {f"matmul {self.case.config.recipe.precision}": 1.0}
+
+    def round_trip_s(self):
+        return 0.0
+
+    def fingerprint(self):
+        return {}
 
 
 class ScriptedSide:
@@ -90,6 +125,22 @@ def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     paired.take_groups(alone, Plan(max_rounds=90, budget_s=25.0))
     assert len(log) == 9 + 3
+
+
+@pytest.mark.parametrize(("remembered", "measured"), [(None, 4), ({}, 2)])
+def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
+    monkeypatch, remembered, measured
+):
+    """Two comparisons of the same two precisions; never one precision's peak for another's."""
+    monkeypatch.setattr(paired, "case_worker", lambda case, **_: nullcontext(Calibrating(case)))
+    monkeypatch.setattr(Calibrating, "count", 0)
+    half = replace(CASE, config=replace(CASE.config, recipe=replace(RECIPE, precision="bfloat16")))
+    for _ in range(2):
+        plan = Plan(min_rounds=1, max_rounds=1)
+        done = paired.compare(CASE, half, plan, {}, lambda *_: None, remembered)
+        assert list(done.first.peaks) == ["matmul float32"]
+        assert list(done.second.peaks) == ["matmul bfloat16"]
+    assert Calibrating.count == measured
 
 
 def test_drift_that_hits_both_sides_is_not_taken_for_a_difference():
