@@ -12,8 +12,8 @@ from alexnet_impl.measurement import gate, paired, worker
 from alexnet_impl.measurement.case import Case, complete_key
 from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.paired import Plan
-from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.timing import WarmUp
+from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.works import synthetic_data
 from alexnet_impl.parity.record import RungResult
 from alexnet_impl.recipes import get_recipe
