@@ -159,11 +159,13 @@ def time_ratio(first: Evidence, second: Evidence) -> float | None:
 
 
 def full_time_s(run: Evidence) -> float | None:
-    """What the steps of all of the report's epochs would take; None if no epoch was ended.
+    """What the steps of all of the report's epochs would take, over as many images as the run had.
 
-    None too where features were kept: the report computed them in each epoch.
+    From the epochs that ended; None if there is none, and where features were kept: the report
+    computed them in each epoch.
     """
-    if run.result is None or not run.history.epochs or run.config.cache_features:
+    ended = run.history.epochs
+    if run.result is None or not ended or run.config.cache_features:
         return None
-    an_epoch = run.result.timing.training_time_s / len(run.history.epochs)
-    return an_epoch * num_epochs(run.experiment.recipe)
+    spent = sum(record.training_time_s for record in ended)
+    return spent / len(ended) * num_epochs(run.experiment.recipe)

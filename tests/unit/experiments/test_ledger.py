@@ -22,7 +22,7 @@ from alexnet_impl.experiments.ledger import make_ledger
 from alexnet_impl.experiments.measured import class_table, measure
 from alexnet_impl.experiments.pairs import framework_rows, pretrained_rows
 from alexnet_impl.experiments.reproduce import Record
-from alexnet_impl.experiments.times import compare_times
+from alexnet_impl.experiments.times import compare_times, full_time_s
 from alexnet_impl.report.ledger import (
     experiments_table,
     grouped,
@@ -297,6 +297,16 @@ def test_times_are_compared_as_ratios_alone(tmp_path):
     assert (published.value, published.doubts) == (pytest.approx(65 / 90), ())
     doubts = ratios["R2-tf-big", "R2-torch"].published.doubts
     assert doubts == ("over 4 h of R2-tf-big is inconsistent",)
+
+
+def test_time_of_a_run_that_was_cut_short_is_that_of_its_epochs_that_ended(tmp_path):
+    """The last epoch's first steps, or a result from before it went on, count for none."""
+    for name, spent in (("R3-torch", 89.0), ("R3-tf", 0.5)):
+        run = write_experiment(tmp_path, name, losses=[2.0, 1.0], status="interrupted")
+        on_machine(run)
+        put(run.path / "result.json", spent, "timing", "training_time_s")
+    first, second = read_evidence(tmp_path)[0]
+    assert full_time_s(first) == full_time_s(second) == pytest.approx(20 * 30.0)
 
 
 @pytest.mark.parametrize(
