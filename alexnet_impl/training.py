@@ -136,6 +136,7 @@ def start_run(
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
     spec = check_run(config, dataset)
+    _set_threads(config)
     weights = first_weights(config, spec)
     network = _make_network(config, spec, weights, dataset, observer)
     folder = RunFolder.create(
@@ -208,6 +209,7 @@ def resume_run(
     _check_resumable(folder, dataset)
     config = replace(folder.config, weights=weights or folder.config.weights)
     spec = config.spec(dataset.num_classes)
+    _set_threads(config)
     begun = first_weights(config, spec)
     if config.weights is not None and weights_sha256(begun) != folder.initial_weights_sha256:
         raise RunError(
@@ -262,12 +264,16 @@ class _Network:
     kept_weights: Weights
 
 
+def _set_threads(config: RunConfig) -> None:
+    """Before a file of weights is read: TensorFlow starts its threads to read a backbone's."""
+    if config.threads is not None:
+        get_framework(config.framework).set_threads(config.threads)
+
+
 def _make_network(
     config: RunConfig, spec: Spec, weights: Weights, dataset: Dataset, observer: Observer
 ) -> _Network:
     framework = get_framework(config.framework)
-    if config.threads is not None:
-        framework.set_threads(config.threads)
     recipe = phase_recipes(config.recipe)[0]
     trainer = framework.make_trainer(spec, recipe, weights, config.device)
     if not config.cache_features:

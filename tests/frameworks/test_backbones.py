@@ -1,6 +1,8 @@
 """The libraries' networks without their heads: what learns, what is kept, and their files."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.pretrained import start_weights
 from alexnet_impl.recipe import Recipe
+from alexnet_impl.results import RunFolder
 from alexnet_impl.spec import trace
 from alexnet_impl.variants import build_spec
 from alexnet_impl.weights import initial_weights
@@ -118,6 +121,17 @@ def test_a_file_of_the_published_layout_is_read(framework, framework_name, varia
     for name, array in fresh.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     framework.make_trainer(spec, RECIPE, found, "cpu")
+
+
+def test_a_process_of_one_thread_trains_from_a_file(framework_name, tmp_path):
+    path, _ = write_published(framework_name, "mobilenetv2", tmp_path)
+    command = [sys.executable, "-m", "alexnet_impl", "train", "--framework", framework_name]
+    command += ["--threads", "1", "--variant", "mobilenetv2", "--weights", str(path)]
+    command += ["--recipe", "mobilenetv2", "--recipe.epochs", "1", "--dataset", "synthetic"]
+    command += ["--train-images", "8", "--test-images", "4", "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert RunFolder.open(tmp_path / "run").result.status == "finished"
 
 
 def test_a_file_of_another_backbone_is_refused(framework_name, tmp_path):

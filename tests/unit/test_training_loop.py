@@ -296,10 +296,21 @@ def test_timing_leaves_the_first_step_out(tmp_path, dataset, framework, monkeypa
     assert (second.training_time_s, second.images_per_second) == (8, 50 / 8)
 
 
-def test_threads_are_set_before_a_trainer_is_made(tmp_path, dataset, framework):
+def test_threads_are_set_before_weights_are_read(tmp_path, dataset, framework, monkeypatch):
+    """TensorFlow computes when it reads a backbone's file, and starts its threads once."""
+    first_weights, threads = training.first_weights, []
+
+    def read(*arguments):
+        threads.append(framework.threads)
+        return first_weights(*arguments)
+
+    monkeypatch.setattr(training, "first_weights", read)
+    framework.before_step = interrupt_at(3)
     config = replace(config_of(), threads=3)
     start_run(tmp_path / "run", config, dataset, RecordingObserver())
-    assert framework.threads == 3
+    framework.threads = None
+    resume_run(RunFolder.open(tmp_path / "run"), dataset, RecordingObserver())
+    assert threads == [3, 3]
 
 
 def test_steps_end_a_run_in_the_middle_of_an_epoch(tmp_path, dataset):
