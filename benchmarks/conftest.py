@@ -84,7 +84,7 @@ def gates():
 
 @pytest.fixture(scope="session")
 def peaks():
-    """What each framework's calibration kernels reached, once in the session."""
+    """What the calibration kernels reached, once for each framework, device and precision."""
     return {}
 
 

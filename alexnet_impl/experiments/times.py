@@ -161,11 +161,13 @@ def time_ratio(first: Evidence, second: Evidence) -> float | None:
 def full_time_s(run: Evidence) -> float | None:
     """What the steps of all of the report's epochs would take, over as many images as the run had.
 
-    From the epochs that ended; None if there is none, and where features were kept: the report
-    computed them in each epoch.
+    From the epochs that ended; None if there is none, if phases are still to come, whose epochs
+    take other times, and where features were kept: the report computed them in each epoch.
     """
     ended = run.history.epochs
-    if run.result is None or not ended or run.config.cache_features:
+    recipe = run.config.recipe
+    unlike = recipe.phases and len(ended) < num_epochs(recipe)
+    if not ended or unlike or run.config.cache_features:
         return None
     spent = sum(record.training_time_s for record in ended)
     return spent / len(ended) * num_epochs(run.experiment.recipe)

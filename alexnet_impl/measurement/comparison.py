@@ -33,8 +33,8 @@ Key = tuple[tuple[str, Any], ...]
 NORMALISED = (
     "Ratios are of times in machine units: seconds x what the calibration kernels reached, the "
     "matrix product's FLOP/s in the case's precision, or the copy's B/s for works without a "
-    "network's products. The calibration's own noise is not in the intervals; pytest's single rows "
-    "share one calibration a framework, whose error shifts all of them."
+    "network's products. The calibration's own noise is not in the intervals; pytest's rows of one "
+    "framework, device and precision share a calibration, whose error shifts all of them."
 )
 
 

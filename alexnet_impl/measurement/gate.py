@@ -15,8 +15,9 @@ from alexnet_impl.parity.record import RungResult
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
-GATE_STEPS = 2
-"""Updates: the first from an optimiser that remembers nothing, the second from one that does."""
+GATE_STEPS = 4
+"""Updates: one from an optimiser that remembers nothing, and enough from one that does for what
+differs in its memory alone to move a median over steps."""
 GATE_DRAWS = 3
 """Draws of weights and images before two models count as different. A sum within rounding of zero
 falls to either side of ReLU and moves every gradient in front of it: that is chance, and a mistake
@@ -28,8 +29,8 @@ class Gate:
     """Whether two frameworks were shown equal before they were timed.
 
     Attributes:
-        rungs: Weights, treatment, layers, logits, loss, gradients, and two updates; of the last two
-            the median over weights in half precision, where a single one may be all noise.
+        rungs: Weights, treatment, layers, logits, loss, gradients, and four updates; of these
+            two the median over weights in half precision, where a single one may be all noise.
     """
 
     rungs: tuple[RungResult, ...]

@@ -68,7 +68,7 @@ class Measured:
         steady: Whether the times had stopped falling by then.
         memory: Peak memory of the process and of its accelerator, bytes.
         peaks: What the calibration kernels reached, FLOP/s and B/s; in the same process, unless
-            they were remembered of another.
+            they were remembered from another.
         round_trip_s: Seconds of the worker's channel for a request in which nothing is timed.
         framework: Versions, device, threads and flags.
         warnings: What makes the times doubtful.
@@ -174,6 +174,7 @@ class Side:
             peaks: Where those of its framework, device and precision are remembered; by default
                 they are measured in the side's own process.
         """
+        memory = self.worker.memory()  # a calibration adds its own, and gives the model's back
         config = self.case.config
         kind = (config.framework, config.device, config.recipe.precision)
         remembered = {} if peaks is None else peaks
@@ -195,8 +196,8 @@ class Side:
             first_call_s=self.ready.first_call_s,
             warm_up_calls=1 + len(self.ready.times_s),
             steady=self.ready.steady,
-            memory=self.worker.memory(),
-            peaks=remembered[kind],
+            memory=memory,
+            peaks=dict(remembered[kind]),
             round_trip_s=self.worker.round_trip_s(),
             framework=self.worker.fingerprint(),
             warnings=tuple(warnings),
@@ -245,7 +246,8 @@ def compare(
         plan: How long.
         interpreters: Framework to the Python that runs it; this one by default.
         announce: Is told of the number of rounds and of the ratio after each.
-        peaks: Where calibrations are remembered; by default each side makes its own.
+        peaks: Where calibrations are remembered, all of the same threads and interpreters; by
+            default each side makes its own.
 
     Raises:
         OutOfMemoryError: If a side does not fit.

@@ -40,7 +40,7 @@ class Entry:
         amount: How much a call does, in `unit`.
         unit: 'images' or 'models'.
         peaks: What the machine's calibration kernels reached in the same process; of pytest's
-            single rows, in the process of their framework's first.
+            rows, in that of the first of their framework, device and precision.
         rest: Everything else that was measured.
     """
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import agree
 from experiment_runs import base_config
 from rich.console import Console
 
@@ -91,16 +90,6 @@ def test_experiment_learns(name, train):
         assert accuracy.low > 1 / 10, accuracy
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in LEARNING])
-def test_other_experiments_still_guess(name, train):
-    """What they name rightly is what chance names rightly, as in docs/reports.md's short runs."""
-    run = train(name, EXPERIMENTS[name].framework)
-    num_images = run.dataset.num_train_images
-    right = round(run.history.epochs[-1].train_top1_accuracy * num_images)
-    accuracy = wilson_accuracy(right, num_images)
-    assert accuracy.low <= 1 / 10 <= accuracy.high, accuracy
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_frameworks_start_alike_and_take_the_same_first_steps(name, train):
     runs = [train(name, framework) for framework in FRAMEWORKS]
@@ -110,17 +99,3 @@ def test_frameworks_start_alike_and_take_the_same_first_steps(name, train):
     for step in range(FIRST_STEPS):
         first, second = (run.history.step_loss[step] for run in runs)
         assert abs(first - second) <= tolerance("free step 2", "float32") * abs(first)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_frameworks_end_alike(name, train):
-    """By the noise of their steps' losses and by the binomials of what they name rightly."""
-    runs = [train(name, framework) for framework in FRAMEWORKS]
-    losses = np.array([run.history.step_loss for run in runs])
-    apart = abs(losses.mean(1)[0] - losses.mean(1)[1])
-    noise = losses.std(1, ddof=1).max() / math.sqrt(losses.shape[1])
-    assert apart <= STANDARD_ERRORS * noise, losses
-    num_images = [run.dataset.num_test_images for run in runs]
-    shares = [run.finished_result().test_top1_accuracy for run in runs]
-    named = [(round(share * count), count) for share, count in zip(shares, num_images, strict=True)]
-    assert agree(*(wilson_accuracy(*counts) for counts in named)), shares

@@ -55,7 +55,7 @@ IN_LITTLE_ROOM = f"""
 import resource, sys
 from alexnet_impl.cli import main
 from alexnet_impl.measurement import memory
-memory.PROBES = 1
+memory.PROBES = 0
 resource.setrlimit(resource.RLIMIT_AS, ({8 * 2**30}, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """

@@ -84,6 +84,23 @@ def test_gate_is_shut_for_two(tensorflow_follows, precision, change, rungs):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        ({}, {"momentum": 0.0}),
+        ({"optimizer": "adam"}, {"beta1": 0.8}),
+        ({"optimizer": "adam"}, {"beta2": 0.99}),
+    ],
+    ids=["momentum", "beta1", "beta2"],
+)
+def test_gate_sees_what_starts_at_the_second_update(tensorflow_follows, precision, same, other):
+    """Not in float16, whose first scales overflow: Adam's first update is then all there is."""
+    tensorflow_follows(**other)
+    found = pass_gate(in_precision(precision, **same), {})
+    assert re.match("differs: (weights' change|median change) ", found.outcome)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_gate_sees_the_optimiser_of_a_few_kernels(tensorflow_follows, precision):
     """Muon treats four of sixteen weights otherwise than SGD."""
     muon = in_precision(precision, optimizer="muon", steps_per_call=4, device_data=True)

@@ -43,7 +43,7 @@ class Calibrating:
     count, group = 0, 1
 
     def __init__(self, case):
-        self.case = case
+        self.case, self.calibrated = case, 0
 
     def prepare(self):
         return worker.Prepared(preparation_s=1.0, amount=64, unit="images")
@@ -55,9 +55,10 @@ class Calibrating:
         return 1.0
 
     def memory(self):
-        return {}
+        return {"process": 2**30 + self.calibrated}
 
     def peaks(self):
+        self.calibrated = 2**40
         Calibrating.count += 1
         return {f"matmul {self.case.config.recipe.precision}": 1.0}
 
@@ -127,7 +128,7 @@ def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
     assert len(log) == 9 + 3
 
 
-@pytest.mark.parametrize(("remembered", "measured"), [(None, 4), ({}, 2)])
+@pytest.mark.parametrize(("remembered", "measured"), [(False, 4), (True, 2)])
 def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
     monkeypatch, remembered, measured
 ):
@@ -135,11 +136,13 @@ def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
     monkeypatch.setattr(paired, "case_worker", lambda case, **_: nullcontext(Calibrating(case)))
     monkeypatch.setattr(Calibrating, "count", 0)
     half = replace(CASE, config=replace(CASE.config, recipe=replace(RECIPE, precision="bfloat16")))
+    peaks = {} if remembered else None
     for _ in range(2):
         plan = Plan(min_rounds=1, max_rounds=1)
-        done = paired.compare(CASE, half, plan, {}, lambda *_: None, remembered)
+        done = paired.compare(CASE, half, plan, {}, lambda *_: None, peaks)
         assert list(done.first.peaks) == ["matmul float32"]
         assert list(done.second.peaks) == ["matmul bfloat16"]
+        assert done.first.memory == {"process": 2**30}  # without the calibration's own
     assert Calibrating.count == measured
 
 
