@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "report": Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30),
     "speedrun": _SPEEDRUN,
-    "accurate": replace(_SPEEDRUN, epochs=6, crop_padding=2, label_smoothing=0.1),
+    "accurate": replace(_SPEEDRUN, epochs=12, crop_padding=2, label_smoothing=0.1),
 }
 """quick: a few epochs on a small dataset, the default of `compare`. explain: learns in seconds at
 a small width; its rate falls to 0, for effects drown in the noise that a constant one ends with.

@@ -279,7 +279,7 @@ def test_speedrun_and_accurate_have_the_numbers_that_were_measured():
         epochs=3,
     )
     assert RECIPES["speedrun"] == expected
-    longer = {"epochs": 6, "crop_padding": 2, "label_smoothing": 0.1}
+    longer = {"epochs": 12, "crop_padding": 2, "label_smoothing": 0.1}
     assert RECIPES["accurate"] == replace(expected, **longer)
 
 
