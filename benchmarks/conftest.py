@@ -21,7 +21,7 @@ from alexnet_impl.report.measured import columns, pair_columns, table_lines
 NOT_JUDGED = ("global_batch_size", "steps_per_call", "device_data", "prefetch", "drop_last")
 """Fields of a Recipe that the gate does not look at."""
 ROUNDS = 5
-PLAN = Plan(warm_up_s=3.0, max_rounds=6, budget_s=6.0)
+PLAN = Plan(warm_up_s=2.0, max_rounds=6, budget_s=5.0)
 
 
 class WorkerClock:
