@@ -9,15 +9,12 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.memory import of_batch_size
 from alexnet_impl.measurement.works import get_work
-from alexnet_impl.parity.ladder import static_rungs
+from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
 from alexnet_impl.parity.prove import both_sides, make_question
 from alexnet_impl.parity.record import RungResult
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
-GATE_STEPS = 4
-"""Updates: one from an optimiser that remembers nothing, and enough from one that does for what
-differs in its memory alone to move a median over steps."""
 GATE_DRAWS = 3
 """Draws of weights and images before two models count as different. A sum within rounding of zero
 falls to either side of ReLU and moves every gradient in front of it: that is chance, and a mistake
@@ -97,7 +94,7 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     with both_sides(config, interpreters) as sides:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
-            question = make_question(replace(config, recipe=recipe), images, GATE_STEPS)
+            question = make_question(replace(config, recipe=recipe), images, FEW_STEPS)
             gate = Gate(rungs=tuple(static_rungs(sides, question, explain=False)))
             if gate.holds:
                 break

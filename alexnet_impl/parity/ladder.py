@@ -385,9 +385,7 @@ def _median_change_rung(question: Question, done: Resynchronised) -> RungResult:
     dimensions = {name: len(shape) for name, shape in weight_shapes(question.spec).items()}
     inner = inner_kernels(dimensions)
     by_kind: dict[str, list[float]] = {}
-    # Both pass over a step whose gradients overflow: that they stand still alike says nothing.
-    moved = [step for step in done.updates.values() if any(step[name] for name in dimensions)]
-    for step in moved or done.updates.values():
+    for step in done.updates.values():
         for name, count in dimensions.items():
             kind = "inner kernels" if name in inner else "kernels" if count > 1 else "biases"
             by_kind.setdefault(kind, []).append(step[name])

@@ -94,7 +94,7 @@ def test_gate_is_shut_for_two(tensorflow_follows, precision, change, rungs):
     ids=["momentum", "beta1", "beta2"],
 )
 def test_gate_sees_what_starts_at_the_second_update(tensorflow_follows, precision, same, other):
-    """Not in float16, whose first scales overflow: Adam's first update is then all there is."""
+    """In float16 it lets other betas through (docs/benchmarks.md)."""
     tensorflow_follows(**other)
     found = pass_gate(in_precision(precision, **same), {})
     assert re.match("differs: (weights' change|median change) ", found.outcome)

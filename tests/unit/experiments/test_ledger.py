@@ -309,6 +309,13 @@ def test_time_of_a_run_that_was_cut_short_is_that_of_its_epochs_that_ended(tmp_p
     assert full_time_s(first) == full_time_s(second) == pytest.approx(20 * 30.0)
 
 
+def test_time_of_a_run_is_not_known_before_its_last_phase(tmp_path):
+    """R2-tf-converted trains its head first, in shorter epochs."""
+    assert EXPERIMENTS["R2-tf-converted"].recipe.phases
+    write_experiment(tmp_path, "R2-tf-converted", losses=[2.0], status="interrupted")
+    assert [full_time_s(run) for run in read_evidence(tmp_path)[0]] == [None]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"cpu": "another CPU"}, {"threads": 2}, {"device": "cuda"}, {"cpu": None}],
