@@ -12,7 +12,7 @@ from alexnet_impl.measurement.record import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
-SMALL = ["--width", "0.0625", "--batch-size", "16", "--warm-up", "2", "--rounds", "6"]
+SMALL = ["--width", "0.0625", "--batch-size", "16", "--warm-up", "2", "--rounds", "3"]
 
 
 def bench(folder, *flags):

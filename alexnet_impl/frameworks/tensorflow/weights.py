@@ -6,6 +6,7 @@ channels-first in the canonical layout, so its rows are permuted as well. This m
 alone.
 """
 
+import functools
 import json
 import warnings
 import zipfile
@@ -132,10 +133,12 @@ def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
     return np.ascontiguousarray(moved).copy()
 
 
+@functools.lru_cache(maxsize=16)
 def _flattened_maps(spec: Spec) -> dict[str, Shape]:
     """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened.
 
-    Empty for a network without a dense layer or a flattening, which permutes no weight.
+    Empty for a network without a dense layer or a flattening, which permutes no weight. Kept: every
+    array that is moved asks for it.
     """
     steps = s.trace(spec).layers
     flattened = next((step for step in steps if isinstance(step.layer, s.Flatten)), None)
