@@ -5,9 +5,9 @@
 
 `alike` lets a side take turns with itself and counts the verdicts: whatever is not 'undecided' is
 wrong. Every tenth comparison has new processes. `overhead` lets a worker of the harness take turns
-with a loop that calls the same trainer and reads the clock around its steps. A process is faster or
-slower than its twin by up to 1 % for as long as it lives, so every comparison has two new ones, and
-its ratio counts once. Both write what they found as JSON beside the figures on standard output.
+with a loop that calls the same trainer and reads the clock around its steps. Every comparison has
+two new processes and counts once, so that what a process happens to have, such as where its memory
+lies, is in the interval. Both write what they found as JSON beside the figures on standard output.
 """
 
 import argparse
