@@ -9,10 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from alexnet_impl.channel import open_channel
 from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.errors import AlexNetError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed, keep_frameworks_apart
+from alexnet_impl.processes.channel import open_channel
 
 hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("alexnet")

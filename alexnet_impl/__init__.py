@@ -4,10 +4,10 @@ Importing this package imports no framework: `get_framework("torch")` does.
 """
 
 from alexnet_impl.errors import AlexNetError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.spec import Spec, trace
-from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.network.spec import Spec, trace
+from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.recipe.recipe import Recipe
 
 __all__ = ["RECIPES", "VARIANTS", "AlexNetError", "Recipe", "Spec", "build_spec", "trace"]
 __version__ = "0.1.0"

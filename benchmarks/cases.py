@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from alexnet_impl.measurement.case import USUAL_RECIPE, Case
-from alexnet_impl.measurement.memory import of_batch_size
-from alexnet_impl.measurement.worker import usable_cores
-from alexnet_impl.measurement.works import synthetic_data
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig
+from alexnet_impl.measurement.case_worker import usable_cores
+from alexnet_impl.measurement.largest_batch import of_batch_size
+from alexnet_impl.measurement.workloads import synthetic_data
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.runs.folder import RunConfig
 
 
 def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):

@@ -8,15 +8,15 @@ from cases import make_case
 
 from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
-from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.machine.linux import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
-from alexnet_impl.measurement.memory import find_largest_batch
-from alexnet_impl.measurement.paired import Plan, Side, compare
-from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, Disturbed, entry_of, finite
-from alexnet_impl.measurement.worker import OutOfMemoryError, case_worker
-from alexnet_impl.measurement.works import get_work
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.measured import columns, pair_columns, table_lines
+from alexnet_impl.measurement.largest_batch import find_largest_batch
+from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Disturbed, entry_of, finite
+from alexnet_impl.measurement.rounds import Plan, Side, compare
+from alexnet_impl.measurement.workloads import get_work
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.bench.speeds import columns, pair_columns, table_lines
 
 NOT_JUDGED = ("global_batch_size", "steps_per_call", "device_data", "prefetch", "drop_last")
 """Fields of a Recipe that the gate does not look at."""

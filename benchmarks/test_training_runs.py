@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, load_dataset, settle
+from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry
-from alexnet_impl.measurement.record import EXTRA
-from alexnet_impl.measurement.worker import usable_cores
-from alexnet_impl.observers import LineObserver
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.workers import train_in_worker
+from alexnet_impl.measurement.recording import EXTRA
+from alexnet_impl.processes.training_worker import train_in_worker
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.observers import LineObserver
 
 CLAIM = 0.8076
 """R3-tf: the best accuracy from scratch in the reports."""

@@ -1,8 +1,8 @@
 """When two accuracies count as one, and which runs can be asked to have what was published."""
 
-from alexnet_impl.evaluation import difference_interval, wilson_accuracy
-from alexnet_impl.experiments.claims import CLAIMS
-from alexnet_impl.experiments.measured import measure
+from alexnet_impl.reproduction.claims.queries import CLAIMS
+from alexnet_impl.reproduction.verdicts.our_figures import measure
+from alexnet_impl.training.evaluation import difference_interval, wilson_accuracy
 
 BY_LUCK = ("R0-torch", "R0-tf")
 """Whether their networks die is chance (docs/collapse.md), in either framework and for any seed."""

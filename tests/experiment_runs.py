@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.data import DataConfig, Dataset, Split
-from alexnet_impl.experiments.budget import get_budget
-from alexnet_impl.experiments.catalogue import get_experiment
-from alexnet_impl.experiments.published.rows import CLASSES
-from alexnet_impl.experiments.reproduce import RECORD, Record, make_request
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import (
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.reproduction.catalogue.budget import get_budget
+from alexnet_impl.reproduction.catalogue.scratch import get_experiment
+from alexnet_impl.reproduction.claims.rows import CLASSES
+from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
+from alexnet_impl.runs.folder import (
     EpochRecord,
     History,
     Predictions,
@@ -20,6 +19,7 @@ from alexnet_impl.results import (
     RunResult,
     Timing,
 )
+from alexnet_impl.training.collapse import CollapseReport, Vitals
 
 STEPS = 4
 """Of an epoch."""

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from alexnet_impl.data import Picks, pick
-from alexnet_impl.evaluation import softmax
 from alexnet_impl.frameworks import StepValues
-from alexnet_impl.results import RunConfig
-from alexnet_impl.spec import Conv, Dense, Flatten, Relu
-from alexnet_impl.variants import VARIANTS, Variant
+from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
+from alexnet_impl.network.variants import VARIANTS, Variant
+from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.training.evaluation import softmax
 
 LINEAR = Variant(
     source="Softmax regression, for tests",

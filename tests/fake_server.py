@@ -6,7 +6,7 @@ import sys
 
 from fake_framework import FakeFramework
 
-from alexnet_impl import remote
+from alexnet_impl.processes import remote_trainer as remote
 
 KILLED_AT = 2
 

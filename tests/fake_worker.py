@@ -5,7 +5,7 @@ import sys
 import fake_framework
 import pytest
 
-from alexnet_impl.workers import serve
+from alexnet_impl.processes.training_worker import serve
 
 if __name__ == "__main__":
     fake_framework.install(pytest.MonkeyPatch())

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import Gate
-from alexnet_impl.measurement.paired import Compared, Measured, Plan
-from alexnet_impl.measurement.statistics import paired_ratio
-from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.measurement.rounds import Compared, Measured, Plan
+from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.parity.record import RungResult
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.stats.speed_ratios import paired_ratio
 
 HELD = RungResult(rung="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
 EQUAL, DIFFERS = Gate(rungs=(HELD,)), Gate(rungs=(replace(HELD, measured=0.5, where="fc3"),))

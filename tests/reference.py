@@ -1,7 +1,7 @@
 """The layers, the loss and the updates once more, slow and plain, in NumPy and float64.
 
 It is the lowest rung of parity: what either framework computes is compared with what the formulas
-say, read off the docstrings of alexnet_impl.spec and alexnet_impl.recipe. Gradients follow the
+say, read off the docstrings of alexnet_impl.network.spec and of alexnet_impl.recipe. Gradients follow the
 definition, window by window and term by term, and tests/meta/test_reference.py checks them by
 finite differences. Maps are (batch, channels, height, width), rows (batch, features), weights in
 the canonical layout. At the end stands what puts a framework's model beside it.
@@ -17,7 +17,7 @@ import numpy as np
 
 from alexnet_impl.data import INPUT_SCALINGS
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,
@@ -37,7 +37,7 @@ def forward(layer, inputs, weights=None, keep=None):
     """What a layer yields.
 
     Args:
-        layer: Of alexnet_impl.spec.
+        layer: Of alexnet_impl.network.spec.
         inputs: float64, what the layer reads.
         weights: 'weight' and 'bias' of a Conv or a Dense.
         keep: Of a Dropout in training, where it keeps a value; None at evaluation.

@@ -5,8 +5,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,
@@ -16,6 +15,7 @@ from alexnet_impl.spec import (
     Relu,
     Spec,
 )
+from alexnet_impl.recipe.recipe import Recipe
 
 rates = st.floats(0, 0.9)
 MAX_CHANNELS = 6

@@ -42,7 +42,7 @@ from alexnet_impl.cli.flags import (
     explain_options,
 )
 from alexnet_impl.errors import AlexNetError, AlexNetWarning, StoppedError
-from alexnet_impl.recipes import get_recipe
+from alexnet_impl.recipe.named import get_recipe
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""

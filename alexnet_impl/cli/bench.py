@@ -9,22 +9,22 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, TrainingOptions
 from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
-from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.machine.linux import busyness, machine_fingerprint, quiet_warnings
 from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
-from alexnet_impl.measurement.memory import OutOfMemory, find_largest_batch, of_batch_size
-from alexnet_impl.measurement.paired import Compared, Measured, Plan, compare, measure
-from alexnet_impl.measurement.record import Disturbed, entry_of, write_recording
-from alexnet_impl.measurement.statistics import Ratio
-from alexnet_impl.measurement.worker import OutOfMemoryError, usable_cores
-from alexnet_impl.measurement.works import get_work
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.measured import compared_lines, measured_lines, ratio_text
-from alexnet_impl.report.rounds import write_rounds_figure
-from alexnet_impl.results import environment_fingerprint, make_folder
+from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch, of_batch_size
+from alexnet_impl.measurement.recording import Disturbed, entry_of, write_recording
+from alexnet_impl.measurement.rounds import Compared, Measured, Plan, compare, measure
+from alexnet_impl.measurement.workloads import get_work
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.bench.rounds_figure import write_rounds_figure
+from alexnet_impl.report.bench.speeds import compared_lines, measured_lines, ratio_text
+from alexnet_impl.runs.folder import environment_fingerprint, make_folder
+from alexnet_impl.stats.speed_ratios import Ratio
 
 MOST_SIDES = 2
 

@@ -4,9 +4,9 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import BenchCompare
 from alexnet_impl.errors import RunError
-from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
-from alexnet_impl.measurement.record import read_recording
-from alexnet_impl.report.bench import comparison_lines
+from alexnet_impl.measurement.recording import read_recording
+from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
+from alexnet_impl.report.bench.regressions import comparison_lines
 
 
 def bench_compare_command(command: BenchCompare, console: Console) -> int:

@@ -44,25 +44,21 @@ from alexnet_impl.cli.shared import (
     run_config,
 )
 from alexnet_impl.cli.versions import versions_command
-from alexnet_impl.comparison import check_frameworks, compare, comparison_config
-from alexnet_impl.conversion import Hints, convert
+from alexnet_impl.compare import check_frameworks, compare, comparison_config
+from alexnet_impl.convert import Hints, convert
 from alexnet_impl.data import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.host_memory import keep_freed_memory
-from alexnet_impl.measurement.worker import serve_case
-from alexnet_impl.observers import make_observer
-from alexnet_impl.parity.pair.worker import serve_pair
-from alexnet_impl.prediction import (
-    is_weights,
-    network_of_run,
-    network_of_weights,
-    predict_files,
-)
-from alexnet_impl.recipes import RECIPES, TRANSFER_RECIPES
-from alexnet_impl.remote import serve as serve_trainer
-from alexnet_impl.report.reproduce import nearest_recipe
-from alexnet_impl.report.tables import (
+from alexnet_impl.measurement.case_worker import serve_case
+from alexnet_impl.network.variants import build_spec, refuse_library
+from alexnet_impl.ports.worker import serve_pair
+from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
+from alexnet_impl.processes.host_memory import keep_freed_memory
+from alexnet_impl.processes.remote_trainer import serve as serve_trainer
+from alexnet_impl.processes.training_worker import serve
+from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
+from alexnet_impl.report.run.command_lines import nearest_recipe
+from alexnet_impl.report.run.tables import (
     comparison_table,
     describe_table,
     equality_table,
@@ -72,10 +68,9 @@ from alexnet_impl.report.tables import (
     sources_table,
     variants_table,
 )
-from alexnet_impl.results import RunFolder, check_free, make_folder
-from alexnet_impl.training import check_run, resume_run, start_run
-from alexnet_impl.variants import build_spec, refuse_library
-from alexnet_impl.workers import serve
+from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
+from alexnet_impl.training.observers import make_observer
+from alexnet_impl.training.run import check_run, resume_run, start_run
 
 
 def variants_command(_: Variants, console: Console) -> int:
@@ -185,7 +180,7 @@ def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int
     if len(runs) > 1:
         console.print(equality_table(runs))
     # matplotlib and jinja2 take a second, which only a report should cost.
-    from alexnet_impl.report.page import write_report  # noqa: PLC0415
+    from alexnet_impl.report.run.page import write_report  # noqa: PLC0415
 
     write_report(path, runs)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)

@@ -7,10 +7,11 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
-from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data import Dataset
 from alexnet_impl.errors import RunError
-from alexnet_impl.explain import (
+from alexnet_impl.explain.results import read_explanation, write_explanation
+from alexnet_impl.explain.study import (
     Request,
     check_plan,
     equal_config,
@@ -22,9 +23,8 @@ from alexnet_impl.explain import (
     seeds_from,
     write_request,
 )
-from alexnet_impl.explanation import read_explanation, write_explanation
-from alexnet_impl.results import RunConfig, check_free, make_folder
-from alexnet_impl.variants import get_variant
+from alexnet_impl.network.variants import get_variant
+from alexnet_impl.runs.folder import RunConfig, check_free, make_folder
 
 WIDTH = 0.125
 """Default: dozens of runs end in minutes on a CPU."""
@@ -96,8 +96,8 @@ def _show(folder: Path, console: Console) -> int:
     explanation = read_explanation(folder)
     write_explanation(explanation)
     # matplotlib and jinja2 take a second, which only a report should cost.
-    from alexnet_impl.report.explain_page import write_explain_page  # noqa: PLC0415
-    from alexnet_impl.report.explain_tables import effects_table, idle_lines, notes  # noqa: PLC0415
+    from alexnet_impl.report.explain.page import write_explain_page  # noqa: PLC0415
+    from alexnet_impl.report.explain.tables import effects_table, idle_lines, notes  # noqa: PLC0415
 
     console.print(effects_table(explanation))
     for line in [*idle_lines(explanation), *notes(explanation)]:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from alexnet_impl.recipe import OnCollapse, Recipe
-from alexnet_impl.recipes import RECIPES, get_recipe
+from alexnet_impl.recipe.named import RECIPES, get_recipe
+from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 
 DEFAULT_RECIPE = "quick"
 EXPLAIN_RECIPE = "explain"

@@ -13,22 +13,22 @@ from alexnet_impl.cli.shared import (
     refuse_weights,
     run_config,
 )
-from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.ladder import FEW_STEPS
-from alexnet_impl.parity.pair.compare import compare_pair
-from alexnet_impl.parity.pair.request import PairRequest
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
+from alexnet_impl.ports.request import PairRequest
+from alexnet_impl.ports.stages import compare_pair
 from alexnet_impl.report.parity import (
     RUNG_HEADER,
     failure_line,
     rung_lines,
     write_lockstep_figure,
 )
-from alexnet_impl.results import check_free, make_folder
-from alexnet_impl.training import check_run
+from alexnet_impl.runs.folder import check_free, make_folder
+from alexnet_impl.training.run import check_run
 
 
 def parity_command(command: Parity, console: Console) -> int:

@@ -8,14 +8,24 @@ from rich.console import Console
 from alexnet_impl.cli.flags import Ledger, Reproduce
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
-from alexnet_impl.comparison import check_frameworks
+from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data import DataConfig, Dataset, settle, terminal_progress
 from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
-from alexnet_impl.experiments.budget import get_budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
-from alexnet_impl.experiments.experiment import Experiment
-from alexnet_impl.experiments.ledger import make_ledger
-from alexnet_impl.experiments.reproduce import (
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
+from alexnet_impl.report.ledger.terminal import (
+    assumption_lines,
+    experiments_table,
+    ledger_renderables,
+    write_ledger_json,
+)
+from alexnet_impl.report.run.tables import comparison_table
+from alexnet_impl.reproduction.catalogue.budget import get_budget
+from alexnet_impl.reproduction.catalogue.experiment import Experiment
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
+from alexnet_impl.reproduction.runs.runner import (
     Request,
     check_images,
     check_memory,
@@ -26,21 +36,11 @@ from alexnet_impl.experiments.reproduce import (
     prepare_weights,
     reproduce,
 )
-from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.pretrained import file_kind
-from alexnet_impl.published import Published, find_published, published_of
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.ledger import (
-    assumption_lines,
-    experiments_table,
-    ledger_renderables,
-    write_ledger_json,
-)
-from alexnet_impl.report.stacked import PIPED_WIDTH
-from alexnet_impl.report.tables import comparison_table
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.training import check_run
-from alexnet_impl.variants import BACKBONE_VARIANTS, build_spec
+from alexnet_impl.reproduction.verdicts.ledger import make_ledger
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.initial_weights import file_kind
+from alexnet_impl.training.run import check_run
+from alexnet_impl.weights.published_files import Published, find_published, published_of
 
 ALL = "all"
 
@@ -253,7 +253,7 @@ def ledger_command(command: Ledger, console: Console) -> int:
         console.print(f"JSON: {command.json}", highlight=False, soft_wrap=True)
     if command.html is not None:
         # matplotlib and jinja2 take a second, which only a page should cost.
-        from alexnet_impl.report.ledger_page import write_ledger_page  # noqa: PLC0415
+        from alexnet_impl.report.ledger.page import write_ledger_page  # noqa: PLC0415
 
         write_ledger_page(command.html, ledger)
         console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)

@@ -13,12 +13,16 @@ from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
 from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.measurement.worker import usable_cores
-from alexnet_impl.pretrained import adopt_preprocessing, check_preprocessing, find_pretrained
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig
-from alexnet_impl.variants import build_spec, get_variant
+from alexnet_impl.measurement.case_worker import usable_cores
+from alexnet_impl.network.variants import build_spec, get_variant
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.training.initial_weights import (
+    adopt_preprocessing,
+    check_preprocessing,
+    find_pretrained,
+)
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from alexnet_impl.cli.flags import Versions
 from alexnet_impl.cli.shared import check_target
-from alexnet_impl.report.versions import HEADER, conclusion, version_rows, write_versions_page
-from alexnet_impl.versions import read_environments
+from alexnet_impl.measurement.releases import read_environments
+from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
 
 
 def versions_command(command: Versions, console: Console) -> int:

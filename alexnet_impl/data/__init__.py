@@ -21,9 +21,9 @@ from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.decoding import decode_image, fit_to_square
 from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.data.prefetch import prefetch
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, InputScaling, treat
 from alexnet_impl.data.progress import Progress, terminal_progress
 from alexnet_impl.data.resize import interpolation_matrix
-from alexnet_impl.data.treatment import INPUT_SCALINGS, InputScaling, treat
 
 __all__ = [
     "DATASETS",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import DataError, UnknownNameError
-from alexnet_impl.plain import from_plain
+from alexnet_impl.typed_json import from_plain
 
 DATASETS = ("digits", "cifar10", "image_folder", "synthetic")
 

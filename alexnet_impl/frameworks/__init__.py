@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from alexnet_impl.data import Picks
 from alexnet_impl.errors import FrameworkError, UnknownNameError
-from alexnet_impl.frameworks.foreign import ForeignModel
-from alexnet_impl.frameworks.repeated import Repeated
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import Spec
-from alexnet_impl.weights import Weights
+from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.user_model import ForeignModel
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import Weights
 
 FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = get_args(FrameworkName)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig
 
 KEY_FIELDS = (
     "precision",

@@ -6,10 +6,10 @@ from statistics import median
 from typing import Any
 
 from alexnet_impl.measurement.case import FULL_TRAINING, Case
-from alexnet_impl.measurement.statistics import instability
+from alexnet_impl.measurement.case_worker import case_worker
 from alexnet_impl.measurement.target import time_to_accuracy
-from alexnet_impl.measurement.worker import case_worker
-from alexnet_impl.results import RunConfig, RunFolder
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.stats.speed_ratios import instability
 
 
 def full_training_entry(

@@ -7,8 +7,8 @@ from typing import Any
 from alexnet_impl.data import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.memory import of_batch_size
-from alexnet_impl.measurement.works import get_work
+from alexnet_impl.measurement.largest_batch import of_batch_size
+from alexnet_impl.measurement.workloads import get_work
 from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
 from alexnet_impl.parity.prove import both_sides, make_question
 from alexnet_impl.parity.record import RungResult

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.results import History
+from alexnet_impl.runs.folder import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

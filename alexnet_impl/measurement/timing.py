@@ -8,8 +8,8 @@ import math
 import time
 from dataclasses import dataclass
 
-from alexnet_impl.frameworks.repeated import Repeated
-from alexnet_impl.measurement.statistics import is_steady
+from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.stats.speed_ratios import is_steady
 
 GROUP_S = 0.25
 """A group of calls lasts at least so long: its clock and its waits are nothing beside it."""

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from alexnet_impl.data import INPUT_SCALINGS
 from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Pixels
-from alexnet_impl.parity.lockstep import Question, Side, Sides, apart, free_losses
-from alexnet_impl.parity.record import Cause
-from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,
@@ -30,7 +27,10 @@ from alexnet_impl.spec import (
     trace,
     weight_shapes,
 )
-from alexnet_impl.weights import Weights
+from alexnet_impl.parity.lockstep import Question, Side, Sides, apart, free_losses
+from alexnet_impl.parity.record import Cause
+from alexnet_impl.recipe.recipe import MOMENTUM_OPTIMIZERS, Recipe
+from alexnet_impl.weights.canonical import Weights
 
 EXPLAINS = 0.1
 """A cause that leaves less than this share of the difference is reported."""

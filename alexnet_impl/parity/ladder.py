@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alexnet_impl.data import INPUT_SCALINGS, Batch, Split, eval_batches, treat
-from alexnet_impl.evaluation import eval_batch_size
 from alexnet_impl.frameworks import Activations, Trainer
+from alexnet_impl.network.spec import Dropout, Spec, weight_shapes
 from alexnet_impl.parity.causes import (
     batch_causes,
     dropout_causes,
@@ -37,10 +37,10 @@ from alexnet_impl.parity.lockstep import (
 )
 from alexnet_impl.parity.record import Cause, RungResult, Series
 from alexnet_impl.parity.reference import forward, loss
-from alexnet_impl.recipe import Precision
-from alexnet_impl.spec import Dropout, Spec, weight_shapes
-from alexnet_impl.tolerances import TOLERANCES, Rung, tolerance
-from alexnet_impl.weights import Weights, inner_kernels
+from alexnet_impl.parity.tolerances import TOLERANCES, Rung, tolerance
+from alexnet_impl.recipe.recipe import Precision
+from alexnet_impl.training.evaluation import eval_batch_size
+from alexnet_impl.weights.canonical import Weights, inner_kernels
 
 FULL = ("float64", "float32")
 """Precisions in which single gradients and updates can be compared."""

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from alexnet_impl.data import Batch, Split, epoch_batches
 from alexnet_impl.frameworks import Trainer
+from alexnet_impl.network.spec import Spec, weight_shapes
 from alexnet_impl.parity.record import Series
 from alexnet_impl.parity.reference import update
-from alexnet_impl.recipe import Precision, Recipe, learning_rate_at
-from alexnet_impl.spec import Spec, weight_shapes
-from alexnet_impl.training import batch_plan
-from alexnet_impl.weights import Weights, initial_weights
+from alexnet_impl.recipe.recipe import Precision, Recipe, learning_rate_at
+from alexnet_impl.training.run import batch_plan
+from alexnet_impl.weights.canonical import Weights, initial_weights
 
 LARGE_LOSS = math.log(10)
 """Beyond it (where ten classes start) losses are compared in proportion to their size."""

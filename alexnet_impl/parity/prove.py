@@ -8,12 +8,12 @@ from typing import Any
 
 from alexnet_impl.data import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.parity.ladder import climb
 from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
 from alexnet_impl.parity.record import ParityRecord, RungResult
-from alexnet_impl.remote import remote_side
-from alexnet_impl.results import RunConfig, environment_fingerprint
-from alexnet_impl.variants import refuse_library
+from alexnet_impl.processes.remote_trainer import remote_side
+from alexnet_impl.runs.folder import RunConfig, environment_fingerprint
 
 
 def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Activations, Labels
-from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Backbone,
     Conv,
     Dense,
@@ -27,7 +26,13 @@ from alexnet_impl.spec import (
     Relu,
     Spec,
 )
-from alexnet_impl.weights import Weights, inner_kernels
+from alexnet_impl.recipe.recipe import (
+    MOMENTUM_OPTIMIZERS,
+    NEWTON_SCHULZ,
+    NEWTON_SCHULZ_STEPS,
+    Recipe,
+)
+from alexnet_impl.weights.canonical import Weights, inner_kernels
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import ParityRecord, RungResult, Series
-from alexnet_impl.report.plots import GRID, INK, MUTED, house_style
-from alexnet_impl.report.runs import COLOURS
+from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
+from alexnet_impl.report.run.views import COLOURS
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""

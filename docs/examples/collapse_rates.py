@@ -20,7 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_impl.collapse import (
+from alexnet_impl.data import Batch, DataConfig, Dataset, epoch_batches, load_dataset
+from alexnet_impl.errors import AlexNetError
+from alexnet_impl.frameworks import Trainer, get_framework
+from alexnet_impl.network.spec import Conv, Dense, Spec
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.training.collapse import (
     CHECKS_IN_A_ROW,
     NUM_CHECK_IMAGES,
     PROBE_SHIFT,
@@ -29,15 +35,9 @@ from alexnet_impl.collapse import (
     layer_vitals,
     probe,
 )
-from alexnet_impl.data import Batch, DataConfig, Dataset, epoch_batches, load_dataset
-from alexnet_impl.errors import AlexNetError
-from alexnet_impl.evaluation import wilson_accuracy
-from alexnet_impl.frameworks import Trainer, get_framework
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import Conv, Dense, Spec
-from alexnet_impl.training import batch_plan
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.training.evaluation import wilson_accuracy
+from alexnet_impl.training.run import batch_plan
+from alexnet_impl.weights.canonical import initial_weights
 
 PAGE = Path(__file__).parents[1] / "collapse.md"
 CHANCE = math.log(10)

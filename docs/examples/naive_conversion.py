@@ -16,10 +16,10 @@ import numpy as np
 
 from alexnet_impl.data import INPUT_SCALINGS, load_dataset, treat
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunFolder
-from alexnet_impl.spec import Flatten, Spec, trace
-from alexnet_impl.weights import Weights, load_weights
+from alexnet_impl.network.spec import Flatten, Spec, trace
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.weights.canonical import Weights, load_weights
 
 
 def right_kernel(kernel: np.ndarray) -> np.ndarray:

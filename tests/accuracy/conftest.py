@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.workers import worker_series
+from alexnet_impl.processes.training_worker import worker_series
 
 A_CLASS = {"train": 32, "test": 4}
 """Images of each class that are taken."""

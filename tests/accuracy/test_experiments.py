@@ -9,16 +9,16 @@ from experiment_runs import base_config
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, settle
-from alexnet_impl.evaluation import difference_interval, top1_accuracy
-from alexnet_impl.experiments.budget import get_budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claims import curve_claims, final_claims
-from alexnet_impl.experiments.evidence import own_runs, read_evidence
-from alexnet_impl.experiments.finding import NUM_TEST, NUM_TRAIN
-from alexnet_impl.experiments.reproduce import make_request, prepare_weights, reproduce
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.report.ledger import full_flops
-from alexnet_impl.variants import BACKBONE_VARIANTS
+from alexnet_impl.network.variants import BACKBONE_VARIANTS
+from alexnet_impl.report.ledger.terminal import full_flops
+from alexnet_impl.reproduction.catalogue.budget import get_budget
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
+from alexnet_impl.reproduction.claims.queries import curve_claims, final_claims
+from alexnet_impl.reproduction.runs.evidence import own_runs, read_evidence
+from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights, reproduce
+from alexnet_impl.training.evaluation import difference_interval, top1_accuracy
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]
 

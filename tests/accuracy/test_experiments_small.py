@@ -9,14 +9,14 @@ from experiment_runs import base_config
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, settle
-from alexnet_impl.evaluation import wilson_accuracy
-from alexnet_impl.experiments.budget import Budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.reproduce import make_request
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.observers import LineObserver
-from alexnet_impl.results import RunFolder
-from alexnet_impl.tolerances import tolerance
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.reproduction.catalogue.budget import Budget
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.runs.runner import make_request
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.evaluation import wilson_accuracy
+from alexnet_impl.training.observers import LineObserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

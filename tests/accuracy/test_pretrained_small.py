@@ -12,18 +12,18 @@ from published_files import write_published
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, settle
-from alexnet_impl.experiments.budget import Budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.reproduce import make_request, prepare_weights
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.observers import LineObserver
-from alexnet_impl.phases import num_epochs
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunFolder, weights_sha256
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.training import first_weights
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights, load_weights
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.phases import num_epochs
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.reproduction.catalogue.budget import Budget
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights
+from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.run import first_weights
+from alexnet_impl.weights.canonical import initial_weights, load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

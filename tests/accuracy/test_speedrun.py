@@ -10,12 +10,12 @@ from agreement import agree
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, settle
-from alexnet_impl.evaluation import top1_accuracy
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.observers import make_observer
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.workers import train_in_worker
+from alexnet_impl.processes.training_worker import train_in_worker
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.evaluation import top1_accuracy
+from alexnet_impl.training.observers import make_observer
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, load_dataset, settle
-from alexnet_impl.evaluation import difference_interval, top1_accuracy
-from alexnet_impl.observers import LineObserver
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.training import start_run
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.evaluation import difference_interval, top1_accuracy
+from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.run import start_run
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from published_files import write_published
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.pretrained import start_weights
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunFolder
-from alexnet_impl.spec import trace
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.network.spec import trace
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.initial_weights import start_weights
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.measurement.record import read_recording
+from alexnet_impl.measurement.recording import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from alexnet_impl.frameworks.repeated import peak_precisions
-from alexnet_impl.variants import build_spec
+from alexnet_impl.frameworks.timed_call import peak_precisions
+from alexnet_impl.network.variants import build_spec
 
 pytestmark = pytest.mark.fast
 

@@ -8,9 +8,9 @@ from comparing import TINY, TINY_DROPOUT
 
 from alexnet_impl.data import BatchPlan, Split, epoch_picks, pick
 from alexnet_impl.errors import FrameworkError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import initial_weights
 
 HE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.collapse import Vitals
 from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.spec import Dense
+from alexnet_impl.network.spec import Dense
+from alexnet_impl.training.collapse import Vitals
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
 

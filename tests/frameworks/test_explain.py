@@ -7,9 +7,9 @@ import pytest
 from fake_framework import RecordingObserver
 
 from alexnet_impl.cli import main
-from alexnet_impl.explanation import read_explanation
-from alexnet_impl.results import RunFolder
-from alexnet_impl.workers import train_in_worker
+from alexnet_impl.explain.results import read_explanation
+from alexnet_impl.processes.training_worker import train_in_worker
+from alexnet_impl.runs.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

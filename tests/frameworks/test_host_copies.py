@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from alexnet_impl.measurement.timing import time_calls
-from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig
+from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig
 
 pytestmark = pytest.mark.fast
 

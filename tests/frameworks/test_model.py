@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from strategies import specs
 
+from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec, trace
+from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import apart
 from alexnet_impl.parity.reference import forward
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec, trace
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import VARIANTS, build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import initial_weights
 
 NARROW = 1 / 16
 

@@ -8,13 +8,13 @@ import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import RecipeError
+from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
 from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe, train_in_step
 from alexnet_impl.parity.reference import orthogonal_step
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.remote import LocalSide
-from alexnet_impl.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.weights import initial_weights, inner_kernels
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.remote_trainer import LocalSide
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import initial_weights, inner_kernels
 
 pytestmark = pytest.mark.fast
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_impl import published
 from alexnet_impl.cli import main
 from alexnet_impl.data.download import RemoteFile
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.prediction import network_of_weights, predict_files
-from alexnet_impl.published import PUBLISHED
+from alexnet_impl.predict import network_of_weights, predict_files
+from alexnet_impl.weights import published_files as published
+from alexnet_impl.weights.published_files import PUBLISHED
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from alexnet_impl.results import RunFolder, weights_sha256
+from alexnet_impl.runs.folder import RunFolder, weights_sha256
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from comparing import TINY, TINY_DROPOUT
 
 from alexnet_impl.data import INPUT_SCALINGS, treat
 from alexnet_impl.errors import FrameworkError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import weights_sha256
-from alexnet_impl.spec import Dropout
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.network.spec import Dropout
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import weights_sha256
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.fast
 

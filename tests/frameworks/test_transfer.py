@@ -8,11 +8,11 @@ from fake_framework import RecordingObserver
 
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import RecipeError, RunError, WeightsError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.training import resume_run, start_run
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.run import resume_run, start_run
+from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
 
 WIDTH = 0.0625
 SPEC = build_spec("cifar", width=WIDTH)
@@ -156,7 +156,9 @@ def test_kept_features_are_kept(framework_name, given, tmp_path, monkeypatch):
     observer = RecordingObserver()
     first = train(tmp_path / "first", config, observer)
     assert observer.prepared_images == {"Features behind relu7": (64, 32)}
-    monkeypatch.setattr("alexnet_impl.features._compute", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "alexnet_impl.training.features._compute", None
+    )  # would fail if it were called
     second = train(tmp_path / "second", replace(config, recipe=replace(recipe, epochs=2)))
     assert second.history.step_loss[0] == first.history.step_loss[0]
 

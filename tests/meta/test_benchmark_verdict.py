@@ -6,8 +6,8 @@ The noise is simulated, group by group in the order A B B A, as on a machine bot
 import numpy as np
 import pytest
 
-from alexnet_impl.measurement import statistics
-from alexnet_impl.measurement.statistics import is_narrow, paired_ratio, verdict
+from alexnet_impl.stats import speed_ratios as statistics
+from alexnet_impl.stats.speed_ratios import is_narrow, paired_ratio, verdict
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import Batch
+from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.ladder import MOST_DRAWS, train_beside_controls
 from alexnet_impl.parity.lockstep import Question, divergence, parity_recipe
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
 

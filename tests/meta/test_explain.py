@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from alexnet_impl import explain, training
 from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.effects import estimate, holm
-from alexnet_impl.explain import (
+from alexnet_impl.explain import study as explain
+from alexnet_impl.explain.factors import FACTORS, Factor
+from alexnet_impl.explain.results import METRICS, measure, read_explanation
+from alexnet_impl.explain.study import (
     equal_config,
     execute,
     images_of,
@@ -20,12 +21,12 @@ from alexnet_impl.explain import (
     make_request,
     write_request,
 )
-from alexnet_impl.explanation import METRICS, measure, read_explanation
-from alexnet_impl.factors import FACTORS, Factor
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report.explain_tables import verdict
-from alexnet_impl.results import RunFolder
-from alexnet_impl.training import start_run
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.explain.tables import verdict
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.stats.paired_effects import estimate, holm
+from alexnet_impl.training import run as training
+from alexnet_impl.training.run import start_run
 
 pytestmark = pytest.mark.fast
 

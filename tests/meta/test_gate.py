@@ -11,11 +11,11 @@ from alexnet_impl.data import load_dataset
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import pass_gate
-from alexnet_impl.measurement.record import read_recording
-from alexnet_impl.measurement.works import synthetic_data
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.remote import LocalSide
-from alexnet_impl.results import RunConfig
+from alexnet_impl.measurement.recording import read_recording
+from alexnet_impl.measurement.workloads import synthetic_data
+from alexnet_impl.processes.remote_trainer import LocalSide
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

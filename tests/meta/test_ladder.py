@@ -10,6 +10,16 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.network.spec import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+    Spec,
+)
 from alexnet_impl.parity.ladder import (
     batch_rungs,
     lockstep_rungs,
@@ -18,9 +28,8 @@ from alexnet_impl.parity.ladder import (
 )
 from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe
 from alexnet_impl.parity.record import RungResult
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.remote import LocalSide
-from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Relu, Spec
+from alexnet_impl.processes.remote_trainer import LocalSide
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

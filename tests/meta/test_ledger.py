@@ -3,9 +3,9 @@
 import pytest
 from experiment_runs import tampered, write_experiment
 
-from alexnet_impl.experiments.claims import CLAIMS
-from alexnet_impl.experiments.consistency import find_all
-from alexnet_impl.experiments.ledger import make_ledger
+from alexnet_impl.reproduction.checks import find_all
+from alexnet_impl.reproduction.claims.queries import CLAIMS
+from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 
 pytestmark = pytest.mark.fast
 

@@ -7,11 +7,11 @@ import pytest
 from comparing import TINY, logits_apart, losses_of, make_trainer, relative, starting_weights
 
 from alexnet_impl.data import BatchPlan, DataConfig, chain_digest, epoch_batches, load_dataset
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import weights_sha256
-from alexnet_impl.spec import Dropout
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import build_spec
+from alexnet_impl.network.spec import Dropout
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import weights_sha256
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -28,8 +28,7 @@ from reference import (
     values_apart,
 )
 
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dropout,
     Flatten,
@@ -38,7 +37,8 @@ from alexnet_impl.spec import (
     Relu,
     trace,
 )
-from alexnet_impl.tolerances import tolerance
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
 

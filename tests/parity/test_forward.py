@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from strategies import specs
 
 from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import l2_apart, largest
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -26,8 +26,7 @@ from reference import (
     values_apart,
 )
 
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,
@@ -39,7 +38,8 @@ from alexnet_impl.spec import (
     same_padding,
     trace,
 )
-from alexnet_impl.tolerances import tolerance
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
 
 # Sums of at most 500 terms at 1e-16, as for the logits; 3.4e-14 measured, where a gradient is all
 # but 0 after its terms have cancelled. Gradients have no row of their own in the table yet.

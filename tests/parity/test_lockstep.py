@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.ladder import climb, train_beside_controls
 from alexnet_impl.parity.lockstep import (
     Question,
@@ -17,10 +18,9 @@ from alexnet_impl.parity.lockstep import (
     train_freely,
     train_in_step,
 )
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.remote import LocalSide
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.remote_trainer import LocalSide
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -11,12 +11,12 @@ import pytest
 
 from alexnet_impl.data import INPUT_SCALINGS, DataConfig, load_dataset, treat
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.training import start_run
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights, load_weights
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.training.run import start_run
+from alexnet_impl.weights.canonical import initial_weights, load_weights
 
 pytestmark = pytest.mark.tensorflow
 fast, slow, torch = pytest.mark.fast, pytest.mark.slow, pytest.mark.torch

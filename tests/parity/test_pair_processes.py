@@ -3,8 +3,8 @@
 import pytest
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.parity.pair.compare import compare_pair
-from alexnet_impl.parity.pair.request import PairRequest
+from alexnet_impl.ports.request import PairRequest
+from alexnet_impl.ports.stages import compare_pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.parity.pair.compare import compare_models
-from alexnet_impl.parity.pair.request import PairRequest
+from alexnet_impl.ports.request import PairRequest
+from alexnet_impl.ports.stages import compare_models
 from alexnet_impl.report.parity import rung_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]

@@ -7,11 +7,11 @@ import pytest
 from comparing import relative
 
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.pretrained import start_weights
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.tolerances import tolerance
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.training.initial_weights import start_weights
+from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -17,21 +17,22 @@ from alexnet_impl.cli.bench_compare import bench_compare_command, parse_threshol
 from alexnet_impl.cli.flags import BenchCompare
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
-from alexnet_impl.measurement import comparison, statistics
+from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.comparison import ComparisonOptions, compare_recordings
-from alexnet_impl.measurement.paired import Measured
-from alexnet_impl.measurement.record import (
+from alexnet_impl.measurement.recording import (
     EXTRA,
     Disturbed,
     entry_of,
     read_recording,
     write_recording,
 )
-from alexnet_impl.measurement.statistics import independent_ratio
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.report.bench import comparison_lines
-from alexnet_impl.results import RunConfig
+from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
+from alexnet_impl.measurement.rounds import Measured
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.report.bench.regressions import comparison_lines
+from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.stats import speed_ratios as statistics
+from alexnet_impl.stats.speed_ratios import independent_ratio
 
 pytestmark = pytest.mark.fast
 

@@ -14,7 +14,7 @@ import pytest
 from cases import make_case
 
 from alexnet_impl.cli import main
-from alexnet_impl.measurement.record import read_recording
+from alexnet_impl.measurement.recording import read_recording
 
 pytestmark = pytest.mark.fast
 

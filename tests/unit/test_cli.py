@@ -16,18 +16,19 @@ import pytest
 from fake_framework import linear_config
 from PIL import Image
 
-from alexnet_impl import comparison, frameworks
+from alexnet_impl import compare as comparison
+from alexnet_impl import frameworks
 from alexnet_impl.cli import COMMANDS, commands, main
 from alexnet_impl.cli.flags import TrainingOptions
 from alexnet_impl.cli.shared import run_config
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.results import RunFolder
-from alexnet_impl.training import start_run
-from alexnet_impl.variants import VARIANTS, build_spec
-from alexnet_impl.weights import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.run import start_run
+from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
 
 pytestmark = pytest.mark.fast
 
@@ -222,7 +223,7 @@ def test_unknown_framework_is_refused_with_the_nearest(refusal):
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_missing_framework_is_refused_with_the_line_that_installs_it(refusal, monkeypatch, command):
     monkeypatch.setattr(frameworks, "is_installed", lambda _: False)
-    monkeypatch.setattr("alexnet_impl.comparison.is_installed", lambda _: False)
+    monkeypatch.setattr("alexnet_impl.compare.is_installed", lambda _: False)
     assert refusal(command).endswith("install it with: pip install 'alexnet_impl[torch]'")
 
 
@@ -242,7 +243,7 @@ def test_backbones_are_not_compared_nor_their_weights_downloaded(refusal, monkey
     def fetch(*_):
         pytest.fail("a download was begun")
 
-    monkeypatch.setattr("alexnet_impl.pretrained.fetch_published", fetch)
+    monkeypatch.setattr("alexnet_impl.training.initial_weights.fetch_published", fetch)
     monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
     weights = ("--weights", "torchvision:IMAGENET1K_V1")
     refused = refusal("compare", "--variant", "vgg16", *weights)

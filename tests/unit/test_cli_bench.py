@@ -7,15 +7,16 @@ import pytest
 from cases import make_case
 from measured import side
 
-from alexnet_impl import comparison, frameworks
+from alexnet_impl import compare as comparison
+from alexnet_impl import frameworks
 from alexnet_impl.cli import bench, main, shared
 from alexnet_impl.cli.bench import case_of
 from alexnet_impl.cli.flags import Bench
 from alexnet_impl.errors import RunError
-from alexnet_impl.measurement.memory import OutOfMemory
-from alexnet_impl.measurement.record import read_recording
-from alexnet_impl.measurement.worker import OutOfMemoryError
-from alexnet_impl.measurement.works import WORKS
+from alexnet_impl.measurement.case_worker import OutOfMemoryError
+from alexnet_impl.measurement.largest_batch import OutOfMemory
+from alexnet_impl.measurement.recording import read_recording
+from alexnet_impl.measurement.workloads import WORKS
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated work with the same recipe"

@@ -13,8 +13,14 @@ import numpy as np
 import pytest
 from fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
 
-from alexnet_impl import collapse, training
-from alexnet_impl.collapse import (
+from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.errors import RunError
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder, weights_sha256
+from alexnet_impl.training import collapse
+from alexnet_impl.training import run as training
+from alexnet_impl.training.collapse import (
     CHECKS_IN_A_ROW,
     DEAD_SHARE,
     LARGEST_SHIFT,
@@ -29,12 +35,7 @@ from alexnet_impl.collapse import (
     layer_vitals,
     shift_over_std,
 )
-from alexnet_impl.data import DataConfig, load_dataset
-from alexnet_impl.errors import RunError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig, RunFolder, weights_sha256
-from alexnet_impl.training import resume_run, start_run
-from alexnet_impl.variants import build_spec
+from alexnet_impl.training.run import resume_run, start_run
 
 pytestmark = pytest.mark.fast
 

@@ -4,12 +4,12 @@ import fake_framework
 import numpy as np
 import pytest
 
-from alexnet_impl import conversion
-from alexnet_impl.conversion import Hints, convert, target_kind
+from alexnet_impl import convert as conversion
+from alexnet_impl.convert import Hints, convert, target_kind
 from alexnet_impl.errors import FrameworkError, UnknownNameError, WeightsError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import (
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import (
     WeightsInfo,
     initial_weights,
     load_weights,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alexnet_impl.effects import estimate, holm, paired
+from alexnet_impl.stats.paired_effects import estimate, holm, paired
 
 pytestmark = pytest.mark.fast
 

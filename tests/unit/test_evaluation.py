@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_impl.data import Split
-from alexnet_impl.evaluation import (
+from alexnet_impl.training.evaluation import (
     Accuracy,
     confusion_matrix,
     difference_interval,

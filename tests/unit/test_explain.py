@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 import alexnet_impl
-from alexnet_impl import explain, training
 from alexnet_impl.cli import main
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import AlexNetError, DataError, RunError, StoppedError, UnknownNameError
-from alexnet_impl.explain import (
+from alexnet_impl.explain import study as explain
+from alexnet_impl.explain.results import METRICS, read_explanation, read_outcome, to_dict
+from alexnet_impl.explain.study import (
     Request,
     check_plan,
     equal_config,
@@ -29,11 +30,10 @@ from alexnet_impl.explain import (
     seeds_from,
     write_request,
 )
-from alexnet_impl.explanation import METRICS, read_explanation, read_outcome, to_dict
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.report import explain_page
-from alexnet_impl.report.explain_page import forest_figure, render, write_explain_page
-from alexnet_impl.report.explain_tables import (
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.explain import page as explain_page
+from alexnet_impl.report.explain.page import forest_figure, render, write_explain_page
+from alexnet_impl.report.explain.tables import (
     budget,
     effect_text,
     effects_table,
@@ -43,8 +43,9 @@ from alexnet_impl.report.explain_tables import (
     notes,
     verdict,
 )
-from alexnet_impl.results import RunFolder
-from alexnet_impl.training import resume_run, start_run
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training import run as training
+from alexnet_impl.training.run import resume_run, start_run
 
 pytestmark = pytest.mark.fast
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet_impl.errors import UnknownNameError
-from alexnet_impl.factors import (
+from alexnet_impl.explain.factors import (
     FACTORS,
     Images,
     Setting,
@@ -15,8 +15,8 @@ from alexnet_impl.factors import (
     made_equal,
     switched,
 )
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import RECIPES
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
 

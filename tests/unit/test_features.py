@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, eval_batches, load_dataset
-from alexnet_impl.features import compute_features, cut_network
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.training import training_batches
-from alexnet_impl.variants import build_spec
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.training.features import compute_features, cut_network
+from alexnet_impl.training.run import training_batches
 
 pytestmark = pytest.mark.fast
 

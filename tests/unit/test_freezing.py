@@ -1,12 +1,12 @@
 import pytest
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.features import cut_network, head_recipe, head_weights
-from alexnet_impl.freezing import frozen_prefix, rate_factors, trainable_layers
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import trace
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.network.spec import trace
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.recipe.trainable import frozen_prefix, rate_factors, trainable_layers
+from alexnet_impl.training.features import cut_network, head_recipe, head_weights
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.fast
 

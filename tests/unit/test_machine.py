@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet_impl import machine
 from alexnet_impl.errors import RunError
-from alexnet_impl.machine import (
+from alexnet_impl.machine import linux as machine
+from alexnet_impl.machine.linux import (
     TELLING_VARIABLES,
     busyness,
     gpu_facts,

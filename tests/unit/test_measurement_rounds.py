@@ -6,18 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet_impl.channel import Channel
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.measurement import gate, paired, worker
+from alexnet_impl.measurement import case_worker as worker
+from alexnet_impl.measurement import gate
+from alexnet_impl.measurement import rounds as paired
 from alexnet_impl.measurement.case import Case, complete_key
-from alexnet_impl.measurement.memory import find_largest_batch, of_batch_size
-from alexnet_impl.measurement.paired import Plan
+from alexnet_impl.measurement.case_worker import CaseServer, CaseWorker, OutOfMemoryError
+from alexnet_impl.measurement.largest_batch import find_largest_batch, of_batch_size
+from alexnet_impl.measurement.rounds import Plan
 from alexnet_impl.measurement.timing import WarmUp
-from alexnet_impl.measurement.worker import CaseServer, CaseWorker, OutOfMemoryError
-from alexnet_impl.measurement.works import synthetic_data
+from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.parity.record import RungResult
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.results import RunConfig
+from alexnet_impl.processes.channel import Channel
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.runs.folder import RunConfig
 
 pytestmark = pytest.mark.fast
 

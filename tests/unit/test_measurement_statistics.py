@@ -13,8 +13,8 @@ import pytest
 from scipy.special import stdtrit
 
 from alexnet_impl.errors import AlexNetError
-from alexnet_impl.measurement import statistics
-from alexnet_impl.measurement.statistics import (
+from alexnet_impl.stats import speed_ratios as statistics
+from alexnet_impl.stats.speed_ratios import (
     MeasurementError,
     Ratio,
     independent_ratio,

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import alexnet_impl
-from alexnet_impl.frameworks.repeated import Repeated
+from alexnet_impl.frameworks.timed_call import Repeated
 from alexnet_impl.measurement import timing
 from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
-from alexnet_impl.measurement.works import WORKS, make_bench, synthetic_data
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig
-from alexnet_impl.training import _Clock
+from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.training.run import _Clock
 
 pytestmark = pytest.mark.fast
 

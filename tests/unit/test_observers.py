@@ -9,10 +9,12 @@ import pytest
 from fake_framework import RecordingObserver
 from rich.console import Console
 
-from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import AlexNetWarning, RunError
-from alexnet_impl.observers import (
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import EpochRecord, RunConfig, RunResult, Timing
+from alexnet_impl.training.collapse import CollapseReport, Vitals
+from alexnet_impl.training.observers import (
     BarObserver,
     JsonObserver,
     LineObserver,
@@ -20,8 +22,6 @@ from alexnet_impl.observers import (
     make_observer,
     replay,
 )
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import EpochRecord, RunConfig, RunResult, Timing
 
 pytestmark = pytest.mark.fast
 

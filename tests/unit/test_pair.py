@@ -8,7 +8,7 @@ import pytest
 import reference
 
 from alexnet_impl.errors import FrameworkError, ParityError
-from alexnet_impl.frameworks.foreign import (
+from alexnet_impl.frameworks.user_model import (
     ForeignFacts,
     ForeignLayer,
     Operation,
@@ -17,13 +17,13 @@ from alexnet_impl.frameworks.foreign import (
     feature_order,
     same_sides,
 )
-from alexnet_impl.parity.pair.arithmetic import compute_layer, compute_operations
-from alexnet_impl.parity.pair.chain_hypotheses import chain_hypotheses
-from alexnet_impl.parity.pair.compare import compare_models
-from alexnet_impl.parity.pair.hypotheses import apart, rank
-from alexnet_impl.parity.pair.pairing import Side, pair_layers, whole_padding
-from alexnet_impl.parity.pair.request import PairRequest, parse_names
-from alexnet_impl.spec import Conv, LocalResponseNorm, MaxPool
+from alexnet_impl.network.spec import Conv, LocalResponseNorm, MaxPool
+from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
+from alexnet_impl.ports.chain_hypotheses import chain_hypotheses
+from alexnet_impl.ports.hypotheses import apart, rank
+from alexnet_impl.ports.pairing import Side, pair_layers, whole_padding
+from alexnet_impl.ports.request import PairRequest, parse_names
+from alexnet_impl.ports.stages import compare_models
 
 pytestmark = pytest.mark.fast
 

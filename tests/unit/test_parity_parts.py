@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from strategies import specs
 
 from alexnet_impl.errors import SpecError
-from alexnet_impl.masks import hash32, keep_mask, mask_key
+from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
+from alexnet_impl.network.spec import trace
+from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import apart, divergence, l2_apart, parity_recipe, slots_apart
 from alexnet_impl.parity.reference import forward
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import get_recipe
-from alexnet_impl.remote import spec_from_dict, spec_to_dict
-from alexnet_impl.results import DataConfig, RunConfig
-from alexnet_impl.spec import trace
-from alexnet_impl.variants import VARIANTS, build_spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.processes.remote_trainer import spec_from_dict, spec_to_dict
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import DataConfig, RunConfig
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.fast
 
@@ -118,7 +118,7 @@ def test_same_padding_is_a_change_of_conv1_alone():
 
 
 def test_dropouts_of_several_rates_keep_their_places():
-    from alexnet_impl.changes import dropout_before_dense
+    from alexnet_impl.network.spec_changes import dropout_before_dense
 
     spec = build_spec("torchvision")
     layers = tuple(

@@ -1,8 +1,8 @@
 import pytest
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.phases import phase_recipes, phases
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe.phases import phase_recipes, phases
+from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
 

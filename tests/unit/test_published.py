@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 
 from alexnet_impl.data.download import RemoteFile
-from alexnet_impl.data.treatment import INPUT_SCALINGS
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.errors import UnknownNameError, WeightsError
-from alexnet_impl.published import (
+from alexnet_impl.network.variants import get_variant
+from alexnet_impl.weights.published_files import (
     PUBLISHED,
     check_copy,
     fetch_published,
@@ -14,7 +15,6 @@ from alexnet_impl.published import (
     is_published_name,
     published_of,
 )
-from alexnet_impl.variants import get_variant
 
 pytestmark = pytest.mark.fast
 

@@ -8,9 +8,9 @@ import pytest
 
 import alexnet_impl
 from alexnet_impl.cli import _parse
-from alexnet_impl.report.tables import markdown_variants
-from alexnet_impl.spec import trace
-from alexnet_impl.variants import VARIANTS, build_spec
+from alexnet_impl.network.spec import trace
+from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.report.run.tables import markdown_variants
 
 README = Path(alexnet_impl.__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from strategies import recipes
 
 from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError
-from alexnet_impl.recipe import Recipe, learning_rate_at, total_steps
-from alexnet_impl.recipes import RECIPES, get_recipe
+from alexnet_impl.recipe.named import RECIPES, get_recipe
+from alexnet_impl.recipe.recipe import Recipe, learning_rate_at, total_steps
 
 pytestmark = pytest.mark.fast
 

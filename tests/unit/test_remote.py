@@ -10,10 +10,10 @@ import pytest
 
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.remote import remote_side
-from alexnet_impl.spec import Dense, Flatten, Spec
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.network.spec import Dense, Flatten, Spec
+from alexnet_impl.processes.remote_trainer import remote_side
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.fast
 

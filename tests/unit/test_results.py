@@ -14,8 +14,9 @@ from strategies import recipes
 
 from alexnet_impl.data import DataConfig, Dataset, Split
 from alexnet_impl.errors import RunError, WeightsError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import (
+from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import (
     DatasetRecord,
     EpochRecord,
     History,
@@ -29,8 +30,7 @@ from alexnet_impl.results import (
     process_peak_memory_bytes,
     weights_sha256,
 )
-from alexnet_impl.variants import VARIANTS, build_spec
-from alexnet_impl.weights import initial_weights, load_weights, write_safetensors
+from alexnet_impl.weights.canonical import initial_weights, load_weights, write_safetensors
 
 pytestmark = pytest.mark.fast
 

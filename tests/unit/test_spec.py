@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import count_windows, next_shape, specs
 
 from alexnet_impl.errors import SpecError
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
 
-from alexnet_impl import training
-from alexnet_impl import weights as weights_module
 from alexnet_impl.data import (
     DataConfig,
     chain_digest,
@@ -27,11 +25,13 @@ from alexnet_impl.errors import (
     UnknownNameError,
     WeightsError,
 )
-from alexnet_impl.evaluation import mean_cross_entropy, softmax
-from alexnet_impl.recipe import Recipe, learning_rate_at
-from alexnet_impl.results import RunFolder, weights_sha256
-from alexnet_impl.training import batch_plan, resume_run, start_run
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
+from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.training import run as training
+from alexnet_impl.training.evaluation import mean_cross_entropy, softmax
+from alexnet_impl.training.run import batch_plan, resume_run, start_run
+from alexnet_impl.weights import canonical as weights_module
+from alexnet_impl.weights.canonical import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -5,8 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_impl.errors import SpecError, UnknownNameError
-from alexnet_impl.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, trace
-from alexnet_impl.variants import (
+from alexnet_impl.network.spec import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    LocalResponseNorm,
+    MaxPool,
+    trace,
+)
+from alexnet_impl.network.variants import (
     BACKBONE_VARIANTS,
     VARIANTS,
     build_spec,

@@ -8,11 +8,16 @@ from measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.cli import main
 from alexnet_impl.errors import RunError
-from alexnet_impl.measurement.record import entry_of, write_recording
-from alexnet_impl.measurement.statistics import paired_ratio
+from alexnet_impl.measurement.recording import entry_of, write_recording
+from alexnet_impl.measurement.releases import read_environments
 from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
-from alexnet_impl.report.versions import HEADER, trend_figure, version_rows, write_versions_page
-from alexnet_impl.versions import read_environments
+from alexnet_impl.report.bench.releases import (
+    HEADER,
+    trend_figure,
+    version_rows,
+    write_versions_page,
+)
+from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
 

@@ -14,10 +14,8 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save_file
 from strategies import specs
 
-from alexnet_impl import weights as weights_module
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.spec import (
+from alexnet_impl.network.spec import (
     Conv,
     Dense,
     Dropout,
@@ -27,8 +25,10 @@ from alexnet_impl.spec import (
     Spec,
     weight_shapes,
 )
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import (
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights import canonical as weights_module
+from alexnet_impl.weights.canonical import (
     WeightsInfo,
     check_weights,
     initial_weights,

@@ -14,12 +14,12 @@ import fake_worker
 import pytest
 from fake_framework import RecordingObserver, linear_config
 
-from alexnet_impl import workers
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError, StoppedError
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunConfig, RunFolder
-from alexnet_impl.workers import serve, train_in_worker, worker_series
+from alexnet_impl.processes import training_worker as workers
+from alexnet_impl.processes.training_worker import serve, train_in_worker, worker_series
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import RunConfig, RunFolder
 
 pytestmark = pytest.mark.fast
 

@@ -6,9 +6,9 @@ keep_frameworks_apart()
 
 from alexnet_impl.frameworks.tensorflow.calibration import calibration_kernels, plain_training  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
-from alexnet_impl.frameworks.tensorflow.foreign import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.user_model import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
     describe_checkpoint,
     get_weights,

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from alexnet_impl.spec import Shape
+from alexnet_impl.network.spec import Shape
 
 MAKERS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": keras.applications.VGG16,

@@ -8,16 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.repeated import (
+from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.tensorflow.model import build_model
+from alexnet_impl.frameworks.timed_call import (
     COPY_BYTES,
     FIT_COST_S,
     Repeated,
     matmul_size,
     peak_precisions,
 )
-from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
-from alexnet_impl.frameworks.tensorflow.model import build_model
-from alexnet_impl.spec import Spec
+from alexnet_impl.network.spec import Spec
 
 
 def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:

@@ -17,7 +17,7 @@ from alexnet_impl.frameworks.tensorflow.optimizers import (
     Optimizer,
     make_optimizer,
 )
-from alexnet_impl.recipe import Recipe
+from alexnet_impl.recipe.recipe import Recipe
 
 
 class FusedSGD(SGD):

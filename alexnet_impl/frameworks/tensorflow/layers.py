@@ -10,7 +10,7 @@ import numpy as np
 from keras import KerasTensor, ops
 from numpy.typing import NDArray
 
-from alexnet_impl.masks import MULTIPLIERS, SHIFTS, keep_threshold
+from alexnet_impl.network.dropout_masks import MULTIPLIERS, SHIFTS, keep_threshold
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")

@@ -12,15 +12,15 @@ from typing import assert_never
 import keras
 import numpy as np
 
-from alexnet_impl import spec as s
-from alexnet_impl.changes import SEPARATOR
 from alexnet_impl.frameworks.tensorflow.backbones import build_backbone
 from alexnet_impl.frameworks.tensorflow.layers import (
     GroupedConv2D,
     LocalResponseNorm,
     SharedDropout,
 )
-from alexnet_impl.spec import Spec
+from alexnet_impl.network import spec as s
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.network.spec_changes import SEPARATOR
 
 POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 """Keras's name of a precision, where it differs from ours."""

@@ -11,8 +11,13 @@ from typing import Any
 import keras
 from keras import KerasTensor, Variable, ops
 
-from alexnet_impl.recipe import MOMENTUM_OPTIMIZERS, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
-from alexnet_impl.weights import inner_kernels
+from alexnet_impl.recipe.recipe import (
+    MOMENTUM_OPTIMIZERS,
+    NEWTON_SCHULZ,
+    NEWTON_SCHULZ_STEPS,
+    Recipe,
+)
+from alexnet_impl.weights.canonical import inner_kernels
 
 
 class Optimizer(keras.optimizers.Optimizer):

@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from alexnet_impl.data import Picks
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.resize import resize_and_cut
-from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
@@ -27,11 +27,11 @@ from alexnet_impl.frameworks.tensorflow.weights import (
     to_canonical,
     variable_of,
 )
-from alexnet_impl.freezing import rate_factors, trainable_layers
-from alexnet_impl.masks import mask_key
-from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
-from alexnet_impl.spec import Spec, backbone_of, weight_shapes
-from alexnet_impl.weights import Weights
+from alexnet_impl.network.dropout_masks import mask_key
+from alexnet_impl.network.spec import Spec, backbone_of, weight_shapes
+from alexnet_impl.recipe.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
+from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
+from alexnet_impl.weights.canonical import Weights
 
 Feed = tuple[Any, ...]
 """(uint8 images,), or (indices, rows, columns) of images that the device holds."""

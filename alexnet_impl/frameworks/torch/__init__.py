@@ -6,9 +6,9 @@ keep_frameworks_apart()
 
 from alexnet_impl.frameworks.torch.calibration import calibration_kernels, plain_training  # noqa: E402
 from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_threads  # noqa: E402
-from alexnet_impl.frameworks.torch.foreign import load_model  # noqa: E402
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
+from alexnet_impl.frameworks.torch.user_model import load_model  # noqa: E402
 from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
     describe_checkpoint,
     get_weights,

@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.repeated import COPY_BYTES, Repeated, matmul_size, peak_precisions
+from alexnet_impl.frameworks.timed_call import COPY_BYTES, Repeated, matmul_size, peak_precisions
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, Dense, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
-from alexnet_impl.spec import Spec, trace
+from alexnet_impl.network.spec import Spec, trace
 
 
 def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from alexnet_impl import spec as s
 from alexnet_impl.frameworks.torch.backbones import build_backbone
-from alexnet_impl.masks import MULTIPLIERS, SHIFTS, keep_threshold
-from alexnet_impl.spec import Spec
+from alexnet_impl.network import spec as s
+from alexnet_impl.network.dropout_masks import MULTIPLIERS, SHIFTS, keep_threshold
+from alexnet_impl.network.spec import Spec
 
 DTYPES = {"float64": torch.float64}
 """Type of the weights by precision; float32 where nothing is said."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet_impl.recipe import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
-from alexnet_impl.weights import inner_kernels
+from alexnet_impl.recipe.recipe import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Recipe
+from alexnet_impl.weights.canonical import inner_kernels
 
 
 def make_optimizer(

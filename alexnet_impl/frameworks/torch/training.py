@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alexnet_impl.data import Picks
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.resize import resize_and_cut
-from alexnet_impl.data.treatment import INPUT_SCALINGS
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.torch.backbones import leaves
@@ -20,11 +20,11 @@ from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes,
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
 from alexnet_impl.frameworks.torch.optimizers import learning, make_optimizer
 from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
-from alexnet_impl.freezing import rate_factors, trainable_layers
-from alexnet_impl.masks import mask_key
-from alexnet_impl.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
-from alexnet_impl.spec import Spec, backbone_of
-from alexnet_impl.weights import Weights
+from alexnet_impl.network.dropout_masks import mask_key
+from alexnet_impl.network.spec import Spec, backbone_of
+from alexnet_impl.recipe.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe
+from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
+from alexnet_impl.weights.canonical import Weights
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first", "exp_avg_sq": "second"}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_impl.data.treatment import INPUT_SCALINGS, treat
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, treat
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast

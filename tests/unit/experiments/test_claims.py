@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claim import AVERAGES, FILES, Claim
-from alexnet_impl.experiments.claims import CLAIMS, claims_of, curve_claims, final_claims
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.claims.claim import AVERAGES, FILES, Claim
+from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims, final_claims
 
 pytestmark = pytest.mark.fast
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claims import CLAIMS, claims_of
-from alexnet_impl.experiments.consistency import CHECKS, find_all
-from alexnet_impl.experiments.consistency.comparability import differences
-from alexnet_impl.experiments.consistency.sizes import resized_bytes, resized_text
-from alexnet_impl.experiments.consistency.tables import sample_of, smallest_sample
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks import CHECKS, find_all
+from alexnet_impl.reproduction.checks.class_tables import sample_of, smallest_sample
+from alexnet_impl.reproduction.checks.comparability import differences
+from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
+from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of
 
 pytestmark = pytest.mark.fast
 

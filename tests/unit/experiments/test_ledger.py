@@ -11,19 +11,10 @@ from experiment_runs import write_experiment
 from rich.console import Console
 
 from alexnet_impl.cli import main
-from alexnet_impl.experiments.budget import BUDGETS
-from alexnet_impl.experiments.catalogue import EXPERIMENTS
-from alexnet_impl.experiments.claims import CLAIMS, curve_claims
-from alexnet_impl.experiments.comparison import comparison_rows, published_ends
-from alexnet_impl.experiments.curves import bar_mean, best_shift, compare_curves
-from alexnet_impl.experiments.evidence import read_evidence
-from alexnet_impl.experiments.intervals import of_curves, of_mean, of_shares
-from alexnet_impl.experiments.ledger import make_ledger
-from alexnet_impl.experiments.measured import class_table, measure
-from alexnet_impl.experiments.pairs import framework_rows, pretrained_rows
-from alexnet_impl.experiments.reproduce import Record
-from alexnet_impl.experiments.times import compare_times, full_time_s
-from alexnet_impl.report.ledger import (
+from alexnet_impl.report.ledger.page import curves_figure, render, shift_text
+from alexnet_impl.report.ledger.pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
+from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
+from alexnet_impl.report.ledger.terminal import (
     experiments_table,
     grouped,
     headline,
@@ -31,10 +22,19 @@ from alexnet_impl.report.ledger import (
     ledger_renderables,
     run_lines,
 )
-from alexnet_impl.report.ledger_page import curves_figure, render, shift_text
-from alexnet_impl.report.ledger_pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
-from alexnet_impl.report.stacked import PIPED_WIDTH
-from alexnet_impl.results import RunFolder
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.claims.queries import CLAIMS, curve_claims
+from alexnet_impl.reproduction.runs.evidence import read_evidence
+from alexnet_impl.reproduction.runs.runner import Record
+from alexnet_impl.reproduction.verdicts.curves import bar_mean, best_shift, compare_curves
+from alexnet_impl.reproduction.verdicts.framework_pairs import framework_rows, pretrained_rows
+from alexnet_impl.reproduction.verdicts.intervals import of_curves, of_mean, of_shares
+from alexnet_impl.reproduction.verdicts.ledger import make_ledger
+from alexnet_impl.reproduction.verdicts.our_figures import class_table, measure
+from alexnet_impl.reproduction.verdicts.summary import comparison_rows, published_ends
+from alexnet_impl.reproduction.verdicts.time_ratios import compare_times, full_time_s
+from alexnet_impl.runs.folder import RunFolder
 
 pytestmark = pytest.mark.fast
 

@@ -17,10 +17,12 @@ from rich.console import Console
 from alexnet_impl.cli import main
 from alexnet_impl.data import load_dataset
 from alexnet_impl.errors import DataError, RunError, WeightsError
-from alexnet_impl.experiments.budget import BUDGETS, get_budget
-from alexnet_impl.experiments.catalogue import EXPERIMENTS, get_experiment
-from alexnet_impl.experiments.published.rows import CLASSES
-from alexnet_impl.experiments.reproduce import (
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
+from alexnet_impl.reproduction.claims.rows import CLASSES
+from alexnet_impl.reproduction.runs.runner import (
     Record,
     check_memory,
     differences,
@@ -28,16 +30,14 @@ from alexnet_impl.experiments.reproduce import (
     prepare_weights,
     reproduce,
 )
-from alexnet_impl.experiments.unpermuted import unpermuted_path
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.results import RunFolder, weights_sha256
-from alexnet_impl.training import check_run, resume_run, start_run
-from alexnet_impl.variants import build_spec
-from alexnet_impl.weights import WeightsInfo, initial_weights, load_weights, save_weights
+from alexnet_impl.reproduction.runs.unpermuted import unpermuted_path
+from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.training.run import check_run, resume_run, start_run
+from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, load_weights, save_weights
 
 pytestmark = pytest.mark.fast
 
-REPRODUCE = "alexnet_impl.experiments.reproduce"
+REPRODUCE = "alexnet_impl.reproduction.runs.runner"
 COMMAND = "alexnet_impl.cli.reproduce"
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """As torchvision publishes it."""
@@ -420,7 +420,7 @@ def _no_network(monkeypatch, tmp_path):
     def refuse(remote, *_, **__):
         raise DataError(f"{remote.url}: cannot be downloaded (no network).")
 
-    monkeypatch.setattr("alexnet_impl.published.download", refuse)
+    monkeypatch.setattr("alexnet_impl.weights.published_files.download", refuse)
     for name in ("TORCH_HOME", "KERAS_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from alexnet_impl.data import DataConfig, Dataset, Split
-from alexnet_impl.evaluation import mean_cross_entropy
-from alexnet_impl.recipe import Recipe
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.results import (
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.folder import (
     EpochRecord,
     History,
     Predictions,
@@ -18,6 +17,7 @@ from alexnet_impl.results import (
     RunResult,
     Timing,
 )
+from alexnet_impl.training.evaluation import mean_cross_entropy
 
 CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECIPE = dataclasses.replace(

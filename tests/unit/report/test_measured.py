@@ -6,16 +6,16 @@ import pytest
 from measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.record import EXTRA, EXTRA_SECOND, entry_of
-from alexnet_impl.measurement.statistics import paired_ratio
-from alexnet_impl.report.measured import (
+from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, entry_of
+from alexnet_impl.report.bench.rounds_figure import rounds_figure, write_rounds_figure
+from alexnet_impl.report.bench.speeds import (
     columns,
     compared_lines,
     measured_lines,
     pair_columns,
     table_lines,
 )
-from alexnet_impl.report.rounds import rounds_figure, write_rounds_figure
+from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
 

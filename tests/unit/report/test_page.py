@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from alexnet_impl.collapse import CollapseReport, Vitals
 from alexnet_impl.errors import RunError
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.report import page
-from alexnet_impl.report.reproduce import commands
-from alexnet_impl.report.runs import view_runs
-from alexnet_impl.report.verdict import verdict
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.report.run import page
+from alexnet_impl.report.run.command_lines import commands
+from alexnet_impl.report.run.verdict import verdict
+from alexnet_impl.report.run.views import view_runs
+from alexnet_impl.training.collapse import CollapseReport, Vitals
 
 pytestmark = pytest.mark.fast
 
@@ -207,7 +207,7 @@ def test_report_without_runs_or_into_no_folder_is_refused(pair, tmp_path):
 
 def test_tables_import_neither_matplotlib_nor_jinja_nor_scikit_learn():
     heavy = "{'matplotlib', 'jinja2', 'sklearn', 'torch', 'tensorflow'}"
-    code = f"import sys, alexnet_impl.report.tables; sys.exit(str({heavy} & set(sys.modules)))"
+    code = f"import sys, alexnet_impl.report.run.tables; sys.exit(str({heavy} & set(sys.modules)))"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.stderr.strip() == "set()"

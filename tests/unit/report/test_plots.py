@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from alexnet_impl.report import plots
-from alexnet_impl.report.runs import COLOURS, view_runs
+from alexnet_impl.report.run import plots
+from alexnet_impl.report.run.views import COLOURS, view_runs
 
 pytestmark = pytest.mark.fast
 

@@ -4,8 +4,9 @@ import pytest
 from rich.console import Console
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.recipes import RECIPES
-from alexnet_impl.report.tables import (
+from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.report.run.tables import (
     comparison_table,
     describe_table,
     equality_lines,
@@ -15,7 +16,6 @@ from alexnet_impl.report.tables import (
     recipes_table,
     variants_table,
 )
-from alexnet_impl.variants import VARIANTS, build_spec
 
 pytestmark = pytest.mark.fast
 

@@ -1,0 +1,265 @@
+"""What an explanation's run folders say: the effect of each factor, and how sure it is."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.explain.study import (
+    EQUAL,
+    SCHEMA_VERSION,
+    Arm,
+    Plan,
+    Row,
+    images_of,
+    make_plan,
+    read_request,
+    run_path,
+)
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.runs.folder import DatasetRecord, RunFolder
+from alexnet_impl.stats.paired_effects import Estimate, estimate, holm, paired
+from alexnet_impl.weights.canonical import write_bytes
+
+METRICS = ("test_top1_accuracy", "test_loss", "train_loss")
+"""What effects are measured on; train_loss is the mean over the last steps of a run."""
+NUM_LAST_STEPS = 20
+"""So many steps' losses make train_loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out of one run.
+
+    Attributes:
+        path: Its folder.
+        status: As in its result.json.
+        figures: By the names in METRICS; None where it did not finish.
+    """
+
+    path: Path
+    status: str
+    figures: dict[str, float | None]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end with figures that are numbers."""
+        return self.status == "finished"
+
+
+def read_outcome(path: Path) -> Outcome:
+    """The figures of a run folder.
+
+    Raises:
+        RunError: If the run has not ended.
+    """
+    run = RunFolder.open(path)
+    result = run.result
+    if result is None or result.status == "interrupted":
+        raise RunError(f"{path}: this run has not ended; go on with --resume.")
+    figures: dict[str, float | None] = dict.fromkeys(METRICS)
+    if result.status == "finished":
+        last = run.history.step_loss[-NUM_LAST_STEPS:]
+        figures = {
+            "test_top1_accuracy": result.test_top1_accuracy,
+            "test_loss": result.test_loss,
+            "train_loss": statistics.fmean(last),
+        }
+    return Outcome(path=path, status=result.status, figures=figures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a row of the plan does.
+
+    Attributes:
+        row: Which.
+        estimates: By the names in METRICS; empty where nothing was run.
+        holm: The p values adjusted for the number of factors, by metric.
+        num_seeds: How many pairs were run.
+        ends: How the runs of the switched arm ended that did not finish, once for each.
+        ends_before: The same of the arm that it is compared with.
+    """
+
+    row: Row
+    estimates: dict[str, Estimate]
+    holm: dict[str, float | None]
+    num_seeds: int
+    ends: tuple[str, ...] = ()
+    ends_before: tuple[str, ...] = ()
+
+    @property
+    def measurable(self) -> bool:
+        """Whether any figure's interval leaves out 0."""
+        return any(found.measurable for found in self.estimates.values())
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """What effects are ranked by: points of accuracy, then loss; runs that broke lead."""
+        if not self.estimates:
+            return -1.0, -1.0
+        if self.num_seeds and len(self.ends) == self.num_seeds:
+            return math.inf, math.inf
+        accuracy, loss = (abs(self.estimates[name].mean) for name in METRICS[:2])
+        return (0.0, 0.0) if math.isnan(accuracy) else (accuracy, loss)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """All that follows from the run folders of an explanation.
+
+    Attributes:
+        plan: What was run.
+        folder: Where.
+        outcomes: By arm and seed.
+        factors: The effect of every factor, the largest first, those without a run last.
+        summaries: All together, the framework itself, and both as they come.
+        dataset: What the made-equal runs saw.
+        environments: Machine and versions, by framework.
+    """
+
+    plan: Plan
+    folder: Path
+    outcomes: dict[tuple[Arm, int], Outcome]
+    factors: tuple[Effect, ...]
+    summaries: tuple[Effect, ...]
+    dataset: DatasetRecord
+    environments: dict[str, dict[str, Any]]
+
+
+def read_explanation(folder: Path) -> Explanation:
+    """Work out the effects from the run folders.
+
+    Raises:
+        RunError: If there is no explanation, or one of its runs has not ended.
+    """
+    request = read_request(folder)
+    equal = [Arm(name=EQUAL, framework=name, setting=request.equal) for name in FRAMEWORKS]
+    first = [RunFolder.open(run_path(folder, arm, request.seeds[0])) for arm in equal]
+    dataset = first[0].dataset
+    plan = make_plan(request, images_of(dataset))
+    outcomes = {
+        (arm, seed): read_outcome(run_path(folder, arm, seed))
+        for name in FRAMEWORKS
+        for arm, seed in plan.runs(name)
+    }
+    effects = measure(plan, outcomes)
+    factors = [effect for effect in effects if effect.row.factor is not None]
+    return Explanation(
+        plan=plan,
+        folder=folder,
+        outcomes=outcomes,
+        factors=tuple(sorted(factors, key=lambda effect: effect.size, reverse=True)),
+        summaries=tuple(effect for effect in effects if effect.row.factor is None),
+        dataset=dataset,
+        environments={
+            arm.framework: run.environment for arm, run in zip(equal, first, strict=True)
+        },
+    )
+
+
+def measure(plan: Plan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Effect]:
+    """The effect of every row, in the plan's order."""
+    effects = [_effect(row, plan.request.seeds, outcomes) for row in plan.rows]
+    singles = [effect for effect in effects if effect.row.factor is not None]
+    for metric in METRICS:
+        found = [effect.estimates.get(metric) for effect in singles]
+        adjusted = holm([None if one is None else one.p_value for one in found])
+        for effect, p_value in zip(singles, adjusted, strict=True):
+            effect.holm[metric] = p_value
+    return effects
+
+
+def _effect(
+    row: Row, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
+) -> Effect:
+    if row.after is None:
+        return Effect(row=row, estimates={}, holm={}, num_seeds=0)
+    after = {seed: outcomes[row.after, seed] for seed in seeds}
+    before = {seed: outcomes[row.before, seed] for seed in seeds}
+    estimates = {
+        metric: estimate(
+            paired(
+                {seed: outcome.figures[metric] for seed, outcome in after.items()},
+                {seed: outcome.figures[metric] for seed, outcome in before.items()},
+            )
+        )
+        for metric in METRICS
+    }
+    return Effect(
+        row=row,
+        estimates=estimates,
+        holm={},
+        num_seeds=len(seeds),
+        ends=_unfinished(after.values()),
+        ends_before=_unfinished(before.values()),
+    )
+
+
+def _unfinished(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    return tuple(outcome.status for outcome in outcomes if not outcome.finished)
+
+
+def write_explanation(explanation: Explanation) -> None:
+    """Write explain.json: the budget, every run with its figures, and the effects."""
+    text = json.dumps(to_dict(explanation), indent=1, allow_nan=False)
+    write_bytes(explanation.folder / "explain.json", text.encode())
+
+
+def to_dict(explanation: Explanation) -> dict[str, Any]:
+    """Plain values for JSON; a figure that is no number becomes null."""
+    request = explanation.plan.request
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "budget": request.to_dict(),
+        "dataset": asdict(explanation.dataset),
+        "environments": explanation.environments,
+        "runs": [
+            {
+                "framework": arm.framework,
+                "arm": arm.name,
+                "seed": seed,
+                "folder": str(outcome.path.relative_to(explanation.folder)),
+                "status": outcome.status,
+                **outcome.figures,
+            }
+            for (arm, seed), outcome in explanation.outcomes.items()
+        ],
+        "effects": [
+            _effect_dict(effect) for effect in (*explanation.factors, *explanation.summaries)
+        ],
+    }
+
+
+def _effect_dict(effect: Effect) -> dict[str, Any]:
+    row = effect.row
+    return {
+        "name": row.name,
+        "kind": row.factor.kind if row.factor is not None else "summary",
+        "does_not_apply": row.idle,
+        "after": _arm_dict(row.after),
+        "before": _arm_dict(row.before),
+        "num_seeds": effect.num_seeds,
+        "not_finished": list(effect.ends),
+        "measurable": effect.measurable,
+        "metrics": {
+            metric: {
+                "mean": None if math.isnan(found.mean) else found.mean,
+                "low": found.low,
+                "high": found.high,
+                "p_value": found.p_value,
+                "p_value_holm": effect.holm.get(metric),
+                "measurable": found.measurable,
+                "differences": list(found.differences),
+            }
+            for metric, found in effect.estimates.items()
+        },
+    }
+
+
+def _arm_dict(arm: Arm | None) -> dict[str, str] | None:
+    return None if arm is None else {"framework": arm.framework, "arm": arm.name}

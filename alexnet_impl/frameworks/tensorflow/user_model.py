@@ -1,0 +1,522 @@
+"""A user's own keras.Model behind the ForeignModel protocol.
+
+Layers are heard as they are called, so that nested and subclassed models are read as well.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from alexnet_impl.errors import FrameworkError
+from alexnet_impl.frameworks.user_model import (
+    ForeignFacts,
+    ForeignLayer,
+    LayerKind,
+    Operation,
+    are_probabilities,
+    call_by_name,
+    descend,
+    feature_order,
+    pair_of,
+    same_sides,
+)
+from alexnet_impl.weights.canonical import Array, Weights
+
+CLONE_TOLERANCE = 1e-3
+"""A clone in float64 that lies farther from its model than rounding explains is another model."""
+SHORT = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+"""Keras's names of weights to PyTorch's, where they differ."""
+STATISTICS = ("running_mean", "running_var")
+FLATTENERS = (keras.layers.Flatten, keras.layers.Reshape)
+ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
+
+
+def load_model(place: str, folder: Path) -> "TensorflowForeign":
+    """The model that a user's function returns.
+
+    Raises:
+        FrameworkError: If there is no such function, it raises, or returns no keras.Model.
+    """
+    model = call_by_name(place, folder)
+    if not isinstance(model, keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise FrameworkError(f"{place}: returned a {kind}; it must return a Keras 3 keras.Model.")
+    return TensorflowForeign(model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call of a layer with weights; maps are channels first, `maps` the last one before it."""
+
+    name: str
+    layer: keras.layers.Layer
+    before: tuple[Operation, ...]
+    inputs: Array
+    outputs: Array
+    maps: Array | None
+
+
+class TensorflowForeign:
+    """The ForeignModel protocol over a keras.Model."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.original = self.model = model
+        self.layers: dict[str, keras.layers.Layer] = {}
+        self.dtype = "float32"
+        self.sample: Array = np.empty(0)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """(height, width, channels) of a Sequential or functional model with a fixed input.
+
+        Raises:
+            FrameworkError: If it has several inputs, or reads no images.
+        """
+        shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "inputs", None) or []]
+        if not shapes:
+            return None
+        if len(shapes) > 1 or len(shapes[0]) != 4:
+            raise FrameworkError(
+                f"tensorflow: the model reads {shapes}; it must read one batch of images, "
+                "(batch, height, width, channels)."
+            )
+        _, height, width, channels = shapes[0]
+        return None if None in (height, width, channels) else (height, width, channels)
+
+    def describe(self, images: Array) -> ForeignFacts:
+        """The layers with weights of their own, in the order of their calls."""
+        self.sample = images
+        recording = self._record(images)
+        self.layers = {call.name: call.layer for call in recording.calls}
+        return ForeignFacts(
+            layers=tuple(_layer(call) for call in recording.calls),
+            after=tuple(recording.operations),
+        )
+
+    def use_precision(self, precision: str) -> str:
+        """A clone whose layers compute in float64, where every layer can."""
+        if precision == "float32":
+            self._take(self.original, precision)
+            return ""
+        try:
+            clone = _clone(self.original)
+            clone(self.sample.astype(precision), training=False)  # says what it cannot
+            self._take(clone, precision)
+            self._check_clone()
+        except Exception as error:  # noqa: BLE001 - Keras and the user's layers raise any kind
+            self._take(self.original, "float32")
+            return f"the Keras model cannot be had in float64 ({_line(error)})"
+        return ""
+
+    def _take(self, model: keras.Model, precision: str) -> None:
+        """Go on with this model, and with the present weights."""
+        if model is not self.model:
+            model.set_weights(self.model.get_weights())
+        self.model, self.dtype = model, precision
+        self.layers = {call.name: call.layer for call in self._record(self.sample).calls}
+
+    def _check_clone(self) -> None:
+        """Refuse a clone that computes something else, as of a layer whose config is not whole."""
+        ours = keras.ops.convert_to_numpy(self._output(self.sample))
+        theirs = self.original(self.sample.astype("float32"), training=False)
+        apart = np.abs(ours - keras.ops.convert_to_numpy(theirs)).max()
+        if ours.dtype != np.float64 or not apart <= CLONE_TOLERANCE * np.abs(ours).max():
+            raise FrameworkError(f"its clone yields {ours.dtype} and lies {apart:.1e} off")
+
+    def weights(self) -> Weights:
+        """Copies of the weights in PyTorch's layout."""
+        return {
+            f"{name}.{short}": to_torch_layout(short, variable.numpy(), layer)
+            for name, layer in self.layers.items()
+            for short, variable in _variables(layer).items()
+        }
+
+    def set_weights(self, weights: Weights) -> None:
+        """Put some or all weights into the model."""
+        for name, layer in self.layers.items():
+            for short, variable in _variables(layer).items():
+                if (array := weights.get(f"{name}.{short}")) is not None:
+                    variable.assign(_from_torch_layout(short, array, layer))
+
+    def forward(self, images: Array) -> Weights:
+        """Inputs and outputs of every layer, and the output."""
+        recording = self._record(images)
+        arrays: Weights = {}
+        for call in recording.calls:
+            arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
+        return arrays | {"output": recording.output}
+
+    def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
+        """Loss and gradients in evaluation mode."""
+        trained = [
+            (name, short, layer, variable)
+            for name, layer in self.layers.items()
+            for short, variable in _variables(layer).items()
+            if variable.trainable
+        ]
+        with tf.GradientTape() as tape:
+            output = self._output(images)
+            if are_probabilities(keras.ops.convert_to_numpy(output)):
+                output = tf.math.log(output)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, [variable.value for *_, variable in trained])
+        found = {
+            f"{name}.{short}": to_torch_layout(short, gradient.numpy(), layer)
+            for (name, short, layer, _), gradient in zip(trained, gradients, strict=True)
+            if gradient is not None
+        }
+        return float(loss), found
+
+    def descend(
+        self, images: Array, labels: Array, *, learning_rate: float, steps: int
+    ) -> list[float]:
+        """Losses of plain gradient descent."""
+        return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
+
+    def _output(self, images: Array) -> tf.Tensor:
+        try:
+            output = self.model(tf.constant(images.astype(self.dtype)), training=False)
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            raise FrameworkError(
+                f"tensorflow: the model does not run on images of shape {images.shape[1:]}: "
+                f"{_line(error)}; --image-size says which it reads."
+            ) from error
+        if not isinstance(output, tf.Tensor):
+            raise FrameworkError(
+                f"tensorflow: the model returned a {type(output).__name__}; it must return the "
+                "logits, one tensor."
+            )
+        return output
+
+    def _record(self, images: Array) -> "_Recording":
+        recording = _Recording(self.model)
+        with recording.hearing():
+            recording.output = keras.ops.convert_to_numpy(self._output(images))
+        return recording
+
+
+class _Recording:
+    """One call of a model: its layers with weights, and the layers between them.
+
+    Attributes:
+        calls: Of layers with weights, in order.
+        operations: Since the last of them.
+        output: What the model returned.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.calls: list[_Call] = []
+        self.operations: list[Operation] = []
+        self.output: Array = np.empty(0)
+        self._open: list[dict[str, Any]] = []
+        self._map: Any = None
+
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Take note of every layer that is called."""
+        original = keras.layers.Layer.__call__
+        eager = tf.config.functions_run_eagerly()
+
+        def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+            if layer is self.model:
+                return original(layer, *args, **kwargs)
+            return self._hear(layer, original, args, kwargs)
+
+        keras.layers.Layer.__call__ = call
+        tf.config.run_functions_eagerly(run_eagerly=True)
+        try:
+            yield
+        finally:
+            keras.layers.Layer.__call__ = original
+            tf.config.run_functions_eagerly(run_eagerly=eager)
+
+    def _hear(
+        self, layer: keras.layers.Layer, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Call a layer, and decide behind it what it was: a container, a layer, an operation."""
+        frame = {"name": layer.name, "inner": False, "weighted": False}
+        start = len(self.operations)
+        self._open.append(frame)
+        outputs = original(layer, *args, **kwargs)
+        path = ".".join(entry["name"] for entry in self._open)
+        self._open.pop()
+        weighted = bool(_variables(layer))
+        if self._open:
+            self._open[-1]["inner"] = True
+            self._open[-1]["weighted"] |= weighted
+        if not frame["weighted"] and weighted:
+            linear = _before_activation(layer, original, args, kwargs, outputs)
+            self._note(path, layer, args[0], linear, self.operations[:start])
+        elif not frame["inner"] and (found := _operation(layer, args[0], outputs)) is not None:
+            self.operations.append(found)
+        if len(outputs.shape) == 4 and not isinstance(layer, keras.layers.Permute):
+            self._map = outputs
+        return outputs
+
+    def _note(
+        self,
+        path: str,
+        layer: keras.layers.Layer,
+        inputs: Any,
+        outputs: Any,
+        before: list[Operation],
+    ) -> None:
+        if layer not in [call.layer for call in self.calls]:
+            taken = layer.name in [call.name for call in self.calls]
+            self.calls.append(
+                _Call(
+                    name=path if taken else layer.name,
+                    layer=layer,
+                    before=tuple(before),
+                    inputs=_channels_first(inputs),
+                    outputs=_channels_first(outputs),
+                    maps=None if self._map is None else _channels_first(self._map),
+                )
+            )
+        activation = _activation(layer)
+        self.operations = []
+        if activation:
+            self.operations = [
+                Operation(kind=activation, name=f"{layer.name}'s activation", numbers={})
+            ]
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error that says something; Keras's own is a heading."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return re.sub(r"\x1b\[\d*m", "", said[0])[:200].rstrip(".") if said else repr(error)
+
+
+def _channels_first(values: Any) -> Array:
+    array: Array = keras.ops.convert_to_numpy(values)
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)
+
+
+def _variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """A layer's weights by PyTorch's short names."""
+    return {
+        SHORT.get(variable.name, variable.name): variable
+        for variable in layer.weights
+        if "float" in str(variable.dtype)
+    }
+
+
+def _activation(layer: keras.layers.Layer) -> str:
+    """The name of the activation that is part of a convolution or a dense layer, or ''."""
+    activation = getattr(layer, "activation", None)
+    if _kind(layer) not in ("conv", "dense") or activation in (None, keras.activations.linear):
+        return ""
+    return str(getattr(activation, "__name__", getattr(activation, "name", "other")))
+
+
+def _before_activation(
+    layer: keras.layers.Layer, original: Callable[..., Any], args: Any, kwargs: Any, outputs: Any
+) -> Any:
+    """What the layer yields without its activation."""
+    if not _activation(layer):
+        return outputs
+    activation = layer.activation
+    # object's, as Keras guards the attributes of a built layer
+    object.__setattr__(layer, "activation", keras.activations.linear)
+    try:
+        return original(layer, *args, **kwargs)
+    finally:
+        object.__setattr__(layer, "activation", activation)
+
+
+def _operation(layer: keras.layers.Layer, inputs: Any, outputs: Any) -> Operation | None:
+    """A call of a layer without weights as data; None for one that changes no value."""
+    kind = next((kind for kind, found in KINDS if found(layer)), "other")
+    if isinstance(layer, FLATTENERS):
+        kind = "flatten" if len(inputs.shape) > len(outputs.shape) else "other"
+    if kind == "linear":
+        return None
+    return Operation(kind=kind, name=layer.name, numbers=_numbers(kind, layer, inputs))
+
+
+def _is(*kinds: type) -> Callable[[keras.layers.Layer], bool]:
+    return lambda layer: isinstance(layer, kinds)
+
+
+def _is_plain_relu(layer: keras.layers.Layer) -> bool:
+    plain = (None, 0, 0)
+    return isinstance(layer, keras.layers.ReLU) and plain == (
+        layer.max_value,
+        layer.negative_slope,
+        layer.threshold,
+    )
+
+
+def _activates(name: str) -> Callable[[keras.layers.Layer], bool]:
+    return lambda layer: (
+        isinstance(layer, keras.layers.Activation)
+        and getattr(layer.activation, "__name__", "") == name
+    )
+
+
+KINDS: tuple[tuple[str, Callable[[keras.layers.Layer], bool]], ...] = (
+    ("linear", _is(keras.layers.InputLayer, keras.layers.Identity)),
+    ("relu", _is_plain_relu),
+    ("softmax", _is(keras.layers.Softmax)),
+    ("max_pool", _is(keras.layers.MaxPooling2D)),
+    ("avg_pool", _is(keras.layers.AveragePooling2D)),
+    ("adaptive_avg_pool", _is(keras.layers.GlobalAveragePooling2D)),
+    ("pad", _is(keras.layers.ZeroPadding2D)),
+    ("permute", _is(keras.layers.Permute)),
+    ("dropout", _is(keras.layers.Dropout, keras.layers.SpatialDropout2D)),
+    *((name, _activates(name)) for name in ACTIVATIONS),
+)
+"""What a layer without weights computes, by how it is told."""
+
+
+def _numbers(kind: str, layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
+    match kind:
+        case "max_pool" | "avg_pool":
+            return _pool_numbers(layer, inputs)
+        case "adaptive_avg_pool":
+            return {"size": (1, 1)}
+        case "pad":
+            return {"zeros": True, "sides": layer.padding}
+        case "dropout":
+            return {"rate": layer.rate}
+        case _:
+            return {}
+
+
+def _pool_numbers(layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
+    size, stride = pair_of(layer.pool_size), pair_of(layer.strides)
+    padding = ((0, 0), (0, 0))
+    if layer.padding == "same":
+        rows, columns = inputs.shape[1:3]
+        padding = (
+            same_sides(rows, size[0], stride[0]),
+            same_sides(columns, size[1], stride[1]),
+        )
+    return {"size": size, "stride": stride, "padding": padding, "ceil": False}
+
+
+def _kind(layer: keras.layers.Layer) -> LayerKind:
+    """A layer of the user's own with a kernel and a bias counts by its kernel's rank."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return "batchnorm"
+    variables = _variables(layer)
+    kernel = variables.get("weight")
+    if kernel is None or not set(variables) <= {"weight", "bias"}:
+        return "other"
+    depthwise = (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
+    if len(kernel.shape) == 4 and not isinstance(layer, depthwise):
+        return "conv"
+    return "dense" if len(kernel.shape) == 2 else "other"
+
+
+def to_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> Array:
+    """A weight or its gradient: (out, in, height, width) and (out, in)."""
+    if short == "weight" and _kind(layer) == "conv":
+        array = array.transpose(3, 2, 0, 1)
+    elif short == "weight" and _kind(layer) == "dense":
+        array = array.T
+    return np.ascontiguousarray(array).copy()
+
+
+def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> Array:
+    if short == "weight" and _kind(layer) == "conv":
+        return array.transpose(2, 3, 1, 0)
+    if short == "weight" and _kind(layer) == "dense":
+        return array.T
+    return array
+
+
+def _layer(call: _Call) -> ForeignLayer:
+    layer, kind = call.layer, _kind(call.layer)
+    variables = _variables(layer)
+    facts: dict[str, Any] = {}
+    if kind == "conv":
+        facts = _convolution(layer, variables["weight"].shape, call.inputs)
+    elif kind == "batchnorm":
+        facts = {"epsilon": layer.epsilon}
+    elif kind == "dense" and call.maps is not None and call.inputs.ndim == 2:
+        order = feature_order(call.maps, call.inputs)
+        facts = {"flattened": call.maps.shape[1:], "features": order} if order else {}
+    return ForeignLayer(
+        name=call.name,
+        kind=kind,
+        shapes={
+            short: to_torch_layout(short, variable.numpy(), layer).shape
+            for short, variable in variables.items()
+        },
+        frozen=tuple(
+            short
+            for short, variable in variables.items()
+            if not variable.trainable and short not in STATISTICS
+        ),
+        before=call.before,
+        **facts,
+    )
+
+
+def _convolution(
+    layer: keras.layers.Layer, kernel_shape: tuple[int, ...], inputs: Array
+) -> dict[str, Any]:
+    """Of an own layer without these attributes: as if it had Keras's defaults."""
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        raise FrameworkError(
+            f"tensorflow: {layer.name} keeps its maps channels-first; build the model with "
+            "data_format='channels_last'."
+        )
+    stride = pair_of(getattr(layer, "strides", 1))
+    dilation = pair_of(getattr(layer, "dilation_rate", 1))
+    name = str(getattr(layer, "padding", "valid"))
+    padding = ((0, 0), (0, 0))
+    if name == "same":
+        padding = tuple(  # type: ignore[assignment]
+            same_sides(*numbers)
+            for numbers in zip(inputs.shape[2:], kernel_shape[:2], stride, dilation, strict=True)
+        )
+    return {
+        "stride": stride,
+        "dilation": dilation,
+        "groups": getattr(layer, "groups", 1),
+        "padding": padding,
+        "padding_name": name,
+    }
+
+
+def _clone(model: keras.Model) -> keras.Model:
+    """A model of the same layers in float64, with weights of its own.
+
+    Raises:
+        FrameworkError: If the model is neither a Sequential nor functional.
+    """
+    if not getattr(model, "inputs", None):
+        raise FrameworkError("it is a subclassed model, which has no graph to clone")
+    image = keras.Input(batch_shape=model.inputs[0].shape, dtype="float64")
+    nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
+    clone: keras.Model = keras.models.clone_model(
+        model, input_tensors=image, clone_function=_clone_layer, **nested
+    )
+    return clone
+
+
+def _clone_layer(layer: Any) -> Any:
+    """A layer of the graph in float64; its functions, such as keras.ops.relu, have no type."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
+    if isinstance(layer, keras.layers.Lambda):  # its config would carry code
+        return keras.layers.Lambda(layer.function, name=layer.name, dtype="float64")
+    return layer.__class__.from_config({**layer.get_config(), "dtype": "float64"})

@@ -1,0 +1,1 @@
+"""The machine: its hardware, its state, what interferes with a measurement."""

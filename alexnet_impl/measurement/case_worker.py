@@ -1,0 +1,242 @@
+"""A case in a process of its own framework: prepared there, warmed up there, timed there."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+
+from alexnet_impl.errors import FrameworkError, RunError
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.measurement.case import Case, device_kind
+from alexnet_impl.measurement.timing import (
+    GROUP_S,
+    WarmUp,
+    group_size,
+    time_calls,
+    warm_up,
+)
+from alexnet_impl.measurement.workloads import get_work, make_bench
+from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.processes.host_memory import keep_freed_memory, keeps_freed_memory
+from alexnet_impl.runs.folder import process_peak_memory_bytes
+from alexnet_impl.weights.canonical import Weights
+
+CALIBRATION_ROUNDS, CALIBRATION_WARM_UP_S = 3, 0.3
+ROUND_TRIPS = 50
+OUT_OF_MEMORY = (
+    *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
+    *("unable to allocate", "memoryerror"),
+)
+"""What frameworks, NumPy and Python say, in lower case, where memory is short."""
+KILLED = "code -9"
+"""How a process ends that the system has killed, as it does where memory is short."""
+
+
+class OutOfMemoryError(RunError):
+    """The case does not fit into memory: a result, and no fault.
+
+    Attributes:
+        case: Which.
+    """
+
+    def __init__(self, message: str, case: Case) -> None:
+        super().__init__(message)
+        self.case = case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A case that is ready to be timed.
+
+    Attributes:
+        preparation_s: Seconds to build it: model, weights, data.
+        amount: How much one call does, in units of `unit`.
+        unit: 'images' or 'models'.
+    """
+
+    preparation_s: float
+    amount: float
+    unit: str
+
+
+class CaseWorker:
+    """The process of one case; case_worker() starts and ends it."""
+
+    def __init__(self, channel: Channel, case: Case) -> None:
+        self.channel, self.case = channel, case
+        self.group = 1
+
+    def prepare(self) -> Prepared:
+        """Build what the case needs.
+
+        Raises:
+            OutOfMemoryError: If it does not fit.
+            RunError: If it cannot be.
+        """
+        return Prepared(**self._ask("prepare", self.case.to_dict()))
+
+    def warm_up(self, limit_s: float, group_s: float = GROUP_S) -> WarmUp:
+        """Call until the times are steady; decides how many calls a group has.
+
+        Raises:
+            OutOfMemoryError: If a call does not fit.
+        """
+        found = self._ask("warm_up", {"limit_s": limit_s})
+        done = WarmUp(**found | {"times_s": tuple(found["times_s"])})
+        self.group = group_size(done.call_s, group_s)
+        return done
+
+    def time_group(self) -> float:
+        """Seconds per call, from one group of calls behind an untimed one."""
+        return float(self._ask("time", {"count": self.group})) / self.group
+
+    def round_trip_s(self) -> float:
+        """Seconds of the channel for one request in which nothing is timed."""
+        return time_calls(_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
+
+    def peaks(self) -> dict[str, float]:
+        """What the calibration kernels reach here: FLOP/s of the products, B/s of the copy."""
+        precision = self.case.config.recipe.precision
+        return dict(self._ask("calibrate", {"precision": precision}))
+
+    def memory(self) -> dict[str, int | None]:
+        """Peak memory of the process and of its accelerator, bytes."""
+        return dict(self._ask("memory", {}))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device, threads and flags of the framework."""
+        return dict(self._ask("fingerprint", {}))
+
+    def _ask(self, call: str, values: dict[str, Any]) -> Any:
+        try:
+            found, _ = self.channel.ask(call, values)
+        except RunError as error:
+            text = str(error).lower()
+            if KILLED in text or any(words in text for words in OUT_OF_MEMORY):
+                raise OutOfMemoryError(str(error), self.case) from error
+            raise
+        return found
+
+
+@contextmanager
+def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[CaseWorker]:
+    """Start the process of a case; it ends with the block.
+
+    Args:
+        case: Its framework is imported there, and its threads are set; the worker's own case has
+            the device that was found, 'cpu' or 'gpu'.
+        interpreter: The Python to run; its environment needs this package and the framework.
+    """
+    config = case.config
+    with open_channel(config.framework, "bench-worker", interpreter=interpreter) as channel:
+        values = {"framework": config.framework, "device": config.device}
+        threads = config.threads or usable_cores()
+        device, _ = channel.ask("start", values | {"threads": threads})
+        yield CaseWorker(channel, case.on(device))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        return len(process.cpu_affinity())
+    return psutil.cpu_count() or 1
+
+
+class CaseServer:
+    """What the other process does with requests."""
+
+    def __init__(self) -> None:
+        self.framework, self.device = "", ""
+        self.threads = 0
+        self.repeated: Repeated | None = None
+
+    def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        """The values that a request asks for."""
+        del arrays
+        answers: dict[str, Callable[[], Any]] = {
+            "start": lambda: self._start(values),
+            "prepare": lambda: self._prepare(Case.from_dict(values)),
+            "warm_up": lambda: asdict(warm_up(self._ready, limit_s=values["limit_s"])),
+            "time": lambda: self._time(values["count"]),
+            "calibrate": lambda: self._calibrate(values["precision"]),
+            "memory": self._memory,
+            "fingerprint": self._fingerprint,
+            "nothing": lambda: None,
+        }
+        if call not in answers:
+            raise FrameworkError(f"{call}: no such request; is the other side of this release?")
+        return answers[call](), {}
+
+    @property
+    def _ready(self) -> Repeated:
+        if self.repeated is None:
+            raise FrameworkError("nothing was prepared yet.")
+        return self.repeated
+
+    def _start(self, values: dict[str, Any]) -> str:
+        self.framework, self.device = values["framework"], values["device"]
+        self.threads = values["threads"]
+        framework = get_framework(self.framework)
+        framework.set_threads(self.threads)
+        return device_kind(framework.fingerprint(self.device)["device"])
+
+    def _prepare(self, case: Case) -> dict[str, Any]:
+        framework, work = get_framework(self.framework), get_work(case.work)
+        if not work.plain:
+            keep_freed_memory()
+        made: list[Repeated] = []
+
+        def make() -> None:
+            self.repeated = None  # frees the memory before the next one takes it
+            made.append(work.prepare(make_bench(framework, case.config)))
+
+        seconds = time_calls(_host(make), 1)
+        self.repeated = made[0]
+        found = Prepared(
+            preparation_s=seconds, amount=self.repeated.amount, unit=self.repeated.unit
+        )
+        return asdict(found)
+
+    def _time(self, count: int) -> float:
+        # The other side has run meanwhile: caches are cold and threads asleep.
+        time_calls(self._ready, 1)
+        return time_calls(self._ready, count)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        found = get_framework(self.framework).fingerprint(self.device)
+        own = {"threads": self.threads, "keeps_freed_memory": keeps_freed_memory()}
+        return found | own
+
+    def _calibrate(self, precision: str) -> dict[str, float]:
+        self.repeated = None  # all has been timed, and the kernels need its memory
+        kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
+        peaks = {}
+        for name, kernel in kernels.items():
+            call_s = warm_up(kernel, limit_s=CALIBRATION_WARM_UP_S).call_s
+            count = group_size(call_s)
+            rounds = [time_calls(kernel, count) / count for _ in range(CALIBRATION_ROUNDS)]
+            peaks[name] = kernel.amount / min(rounds)
+        return peaks
+
+    def _memory(self) -> dict[str, int | None]:
+        device = self.repeated.peak_memory_bytes() if self.repeated is not None else None
+        return {"process": process_peak_memory_bytes(), "device": device}
+
+
+def _host(call: Callable[[], Any]) -> Repeated:
+    """Something that is done when its call returns."""
+    return Repeated(call=call, amount=1, unit="calls", synchronize=lambda: None)
+
+
+def serve_case() -> int:
+    """Answer requests on standard input until it ends.
+
+    Returns:
+        The exit code, 0.
+    """
+    return serve(CaseServer().answer)

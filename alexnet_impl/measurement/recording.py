@@ -1,0 +1,288 @@
+"""What benchmarks found, as a file: of `alexnet bench`, and of pytest-benchmark.
+
+Both hold the same entry for a measured case: the first in its list `measured`, the second as
+`extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` of one that has let two
+sides take turns. What did not fit into memory has no times: it is in the same list of the first,
+and in the second, which knows no benchmark without times, under `alexnet` beside its benchmarks.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.machine.linux import damage
+from alexnet_impl.measurement.case import complete_key
+from alexnet_impl.measurement.gate import Gate
+from alexnet_impl.measurement.rounds import Compared, Measured
+from alexnet_impl.weights.canonical import write_bytes
+
+SCHEMA_VERSION = 1
+FILE_NAME = "bench.json"
+EXTRA = "alexnet"
+"""Key of a benchmark's extra_info under which its entry lies."""
+EXTRA_SECOND = "alexnet second"
+"""Key of the other side's entry, where a benchmark has let two take turns."""
+AGAIN = "measure again with this release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One measured case, as a file keeps it.
+
+    Attributes:
+        title: For people: two files may call one case differently.
+        key: What makes two entries the same case.
+        times_s: Seconds per call, one for each group of calls.
+        amount: How much a call does, in `unit`.
+        unit: 'images' or 'models'.
+        peaks: What the machine's calibration kernels reached in the same process; of pytest's
+            rows, in that of the first of their framework, device and precision.
+        rest: Everything else that was measured.
+    """
+
+    title: str
+    key: dict[str, Any]
+    times_s: tuple[float, ...]
+    amount: float
+    unit: str
+    peaks: dict[str, float]
+    rest: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbed:
+    """What the machine did while benchmarks ran.
+
+    Attributes:
+        machine_after: Its fingerprint behind the last of them.
+        warnings: What may have disturbed them, a sentence each.
+    """
+
+    machine_after: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """All that one file holds.
+
+    Attributes:
+        path: The file.
+        machine: Its fingerprint.
+        entries: In the order measured.
+        no_room: Keys of the cases that did not fit into memory.
+        measured_at: When it was written, as the file says it.
+        pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
+            the `verdict` and the `gate` of two sides that took turns, as the file has them; ratio
+            and verdict are None where the gate did not hold.
+        disturbed: What the machine did meanwhile.
+    """
+
+    path: Path
+    machine: dict[str, Any]
+    entries: tuple[Entry, ...]
+    no_room: tuple[dict[str, Any], ...] = ()
+    measured_at: str = ""
+    pairs: tuple[dict[str, Any], ...] = ()
+    disturbed: Disturbed = Disturbed()
+
+
+def entry_of(measured: Measured, gate: Gate | None = None) -> dict[str, Any]:
+    """Plain values of one measured case for JSON."""
+    low = dict(asdict(measured))
+    del low["case"]
+    return low | {
+        "title": measured.case.title,
+        "key": measured.case.key,
+        "case": measured.case.to_dict(),
+        "call_s": measured.call_s,
+        "per_second": measured.per_second,
+        "fraction_of_peak": measured.fraction_of_peak,
+        "gate": None if gate is None else gate.to_dict(),
+    }
+
+
+def write_recording(
+    folder: Path,
+    machine: dict[str, Any],
+    measured: list[dict[str, Any]],
+    compared: list[tuple[Compared, Gate | None]],
+    disturbed: Disturbed | None = None,
+) -> None:
+    """Write bench.json into a folder, whole or not at all.
+
+    Args:
+        folder: An existing one.
+        machine: Its fingerprint.
+        measured: Entries of entry_of().
+        compared: Pairs, with what the gate before each said.
+        disturbed: What the machine did meanwhile, if somebody looked.
+    """
+    plain = {
+        "schema_version": SCHEMA_VERSION,
+        "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        **(disturbed or Disturbed()).to_dict(),
+        "measured": measured,
+        "compared": [_pair(done, gate) for done, gate in compared],
+    }
+    write_bytes(folder / FILE_NAME, json.dumps(finite(plain), indent=1).encode())
+
+
+def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
+    """Plain values of two sides that took turns; no ratio of models that were found to differ."""
+    comparable = gate is None or gate.holds
+    return {
+        "first": done.first.case.title,
+        "second": done.second.case.title,
+        "ratio": asdict(done.ratio) if comparable else None,
+        "verdict": done.verdict if comparable else None,
+        "plan": asdict(done.plan),
+        "gate": None if gate is None else gate.to_dict(),
+    }
+
+
+def finite(value: Any) -> Any:
+    """The value as JSON holds it, which has no infinity and no NaN: None stands for both."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def read_recording(path: Path) -> Recording:
+    """What `alexnet bench` wrote, or pytest-benchmark over this project's benchmarks.
+
+    Args:
+        path: The file, or the folder of `alexnet bench`.
+
+    Raises:
+        RunError: If it is missing, damaged, of another release, or holds no case of ours.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    plain = _load(path)
+    try:
+        found = _of_pytest(path, plain) if "benchmarks" in plain else _of_bench(path, plain)
+    except KeyError as error:
+        raise RunError(f"{path}: is damaged: it has no {error}; {AGAIN}.") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{path}: is damaged: {error}; {AGAIN}.") from error
+    if not found.entries and not found.no_room:
+        raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: there is no such file; `alexnet bench` writes one.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: is no benchmark file, or is damaged ({error}).") from error
+    if not isinstance(plain, dict) or not {"benchmarks", "schema_version"} & set(plain):
+        raise RunError(
+            f"{path}: is no benchmark file; `alexnet bench` writes one, and `pytest benchmarks "
+            "--benchmark-json FILE`."
+        )
+    return plain
+
+
+def _of_pytest(path: Path, plain: dict[str, Any]) -> Recording:
+    machine = _kind(plain.get("machine_info"), dict, "machine_info")
+    extras = [_kind(entry["extra_info"], dict, "extra_info") for entry in plain["benchmarks"]]
+    session = _kind(plain.get(EXTRA, {}), dict, EXTRA)
+    found = [extra[key] for extra in extras for key in (EXTRA, EXTRA_SECOND) if extra.get(key)]
+    found += session.get("out_of_memory", [])
+    if EXTRA not in machine or not found:
+        raise RunError(
+            f"{path}: was written by pytest without this project's benchmarks/conftest.py; run "
+            "`pytest benchmarks --benchmark-json FILE`."
+        )
+    return _recording(path, plain, found, machine[EXTRA], session)
+
+
+def _of_bench(path: Path, plain: dict[str, Any]) -> Recording:
+    if (version := plain["schema_version"]) != SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}: {AGAIN}."
+        )
+    found = _recording(path, plain, plain["measured"], plain["machine"], plain)
+    pairs = _kind(plain.get("compared", []), list, "compared")
+    return replace(found, pairs=tuple(_read_pair(pair) for pair in pairs))
+
+
+def _recording(
+    path: Path, plain: dict[str, Any], found: Any, machine: Any, session: dict[str, Any]
+) -> Recording:
+    if fault := damage(machine):
+        raise ValueError(fault)
+    entries = [_kind(entry, dict, "an entry") for entry in _kind(found, list, "measured")]
+    for entry in entries:
+        _kind(entry["key"], dict, "key")
+    return Recording(
+        path=path,
+        machine=machine,
+        entries=tuple(_read_entry(entry) for entry in entries if "out_of_memory" not in entry),
+        no_room=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
+        measured_at=str(plain.get("datetime", "")),
+        disturbed=Disturbed(
+            machine_after=_kind(session.get("machine_after", {}), dict, "machine_after"),
+            warnings=tuple(map(str, _kind(session.get("warnings", []), list, "warnings"))),
+        ),
+    )
+
+
+def _read_entry(entry: dict[str, Any]) -> Entry:
+    known = ("title", "key", "times_s", "amount", "unit", "peaks")
+    times_s = _kind(entry["times_s"], list, "times_s")
+    peaks = _kind(entry["peaks"], dict, "peaks")
+    return Entry(
+        title=str(entry["title"]),
+        key=complete_key(entry),
+        times_s=tuple(_number(value, f"times_s[{place}]") for place, value in enumerate(times_s)),
+        amount=_number(entry["amount"], "amount"),
+        unit=_kind(entry["unit"], str, "unit"),
+        peaks={name: _number(value, f"peak {name!r}") for name, value in peaks.items()},
+        rest={name: value for name, value in entry.items() if name not in known},
+    )
+
+
+def _read_pair(pair: Any) -> dict[str, Any]:
+    """A pair as the file has it; an interval that has no end is infinite again."""
+    found: dict[str, Any] = _kind(pair, dict, "a pair")
+    if found["gate"] is not None:
+        _kind(found["gate"], dict, "gate")
+    if found["ratio"] is None:
+        return found
+    ratio = dict(_kind(found["ratio"], dict, "ratio"))
+    ratio["high"] = math.inf if ratio["high"] is None else ratio["high"]
+    for name in ("ratio", "low", "high"):
+        _number(ratio[name], name)
+    return found | {"ratio": ratio}
+
+
+Kind = TypeVar("Kind")
+
+
+def _kind(value: Any, kind: type[Kind], name: str) -> Kind:
+    if not isinstance(value, kind):
+        words = {"dict": "an object", "list": "a list", "str": "a text"}
+        raise TypeError(f"{name}={value!r:.60} must be {words[kind.__name__]}")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r:.60} must be a number")
+    return float(value)

@@ -1,0 +1,152 @@
+"""What a layer, or a chain of operations between two layers, yields in plain NumPy.
+
+Maps are (batch, channels, height, width), weights canonical. An empty array stands for what cannot
+be computed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, Sides, pair_of, same_sides
+from alexnet_impl.ports.pairing import whole_padding
+from alexnet_impl.training.evaluation import softmax
+from alexnet_impl.weights.canonical import Array, Weights
+
+
+def compute_layer(layer: ForeignLayer, inputs: Array, weights: Weights) -> Array:
+    """What a layer yields.
+
+    Args:
+        layer: A convolution, dense layer or batch normalisation.
+        inputs: What it reads, without zero padding.
+        weights: By short name.
+    """
+    match layer.kind:
+        case "conv":
+            return convolve(layer, whole_padding(layer), inputs, weights)
+        case "dense":
+            return np.asarray(inputs @ weights["weight"].T + weights.get("bias", 0.0))
+        case "batchnorm":
+            return normalise(inputs, weights, layer.epsilon)
+        case "other":
+            return np.empty(0)
+
+
+def convolve(layer: ForeignLayer, padding: Sides, inputs: Array, weights: Weights) -> Array:
+    """Cross-correlation, group by group."""
+    kernel = weights["weight"]
+    maps = np.pad(inputs, ((0, 0), (0, 0), *padding))
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], layer.dilation, strict=True)]
+    if any(size < wide for size, wide in zip(maps.shape[2:], extent, strict=True)):
+        return np.empty(0)
+    windows = sliding_window_view(maps, extent, axis=(2, 3))[
+        :, :, :: layer.stride[0], :: layer.stride[1], :: layer.dilation[0], :: layer.dilation[1]
+    ]
+    if windows.shape[1] != kernel.shape[1] * layer.groups:
+        return np.empty(0)
+    parts = [
+        np.tensordot(part, kernels, axes=((1, 4, 5), (1, 2, 3)))
+        for part, kernels in zip(
+            np.split(windows, layer.groups, axis=1),
+            np.split(kernel, layer.groups),
+            strict=True,
+        )
+    ]
+    outputs = np.concatenate(parts, axis=3).transpose(0, 3, 1, 2)
+    return np.asarray(outputs + weights.get("bias", np.zeros(1)).reshape(1, -1, 1, 1))
+
+
+def normalise(inputs: Array, weights: Weights, epsilon: float) -> Array:
+    """Batch normalisation of (batch, channels, ...) by running statistics."""
+    shape = (1, -1) + (1,) * (inputs.ndim - 2)
+    mean, variance = weights["running_mean"], weights["running_var"]
+    scaled = (inputs - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + epsilon)
+    gamma, beta = weights.get("weight", np.ones(1)), weights.get("bias", np.zeros(1))
+    return np.asarray(scaled * gamma.reshape(shape) + beta.reshape(shape))
+
+
+def compute_operations(operations: Sequence[Operation], values: Array) -> Array:
+    """What a chain of operations yields; an empty array where one is not known."""
+    for operation in operations:
+        if not values.size:
+            break
+        values = _compute_operation(operation, values)
+    return values
+
+
+def _compute_operation(operation: Operation, values: Array) -> Array:
+    compute = OPERATIONS.get(operation.kind)
+    if compute is None or (operation.kind in ON_MAPS and values.ndim != 4):
+        return np.empty(0)
+    return np.asarray(compute(values, operation.numbers))
+
+
+def _norm(values: Array, numbers: dict[str, Any]) -> Array:
+    """Across channels: x / (k + alpha / size * sum of squares) ** beta."""
+    size = numbers["size"]
+    squares = np.pad(values**2, ((0, 0), (size // 2, (size - 1) // 2), (0, 0), (0, 0)))
+    total = sliding_window_view(squares, size, axis=1).sum(axis=-1)
+    alpha, beta, k = (numbers.get(n, d) for n, d in (("alpha", 1e-4), ("beta", 0.75), ("k", 1.0)))
+    return np.asarray(values / (k + alpha / size * total) ** beta)
+
+
+def _sides(values: Array, numbers: dict[str, Any]) -> Any:
+    if numbers["padding"] != "same":
+        return numbers["padding"]
+    size, stride = pair_of(numbers["size"]), pair_of(numbers["stride"])
+    return [same_sides(*each) for each in zip(values.shape[2:], size, stride, strict=True)]
+
+
+def _windows(values: Array, numbers: dict[str, Any], fill: float) -> Array:
+    """Each window of a pooling, as the last two axes."""
+    size, stride = pair_of(numbers["size"]), pair_of(numbers["stride"])
+    sides = [list(pair) for pair in _sides(values, numbers)]
+    if numbers.get("ceil"):
+        for axis in (0, 1):
+            beyond = (values.shape[2 + axis] + sum(sides[axis]) - size[axis]) % stride[axis]
+            sides[axis][1] += (stride[axis] - beyond) % stride[axis]
+    maps = np.pad(values, ((0, 0), (0, 0), *map(tuple, sides)), constant_values=fill)
+    if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
+        return np.empty((0, 0, 0, 0, 1, 1))
+    return sliding_window_view(maps, size, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+
+
+def _adaptive(values: Array, numbers: dict[str, Any]) -> Array:
+    """Means over windows that cover a map in equal parts, as PyTorch cuts them."""
+    for axis, count in zip((2, 3), pair_of(numbers["size"]), strict=True):
+        size = values.shape[axis]
+        parts = [
+            values.take(range(i * size // count, -(-(i + 1) * size // count)), axis)
+            for i in range(count or size)
+        ]
+        values = np.concatenate([part.mean(axis, keepdims=True) for part in parts], axis)
+    return values
+
+
+def _flatten(values: Array, _: dict[str, Any]) -> Array:
+    return values.reshape(len(values), -1)
+
+
+def _average(values: Array, numbers: dict[str, Any]) -> Array:
+    return np.asarray(_windows(values, numbers, 0).mean((-2, -1)))
+
+
+OPERATIONS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
+    "relu": lambda values, _: np.maximum(values, 0),
+    "sigmoid": lambda values, _: 1 / (1 + np.exp(-values)),
+    "tanh": lambda values, _: np.tanh(values),
+    "softmax": lambda values, _: softmax(values),
+    "log_softmax": lambda values, _: np.log(softmax(values)),
+    "lrn": _norm,
+    "max_pool": lambda values, numbers: _windows(values, numbers, -np.inf).max((-2, -1)),
+    "avg_pool": _average,
+    "adaptive_avg_pool": _adaptive,
+    "flatten": _flatten,
+    "dropout": lambda values, _: values,
+    "scale": lambda values, numbers: values * numbers["by"] + numbers["plus"],
+    "bgr": lambda values, _: values[:, ::-1],
+}
+ON_MAPS = ("lrn", "max_pool", "avg_pool", "adaptive_avg_pool")

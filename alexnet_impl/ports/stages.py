@@ -1,0 +1,97 @@
+"""A user's own pair of models, one in PyTorch and one in Keras: where do they part?
+
+The rungs are climbed in order; what needs equal layers is left out where they are not.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
+from alexnet_impl.frameworks.user_model import ForeignModel
+from alexnet_impl.parity.record import ParityRecord, RungResult, Series
+from alexnet_impl.ports.forward_rungs import (
+    compare_layers,
+    compare_logits,
+    fall_back,
+    is_rounding,
+    settle_precision,
+)
+from alexnet_impl.ports.request import PairRequest, parse_names
+from alexnet_impl.ports.session import Bench, make_bench
+from alexnet_impl.ports.training_rungs import compare_gradients, compare_steps
+from alexnet_impl.ports.weight_rungs import compare_architectures, compare_weights
+from alexnet_impl.ports.worker import RemoteModel, remote_model
+
+
+def compare_pair(
+    request: PairRequest,
+    interpreters: dict[str, str] | None = None,
+    announce: Callable[[RungResult], None] = lambda _: None,
+) -> ParityRecord:
+    """Compare a user's two models, each in a process of its own.
+
+    Args:
+        request: The two models, and how they are paired.
+        interpreters: Framework to the Python that runs it; this one by default.
+        announce: Is told of each rung as it is decided.
+
+    Raises:
+        ParityError: If the two cannot be paired.
+        RunError: If one of them cannot be built or run.
+    """
+    parse_names(request.names)  # before seconds are spent
+    with ExitStack() as stack:
+        models: dict[FrameworkName, RemoteModel] = {}
+        for name in FRAMEWORKS:
+            python = (interpreters or {}).get(name)
+            started = remote_model(name, interpreter=python) if python else remote_model(name)
+            models[name] = stack.enter_context(started)
+        with ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
+            opened = [
+                pool.submit(model.open, name, getattr(request, name), Path.cwd())
+                for name, model in models.items()
+            ]
+        for each in opened:
+            each.result()
+        record = compare_models(models["torch"], models["tensorflow"], request, announce)
+        environment: dict[str, Any] = {n: model.environment for n, model in models.items()}
+        return replace(record, environment=environment)
+
+
+def compare_models(
+    torch: ForeignModel,
+    tensorflow: ForeignModel,
+    request: PairRequest,
+    announce: Callable[[RungResult], None] = lambda _: None,
+) -> ParityRecord:
+    """Compare two models that are there already; their weights are changed."""
+    bench = make_bench(torch, tensorflow, request)
+    rungs = []
+    series: list[Series] = []
+    for rung in _climb(bench, series):
+        announce(rung)
+        rungs.append(rung)
+    return ParityRecord(
+        request=asdict(request), environment={}, rungs=tuple(rungs), series=tuple(series)
+    )
+
+
+def _climb(bench: Bench, series: list[Series]) -> Iterator[RungResult]:
+    """The rungs in order; what needs equal layers is left out where they are not."""
+    yield compare_architectures(bench)
+    yield compare_weights(bench)
+    settle_precision(bench)
+    layers = compare_layers(bench)
+    if bench.precision == "float64" and is_rounding(layers):
+        fall_back(bench, "a layer of one of the models computes in float32 all the same")
+        layers = compare_layers(bench)
+    yield layers
+    logits, alike = compare_logits(bench, follows=not layers.holds)
+    yield logits
+    if layers.holds and alike:
+        yield from compare_gradients(bench)
+        yield compare_steps(bench, series)

@@ -1,0 +1,170 @@
+"""The rungs that compare what the models are made of: their architecture and their weights.
+
+A weight that differs is compared with what each usual mistake of a conversion makes of PyTorch's.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from alexnet_impl.frameworks.user_model import ForeignLayer, Operation
+from alexnet_impl.parity.record import Cause, RungResult
+from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.ports.hypotheses import Hypothesis, apart, rank, worst_of
+from alexnet_impl.ports.layer_hypotheses import kernel_readings
+from alexnet_impl.ports.pairing import LayerPair, Side
+from alexnet_impl.ports.session import Bench
+from alexnet_impl.weights.canonical import Array, Weights
+
+WEIGHTS_TOLERANCE = tolerance("weights", "float32")
+UNRELATED = 0.1
+"""Kernels that lie farther apart in every layout, relative to their largest value, are others."""
+
+
+def compare_architectures(bench: Bench) -> RungResult:
+    """Weights that one side lacks or has in another shape, and dropout."""
+    found = [entry for pair in bench.pairs for entry in _weight_differences(pair)]
+    found += _dropout_differences(bench)
+    total = sum(_num_weights(pair.torch) for pair in bench.pairs)
+    return RungResult(
+        rung="architecture",
+        precision="",
+        measured=float(len(found)),
+        tolerance=0.0,
+        reason=f"{len(bench.pairs)} layers with weights are paired, of {total:,} weights in torch",
+        where=found[0][0] if found else "",
+        causes=tuple(cause for _, cause in found),
+    )
+
+
+def _num_weights(layer: ForeignLayer) -> int:
+    return sum(int(np.prod(shape)) for shape in layer.shapes.values())
+
+
+def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
+    ours, theirs = pair.torch.shapes, pair.tensorflow.shapes
+    found = []
+    for short in {**ours, **theirs}:
+        if short in pair.shared:
+            continue
+        lacking = "torch" if short not in ours else "tensorflow"
+        if short in ours and short in theirs:
+            what = f"{pair.label} read {theirs[short][1]} features, and not {ours[short][1]}"
+            remedy = "see where the maps before it take another size"
+        else:
+            what = f"{pair.label} had no {short}"
+            remedy = f"give both a {short}, or neither"
+        found.append((pair.label, Cause(side=lacking, what=what, remedy=remedy)))
+    return found
+
+
+def _dropout_differences(bench: Bench) -> list[tuple[str, Cause]]:
+    """Rates in training, of which nothing is seen in evaluation."""
+    after = {name: facts.after for name, facts in bench.facts.items()}
+    spans = [
+        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in bench.pairs),
+        ("behind the last layer", after["torch"], after["tensorflow"]),
+    ]
+    found = []
+    for where, ours, theirs in spans:
+        rates = _rates(ours), _rates(theirs)
+        if rates[0] != rates[1]:
+            said = [" and ".join(f"{rate:g}" for rate in each) or "none" for each in rates]
+            cause = Cause(
+                side="tensorflow",
+                what=f"in training dropout {where} were {said[1]}, where PyTorch has {said[0]}",
+                remedy="take the same rates at the same places",
+            )
+            found.append((f"dropout {where}", cause))
+    return found
+
+
+def _rates(operations: Sequence[Operation]) -> list[float]:
+    rates = [float(op.numbers.get("rate", 0.5)) for op in operations if op.kind == "dropout"]
+    return [rate for rate in rates if rate]
+
+
+def compare_weights(bench: Bench) -> RungResult:
+    """Keras's weights against PyTorch's, both in the canonical layout."""
+    ours, theirs = bench.each(Side.weights)
+    bench.weights = ours
+    names = [f"{pair.name}.{short}" for pair in bench.pairs for short in pair.shared]
+    distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
+    broken = [n for n in names if not (_is_finite(ours[n]) and _is_finite(theirs[n]))]
+    copy = bench.request.copy_weights
+    # NaN is no fresh initialisation: a copy that nobody asked for would hide it.
+    fresh = copy == "always" or (
+        copy == "auto" and not broken and _are_unrelated(bench, ours, theirs)
+    )
+    wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
+    if copy != "never" and wrong:
+        bench.sides["tensorflow"].set_weights({name: ours[name] for name in names})
+    reason = f"{len(names)} weights; a conversion moves numbers and computes none"
+    if fresh:
+        said = "as asked" if copy == "always" else "as the two models' weights are unrelated"
+        theirs = bench.sides["tensorflow"].weights()
+        distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
+        wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
+        reason += f"; PyTorch's were copied into the Keras model, {said}"
+    elif wrong and copy == "auto":
+        reason += "; the rungs above go on with PyTorch's, to show what else differs"
+    elif wrong:
+        reason += "; the rungs above go on with what the Keras model has"
+    first = next((name for name in wrong if name in broken), wrong[0] if wrong else "")
+    return RungResult(
+        rung="weights",
+        precision="float32",
+        measured=worst_of(distances)[1],
+        tolerance=WEIGHTS_TOLERANCE,
+        reason=reason,
+        where=first,
+        causes=_weight_causes(bench, first, ours, theirs) if first else (),
+    )
+
+
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _weight_distance(first: Array, second: Array) -> float:
+    """Largest difference over the largest value."""
+    return apart(first.reshape(1, -1), second.reshape(1, -1))
+
+
+def _are_unrelated(bench: Bench, ours: Weights, theirs: Weights) -> bool:
+    """Whether no kernel is the other's in any layout, as of two fresh initialisations."""
+    for pair in bench.pairs:
+        name = f"{pair.name}.weight"
+        if "weight" not in pair.shared or pair.torch.kind not in ("conv", "dense"):
+            continue
+        kernels = [ours[name], *(entry[2] for entry in kernel_readings(pair.torch, ours[name]))]
+        if any(_weight_distance(kernel, theirs[name]) < UNRELATED for kernel in kernels):
+            return False
+    return True
+
+
+def _weight_causes(bench: Bench, name: str, ours: Weights, theirs: Weights) -> tuple[Cause, ...]:
+    """Which wrong conversion makes Keras's weight of PyTorch's."""
+    for side, weights in (("torch", ours), ("tensorflow", theirs)):
+        if not _is_finite(weights[name]):
+            what, remedy = f"{name} held NaN or infinity", "save and load it anew"
+            return (Cause(side=side, what=what, remedy=remedy),)
+    layer_name, _, short = name.rpartition(".")
+    pair = next(pair for pair in bench.pairs if pair.name == layer_name)
+    right, seen = ours[name].reshape(1, -1), theirs[name].reshape(1, -1)
+    readings: list[tuple[str, str, Array]] = []
+    if short == "weight":
+        readings = kernel_readings(pair.torch, ours[name])
+    for other in pair.shared:
+        if other != short and ours[f"{layer_name}.{other}"].shape == ours[name].shape:
+            what, remedy = f"{name} were its {other}", "load each into its own"
+            readings.append((what, remedy, ours[f"{layer_name}.{other}"]))
+    hypotheses = [
+        Hypothesis(what=what, remedy=remedy, compute=lambda a=array: a.reshape(1, -1))  # type: ignore[misc]
+        for what, remedy, array in readings
+    ]
+    found = rank(right, seen, hypotheses, noise=WEIGHTS_TOLERANCE)
+    if found:
+        return found
+    what, remedy = f"{name} were another one", "load it from the PyTorch model"
+    return (Cause(side="tensorflow", what=what, remedy=remedy),)

@@ -1,0 +1,142 @@
+"""A user's model in a process of its own, used like one in this."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.errors import FrameworkError
+from alexnet_impl.frameworks import FrameworkName, get_framework
+from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignModel
+from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.weights.canonical import Array, Weights
+
+
+class RemoteModel:
+    """The ForeignModel protocol over a channel.
+
+    Attributes:
+        input_shape: What the model says it reads.
+        environment: Versions and device of its framework.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self.ask = channel.ask
+        self.input_shape: tuple[int, int, int] | None = None
+        self.environment: dict[str, Any] = {}
+
+    def open(self, framework: FrameworkName, place: str, folder: Path) -> None:
+        """Build the model there; before anything else is asked."""
+        request = {"framework": framework, "place": place, "folder": str(folder)}
+        values, _ = self.ask("open", request)
+        self.input_shape = None if values["input_shape"] is None else tuple(values["input_shape"])
+        self.environment = values["environment"]
+
+    def describe(self, images: Array) -> ForeignFacts:
+        """See ForeignModel."""
+        values, _ = self.ask("describe", {}, {"images": images})
+        return ForeignFacts.from_dict(values)
+
+    def use_precision(self, precision: str) -> str:
+        """See ForeignModel."""
+        return str(self.ask("use_precision", {"precision": precision})[0])
+
+    def weights(self) -> Weights:
+        """See ForeignModel."""
+        return self.ask("weights")[1]
+
+    def set_weights(self, weights: Weights) -> None:
+        """See ForeignModel."""
+        self.ask("set_weights", {}, weights)
+
+    def forward(self, images: Array) -> Weights:
+        """See ForeignModel."""
+        return self.ask("forward", {}, {"images": images})[1]
+
+    def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
+        """See ForeignModel."""
+        loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
+        return float(loss), found
+
+    def descend(
+        self, images: Array, labels: Array, *, learning_rate: float, steps: int
+    ) -> list[float]:
+        """See ForeignModel."""
+        numbers = {"learning_rate": learning_rate, "steps": steps}
+        losses, _ = self.ask("descend", numbers, {"images": images, "labels": labels})
+        return list(losses)
+
+
+@contextmanager
+def remote_model(
+    framework: FrameworkName, *, interpreter: str = sys.executable
+) -> Iterator[RemoteModel]:
+    """Start a process for one framework, on the CPU; it ends with the block.
+
+    Args:
+        framework: Whose model it is.
+        interpreter: The Python to run; its environment needs this package and the framework.
+
+    Raises:
+        RunError: If it cannot be started, or ended before it was asked to.
+    """
+    # On the CPU: its rounding is what the tolerances know.
+    cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
+    with open_channel(framework, "pair-worker", interpreter=interpreter, variables=cpu) as channel:
+        yield RemoteModel(channel)
+
+
+class PairServer:
+    """What the other process does with requests."""
+
+    def __init__(self) -> None:
+        self.model: ForeignModel | None = None
+
+    def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        """The values and arrays that a request asks for."""
+        if call == "open":
+            return self._open(values), {}
+        if self.model is None:
+            raise FrameworkError(f"{call}: no model was opened yet.")
+        answers: dict[str, Callable[[ForeignModel], Answer]] = {
+            "describe": lambda model: (model.describe(arrays["images"]).to_dict(), {}),
+            "use_precision": lambda model: (model.use_precision(values["precision"]), {}),
+            "weights": lambda model: (None, model.weights()),
+            "set_weights": lambda model: _set_weights(model, arrays),
+            "forward": lambda model: (None, model.forward(arrays["images"])),
+            "gradients": lambda model: model.gradients(arrays["images"], arrays["labels"]),
+            "descend": lambda model: (_descend(model, values, arrays), {}),
+        }
+        return answers[call](self.model)
+
+    def _open(self, values: dict[str, Any]) -> dict[str, Any]:
+        framework = get_framework(values["framework"])
+        self.model = framework.load_model(values["place"], Path(values["folder"]))
+        return {
+            "input_shape": self.model.input_shape,
+            "environment": framework.fingerprint("cpu"),
+        }
+
+
+def _set_weights(model: ForeignModel, weights: Weights) -> Answer:
+    model.set_weights(weights)
+    return None, {}
+
+
+def _descend(model: ForeignModel, values: dict[str, Any], arrays: Weights) -> list[float]:
+    return model.descend(
+        arrays["images"],
+        arrays["labels"],
+        learning_rate=values["learning_rate"],
+        steps=values["steps"],
+    )
+
+
+def serve_pair() -> int:
+    """Answer requests on standard input until it ends.
+
+    Returns:
+        The exit code, 0.
+    """
+    return serve(PairServer().answer)

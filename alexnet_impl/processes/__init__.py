@@ -1,0 +1,1 @@
+"""Worker processes: started one way, asked by JSON lines."""

@@ -1,0 +1,271 @@
+"""A trainer in another process that is used like one in this: one framework per process."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, get_args
+
+from alexnet_impl.data import DataConfig, Split, load_dataset
+from alexnet_impl.errors import FrameworkError
+from alexnet_impl.frameworks import (
+    Activations,
+    Labels,
+    Logits,
+    Pixels,
+    StepValues,
+    Trainer,
+    get_framework,
+)
+from alexnet_impl.network.spec import Layer, Spec
+from alexnet_impl.processes.channel import Answer, Channel, open_channel
+from alexnet_impl.processes.channel import serve as serve_requests
+from alexnet_impl.processes.host_memory import keep_freed_memory
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.training.run import epoch_digest
+from alexnet_impl.weights.canonical import Weights
+
+LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}
+
+
+def spec_to_dict(spec: Spec) -> dict[str, Any]:
+    """Plain values for JSON."""
+    layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in spec.layers]
+    return {
+        "name": spec.name,
+        "input_shape": spec.input_shape,
+        "layers": layers,
+        "skipped": spec.skipped,
+    }
+
+
+def spec_from_dict(values: dict[str, Any]) -> Spec:
+    """The Spec that spec_to_dict() wrote."""
+    layers = []
+    for entry in values["layers"]:
+        numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        kind = str(numbers.pop("kind"))
+        layers.append(LAYER_KINDS[kind](**numbers))
+    plain = {name: values[name] for name in ("name", "skipped")}
+    return Spec(**plain, input_shape=tuple(values["input_shape"]), layers=tuple(layers))
+
+
+class LocalSide:
+    """One framework of a comparison, in this process: for small things on the CPU."""
+
+    def __init__(self, name: str, train: Split, device: str = "cpu") -> None:
+        self.name, self.train, self.device = name, train, device
+
+    def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
+        """A trainer that starts from these weights."""
+        return get_framework(self.name).make_trainer(spec, recipe, weights, self.device)
+
+    def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        return epoch_digest(self.train, recipe)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device and flags."""
+        return get_framework(self.name).fingerprint(self.device)
+
+
+class RemoteSide:
+    """One framework of a comparison, in a process of its own."""
+
+    def __init__(self, name: str, channel: Channel, device: str) -> None:
+        self.name, self.channel, self.device = name, channel, device
+
+    def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
+        """A trainer that starts from these weights; an earlier one of this process goes."""
+        values = {"spec": spec_to_dict(spec), "recipe": recipe.to_dict(), "device": self.device}
+        self.channel.ask("make", values, weights)
+        return RemoteTrainer(self.channel)
+
+    def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        (count, digest), _ = self.channel.ask("epoch_digest", {"recipe": recipe.to_dict()})
+        return count, digest
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Versions, device and flags."""
+        found, _ = self.channel.ask("fingerprint", {"device": self.device})
+        return dict(found)
+
+
+@contextmanager
+def remote_side(
+    name: str,
+    data: DataConfig,
+    *,
+    device: str,
+    threads: int | None = None,
+    interpreter: str = sys.executable,
+) -> Iterator[RemoteSide]:
+    """Start a process for one framework; it ends with the block.
+
+    Args:
+        name: The framework.
+        data: The images that its own batches are drawn from.
+        device: 'auto', 'cpu' or 'gpu'.
+        threads: CPU threads; its own choice by default.
+        interpreter: The Python to run; its environment needs this package and the framework.
+    """
+    with open_channel(name, "serve", interpreter=interpreter) as channel:
+        channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
+        yield RemoteSide(name, channel, device)
+
+
+class RemoteTrainer:
+    """The Trainer protocol over a channel; handles are numbers."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.ask = channel.ask
+
+    def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
+        """See Trainer."""
+        batch: Weights = {"images": images, "labels": labels}
+        return self.ask("train_step", {"learning_rate": learning_rate}, batch)[0]
+
+    def read(self, handles: list[Any]) -> list[StepValues]:
+        """See Trainer."""
+        values, _ = self.ask("read", {"handles": handles})
+        return [StepValues(**entry) for entry in values]
+
+    def logits(self, images: Pixels) -> Logits:
+        """See Trainer."""
+        return self.ask("logits", {}, {"images": images})[1]["logits"]
+
+    def activations(self, images: Pixels, *, training: bool = False) -> Activations:
+        """See Trainer."""
+        order, arrays = self.ask("activations", {"training": training}, {"images": images})
+        return {name: arrays[name] for name in order}
+
+    def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
+        """See Trainer."""
+        loss, arrays = self.ask("gradients", {}, {"images": images, "labels": labels})
+        return float(loss), arrays
+
+    def synchronize(self) -> None:
+        """See Trainer."""
+        self.ask("synchronize")
+
+    def weights(self) -> Weights:
+        """See Trainer."""
+        return self.ask("weights")[1]
+
+    def state(self) -> Weights:
+        """See Trainer."""
+        return self.ask("state")[1]
+
+    def restore(self, weights: Weights, state: Weights) -> None:
+        """See Trainer."""
+        arrays = {f"weights/{name}": array for name, array in weights.items()}
+        self.ask("restore", {}, arrays | {f"state/{name}": a for name, a in state.items()})
+
+    def peak_memory_bytes(self) -> int | None:
+        """See Trainer."""
+        found: int | None = self.ask("peak_memory_bytes")[0]
+        return found
+
+
+class Server:
+    """What the other process does with requests."""
+
+    def __init__(self) -> None:
+        self.framework = ""
+        self.data = DataConfig()
+        self.trainer: Trainer | None = None
+        self.handles: list[Any] = []
+
+    def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        """The values and arrays that a request asks for."""
+        match call:
+            case "start":
+                self.framework = values["framework"]
+                self.data = DataConfig.from_dict(values["data"])
+                framework = get_framework(self.framework)
+                if values["threads"] is not None:
+                    framework.set_threads(values["threads"])
+                return None, {}
+            case "fingerprint":
+                return get_framework(self.framework).fingerprint(values["device"]), {}
+            case "epoch_digest":
+                return self._epoch_digest(Recipe.from_dict(values["recipe"])), {}
+            case "make":
+                self._make(values, arrays)
+                return None, {}
+            case _:
+                return self._ask_trainer(call, values, arrays)
+
+    def _epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
+        dataset = load_dataset(
+            self.data,
+            validation_fraction=recipe.validation_fraction,
+            validation_split=recipe.validation_split,
+            seed=recipe.seed,
+        )
+        return epoch_digest(dataset.train, recipe)
+
+    def _make(self, values: dict[str, Any], arrays: Weights) -> None:
+        self.trainer, self.handles = None, []  # frees the memory before the next one takes it
+        self.trainer = get_framework(self.framework).make_trainer(
+            spec_from_dict(values["spec"]),
+            Recipe.from_dict(values["recipe"]),
+            arrays,
+            values["device"],
+        )
+
+    def _ask_trainer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
+        if self.trainer is None:
+            raise FrameworkError(f"{call}: there is no trainer yet.")
+        answers: dict[str, Callable[[Trainer], Answer]] = {
+            "train_step": lambda trainer: (self._train_step(trainer, values, arrays), {}),
+            "read": lambda trainer: (self._read(trainer, values["handles"]), {}),
+            "logits": lambda trainer: (None, {"logits": trainer.logits(arrays["images"])}),
+            "activations": lambda trainer: _activations(trainer, values, arrays),
+            "gradients": lambda t: t.gradients(arrays["images"], arrays["labels"]),
+            "synchronize": lambda trainer: _nothing(trainer.synchronize),
+            "weights": lambda trainer: (None, trainer.weights()),
+            "state": lambda trainer: (None, trainer.state()),
+            "restore": lambda trainer: _nothing(trainer.restore, *_two_parts(arrays)),
+            "peak_memory_bytes": lambda trainer: (trainer.peak_memory_bytes(), {}),
+        }
+        if call not in answers:
+            raise FrameworkError(f"{call}: no such request; is the other side another release?")
+        return answers[call](self.trainer)
+
+    def _train_step(self, trainer: Trainer, values: dict[str, Any], arrays: Weights) -> int:
+        rate = values["learning_rate"]
+        self.handles.append(trainer.train_step(arrays["images"], arrays["labels"], rate))
+        return len(self.handles) - 1
+
+    def _read(self, trainer: Trainer, numbers: list[int]) -> list[dict[str, Any]]:
+        return [asdict(value) for value in trainer.read([self.handles[n] for n in numbers])]
+
+
+def _activations(trainer: Trainer, values: dict[str, Any], arrays: Weights) -> Answer:
+    found = trainer.activations(arrays["images"], training=values["training"])
+    return list(found), found  # safetensors keeps no order
+
+
+def _nothing(work: Callable[..., None], *arguments: Any) -> Answer:
+    work(*arguments)
+    return None, {}
+
+
+def _two_parts(arrays: Weights) -> tuple[Weights, Weights]:
+    parts: dict[str, Weights] = {"weights": {}, "state": {}}
+    for name, array in arrays.items():
+        part, _, key = name.partition("/")
+        parts[part][key] = array
+    return parts["weights"], parts["state"]
+
+
+def serve() -> int:
+    """Answer requests on standard input until it ends.
+
+    Returns:
+        The exit code, 0.
+    """
+    keep_freed_memory()
+    return serve_requests(Server().answer)

@@ -1,0 +1,1 @@
+"""Recipes: every number of a training run, the named ones, and which layers train when."""

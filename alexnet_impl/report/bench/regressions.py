@@ -1,0 +1,83 @@
+"""Benchmarks as lines for the terminal."""
+
+import math
+from collections.abc import Sequence
+
+from alexnet_impl.measurement.regressions import ComparedCase, RecordingComparison
+from alexnet_impl.report import formatting as numbers
+
+
+def comparison_lines(comparison: RecordingComparison) -> list[str]:
+    """The table, what to know beside it, what had no partner, and how many regressions.
+
+    The verdict is at the margin; 'REGRESSION' stands where the case's threshold is passed.
+    """
+    options = comparison.options
+    ratio = "ratio in machine units" if options.normalise else "NEW/OLD speed"
+    header = ["case", "OLD images/s", "NEW images/s", f"{ratio} [low, high]", "verdict"]
+    rows = [header, *(_cells(case) for case in comparison.cases)]
+    return [
+        *_aligned(rows),
+        *(f"note: {label}" for label in comparison.labels),
+        *(f"out of memory in NEW: {title}" for title in comparison.no_room),
+        *(f"only in OLD: {title}" for title in comparison.only_old),
+        *(f"only in NEW: {title}" for title in comparison.only_new),
+        conclusion(comparison),
+    ]
+
+
+def conclusion(comparison: RecordingComparison) -> str:
+    """How many regressions beyond which threshold, and of how many cases there are none."""
+    cases, found = comparison.cases, comparison.regressions
+    own = sorted({(case.group, case.threshold) for case in cases})
+    common = comparison.options.threshold
+    others = ", ".join(f"{group} {_share(share)}" for group, share in own if share != common)
+    limits = f"{_share(common)} ({others})" if others else _share(common)
+    cleared, unclear = sum(case.cleared for case in cases), len(comparison.undecided)
+    text = (
+        f"{len(found)} regression{'s' * (len(found) != 1)} beyond {limits} in {len(cases)} "
+        f"case{'s' * (len(cases) != 1)}: {cleared} shown to have none"
+    )
+    if unclear:
+        text += f", {unclear} undecided (the interval holds the threshold: measure longer)"
+    if lost := len(comparison.only_old):
+        text += f"; {lost} of OLD {'is' if lost == 1 else 'are'} not in NEW"
+    return f"{text}."
+
+
+def _cells(case: ComparedCase) -> list[str]:
+    ratio = case.ratio
+    if math.isfinite(ratio.high):
+        interval = f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+    else:
+        interval = f"[none: {ratio.rounds} values]"
+    words: str = case.verdict
+    if case.scaled_by:
+        words += f", by {case.scaled_by}"
+    if case.regression:
+        words += f", REGRESSION beyond {_share(case.threshold)}"
+    rates = [_rate(rate, case.unit) for rate in (case.old_per_second, case.new_per_second)]
+    return [case.title, *rates, f"{ratio.ratio:.3f} {interval}", words]
+
+
+def _rate(per_second: float, unit: str) -> str:
+    """A bare number for images, as the column's head says; other units stand beside theirs."""
+    number = numbers.rate(per_second) if per_second >= 10 else f"{per_second:.3g}"
+    return number if unit == "images" else f"{number} {unit}/s"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns two spaces apart; those of the rates to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if place in (1, 2) else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

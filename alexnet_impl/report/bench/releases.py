@@ -1,0 +1,164 @@
+"""What each set of releases gave: a table for the terminal, a picture of the trend, a page."""
+
+import base64
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.measurement.releases import Environment
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
+from alexnet_impl.report.run.views import COLOURS, framework_label
+from alexnet_impl.report.templates import render_template
+from alexnet_impl.weights.canonical import write_bytes
+
+LEAST = 1e-17
+"""Where no difference is drawn on a logarithmic axis."""
+HEADER = (
+    *("torch", "tensorflow", "keras", "parity", "float64 lockstep"),
+    *("torch images/s", "of peak", "tensorflow images/s", "of peak"),
+    *("torch / tensorflow", "verdict of torch", "measured"),
+)
+
+
+def version_rows(environments: Sequence[Environment]) -> list[tuple[str, ...]]:
+    """A row of text for each environment, under HEADER."""
+    return [
+        (
+            *(one.releases[name] for name in ("torch", "tensorflow", "keras")),
+            _parity_text(one),
+            numbers.MISSING if one.lockstep is None else f"{one.lockstep.measured:.1e}",
+            *_speed(one, "torch"),
+            *_speed(one, "tensorflow"),
+            *_ratio(one),
+            one.bench.measured_at[:10] or numbers.MISSING,
+        )
+        for one in environments
+    ]
+
+
+def _parity_text(one: Environment) -> str:
+    rungs, failures = one.parity.rungs, one.parity.failures
+    if failures:
+        return f"fails: {failures[0].rung}"
+    return f"{len(rungs)} rungs hold" if one.parity.complete else "not climbed to its end"
+
+
+def _speed(one: Environment, framework: str) -> tuple[str, str]:
+    entry = one.entry(framework)
+    if entry is None:
+        return numbers.MISSING, numbers.MISSING
+    share = entry.rest.get("fraction_of_peak")
+    return (
+        numbers.rate(entry.rest["per_second"]),
+        numbers.MISSING if share is None else numbers.percent(share),
+    )
+
+
+def _ratio(one: Environment) -> tuple[str, str]:
+    """Blank where the gate did not hold."""
+    if one.pair is None:
+        return numbers.MISSING, numbers.MISSING
+    gate = one.pair["gate"] or {}
+    if not gate.get("holds"):
+        return numbers.MISSING, f"gate: {gate.get('outcome', 'not compared')}"
+    ratio = one.pair["ratio"]
+    known = f"{ratio['low']:.3f}, {ratio['high']:.3f}"
+    text = f"{ratio['ratio']:.3f} [{known if math.isfinite(ratio['high']) else 'no interval'}]"
+    return text, one.pair["verdict"]
+
+
+def conclusion(environments: Sequence[Environment]) -> str:
+    """In how many environments both were shown equal."""
+    equal = sum(one.holds for one in environments)
+    count = len(environments)
+    return f"Shown equal with {equal} of {count} set{'s' * (count != 1)} of releases."
+
+
+def trend_figure(environments: Sequence[Environment]) -> Figure:
+    """Share of the peak, torch's speed over tensorflow's, and the float64 lockstep, by release."""
+    with house_style():
+        figure = Figure(figsize=(8.2, 7.0), layout="constrained", facecolor="white")
+        shares, ratios, losses = figure.subplots(3, 1, sharex=True)
+        places = np.arange(len(environments))
+        _draw_shares(shares, environments)
+        _draw_ratios(ratios, environments)
+        _draw_lockstep(losses, environments)
+        labels = [
+            "\n".join(f"{name} {one.releases[name]}" for name in FRAMEWORKS) for one in environments
+        ]
+        losses.set_xticks(places, labels)
+        losses.set_xlim(-0.5, len(environments) - 0.5)
+        return figure
+
+
+def _draw_shares(axes: Axes, environments: Sequence[Environment]) -> None:
+    for framework, above in zip(FRAMEWORKS, (6, -12), strict=True):
+        entries = [one.entry(framework) for one in environments]
+        found = [(p, e) for p, e in enumerate(entries) if e and e.rest.get("fraction_of_peak")]
+        values = [100 * entry.rest["fraction_of_peak"] for _, entry in found]
+        places = [place for place, _ in found]
+        colour = COLOURS[framework][0]
+        axes.plot(places, values, "o-", color=colour, label=framework_label(framework))
+        for (place, entry), value in zip(found, values, strict=True):
+            axes.annotate(
+                f"{numbers.rate(entry.rest['per_second'])}/s",
+                (place, value),
+                textcoords="offset points",
+                xytext=(8, above),
+                fontsize=7.5,
+                color=colour,
+            )
+    axes.set_title("Share of the matrix product's peak, percent; images a second beside it")
+    axes.set_ylim(bottom=0, top=1.2 * axes.get_ylim()[1])
+    axes.legend(loc="lower right")
+
+
+def _draw_ratios(axes: Axes, environments: Sequence[Environment]) -> None:
+    for place, one in enumerate(environments):
+        if one.pair is None or not (one.pair["gate"] or {}).get("holds"):
+            axes.text(place, 1, "not shown equal", ha="center", va="bottom", color=MUTED)
+            continue
+        ratio = one.pair["ratio"]
+        if math.isfinite(ratio["high"]):
+            axes.plot([place, place], [ratio["low"], ratio["high"]], color=INK, linewidth=1.6)
+        axes.plot(place, ratio["ratio"], "o", color=INK, markersize=5)
+    axes.axhline(1, color=MUTED, linewidth=0.8)
+    axes.set_title("Speed of PyTorch over TensorFlow, taken in turns, with its interval")
+
+
+def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
+    rungs = [(place, one.lockstep) for place, one in enumerate(environments)]
+    found = [(place, rung) for place, rung in rungs if rung is not None]
+    for place, rung in found:
+        colour = INK if rung.holds else "#cf222e"
+        axes.plot(place, max(rung.measured, LEAST), "o", color=colour, markersize=5)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    for bound in {rung.tolerance for _, rung in found}:
+        axes.axhline(bound, color=MUTED, linewidth=0.8, linestyle="--")
+    axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: allowed")
+
+
+def write_versions_page(path: Path, environments: Sequence[Environment]) -> None:
+    """Write the page, and its picture as a PNG beside it."""
+    png = figure_png(trend_figure(environments))
+    write_bytes(path.with_suffix(".png"), png)
+    titles = [entry.title for name in FRAMEWORKS if (entry := environments[0].entry(name))]
+    context = {
+        "title": f"Over releases: {', '.join(titles)}",
+        "headline": conclusion(environments),
+        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "header": HEADER,
+        "rows": version_rows(environments),
+        "views": (),
+        "figures": {},
+    }
+    write_bytes(path, render_template("bench/releases.html.jinja", context).encode())

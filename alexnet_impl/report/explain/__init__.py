@@ -1,0 +1,1 @@
+"""The results of `alexnet explain` as tables and as a page."""

@@ -1,0 +1,152 @@
+"""explain.html and explain.png: the effects as a forest plot, a table, and what they rest on."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.explain.results import Effect, Explanation
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
+from alexnet_impl.report.run.plots import GRID, INK, MUTED, figure_png, house_style
+from alexnet_impl.report.run.views import COLOURS, framework_label
+from alexnet_impl.report.templates import render_template
+from alexnet_impl.weights.canonical import write_bytes
+
+_PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
+_SHOWN = COLOURS["tensorflow"][0]
+"""Of what is measurable; the rest is muted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowText:
+    """A row of the page's table."""
+
+    name: str
+    kind: str
+    in_torch: str
+    in_keras: str
+    source: str
+    cells: tuple[str, ...]
+    measurable: tuple[bool, ...]
+    says: str
+
+
+def write_explain_page(path: Path, explanation: Explanation) -> None:
+    """Write the page, and its figure as a PNG beside it, each whole or not at all.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    png = figure_png(forest_figure(explanation))
+    try:
+        write_bytes(path.with_suffix(".png"), png)
+        write_bytes(path, render(explanation, png).encode())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def render(explanation: Explanation, png: bytes) -> str:
+    """The page as text; the figure is inside it."""
+    return render_template("explain/explain.html.jinja", _context(explanation, png))
+
+
+def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:
+    config = explanation.plan.request.config
+    return {
+        "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
+        "headline": headline(explanation),
+        "notes": notes(explanation),
+        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "metrics": list(METRIC_LABELS.values()),
+        "factors": [_row_text(effect) for effect in explanation.factors],
+        "summaries": [_row_text(effect) for effect in explanation.summaries],
+        "runs": _run_rows(explanation),
+        "views": (),
+        "figures": {},
+    }
+
+
+def _row_text(effect: Effect) -> RowText:
+    factor = effect.row.factor
+    return RowText(
+        name=effect.row.name,
+        kind="" if factor is None or factor.kind == "default" else factor.kind,
+        in_torch="" if factor is None else factor.in_torch,
+        in_keras="" if factor is None else factor.in_keras,
+        source="" if factor is None else factor.source,
+        cells=tuple(effect_text(effect, metric) for metric in METRIC_LABELS),
+        measurable=tuple(
+            metric in effect.estimates and effect.estimates[metric].measurable
+            for metric in METRIC_LABELS
+        ),
+        says=verdict(effect),
+    )
+
+
+def _run_rows(explanation: Explanation) -> list[tuple[str, ...]]:
+    """(framework, arm, seed, status, accuracy, loss, folder) of every run."""
+    rows: list[tuple[str, ...]] = []
+    for (arm, seed), outcome in explanation.outcomes.items():
+        accuracy, loss = outcome.figures["test_top1_accuracy"], outcome.figures["test_loss"]
+        rows.append(
+            (
+                framework_label(arm.framework),
+                arm.name,
+                str(seed),
+                outcome.status,
+                numbers.MISSING if accuracy is None else numbers.percent(accuracy),
+                numbers.MISSING if loss is None else numbers.loss_text(loss),
+                str(outcome.path.relative_to(explanation.folder)),
+            )
+        )
+    return rows
+
+
+def forest_figure(explanation: Explanation) -> Figure:
+    """Each effect as a point with its interval, the largest on top; below, those of the whole."""
+    factors = [effect for effect in explanation.factors if effect.estimates]
+    summaries = [effect for effect in explanation.summaries if effect.estimates]
+    shown = [*factors, *summaries]
+    with house_style():
+        figure = Figure(figsize=(8.6, 1.1 + 0.29 * len(shown)), layout="constrained", dpi=110)
+        figure.patch.set_facecolor("#ffffff")  # a PNG is shown on any ground
+        panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
+        for axes, metric in zip(panels, _PANELS, strict=True):
+            _forest(axes, shown, metric)
+            axes.axhline(len(factors) - 0.5, color=MUTED, linewidth=0.8)
+        panels[0].set_yticks(range(len(shown)), [effect.row.name for effect in shown], color=INK)
+        panels[0].set_ylim(len(shown) - 0.5, -0.5)
+        count = len(explanation.plan.request.seeds)
+        what = "95% intervals over" if count > 1 else "no interval from"
+        figure.supxlabel(
+            f"after - before switching; {what} {count} seed{'s' if count > 1 else ''}; "
+            "blue: the interval leaves out 0",
+            fontsize=8.5,
+            color=MUTED,
+        )
+        return figure
+
+
+def _forest(axes: Axes, effects: Sequence[Effect], metric: str) -> None:
+    scale = 100 if metric == "test_top1_accuracy" else 1
+    for place, effect in enumerate(effects):
+        found = effect.estimates[metric]
+        if not found.differences:
+            continue
+        colour = _SHOWN if found.measurable else MUTED
+        if found.low is not None and found.high is not None:
+            ends = [scale * found.low, scale * found.high]
+            axes.plot(ends, [place, place], color=colour, linewidth=1.6)
+        axes.plot(scale * found.mean, place, marker="o", markersize=5, color=colour)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x", color=GRID)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_title(_PANELS[metric])

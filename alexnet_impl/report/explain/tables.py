@@ -1,0 +1,248 @@
+"""An explanation in words and as a table: what each factor did, how sure it is, on what budget."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from alexnet_impl.explain.factors import FACTORS, input_size
+from alexnet_impl.explain.results import METRICS, NUM_LAST_STEPS, Effect, Explanation
+from alexnet_impl.explain.study import COMES_ROW, EQUAL, FRAMEWORK_ROW, TOGETHER_ROW
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run.views import framework_label
+from alexnet_impl.stats.paired_effects import Estimate
+
+METRIC_LABELS = {
+    "test_top1_accuracy": "accuracy, points",
+    "test_loss": "test loss",
+    "train_loss": "training loss",
+}
+NONE = "none measurable"
+_SIGNIFICANT = 0.05
+
+
+def effects_table(explanation: Explanation) -> Table:
+    """Every factor, the largest effect first, and below them the comparisons of the whole."""
+    table = Table(
+        title="What each factor does, switched by itself",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("factor", style="bold", no_wrap=True)
+    for label in METRIC_LABELS.values():
+        table.add_column(label.replace(", ", "\n"), justify="right", no_wrap=True)
+    table.add_column("effect")
+    for effects in (explanation.factors, explanation.summaries):
+        for effect in effects:
+            if effect.estimates:
+                table.add_row(effect.row.name, *_cells(effect), verdict(effect))
+        table.add_section()
+    return table
+
+
+def _cells(effect: Effect) -> list[Text]:
+    """Each figure's mean above its interval, bold where that leaves out 0."""
+    return [
+        Text(
+            effect_text(effect, metric).replace(" [", "\n["),
+            style="bold" if effect.estimates[metric].measurable else "dim",
+        )
+        for metric in METRICS
+    ]
+
+
+def markdown_factors() -> str:
+    """The table of docs/explain.md."""
+    lines = ["| factor | PyTorch's reading | switched to | kind |", "|---|---|---|---|"]
+    for factor in FACTORS.values():
+        cells = (f"`{factor.name}`: {factor.what}", factor.in_torch, factor.in_keras, factor.kind)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def idle_lines(explanation: Explanation) -> list[str]:
+    """What was not run, and why."""
+    effects = (*explanation.factors, *explanation.summaries)
+    return [f"{e.row.name} {verdict(e)}" for e in effects if e.row.after is None]
+
+
+def effect_text(effect: Effect, metric: str) -> str:
+    """A mean with its interval, in points where it is an accuracy; starred if it holds by Holm."""
+    found = effect.estimates.get(metric)
+    if found is None or not found.differences:
+        return numbers.MISSING
+    text = estimate_text(found, metric)
+    return f"{text}*" if _holds(effect, metric) else text
+
+
+def estimate_text(found: Estimate, metric: str) -> str:
+    """'-3.10 [-4.20, -2.00]', or the mean alone where the seeds give no interval."""
+    scale = 100 if metric == "test_top1_accuracy" else 1
+    decimals = 2 if scale == 100 else 3
+    mean = _signed(scale * found.mean, decimals)
+    if found.low is None or found.high is None:
+        return mean
+    low, high = _signed(scale * found.low, decimals), _signed(scale * found.high, decimals)
+    return f"{mean} [{low}, {high}]"
+
+
+def _signed(value: float, decimals: int) -> str:
+    """With its sign; 0 has none."""
+    rounded = round(value, decimals)
+    return f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}"
+
+
+def verdict(effect: Effect) -> str:
+    """What a row says, in words."""
+    row = effect.row
+    if row.after is None:
+        return f"does not apply: {row.idle}"
+    if effect.ends_before:
+        return f"cannot be told: {row.before.name} {_counted(effect.ends_before, effect)}"
+    if effect.ends:
+        return _counted(effect.ends, effect)
+    if effect.num_seeds < 2:
+        return "one seed: cannot be told"
+    changed = [
+        METRIC_LABELS[metric].partition(",")[0]
+        for metric, found in effect.estimates.items()
+        if found.measurable
+    ]
+    return f"changes {' and '.join(changed)}" if changed else NONE
+
+
+def _counted(ends: tuple[str, ...], effect: Effect) -> str:
+    """'diverged in 2 of 3 seeds'."""
+    counts = Counter(ends).items()
+    return ", ".join(f"{status} in {count} of {effect.num_seeds} seeds" for status, count in counts)
+
+
+def headline(explanation: Explanation) -> str:
+    """The outcome in one sentence; what chance alone would show now and then is said to be that."""
+    ran = [effect for effect in explanation.factors if effect.row.after is not None]
+    if len(explanation.plan.request.seeds) < 2:
+        return f"{len(ran)} factors switched with one seed: no effect can be told from chance"
+    firm = [e.row.name for e in ran if any(_holds(e, metric) for metric in e.estimates)]
+    single = [e.row.name for e in ran if e.measurable and e.row.name not in firm]
+    broken = [e.row.name for e in ran if e.ends]
+    parts = [_firm_text(firm, len(ran), any_effect=bool(single))]
+    if single:
+        parts.append(f"before it also {', '.join(single)}, some perhaps by chance")
+    if broken:
+        parts.append(f"not all runs finished with {', '.join(broken)}")
+    return "; ".join(parts)
+
+
+def _firm_text(names: list[str], total: int, *, any_effect: bool) -> str:
+    if names:
+        found = ", ".join(names)
+        stand = "stands" if len(names) == 1 else "stand"
+        return f"{len(names)} of {total} factors {stand} out after correction for all: {found}"
+    if any_effect:
+        return f"None of {total} factors stands out after correction for all"
+    return f"None of {total} factors has a measurable effect"
+
+
+def _holds(effect: Effect, metric: str) -> bool:
+    """Whether a figure leaves out 0 after Holm's correction too."""
+    adjusted = effect.holm.get(metric)
+    return effect.estimates[metric].measurable and adjusted is not None and adjusted < _SIGNIFICANT
+
+
+def notes(explanation: Explanation) -> list[str]:
+    """What the figures rest on, in sentences."""
+    return [budget(explanation), *_ends(explanation), *_statistics(explanation)]
+
+
+def budget(explanation: Explanation) -> str:
+    """The images, steps, network, seeds, machine and versions, in one paragraph."""
+    request, dataset = explanation.plan.request, explanation.dataset
+    recipe = request.config.recipe
+    steps = recipe.steps or 0
+    epochs = steps * recipe.global_batch_size / dataset.num_train_images
+    size = input_size(request.equal)
+    seeds = ", ".join(str(seed) for seed in request.seeds)
+    plural = "seed" if len(request.seeds) == 1 else "seeds"
+    return (
+        f"Budget: {numbers.count(dataset.num_train_images)} training and "
+        f"{numbers.count(dataset.num_test_images)} test images of {dataset.name} "
+        f"({dataset.source.rstrip('.')}; fingerprint {dataset.fingerprint[:12]}), "
+        f"{numbers.count(steps)} steps of {recipe.global_batch_size} images "
+        f"({epochs:.1f} epochs) of {recipe.optimizer} at "
+        f"learning rate {recipe.learning_rate:g}, {request.config.variant} at width "
+        f"{request.config.width:g} and {size}x{size} pixels, {len(request.seeds)} {plural} "
+        f"({seeds}), {len(explanation.outcomes)} runs; factors switched in "
+        f"{framework_label(request.config.framework)}. {_machine(explanation)} "
+        "Another budget may rank them otherwise."
+    )
+
+
+def _machine(explanation: Explanation) -> str:
+    first = next(iter(explanation.environments.values()))
+    versions = [
+        f"{name} {version}"
+        for name, version in first.get("packages", {}).items()
+        if name in ("torch", "tensorflow", "keras")
+    ]
+    return f"{first.get('logical_cpus')} CPUs, {first.get('cpu')}; {', '.join(versions)}."
+
+
+def _ends(explanation: Explanation) -> Iterator[str]:
+    """The accuracies at both ends, and what they leave to the frameworks themselves."""
+    means = []
+    for arm in explanation.plan.arms:
+        if arm.name == EQUAL:
+            values = _accuracies(explanation, arm.framework)
+            label = framework_label(arm.framework)
+            shown = numbers.percent(sum(values) / len(values)) if values else numbers.MISSING
+            means.append(f"{shown} in {label}")
+    yield f"Made equal, the mean top-1 accuracy is {' and '.join(means)}."
+    found = {effect.row.name: effect for effect in explanation.summaries}
+    texts = {
+        name: effect_text(effect, "test_top1_accuracy")
+        for name, effect in found.items()
+        if effect.estimates
+    }
+    yield (
+        f"'{FRAMEWORK_ROW}' is TensorFlow - PyTorch, both made equal: {texts[FRAMEWORK_ROW]} "
+        f"points. '{COMES_ROW}' is Keras with its defaults - PyTorch with its own, which is "
+        f"made equal: {texts[COMES_ROW]} points."
+    )
+    if TOGETHER_ROW in texts:
+        yield f"'{TOGETHER_ROW}' switches every default, no mistake and no plain switch."
+
+
+def _accuracies(explanation: Explanation, framework: str) -> list[float]:
+    return [
+        accuracy
+        for (arm, _), outcome in explanation.outcomes.items()
+        if (arm.name, arm.framework) == (EQUAL, framework)
+        and (accuracy := outcome.figures["test_top1_accuracy"]) is not None
+    ]
+
+
+def _statistics(explanation: Explanation) -> Iterator[str]:
+    count = len(explanation.plan.request.seeds)
+    if count < 2:
+        yield "One seed gives no interval: nothing is called measurable. Ask for --seeds 3 or more."
+        return
+    yield (
+        f"Differences to made equal are paired by seed; intervals are 95%, from Student's t over "
+        f"{count} seeds: initial weights, order and dropout drawn again, on the same test images. "
+        "Of 20 figures that nothing changes, about 1 leaves out 0 by chance; a star marks what "
+        "also holds after Holm's correction for all factors."
+    )
+    yield (
+        f"Training loss is the mean over the last {NUM_LAST_STEPS} steps of what was trained on; "
+        f"with softmax-twice that is another loss, which cannot fall below "
+        f"{_lowest_loss_of_softmax_twice(len(explanation.dataset.class_names)):.2f}."
+    )
+
+
+def _lowest_loss_of_softmax_twice(num_classes: int) -> float:
+    """Of probabilities 1 and 0, taken for logits."""
+    return math.log(math.e + num_classes - 1) - 1

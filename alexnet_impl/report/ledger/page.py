@@ -1,0 +1,258 @@
+"""The ledger's page: answers, tables, curves and every claim, in one file."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.ledger.pairs import (
+    HEADER,
+    LOSSES_HEADER,
+    NOTE,
+    NOTE_HEADER,
+    losses_text,
+    pair_cells,
+    pair_losses,
+    pair_note,
+    pair_tables,
+)
+from alexnet_impl.report.ledger.terminal import headline, run_lines
+from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
+from alexnet_impl.report.run.views import COLOURS
+from alexnet_impl.report.templates import render_template
+from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.claims.claim import AVERAGES, Claim, percent
+from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims
+from alexnet_impl.reproduction.runs.dataset_check import class_place
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
+from alexnet_impl.reproduction.verdicts.answers import ANSWERS
+from alexnet_impl.reproduction.verdicts.curves import CurveComparison
+from alexnet_impl.reproduction.verdicts.ledger import Entry, Ledger
+from alexnet_impl.reproduction.verdicts.our_figures import class_table
+from alexnet_impl.reproduction.verdicts.summary import ExperimentRow, comparison_rows
+from alexnet_impl.reproduction.verdicts.time_ratios import TimeRatio, compare_times, full_time_s
+from alexnet_impl.weights.canonical import write_bytes
+
+SIGNS = {
+    "reproduced": "good",
+    "not reproduced": "bad",
+    "inconsistent": "unsure",
+    "not comparable": "",
+    "not run": "",
+}
+"""Verdict to the page's class."""
+CLASS_TABLES = (
+    *("R2-torch", "R2-torch-pretrained"),
+    *("R3-torch", "R3-torch-pretrained", "R3-tf-vgg16"),
+)
+"""Experiments whose accuracies by class were published."""
+_PANELS_A_ROW = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSection:
+    """What the page says of one report."""
+
+    name: str
+    concluded: str
+    answer: str
+    rests_on: str
+    runs: str
+    findings: tuple[Finding, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassTable:
+    """Per-class figures of one experiment, theirs and ours."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_ledger_page(path: Path, ledger: Ledger) -> None:
+    """Write the page; its picture is inside it."""
+    write_bytes(path, render(ledger).encode())
+
+
+def render(ledger: Ledger) -> str:
+    """The page as text."""
+    return render_template("ledger/ledger.html.jinja", _context(ledger))
+
+
+def _context(ledger: Ledger) -> dict[str, Any]:
+    return {
+        "title": "The five reports, claim by claim",
+        "headline": headline(ledger),
+        "notes": [
+            _runs_note(ledger),
+            *run_lines(ledger),
+            *(f"Left out: {trouble}" for trouble in ledger.troubles),
+        ],
+        "reports": [_section(answer.report, ledger) for answer in ANSWERS],
+        "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
+        "pairs": [
+            (title, [(*pair_cells(row), pair_losses(row), pair_note(row)) for row in rows])
+            for title, rows in pair_tables(ledger)
+        ],
+        "pair_header": [*HEADER, LOSSES_HEADER, NOTE_HEADER],
+        "pair_note": NOTE,
+        "times": [_time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
+        "curves": [_curve_cells(curve) for curve in ledger.curves],
+        "image": _image(curves_figure(ledger.curves)),
+        "class_tables": list(_class_tables(ledger.evidence)),
+        "signs": SIGNS,
+        "views": (),
+        "figures": {},
+    }
+
+
+def _image(figure: Figure) -> str:
+    return f"data:image/png;base64,{base64.b64encode(figure_png(figure)).decode()}"
+
+
+def _runs_note(ledger: Ledger) -> str:
+    if not ledger.evidence:
+        return "No run was read: the verdicts rest on the reports themselves and on arithmetic."
+    full = sum(run.is_full for run in ledger.evidence)
+    return (
+        f"It rests on {len(ledger.evidence)} runs. {full} of them have the report's full length, "
+        "all images, its framework and its weights; a shorter run on all images is put beside "
+        "claims of single epochs alone, and one on fewer images or from other weights beside none."
+    )
+
+
+def _section(report: str, ledger: Ledger) -> ReportSection:
+    answer = next(answer for answer in ANSWERS if answer.report == report)
+    runs = [run for run in ledger.evidence if run.experiment.report == report]
+    titles = ", ".join(f"{run.record.experiment} ({run.title})" for run in runs)
+    return ReportSection(
+        name=report,
+        concluded=answer.concluded,
+        answer=answer.answer,
+        rests_on=", ".join(answer.rests_on),
+        runs=titles or "none",
+        findings=tuple(f for f in ledger.findings if f.report == report),
+        entries=tuple(e for e in ledger.entries if e.claim.report == report),
+    )
+
+
+def _comparison_cells(row: ExperimentRow) -> tuple[str, ...]:
+    accuracy = time = title = numbers.MISSING
+    if row.run is not None:
+        title = row.run.title
+        if row.run.result is not None and row.run.result.test_top1_accuracy is not None:
+            accuracy = percent(row.run.result.test_top1_accuracy)
+        if (seconds := full_time_s(row.run)) is not None:
+            time = numbers.seconds(seconds)
+    return (
+        row.id,
+        "pretrained" if row.pretrained else "scratch",
+        row.accuracy or numbers.MISSING,
+        accuracy,
+        row.time or numbers.MISSING,
+        time,
+        losses_text(row.losses),
+        losses_text(row.our_losses),
+        title,
+    )
+
+
+def _curve_cells(curve: CurveComparison) -> tuple[str, ...]:
+    epoch, largest = curve.largest
+    return (
+        curve.experiment,
+        curve.title if curve.comparable else f"{curve.title}: on other images or weights",
+        " ".join(f"{loss:.4f}" for loss in curve.published[: len(curve.ours)]),
+        " ".join(f"{loss:.4f}" for loss in curve.ours),
+        f"{curve.mean:.4f}",
+        f"{numbers.signed(largest, 4)} in epoch {epoch}",
+        shift_text(curve.shift),
+    )
+
+
+def shift_text(shift: float | None) -> str:
+    """How far our curve is from the published one, in epochs."""
+    if shift is None:
+        return numbers.MISSING
+    if round(shift, 2) == 0:
+        return "level"
+    return f"{'behind' if shift > 0 else 'ahead'} by {abs(shift):.2f} epochs"
+
+
+def _time_cells(ratio: TimeRatio) -> tuple[str, ...]:
+    published, ours = ratio.published, ratio.ours
+    return (
+        f"{ratio.first} / {ratio.second}",
+        "; ".join((f"{published.value:.2f}", *published.doubts)),
+        numbers.MISSING if ours is None else f"{ours.value:.2f}",
+        numbers.MISSING if ours is None else f"{ours.title}; {ours.machine.text}",
+    )
+
+
+def curves_figure(curves: Sequence[CurveComparison]) -> Figure:
+    """Loss by epoch of every experiment that published it, with ours where there are some."""
+    published = {
+        experiment: claims
+        for experiment in dict.fromkeys(c.experiment for c in CLAIMS)
+        if len(claims := curve_claims(experiment)) > 1
+    }
+    rows = -(-len(published) // _PANELS_A_ROW)
+    with house_style():
+        figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained", facecolor="white")
+        panels = list(figure.subplots(rows, _PANELS_A_ROW, squeeze=False).flat)
+        for axes, (experiment, claims) in zip(panels, published.items(), strict=False):
+            _draw_curves(axes, claims, [c for c in curves if c.experiment == experiment])
+            axes.set_title(experiment)
+        for axes in panels[len(published) :]:
+            axes.set_visible(False)
+        return figure
+
+
+def _draw_curves(axes: Axes, claims: Sequence[Claim], curves: Sequence[CurveComparison]) -> None:
+    epochs = [claim.epoch or 0 for claim in claims]
+    axes.plot(epochs, [claim.value for claim in claims], "o-", color=INK, markersize=3)
+    axes.lines[-1].set_label("published")
+    for curve in curves:
+        shades = COLOURS["torch" if "torch" in curve.experiment else "tensorflow"]
+        colour = shades[0] if curve.comparable else MUTED
+        ours = range(1, len(curve.ours) + 1)
+        axes.plot(ours, curve.ours, "s-", color=colour, markersize=4, label=curve.title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0, top=1.08 * axes.dataLim.ymax)
+    axes.legend(loc="best", fontsize=7)
+
+
+def _class_tables(evidence: Sequence[Evidence]) -> Iterator[ClassTable]:
+    """Of every experiment with published accuracies by class."""
+    for experiment in CLASS_TABLES:
+        claims = [c for c in claims_of(experiment, "recall") if c.of not in AVERAGES]
+        run = next(iter(own_runs(evidence, experiment)), None)
+        title = experiment if run is None else f"{experiment}; ours: {run.title}"
+        yield ClassTable(title=title, rows=tuple(_class_row(claim, run) for claim in claims))
+
+
+def _class_row(recall: Claim, run: Evidence | None) -> tuple[str, ...]:
+    theirs = [recall.text]
+    for quantity in ("precision", "f1"):
+        found = [c for c in claims_of(recall.experiment, quantity) if c.of == recall.of]
+        theirs += [claim.text for claim in found] or [numbers.MISSING]
+    return recall.of, *theirs, *_our_class(recall.of, run)
+
+
+def _our_class(name: str, run: Evidence | None) -> tuple[str, str, str]:
+    """Recall, precision and F1 of ours."""
+    missing = (numbers.MISSING,) * 3
+    if run is None or run.predictions is None:
+        return missing
+    place = class_place(name, run.dataset.class_names)
+    if place is None:
+        return missing
+    precision, recall, f1 = class_table(run.predictions, len(run.dataset.class_names))[place]
+    return f"{recall:.4f}", f"{precision:.4f}", f"{f1:.4f}"

@@ -1,0 +1,1 @@
+"""The report of training runs: page, tables, plots and verdict."""

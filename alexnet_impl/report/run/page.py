@@ -1,0 +1,234 @@
+"""One HTML file that shows runs side by side and opens offline: no script, no outside address."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.network.spec import kernel_text, trace
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run import plots
+from alexnet_impl.report.run.command_lines import commands, nearest_recipe
+from alexnet_impl.report.run.differences import comparison_rows, equalities
+from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
+from alexnet_impl.report.run.views import RunView, view_runs
+from alexnet_impl.report.templates import render_template
+from alexnet_impl.runs.folder import Predictions, RunFolder
+from alexnet_impl.weights.canonical import write_bytes
+
+_MAX_IMAGE_SIDE = 128
+"""Larger sample images are shrunk, so that the page stays small."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """What one run says of one image."""
+
+    view: RunView
+    class_name: str
+    probability: str
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One test image with what each finished run says of it."""
+
+    data_uri: str
+    class_name: str
+    guesses: tuple[Guess, ...]
+
+
+def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None) -> None:
+    """Write the page of one run or of several, whole or not at all.
+
+    Args:
+        path: The .html file.
+        runs: In the order of their columns; unfinished ones are shown as far as they came.
+        title: By default, what was trained on what.
+
+    Raises:
+        RunError: If there is no run, a run folder is damaged, or the file cannot be written.
+    """
+    if not runs:
+        raise RunError(f"{path}: a report needs at least one run; none was given.")
+    html = render(view_runs(runs), title)
+    try:
+        write_bytes(path, html.encode())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def render(views: Sequence[RunView], title: str | None = None) -> str:
+    """The page as text."""
+    return render_template("run/page.html.jinja", _context(views, title))
+
+
+def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
+    first = views[0]
+    labels = " and ".join(view.label for view in views)
+    checks = equalities(views)
+    return {
+        "title": title or f"{first.config.variant} on {first.dataset.name}: {labels}",
+        "views": views,
+        "verdict": verdict(views),
+        "speed_note": SPEED_NOTE,
+        "facts": list(_facts(first)),
+        "checks": checks,
+        "num_holding": sum(check.holds is True for check in checks),
+        "rows": comparison_rows(views),
+        "figures": _figures(views),
+        "classed": plots.with_equal_classes(views),
+        "classes": _class_rows(plots.with_equal_classes(views)),
+        "samples": _samples(views),
+        "recipe": _recipe_rows(views),
+        "recipe_name": _recipe_name(first.config.recipe),
+        "network": trace(first.config.spec(len(first.dataset.class_names))),
+        "dataset": first.dataset,
+        "environments": [(view, list(_flat(view.environment))) for view in views],
+        "commands": commands(views),
+        "kernel_text": kernel_text,
+        "numbers": numbers,
+        "type_name": lambda layer: type(layer).__name__,
+    }
+
+
+def _facts(view: RunView) -> Iterator[tuple[str, str]]:
+    recipe, config = view.config.recipe, view.config
+    width = "" if config.width == 1 else f", width {config.width:g}"
+    yield "variant", f"{config.variant}{width}"
+    yield "data", f"{view.dataset.name}, {numbers.count(view.dataset.num_train_images)} images"
+    yield "recipe", _recipe_name(recipe)
+    yield "steps", f"{numbers.count(view.num_steps)} of {recipe.global_batch_size} images"
+    yield "precision", recipe.precision
+    yield "seed", str(recipe.seed)
+
+
+def _recipe_name(recipe: Recipe) -> str:
+    name, differing = nearest_recipe(recipe)
+    if not differing:
+        return name
+    fields = "field" if len(differing) == 1 else "fields"
+    return f"{name}, {len(differing)} {fields} changed"
+
+
+def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
+    """Inline SVGs by their place in the template; only those that the runs have data for."""
+    figures: dict[str, Figure] = {}
+    if any(view.history.step_loss for view in views):
+        figures["loss"] = plots.loss_figure(views)
+    if any(view.history.epochs for view in views):
+        figures["accuracy"] = plots.accuracy_figure(views)
+    if len(views) == 2 and all(view.history.step_loss for view in views):
+        figures["difference"] = plots.difference_figure(views)
+    if any(view.predictions is not None for view in views):
+        figures["bars"] = plots.accuracy_bars(views)
+        figures["confusion"] = plots.confusion_figure(views)
+        figures["per_class"] = plots.per_class_bars(views)
+    return {name: _themed(plots.to_svg(figure), views) for name, figure in figures.items()}
+
+
+def _themed(svg: str, views: Sequence[RunView]) -> Markup:
+    """The figure in the page's typeface, and its colours as the page's light or dark theme has."""
+    names = {plots.INK: "ink", plots.MUTED: "muted", plots.GRID: "line"}
+    names |= {view.colour: f"run-{index}" for index, view in enumerate(views)}
+    for colour, name in names.items():
+        svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
+    return Markup(svg)  # noqa: S704 - matplotlib has escaped the text in it
+
+
+def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
+    if not measured:
+        return []
+    accuracies, names = plots.class_accuracies(measured)
+    return [(name, [row[k] for row in accuracies]) for k, name in enumerate(names)]
+
+
+def _samples(views: Sequence[RunView]) -> list[Sample]:
+    """The images kept by the first finished run; others join in if they saw the same ones."""
+    measured = [view for view in views if view.predictions is not None]
+    if not measured or measured[0].predictions is None:
+        return []
+    shown = measured[0].predictions
+    fingerprint = measured[0].dataset.fingerprint
+    alike = [view for view in measured if view.dataset.fingerprint == fingerprint]
+    names = measured[0].dataset.class_names
+    return [
+        Sample(
+            data_uri=_png_data_uri(image),
+            class_name=names[shown.labels[index]],
+            guesses=tuple(_guesses(alike, int(index))),
+        )
+        for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
+    ]
+
+
+def _guesses(views: Sequence[RunView], index: int) -> Iterator[Guess]:
+    for view in views:
+        if view.predictions is not None:
+            yield _guess(view, view.predictions, index)
+
+
+def _guess(view: RunView, predictions: Predictions, index: int) -> Guess:
+    probabilities = predictions.probabilities[index]
+    predicted = int(probabilities.argmax())
+    return Guess(
+        view=view,
+        class_name=view.dataset.class_names[predicted],
+        probability=f"{probabilities[predicted]:.1%}",
+        is_right=predicted == int(predictions.labels[index]),
+    )
+
+
+def _png_data_uri(pixels: NDArray[np.uint8]) -> str:
+    """An image of shape (height, width, 3) as a PNG data URI."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_MAX_IMAGE_SIDE, _MAX_IMAGE_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
+    """One row per field: each run's value (once, if they are all the same), and the default."""
+    defaults = Recipe().to_dict()
+    recipes = [view.config.recipe.to_dict() for view in views]
+    rows = []
+    for name, usual in defaults.items():
+        values = [recipe[name] for recipe in recipes]
+        differs = any(value != values[0] for value in values)
+        texts = [numbers.value_text(value) for value in values]
+        rows.append(
+            {
+                "name": name,
+                "value": " | ".join(texts) if differs else texts[0],
+                "default": numbers.value_text(usual),
+                "changed": any(value != usual for value in values),
+                "differs": differs,
+            }
+        )
+    return rows
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A nested mapping as rows, keys joined by dots."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif name.endswith("_bytes") and isinstance(value, int):
+            yield name.removesuffix("_bytes"), numbers.mebibytes(value)
+        else:
+            yield name, numbers.value_text(value)

@@ -1,0 +1,439 @@
+"""Figures of runs: pure matplotlib objects, no window and no state shared with the caller.
+
+A curve shows every run, a run that stopped early as far as it came. Text stays text in an SVG, so
+that it can be read, searched, and set in the reader's own typeface.
+"""
+
+import hashlib
+import io
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
+from numpy.typing import NDArray
+
+from alexnet_impl.report.run.views import RunView
+from alexnet_impl.training.evaluation import Accuracy, confusion_matrix, per_class_accuracy
+
+INK = "#24292f"
+"""Text and axes."""
+MUTED = "#6e7781"
+"""Tick labels and what explains rather than shows."""
+GRID = "#d8dee4"
+"""Grid lines."""
+
+MAX_WRITTEN_CLASSES = 20
+"""Up to so many classes a confusion matrix has its counts and names written in."""
+MAX_BAR_CLASSES = 20
+"""Per-class bars show so many classes at most: those that the runs know least."""
+_MAX_POINTS = 1200
+_MARKERS = ("o", "s", "D", "^", "v")
+_WIDTH_INCHES = 5.4
+
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "alexnet_impl",
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named '$'
+    "xtick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "xtick.major.size": 3,
+    "ytick.color": MUTED,
+    "ytick.labelsize": 8.5,
+    "ytick.major.size": 0,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The house style, while a figure is made and again while it is drawn."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not the caller's matplotlibrc
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def figure_png(figure: Figure) -> bytes:
+    """The figure as a PNG file's bytes, the same for the same figure."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def loss_figure(views: Sequence[RunView]) -> Figure:
+    """Loss by step: each step faintly, its running mean, and the evaluated loss of each epoch."""
+    with house_style():
+        figure, axes = _figure(3.7)
+        for rank, view in enumerate(views):
+            steps, losses = _finite(view.history.step_loss)
+            axes.plot(*_thinned(steps, losses), color=view.colour, alpha=0.28, linewidth=0.7)
+            axes.plot(*_thinned(steps, _running_mean(losses)), **_line(view, rank))
+            epochs = [epoch for epoch in view.history.epochs if math.isfinite(epoch.eval_loss)]
+            axes.plot(
+                [epoch.step for epoch in epochs],
+                [epoch.eval_loss for epoch in epochs],
+                **_marks(view, rank),
+            )
+        _limit_loss(axes, views)
+        axes.set_title("Loss")
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _run_legend(axes, views, "upper right")
+        kinds = {"each step": "faint", "running mean": "solid", _evaluated_on(views): "mark"}
+        _kind_legend(figure, kinds)
+        return figure
+
+
+def accuracy_figure(views: Sequence[RunView]) -> Figure:
+    """Accuracy by epoch: of the training images dashed, of the evaluated ones solid."""
+    with house_style():
+        figure, axes = _figure(3.7)
+        for rank, view in enumerate(views):
+            epochs = [record.epoch for record in view.history.epochs]
+            train = [record.train_top1_accuracy for record in view.history.epochs]
+            evaluated = [record.eval_top1_accuracy for record in view.history.epochs]
+            axes.plot(epochs, train, **_line(view, rank) | {"linestyle": _DASHES})
+            axes.plot(epochs, evaluated, **_line(view, rank))
+            axes.plot(epochs, evaluated, **_marks(view, rank))
+        axes.set_title("Top-1 accuracy")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        _run_legend(axes, views, "lower right")
+        _kind_legend(figure, {"training images": "dashed", _evaluated_on(views): "solid"})
+        return figure
+
+
+def difference_figure(views: Sequence[RunView]) -> Figure:
+    """How far the first two runs' losses lie apart at each step, on a logarithmic axis."""
+    with house_style():
+        figure, axes = _figure(3.0)
+        apart = loss_distance(views[0], views[1])
+        steps = np.arange(1, len(apart) + 1)
+        shown = np.isfinite(apart) & (apart > 0)
+        axes.plot(*_thinned(steps[shown], apart[shown]), color=INK, linewidth=1.2)
+        axes.set_title("Difference of the two losses")
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if shown.any():
+            _decades(axes, apart[shown])
+        equal = int((apart == 0).sum())
+        if equal:
+            note = f"equal to the last bit at {equal:,} of {len(apart):,} steps"
+            axes.text(0.99, 0.04, note, transform=axes.transAxes, ha="right", color=MUTED)
+        return figure
+
+
+def loss_distance(first: RunView, second: RunView) -> NDArray[np.float64]:
+    """|loss - loss| of each step that both runs have taken."""
+    both = min(len(first.history.step_loss), len(second.history.step_loss))
+    losses = [np.array(view.history.step_loss[:both], dtype=float) for view in (first, second)]
+    with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
+        apart: NDArray[np.float64] = np.abs(losses[0] - losses[1])
+    return apart
+
+
+def accuracy_bars(views: Sequence[RunView]) -> Figure:
+    """Test accuracy of each finished run with its 95 % interval."""
+    measured = [(view, view.accuracy) for view in views if view.accuracy is not None]
+    with house_style():
+        figure, axes = _figure(1.0 + 0.55 * len(measured))
+        for row, (view, accuracy) in enumerate(measured):
+            axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
+            axes.errorbar(accuracy.value, row, xerr=_reach([accuracy]), **_WHISKER)
+            text = f"{accuracy.value:.2%}"
+            axes.annotate(
+                text, (0, row), (8, 0), textcoords="offset points", va="center", color="#ffffff",
+                weight="bold",
+            )  # fmt: skip
+        _bar_rows(axes, [view.label for view, _ in measured])
+        axes.set_title("Test top-1 accuracy, 95% interval")
+        return figure
+
+
+def per_class_bars(views: Sequence[RunView]) -> Figure:
+    """Accuracy of each class in each finished run, with 95 % intervals."""
+    measured = with_equal_classes(views)
+    rows, classes = class_accuracies(measured)
+    chosen = _least_known(rows)
+    height = 0.8 / len(measured)
+    with house_style():
+        figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(measured)))
+        for index, (view, accuracies) in enumerate(zip(measured, rows, strict=True)):
+            shown = [accuracies[k] for k in chosen]
+            places = np.arange(len(chosen)) + (index - (len(measured) - 1) / 2) * height
+            values = [accuracy.value for accuracy in shown]
+            axes.barh(places, values, height=height * 0.9, color=view.colour, alpha=0.85)
+            axes.errorbar(values, places, xerr=_reach(shown), **_WHISKER | {"elinewidth": 0.8})
+        _bar_rows(axes, [_short(classes[k]) for k in chosen])
+        few = f": the {len(chosen)} lowest of {len(classes)}" if len(chosen) < len(classes) else ""
+        axes.set_title(f"Accuracy per class{few}" if few else "Accuracy per class, 95% interval")
+        handles = [Line2D([], [], color=v.colour, linewidth=5, label=v.label) for v in measured]
+        figure.legend(handles=handles, **_BELOW, ncols=len(handles))
+        return figure
+
+
+def with_equal_classes(views: Sequence[RunView]) -> list[RunView]:
+    """The finished runs that know the same classes as the first of them."""
+    measured = [view for view in views if view.predictions is not None]
+    return [
+        view for view in measured if view.dataset.class_names == measured[0].dataset.class_names
+    ]
+
+
+def class_accuracies(views: Sequence[RunView]) -> tuple[list[list[Accuracy]], tuple[str, ...]]:
+    """Accuracy per class of each of with_equal_classes(), and the names of the classes."""
+    classes = views[0].dataset.class_names
+    return [
+        per_class_accuracy(view.predictions.predicted, view.predictions.labels, len(classes))
+        for view in views
+        if view.predictions is not None
+    ], classes
+
+
+def confusion_figure(views: Sequence[RunView]) -> Figure:
+    """Confusion matrices of the finished runs side by side; colour is the share of a row."""
+    measured = [view for view in views if view.predictions is not None]
+    num_classes = len(measured[0].dataset.class_names)
+    side = min(5.2, max(3.2, 0.9 + 0.36 * num_classes))
+    with house_style():
+        figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
+        grid = figure.subplots(1, len(measured), squeeze=False)[0]
+        for axes, view in zip(grid, measured, strict=True):
+            _confusion(axes, view)
+        return figure
+
+
+def _confusion(axes: Axes, view: RunView) -> None:
+    if view.predictions is None:
+        return
+    names = view.dataset.class_names
+    matrix = confusion_matrix(view.predictions.predicted, view.predictions.labels, len(names))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    # The run's colour, more or less transparent: legible on a light and on a dark page.
+    cells = np.empty((*matrix.shape, 4))
+    cells[..., :3] = mpl.colors.to_rgb(view.colour)
+    cells[..., 3] = np.where(matrix > 0, 0.10 + 0.85 * shares, 0.03)
+    edges = np.arange(len(names) + 1) - 0.5
+    many = len(names) > MAX_WRITTEN_CLASSES
+    axes.pcolormesh(edges, edges, cells, rasterized=many)
+    axes.set(aspect="equal", title=view.label, xlabel="predicted class", ylabel="true class")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(length=0)
+    if many:
+        return
+    labels = [_short(name) for name in names]
+    turned = max(len(label) for label in labels) > 3
+    axes.set_xticks(range(len(names)), labels, **_TURNED if turned else {})
+    axes.set_yticks(range(len(names)), labels)
+    for (row, column), value in np.ndenumerate(matrix):
+        if value:
+            strong = cells[row, column, 3] > 0.5
+            colour = "#ffffff" if strong else INK
+            axes.text(column, row, f"{value}", ha="center", va="center", color=colour, size=8)
+
+
+_TURNED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+_WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
+
+
+def to_svg(figure: Figure) -> str:
+    """An <svg> element, the same for the same figure, whose ids clash with no other figure's."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with house_style():
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # A <style> inside an inline SVG would hold for the whole page.
+    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
+    svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
+    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}-"
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+
+
+def _figure(height_inches: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained", dpi=144)
+    return figure, figure.subplots()
+
+
+def _line(view: RunView, rank: int) -> dict[str, Any]:
+    """Later runs are thinner and lie on top: curves that coincide are seen to."""
+    return {"color": view.colour, "linewidth": max(1.4, 3.4 - 2.0 * rank)}
+
+
+def _marks(view: RunView, rank: int) -> dict[str, Any]:
+    return {
+        "color": view.colour,
+        "linestyle": "none",
+        "marker": _MARKERS[rank % len(_MARKERS)],
+        "markersize": max(4.0, 8.0 - 3.5 * rank),
+        "markeredgecolor": "#ffffff",
+        "markeredgewidth": 0.7,
+        "zorder": 4,
+        "clip_on": False,
+    }
+
+
+def _evaluated_on(views: Sequence[RunView]) -> str:
+    kinds = {record.evaluated_on for view in views for record in view.history.epochs}
+    return f"{' or '.join(sorted(kinds)) or 'evaluated'} images"
+
+
+def _finite(values: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Steps (1 for the first) and losses, without the steps whose loss is no number."""
+    losses = np.array(values, dtype=float)
+    steps = np.flatnonzero(np.isfinite(losses))
+    return steps + 1, losses[steps]
+
+
+def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over a centred window of about 1/40 of the curve, smaller at its ends."""
+    reach = max(1, len(values) // 80)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    around = np.minimum(reach, np.minimum(places, len(values) - 1 - places))
+    means: NDArray[np.float64] = (sums[places + around + 1] - sums[places - around]) / (
+        2 * around + 1
+    )
+    return means
+
+
+def _thinned(
+    steps: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """A long curve by the lowest and highest point of each of its parts: it looks the same."""
+    if len(values) <= _MAX_POINTS:
+        return steps, values
+    kept: list[int] = []
+    for part in np.array_split(np.arange(len(values)), _MAX_POINTS // 2):
+        low, high = part[values[part].argmin()], part[values[part].argmax()]
+        kept.extend(sorted({int(low), int(high)}))
+    return steps[kept], values[kept]
+
+
+def _limit_loss(axes: Axes, views: Sequence[RunView]) -> None:
+    """From 0, and not so high that one spike flattens the rest of the curves."""
+    losses = [_finite(view.history.step_loss)[1] for view in views]
+    losses += [_finite([record.eval_loss for record in view.history.epochs])[1] for view in views]
+    everything = np.concatenate(losses)
+    if len(everything):
+        top = min(everything.max(), 2.5 * float(np.percentile(everything, 95)))
+        axes.set_ylim(0, top * 1.05 or 1)
+
+
+def _decades(axes: Axes, values: NDArray[np.float64]) -> None:
+    """A logarithmic axis whose labels are 10 with a superscript, without math text."""
+    low, high = math.floor(np.log10(values.min())), math.ceil(np.log10(values.max()))
+    high = max(high, low + 1)
+    step = max(1, math.ceil((high - low) / 6))
+    axes.set_yscale("log")
+    axes.set_ylim(10.0**low, 10.0**high)
+    axes.yaxis.set_major_locator(FixedLocator([10.0**k for k in range(low, high + 1, step)]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _power_of_ten(value: float, _: int) -> str:
+    return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPTS)
+
+
+def _run_legend(axes: Axes, views: Sequence[RunView], place: str) -> None:
+    """Which colour and marker is which run, in the corner that such curves leave empty."""
+    handles = [
+        Line2D([], [], label=view.label, **_marks(view, rank) | _line(view, rank) | _SOLID)
+        for rank, view in enumerate(views)
+    ]
+    axes.legend(handles=handles, loc=place, handlelength=1.7)  # type: ignore[call-overload]
+
+
+def _kind_legend(figure: Figure, kinds: dict[str, str]) -> None:
+    """What each kind of line means, in grey, below the axes."""
+    handles = [_KINDS[kind](label) for label, kind in kinds.items()]
+    figure.legend(handles=handles, **_BELOW, ncols=len(handles))
+
+
+_DASHES = (0, (3, 1.5))
+_SOLID: dict[str, Any] = {"linestyle": "-"}
+_BELOW: dict[str, Any] = {"loc": "outside lower left", "columnspacing": 1.4, "handlelength": 1.7}
+_KINDS: dict[str, Callable[[str], Line2D]] = {
+    "faint": lambda label: Line2D([], [], color=MUTED, alpha=0.6, linewidth=0.7, label=label),
+    "solid": lambda label: Line2D([], [], color=MUTED, linewidth=1.9, label=label),
+    "dashed": lambda label: Line2D(
+        [], [], color=MUTED, linewidth=1.6, linestyle=_DASHES, label=label
+    ),
+    "mark": lambda label: Line2D([], [], color=MUTED, linestyle="none", marker="o", label=label),
+}
+
+
+def _reach(accuracies: Sequence[Accuracy]) -> NDArray[np.float64]:
+    """Whiskers of shape (2, num_accuracies): down to the lower end, up to the upper one."""
+    return np.array(
+        [
+            [max(0.0, accuracy.value - accuracy.low) for accuracy in accuracies],
+            [max(0.0, accuracy.high - accuracy.value) for accuracy in accuracies],
+        ]
+    )
+
+
+def _bar_rows(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels, color=INK)
+    axes.set_ylim(len(labels) - 0.45, -0.55)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(visible=False, axis="y")
+    axes.spines["bottom"].set_visible(False)
+
+
+def _least_known(rows: Sequence[Sequence[Accuracy]]) -> list[int]:
+    """Classes to show, in their own order: all, or those with the lowest mean accuracy."""
+    means = np.mean([[accuracy.value for accuracy in row] for row in rows], axis=0)
+    return sorted(int(k) for k in np.argsort(means, kind="stable")[:MAX_BAR_CLASSES])
+
+
+def _short(name: str, limit: int = 16) -> str:
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"

@@ -1,0 +1,321 @@
+"""Tables for a terminal, and the README's table of variants."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alexnet_impl.network.spec import (
+    Backbone,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+    Spec,
+    backbone_of,
+    kernel_text,
+    trace,
+)
+from alexnet_impl.network.variants import BACKBONE_VARIANTS, VARIANTS, Variant, build_spec
+from alexnet_impl.predict import ImagePrediction
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run.differences import Equality, comparison_rows, equalities
+from alexnet_impl.report.run.verdict import collapses
+from alexnet_impl.report.run.views import framework_label, view_runs
+from alexnet_impl.runs.folder import Predictions, RunFolder
+from alexnet_impl.training.evaluation import (
+    Accuracy,
+    confusion_matrix,
+    per_class_accuracy,
+    top1_accuracy,
+)
+
+MAX_MATRIX_CLASSES = 20
+"""Up to so many classes a confusion matrix is shown whole; beyond, its largest confusions."""
+_NUM_CONFUSIONS = 15
+
+
+def variants_table() -> Table:
+    """Every variant with its totals."""
+    table = _table(title="Variants", narrow=True)
+    table.add_column("variant", style="bold", no_wrap=True)
+    for header in ("parameters\n(10 classes)", "published\n(classes)", "input", "MACs"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
+        table.add_row(name, *_variant_numbers(name, variant, "\n"))
+    return table
+
+
+def sources_table() -> Table:
+    """Every variant with what sets it apart and where it comes from."""
+    table = _table(title="Sources", narrow=True)
+    table.add_column("variant", style="bold", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("source")
+    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
+        table.add_row(name, variant.about, variant.source)
+    return table
+
+
+def markdown_variants() -> str:
+    """The README's table of variants."""
+    headers = (
+        "variant",
+        "parameters (10 classes)",
+        "published (classes)",
+        "input",
+        "MACs",
+        "what it is",
+        "source",
+    )
+    lines = [f"| {' | '.join(headers)} |", "|---|--:|--:|--:|--:|---|---|"]
+    for name, variant in VARIANTS.items():
+        cells = (f"`{name}`", *_variant_numbers(name, variant, ", "), variant.about, variant.source)
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Table:
+    """The `top` most probable classes of each image file."""
+    table = _table(title="Predictions")
+    table.add_column("image", style="bold", overflow="fold")
+    table.add_column("class")
+    table.add_column("probability", justify="right")
+    for prediction in predictions:
+        for place, (name, probability) in enumerate(prediction.top(top)):
+            table.add_row("" if place else str(prediction.path), name, numbers.percent(probability))
+    return table
+
+
+def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, str, str, str]:
+    spec = build_spec(name)
+    totals = trace(spec)
+    published = [
+        f"{numbers.count(total)} ({classes})"
+        for classes, total in variant.published_num_params.items()
+    ]
+    size = variant.input_size
+    return (
+        numbers.count(totals.num_params),
+        separator.join(published) or numbers.MISSING,
+        f"{size}x{size}",
+        numbers.MISSING if backbone_of(spec) else _mega(totals.num_macs),
+    )
+
+
+def _mega(number: int) -> str:
+    return f"{number / 1e6:,.0f} M"
+
+
+def describe_table(spec: Spec) -> Table:
+    """The layers of a network, one a row, and the totals."""
+    totals = trace(spec)
+    table = _table(title=f"{spec.name}, input {numbers.shape(spec.input_shape)}")
+    table.add_column("layer", style="bold", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("kernel", overflow="fold")
+    for header in ("output shape", "parameters", "MACs"):
+        table.add_column(header, justify="right", no_wrap=True)
+    uncounted = backbone_of(spec)
+    for step in totals.layers:
+        macs = numbers.count(step.num_macs) if step.num_macs else ""
+        table.add_row(
+            step.layer.name,
+            _KINDS[type(step.layer)],
+            kernel_text(step.layer),
+            numbers.shape(step.output_shape),
+            numbers.count(step.num_params) if step.num_params else "",
+            numbers.MISSING if step.layer is uncounted else macs,
+        )
+    table.add_section()
+    macs = numbers.count(totals.num_macs) if uncounted is None else numbers.MISSING
+    table.add_row("total", "", "", "", numbers.count(totals.num_params), macs, style="bold")
+    return table
+
+
+_KINDS: dict[type, str] = {
+    Conv: "conv",
+    Relu: "ReLU",
+    MaxPool: "max-pool",
+    LocalResponseNorm: "LRN",
+    Flatten: "flatten",
+    Dropout: "dropout",
+    Dense: "dense",
+    Backbone: "backbone",
+    GlobalAveragePool: "average-pool",
+}
+
+
+def recipes_table(title: str, recipes: Mapping[str, Recipe]) -> Table:
+    """Named recipes, a column each; bold is what differs from the defaults."""
+    table = _table(title=title, caption="Bold: differs from the default of Recipe.")
+    table.add_column("field", no_wrap=True)
+    table.add_column("default", style="dim", overflow="fold")
+    for name in recipes:
+        table.add_column(name, overflow="fold")
+    default = Recipe().to_dict()
+    values = [recipe.to_dict() for recipe in recipes.values()]
+    for field, usual in default.items():
+        cells = [
+            Text(numbers.value_text(recipe[field]), style="" if recipe[field] == usual else "bold")
+            for recipe in values
+        ]
+        table.add_row(field, numbers.value_text(usual), *cells)
+    return table
+
+
+def comparison_table(runs: Sequence[RunFolder]) -> Table:
+    """The figures of runs, a column each; of exactly two, their difference as well."""
+    views = view_runs(runs)
+    table = _table(title="Comparison" if len(views) > 1 else "Result")
+    table.add_column("")
+    for view in views:
+        table.add_column(Text(view.label, style=f"bold {view.colour}"), justify="right")
+    if len(views) == 2:
+        table.add_column("difference", justify="right")
+        labels = [view.label for view in views]
+        table.caption = f"Difference: {labels[0]} - {labels[1]}; with x: {labels[0]} / {labels[1]}."
+    for row in comparison_rows(views):
+        cells = [*row.values, row.difference] if len(views) == 2 else row.values
+        table.add_row(row.what, *(Text(cell) for cell in cells))
+    return table
+
+
+def equality_lines(runs: Sequence[RunFolder]) -> list[Equality]:
+    """Whether the same went into all runs: network, recipe, images, weights, batches."""
+    return equalities(view_runs(runs))
+
+
+def equality_table(runs: Sequence[RunFolder]) -> Table:
+    """equality_lines() with a tick or a cross each."""
+    table = _table(title="The same went in")
+    for header in ("", "what", "value"):
+        table.add_column(header)
+    for line in equality_lines(runs):
+        table.add_row(_MARKS[line.holds].copy(), line.what, Text(line.detail))
+    return table
+
+
+_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}
+
+
+def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
+    """What a finished run says of the test images, for `alexnet evaluate`.
+
+    Returns:
+        Accuracy with its 95 % interval, accuracy per class, scikit-learn's classification
+        report, and the confusion matrix.
+
+    Raises:
+        RunError: If the run is not finished, or its predictions are missing or damaged.
+    """
+    result = folder.finished_result()
+    predictions = folder.read_predictions()
+    names = folder.dataset.class_names
+    label = framework_label(folder.config.framework)
+    accuracy = top1_accuracy(predictions.predicted, predictions.labels)
+    headline = f"{numbers.accuracy_text(accuracy)} (95% interval)"
+    return [
+        *(Text(sentence, style="yellow") for sentence in collapses(view_runs([folder]))),
+        Text.assemble(
+            f"{label} on {folder.dataset.name}, {numbers.count(accuracy.num_images)} test images: ",
+            (headline, "bold"),
+            f", loss {numbers.loss_text(result.test_loss or 0.0)}",
+        ),
+        _per_class_table(predictions, names),
+        Text(_classification_report(predictions, names)),
+        _confusion_renderable(predictions, names),
+    ]
+
+
+def _per_class_table(predictions: Predictions, names: Sequence[str]) -> Table:
+    table = _table(title="Accuracy per class")
+    table.add_column("class", style="bold")
+    for header in ("accuracy", "95% interval", "images"):
+        table.add_column(header, justify="right")
+    accuracies = per_class_accuracy(predictions.predicted, predictions.labels, len(names))
+    for name, accuracy in zip(names, accuracies, strict=True):
+        table.add_row(Text(name), *_accuracy_cells(accuracy))
+    return table
+
+
+def _accuracy_cells(accuracy: Accuracy) -> tuple[str, str, str]:
+    if accuracy.num_images == 0:
+        return numbers.MISSING, numbers.MISSING, "0"
+    interval = f"[{numbers.percent(accuracy.low)}, {numbers.percent(accuracy.high)}]"
+    return numbers.percent(accuracy.value), interval, numbers.count(accuracy.num_images)
+
+
+def _classification_report(predictions: Predictions, names: Sequence[str]) -> str:
+    # scikit-learn takes a second to import; only an evaluation needs it.
+    from sklearn.metrics import classification_report  # noqa: PLC0415
+
+    report: str = classification_report(
+        predictions.labels,
+        predictions.predicted,
+        labels=range(len(names)),
+        target_names=names,
+        digits=4,
+        zero_division=0,
+    )
+    return report.rstrip()
+
+
+def _confusion_renderable(predictions: Predictions, names: Sequence[str]) -> Table:
+    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
+    if len(names) > MAX_MATRIX_CLASSES:
+        return _largest_confusions(matrix, names)
+    return _confusion_table(matrix, names)
+
+
+def _confusion_table(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
+    table = _table(title="Confusion matrix (rows: true class, columns: predicted class)")
+    table.add_column("", style="bold", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name, overflow="ellipsis"), justify="right", no_wrap=True)
+    for index, (name, row) in enumerate(zip(names, matrix, strict=True)):
+        shares = row / max(int(row.sum()), 1)
+        cells = [
+            Text(str(value), style=_heat(float(share), right=column == index))
+            for column, (value, share) in enumerate(zip(row, shares, strict=True))
+        ]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _heat(share: float, *, right: bool) -> str:
+    """Green grows with the share on the diagonal, red beside it; 0 fades."""
+    if share == 0:
+        return "dim"
+    strength = round(60 + 120 * share)
+    background = f"rgb(20,{strength},60)" if right else f"rgb({strength},30,30)"
+    return f"white on {background}"
+
+
+def _largest_confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
+    table = _table(title=f"Most frequent confusions ({len(names)} classes)")
+    for header in ("true class", "predicted class"):
+        table.add_column(header)
+    table.add_column("images", justify="right")
+    wrong = matrix - np.diag(np.diag(matrix))
+    for flat in np.argsort(-wrong, axis=None, kind="stable")[:_NUM_CONFUSIONS]:
+        row, column = divmod(int(flat), len(names))
+        if wrong[row, column] > 0:
+            table.add_row(Text(names[row]), Text(names[column]), str(wrong[row, column]))
+    return table
+
+
+def _table(title: str, caption: str | None = None, *, narrow: bool = False) -> Table:
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    if narrow:  # whole on 80 columns
+        table.box, table.pad_edge, table.collapse_padding = box.SIMPLE_HEAD, False, True
+    return table

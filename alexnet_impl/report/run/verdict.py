@@ -1,0 +1,151 @@
+"""What a report says in words; every sentence follows from the run folders alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run.differences import accuracy_difference, equalities
+from alexnet_impl.report.run.views import RunView
+from alexnet_impl.training.collapse import collapse_text
+
+SPEED_NOTE = (
+    "One run of each, not repeated and not interleaved: read times and images/s as an "
+    "observation. A fair comparison of speed needs the benchmark's paired rounds."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome in one headline and a few sentences.
+
+    Attributes:
+        headline: The outcome.
+        sentences: What it rests on.
+        is_settled: Whether every run is finished and, of several, every check of equal input
+            holds; if not, the headline or the sentences say what is wrong.
+    """
+
+    headline: str
+    sentences: tuple[str, ...]
+    is_settled: bool
+
+
+def verdict(views: Sequence[RunView]) -> Verdict:
+    """Judge the accuracies of runs, and say what does not let one judge."""
+    unfinished = [view for view in views if not view.finished]
+    if unfinished:
+        return Verdict(
+            headline=_and([f"{view.label} {_end(view)}" for view in unfinished]),
+            sentences=(*(_state(view) for view in unfinished), *_accuracies(views)),
+            is_settled=False,
+        )
+    broken = [check.what for check in equalities(views) if check.holds is not True]
+    lost = [view for view in views if _has_only_guessed(view)]
+    return Verdict(
+        headline=_and([f"{view.label} collapsed" for view in lost]) if lost else _headline(views),
+        sentences=(
+            *collapses(views),
+            *_accuracies(views),
+            *_difference(views),
+            *_caveats(broken),
+            *_speed(views),
+        ),
+        is_settled=not broken and not lost,
+    )
+
+
+def _has_only_guessed(view: RunView) -> bool:
+    """Whether its network collapsed and its accuracy is no better than that of guessing."""
+    chance = 1 / len(view.dataset.class_names)
+    collapsed = view.collapse is not None
+    return collapsed and view.accuracy is not None and view.accuracy.low <= chance
+
+
+def collapses(views: Sequence[RunView]) -> Iterator[str]:
+    """What the watch over the first epoch saw, a sentence for each run that it alarmed."""
+    for view in views:
+        if view.collapse is not None:
+            yield f"{view.label}: {collapse_text(view.collapse, view.config.recipe)}"
+
+
+def _headline(views: Sequence[RunView]) -> str:
+    found = accuracy_difference(views)
+    if found is None:
+        shares = [
+            f"{view.label} {numbers.percent(view.accuracy.value)}"
+            for view in views
+            if view.accuracy is not None
+        ]
+        return f"{_and(shares)} of the test images classified rightly"
+    if not _same_images(views):
+        return "Trained on different images: the accuracies cannot be compared"
+    difference, low, high = found
+    first, second = views[0].label, views[1].label
+    if low <= 0 <= high:
+        count = numbers.count(min(view.accuracy.num_images for view in views if view.accuracy))
+        return f"{first} and {second} cannot be told apart on these {count} test images"
+    better = first if difference > 0 else second
+    return f"In these two runs {better} is ahead by {abs(100 * difference):.2f} points"
+
+
+def _same_images(views: Sequence[RunView]) -> bool:
+    return len({view.dataset.fingerprint for view in views}) == 1
+
+
+def _accuracies(views: Sequence[RunView]) -> Iterator[str]:
+    for view in views:
+        if view.accuracy is not None:
+            yield (
+                f"{view.label} classifies {numbers.percent(view.accuracy.value)} of "
+                f"{numbers.count(view.accuracy.num_images)} test images rightly (95% interval "
+                f"{numbers.percent(view.accuracy.low)} to {numbers.percent(view.accuracy.high)})."
+            )
+
+
+def _difference(views: Sequence[RunView]) -> Iterator[str]:
+    found = accuracy_difference(views)
+    if found is None or not _same_images(views):
+        return
+    difference, low, high = found
+    where = "contains 0" if low <= 0 <= high else "does not contain 0"
+    yield (
+        f"The difference, {numbers.points(difference)} points, has the 95% interval "
+        f"{numbers.points(low)} to {numbers.points(high)}, which {where}. That is the "
+        "interval of the test images alone: runs of one framework differ as well, by seed and by "
+        "rounding, and only several seeds can tell how far."
+    )
+    predicted = [view.predictions.predicted for view in views if view.predictions is not None]
+    agreed = int((predicted[0] == predicted[1]).sum())
+    yield (
+        f"They name the same class for {numbers.count(agreed)} of "
+        f"{numbers.count(len(predicted[0]))} test images."
+    )
+
+
+def _caveats(broken: Sequence[str]) -> Iterator[str]:
+    if broken:
+        yield f"Not shown to be the same in all runs: {', '.join(broken)}."
+
+
+def _speed(views: Sequence[RunView]) -> Iterator[str]:
+    rates = [view.result.timing.images_per_second for view in views if view.result is not None]
+    texts = [
+        f"{view.label} trained {numbers.rate(speed)} images/s"
+        for view, speed in zip(views, rates, strict=True)
+    ]
+    yield f"{_and(texts)}."
+
+
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _end(view: RunView) -> str:
+    if view.result is None:
+        return "has not finished"
+    return "was interrupted" if view.result.status == "interrupted" else view.result.status
+
+
+def _state(view: RunView) -> str:
+    text = f"{view.label}: {view.state}"
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,160 @@
+"""Runs as the report sees them: read once, labelled, coloured, and honest about their end."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.data import BatchPlan, num_batches
+from alexnet_impl.recipe.phases import phases
+from alexnet_impl.runs.folder import (
+    DatasetRecord,
+    History,
+    Predictions,
+    RunConfig,
+    RunFolder,
+    RunResult,
+)
+from alexnet_impl.training.collapse import Vitals
+from alexnet_impl.training.evaluation import Accuracy, top1_accuracy
+
+FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+
+COLOURS: dict[str, tuple[str, ...]] = {
+    "torch": ("#ee4c2c", "#b7791f", "#9d4edd"),
+    "tensorflow": ("#1f77b4", "#0f9b8e", "#6c757d"),
+}
+"""A framework's colour wherever it is shown; the further ones tell its second and third run
+apart. Orange-red and blue differ for colour-blind eyes too."""
+_OTHER_COLOURS = ("#6c757d",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunView:
+    """All that a run folder holds, with what identifies the run on the page.
+
+    Attributes:
+        label: 'PyTorch'; with the folder's name where a framework occurs twice.
+        colour: As '#rrggbb'.
+        result: None while the run goes on or if it was killed.
+        predictions: Of a finished run.
+    """
+
+    path: Path
+    label: str
+    colour: str
+    config: RunConfig
+    dataset: DatasetRecord
+    initial_weights_sha256: str
+    environment: dict[str, Any]
+    history: History
+    result: RunResult | None
+    predictions: Predictions | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end and has test figures."""
+        return self.result is not None and self.result.status == "finished"
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """On the test images."""
+        if self.predictions is None:
+            return None
+        return top1_accuracy(self.predictions.predicted, self.predictions.labels)
+
+    @property
+    def collapse(self) -> Vitals | None:
+        """By which vitals its network had collapsed in the first epoch; None if it had not."""
+        report = None if self.result is None else self.result.collapse
+        return None if report is None else report.seen
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that the recipe asks for."""
+        recipe = self.config.recipe
+        plan = BatchPlan(
+            global_batch_size=recipe.global_batch_size,
+            seed=recipe.seed,
+            drop_last=recipe.drop_last,
+        )
+        batches = num_batches(plan, self.dataset.num_train_images)
+        return sum(phase.num_steps for phase in phases(recipe, batches))
+
+    @property
+    def state(self) -> str:
+        """In words: whether the run came to its end, and if not, how far it came."""
+        taken = len(self.history.step_loss) if self.result is None else self.result.steps
+        progress = f"{taken:,} of {self.num_steps:,} steps"
+        if self.result is None:
+            return f"not finished: {progress} recorded so far"
+        if self.result.status == "finished":
+            return f"finished: {progress}"
+        return f"{self.result.status} after {progress}: {self.result.message}"
+
+
+def view_runs(runs: Sequence[RunFolder]) -> list[RunView]:
+    """Read run folders, in the order given.
+
+    Raises:
+        RunError: If a file of one of them is damaged, or missing where the run's status says
+            that it was written.
+    """
+    configs = [run.config for run in runs]
+    labels = _labels(runs, configs)
+    colours = _colours([config.framework for config in configs])
+    return [
+        _view(run, config, label, colour)
+        for run, config, label, colour in zip(runs, configs, labels, colours, strict=True)
+    ]
+
+
+def _view(run: RunFolder, config: RunConfig, label: str, colour: str) -> RunView:
+    result = run.result
+    finished = result is not None and result.status == "finished"
+    has_environment = (run.path / "environment.json").is_file()
+    return RunView(
+        path=run.path,
+        label=label,
+        colour=colour,
+        config=config,
+        dataset=run.dataset,
+        initial_weights_sha256=run.initial_weights_sha256,
+        environment=run.environment if has_environment else {},
+        history=run.history,
+        result=result,
+        predictions=run.read_predictions() if finished else None,
+    )
+
+
+def framework_label(framework: str) -> str:
+    """The name that a framework gives itself."""
+    return FRAMEWORK_LABELS.get(framework, framework)
+
+
+def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str]:
+    times = Counter(config.framework for config in configs)
+    names = Counter(run.path.name for run in runs)
+    labels = []
+    for run, config in zip(runs, configs, strict=True):
+        label = framework_label(config.framework)
+        if times[config.framework] > 1:
+            # Folders of one name lie in parents that tell them apart: before/torch, after/torch.
+            path = run.path
+            name = (
+                path.name if names[path.name] == 1 else f"{path.absolute().parent.name}/{path.name}"
+            )
+            label = f"{label} ({name})"
+        labels.append(label)
+    return labels
+
+
+def _colours(frameworks: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    colours = []
+    for framework in frameworks:
+        shades = COLOURS.get(framework, _OTHER_COLOURS)
+        colours.append(shades[seen[framework] % len(shades)])
+        seen[framework] += 1
+    return colours

@@ -1,0 +1,1 @@
+"""The experiments of the five reports, and how each is scaled down."""

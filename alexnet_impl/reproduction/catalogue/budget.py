@@ -1,0 +1,94 @@
+"""How much of an experiment is run: all of it, or less by one stated rule.
+
+A smaller budget takes fewer images, evenly from every class, and fewer epochs, and changes nothing
+else of the experiment. Learning rates are constant in every phase of an experiment, so the first
+epochs of a run of one phase on all images are those of the full run.
+"""
+
+from dataclasses import dataclass, replace
+
+from alexnet_impl.data import DataConfig
+from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.recipe.phases import num_epochs, shorten
+from alexnet_impl.recipe.recipe import Recipe
+
+BACKWARD = 2
+"""A training step's backward pass costs about twice its forward pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A rule.
+
+    Attributes:
+        name: full, hours or minutes, of two cores.
+        train_images: Keep so many training images; None keeps all.
+        test_images: Keep so many test images.
+        most_epochs: Train no longer; None: as long as the report.
+    """
+
+    name: str
+    train_images: int | None = None
+    test_images: int | None = None
+    most_epochs: int | None = None
+
+    @property
+    def about(self) -> str:
+        """The rule in words."""
+        images = "all images"
+        if self.train_images is not None:
+            images = f"{self.train_images:,} training and {self.test_images:,} test images"
+        epochs = "the report's epochs"
+        if self.most_epochs is not None:
+            epochs = f"at most {self.most_epochs} epochs"
+        return f"{images}, {epochs}"
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe with its epochs cut."""
+        return recipe if self.most_epochs is None else shorten(recipe, self.most_epochs)
+
+    def data(self, data: DataConfig) -> DataConfig:
+        """The data with its images cut."""
+        if self.train_images is None:
+            return data
+        return replace(data, train_images=self.train_images, test_images=self.test_images)
+
+    def label(self, recipe: Recipe) -> str:
+        """What sets a run apart from the report's; empty for a full one."""
+        if self == BUDGETS["full"]:
+            return ""
+        epochs = num_epochs(self.recipe(recipe))
+        images = "all images" if self.train_images is None else f"{self.train_images:,} images"
+        return f"scaled down: {images}, {epochs} of {num_epochs(recipe)} epochs"
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget(name="full"),
+        Budget(name="hours", most_epochs=3),
+        Budget(name="minutes", train_images=5_000, test_images=1_000, most_epochs=2),
+    )
+}
+
+
+def get_budget(name: str) -> Budget:
+    """The budget of that name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    if name not in BUDGETS:
+        raise UnknownNameError("budget", name, BUDGETS)
+    return BUDGETS[name]
+
+
+def training_flops(num_macs: int, num_images: int, epochs: int) -> float:
+    """Floating point operations of a training, evaluation aside.
+
+    Args:
+        num_macs: Of one image's forward pass.
+        num_images: Of an epoch.
+        epochs: How many.
+    """
+    return 2.0 * num_macs * (1 + BACKWARD) * num_images * epochs

@@ -1,0 +1,45 @@
+"""Checks of the reports against themselves and against arithmetic: no training, no run."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from alexnet_impl.reproduction.checks import (
+    class_tables as tables,
+)
+from alexnet_impl.reproduction.checks import (
+    comparability,
+    figures,
+    learning,
+    sizes,
+)
+from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.claims.claim import Claim
+from alexnet_impl.reproduction.claims.queries import CLAIMS
+
+CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
+    figures.two_values,
+    figures.progress_bars,
+    figures.total_times,
+    figures.time_ratios,
+    learning.stopped_runs,
+    learning.never_learned,
+    learning.sample_images,
+    learning.sample_confidences,
+    learning.losses_against_accuracies,
+    learning.test_above_validation,
+    learning.measured_images,
+    tables.sample_sizes,
+    tables.harmonic_means,
+    tables.precision_differences,
+    tables.averages,
+    tables.predicted_counts,
+    sizes.parameter_totals,
+    sizes.model_sizes,
+    sizes.resized_datasets,
+    comparability.comparisons,
+)
+
+
+def find_all(claims: Sequence[Claim] = CLAIMS) -> tuple[Finding, ...]:
+    """What every check finds, report by report."""
+    found = [finding for check in CHECKS for finding in check(claims)]
+    return tuple(sorted(found, key=lambda finding: finding.report))

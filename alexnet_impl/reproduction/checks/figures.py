@@ -1,0 +1,137 @@
+"""Figures of one thing that differ, and times that do not add up."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.claims.claim import Claim
+from alexnet_impl.reproduction.claims.queries import claims_of, distinct_texts, final_claims
+
+
+def two_values(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """One run has one value: intervals of rounding must overlap, and words be the same."""
+    for group in _by_subject(claims).values():
+        exact = [c for c in group if c.quantity != "conclusion" and not c.from_bar]
+        if any(_apart(a, b) for a, b in itertools.combinations(exact, 2)):
+            first = exact[0]
+            yield Finding(
+                check="two_values",
+                kind="inconsistent",
+                claims=tuple(exact),
+                reason=f"{first.what} of one run is given as {distinct_texts(exact)} "
+                f"(lines {', '.join(str(claim.line) for claim in exact)})",
+            )
+
+
+def progress_bars(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """Keras 3 averages its running means again while batches pass, and prints that.
+
+    Early batches count more: a loss that falls is printed too high, an accuracy over batches
+    differs at random. History and the values that evaluate() returns are right.
+
+    References:
+        keras-team/keras, issues 20212 and 21301.
+    """
+    for group in _by_subject(claims).values():
+        bars = [claim for claim in group if claim.from_bar]
+        exact = [claim for claim in group if not claim.from_bar]
+        apart = [(bar, claim) for bar in bars for claim in exact if _apart(bar, claim)]
+        if apart:
+            bar, _ = apart[0]
+            yield Finding(
+                check="progress_bars",
+                kind="explained",
+                claims=(bar,),
+                against=tuple(claim for _, claim in apart),
+                reason=f"{bar.what}: the progress bar shows {bar.text}, the result is "
+                f"{distinct_texts([claim for _, claim in apart])}: Keras 3's bar prints the mean "
+                "of the running means",
+            )
+
+
+def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """Epoch times of a whole run add up to its total."""
+    for experiment in dict.fromkeys(claim.experiment for claim in claims):
+        epochs = claims_of(experiment, "epoch_time", claims)
+        totals = final_claims(experiment, "training_time", claims)
+        if not epochs or not totals or (span := _summed(experiment, epochs)) is None:
+            continue
+        low, high, words = span
+        for total in totals:
+            if total.high < low or total.low > high:
+                yield Finding(
+                    check="total_times",
+                    kind="inconsistent",
+                    claims=(total,),
+                    against=tuple(epochs),
+                    reason=f"{words} are {(low + high) / 2:,.0f} s "
+                    f"({(low + high) / 120:.0f} min), the total is given as {total.text}",
+                )
+
+
+def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str] | None:
+    """Least and most seconds of a whole run, and what was added; None if a part is missing."""
+    known = EXPERIMENTS.get(experiment)
+    numbered = [claim for claim in epochs if claim.epoch is not None]
+    if numbered:
+        if known is not None and len(numbered) < known.recipe.epochs:
+            return None
+        low, high = (sum(c.low for c in numbered), sum(c.high for c in numbered))
+        return low, high, f"the {len(numbered)} epochs that are printed"
+    if known is None:
+        return None
+    count, each = known.recipe.epochs, epochs[0]
+    return count * each.low, count * each.high, f"{count} epochs of {each.text}"
+
+
+def time_ratios(claims: Sequence[Claim]) -> Iterator[Finding]:
+    """'At least n times' must hold for the times of its own sentence; with others it need not."""
+    for ratio in (claim for claim in claims if claim.quantity == "time_ratio"):
+        longer = final_claims(ratio.experiment, "training_time", claims)
+        shorter = final_claims(ratio.of, "training_time", claims)
+        pairs = list(itertools.product(longer, shorter))
+        short = [pair for pair in pairs if _times(*pair) < ratio.value]
+        meant = [pair for pair in pairs if pair not in short and _in_one_line(ratio, pair)]
+        if not short:
+            continue
+        yield Finding(
+            check="time_ratios",
+            kind="explained" if meant else "inconsistent",
+            claims=(ratio,),
+            against=tuple(dict.fromkeys(claim for pair in short + meant for claim in pair)),
+            reason=f"{ratio.says}: {'; '.join(_ratio_text(pair) for pair in meant + short)}"
+            + (": the contradiction is that of the two times" if meant else ""),
+        )
+
+
+def _times(one: Claim, other: Claim) -> float:
+    return one.value / other.value
+
+
+def _in_one_line(ratio: Claim, pair: tuple[Claim, Claim]) -> bool:
+    return all(claim.line == ratio.line for claim in pair)
+
+
+def _ratio_text(pair: tuple[Claim, Claim]) -> str:
+    one, other = pair
+    return (
+        f"{one.text} (line {one.line}) are {_times(one, other):.2f} times {other.text} "
+        f"(line {other.line})"
+    )
+
+
+def _by_subject(claims: Sequence[Claim]) -> dict[tuple[str, str, str, int | None], list[Claim]]:
+    groups = defaultdict(list)
+    for claim in claims:
+        groups[claim.subject].append(claim)
+    return groups
+
+
+def _apart(first: Claim, second: Claim) -> bool:
+    """Whether no one value can be printed as both."""
+    if not (first.has_figure and second.has_figure):
+        return first.says != second.says
+    slack = 1e-9 * max(abs(first.high), abs(second.high))
+    return first.high + slack < second.low or second.high + slack < first.low

@@ -1,0 +1,48 @@
+"""All claims, and how to find some of them."""
+
+from collections.abc import Iterable, Sequence
+
+from alexnet_impl.reproduction.claims import r0, r1, r2, r3, r4
+from alexnet_impl.reproduction.claims.claim import Claim, Quantity
+
+CLAIMS: tuple[Claim, ...] = r0.CLAIMS + r1.CLAIMS + r2.CLAIMS + r3.CLAIMS + r4.CLAIMS
+"""Report by report, each in the order of its text."""
+
+
+def claims_of(
+    experiment: str, quantity: Quantity, claims: Iterable[Claim] = CLAIMS
+) -> tuple[Claim, ...]:
+    """What was published of an experiment's quantity, class by class and epoch by epoch."""
+    return tuple(c for c in claims if (c.experiment, c.quantity) == (experiment, quantity))
+
+
+def final_claims(
+    experiment: str, quantity: Quantity, claims: Iterable[Claim] = CLAIMS
+) -> tuple[Claim, ...]:
+    """Those of the run as a whole, progress bars aside."""
+    found = claims_of(experiment, quantity, claims)
+    return tuple(c for c in found if c.epoch is None and not c.of and not c.from_bar)
+
+
+def curve_claims(
+    experiment: str, quantity: Quantity = "loss", claims: Iterable[Claim] = CLAIMS
+) -> tuple[Claim, ...]:
+    """One claim an epoch, the first that was printed, in the order of the epochs."""
+    by_epoch: dict[int, Claim] = {}
+    for claim in claims_of(experiment, quantity, claims):
+        if claim.epoch is not None:
+            by_epoch.setdefault(claim.epoch, claim)
+    return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+
+
+def distinct_values(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Of claims that print one value, in whatever unit, the first."""
+    by_reading: dict[tuple[float, float] | str, Claim] = {}
+    for claim in claims:
+        by_reading.setdefault(claim.reading, claim)
+    return tuple(by_reading.values())
+
+
+def distinct_texts(claims: Sequence[Claim], joint: str = "or") -> str:
+    """The figures as they read, each value once: '71.95 % or 10.00 %'."""
+    return f" {joint} ".join(dict.fromkeys(claim.text for claim in distinct_values(claims)))

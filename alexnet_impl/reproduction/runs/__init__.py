@@ -1,0 +1,1 @@
+"""Runs of the reports' experiments: started, found again, checked."""

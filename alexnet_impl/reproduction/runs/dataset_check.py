@@ -1,0 +1,35 @@
+"""Whether the images of a run are those of the reports, CIFAR-10's."""
+
+from collections.abc import Sequence
+
+from alexnet_impl.data import DataConfig
+from alexnet_impl.data.cifar10 import CLASS_NAMES
+from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
+from alexnet_impl.runs.folder import DatasetRecord
+
+_SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
+"""What other datasets' files call these classes."""
+
+
+def class_place(name: str, class_names: Sequence[str]) -> int | None:
+    """Where a class stands; None if the dataset has none of that name."""
+    names = (name, *_SHORT_NAMES.get(name, ()))
+    return next((class_names.index(n) for n in names if n in class_names), None)
+
+
+def other_images(dataset: DatasetRecord, data: DataConfig) -> str:
+    """What sets images apart from CIFAR-10's, beyond how many were asked for; empty if nothing."""
+    names = dataset.class_names
+    if len(names) != len(CLASS_NAMES) or any(class_place(n, names) is None for n in CLASS_NAMES):
+        return f"images of {len(names)} other classes ({', '.join(names)})"
+    found = (dataset.num_train_images + dataset.num_validation_images, dataset.num_test_images)
+    asked = (
+        NUM_TRAIN if data.train_images is None else found[0],
+        NUM_TEST if data.test_images is None else found[1],
+    )
+    if found == asked:
+        return ""
+    return (
+        f"{found[0]:,} training and {found[1]:,} test images instead of {asked[0]:,} and "
+        f"{asked[1]:,}"
+    )

@@ -1,0 +1,1 @@
+"""Verdicts on the published claims: our figures beside theirs."""

@@ -1,0 +1,246 @@
+"""The ledger: every claim with a verdict, what it rests on, and what explains it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks import find_all
+from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.checks.sizes import FLOAT32_BYTES, expected_counts
+from alexnet_impl.reproduction.claims.claim import PER_CLASS, Claim, percent
+from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs, read_evidence
+from alexnet_impl.reproduction.verdicts.curves import CurveComparison, compare_curves
+from alexnet_impl.reproduction.verdicts.intervals import Measured
+from alexnet_impl.reproduction.verdicts.known_causes import OUTCOMES, explanations_of
+from alexnet_impl.reproduction.verdicts.our_figures import (
+    is_measurable,
+    is_one_epoch_alone,
+    measure,
+    our_values,
+)
+
+Verdict = Literal["reproduced", "not reproduced", "not comparable", "inconsistent", "not run"]
+
+TIMES = (
+    *("training_time", "epoch_time", "step_time"),
+    *("evaluation_time", "evaluation_step_time"),
+)
+SETTINGS = (
+    *("machine_memory", "steps_taken", "sample_prediction", "sample_confidence"),
+    *("input_scaling", "listing", "conclusion", "precision_difference"),
+)
+"""Quantities of the report's own run, which no run of ours can have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """A claim and what became of it.
+
+    Attributes:
+        verdict: In one of five words.
+        reason: Why, with the numbers.
+        measured: Ours, where a run can be put beside it.
+        explains: What the figure comes from, each with the page that tells more.
+        runs: The run folders that it rests on.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    reason: str
+    measured: Measured | None = None
+    explains: tuple[str, ...] = ()
+    runs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ledger:
+    """All of it.
+
+    Attributes:
+        entries: One for each claim, in the order of the reports.
+        findings: What the reports say against themselves.
+        evidence: The runs.
+        curves: Losses by epoch beside the reports'.
+        troubles: Folders that could not be read.
+    """
+
+    entries: tuple[Entry, ...]
+    findings: tuple[Finding, ...]
+    evidence: tuple[Evidence, ...]
+    curves: tuple[CurveComparison, ...]
+    troubles: tuple[str, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        """How many claims have this verdict."""
+        return sum(entry.verdict == verdict for entry in self.entries)
+
+
+def make_ledger(root: Path | None, claims: Sequence[Claim] = CLAIMS) -> Ledger:
+    """Judge every claim by the runs below a folder; None: without any run."""
+    evidence, troubles = ((), ()) if root is None else read_evidence(root)
+    findings = find_all(claims)
+    return Ledger(
+        entries=tuple(judge(claim, evidence, findings, claims) for claim in claims),
+        findings=findings,
+        evidence=evidence,
+        curves=compare_curves(evidence, claims),
+        troubles=troubles,
+    )
+
+
+def judge(
+    claim: Claim,
+    evidence: Sequence[Evidence],
+    findings: Sequence[Finding],
+    claims: Sequence[Claim] = CLAIMS,
+) -> Entry:
+    """The verdict of one claim.
+
+    Args:
+        claim: Which one.
+        evidence: All runs.
+        findings: Of the report against itself.
+        claims: All of them, for what speaks of the same class.
+    """
+    runs = own_runs(evidence, claim.experiment)
+    comparable = _one_a_seed([run for run in runs if is_measurable(claim, run)])
+    measured = measure(claim, comparable, claims) if comparable else None
+    explains = tuple(dict.fromkeys(_explanations(claim, runs, findings)))
+    shown = tuple(run.path for run in comparable or runs)
+    verdict, reason = _verdict(claim, runs, measured, findings)
+    return Entry(
+        claim=claim,
+        verdict=verdict,
+        reason=reason,
+        measured=measured,
+        explains=explains,
+        runs=shown,
+    )
+
+
+def _one_a_seed(runs: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """The first run of each seed: a shorter one of the same seed says the same again."""
+    by_seed: dict[int, Evidence] = {}
+    for run in runs:
+        by_seed.setdefault(run.record.seed, run)
+    return tuple(by_seed.values())
+
+
+def _verdict(
+    claim: Claim,
+    runs: Sequence[Evidence],
+    measured: Measured | None,
+    findings: Sequence[Finding],
+) -> tuple[Verdict, str]:
+    denied = [f for f in findings if claim in f.claims and f.kind == "inconsistent"]
+    if denied:
+        return "inconsistent", "; ".join(
+            [*(f.reason for f in denied), *_ours(claim, runs, measured)]
+        )
+    if claim.quantity in ("num_params", "model_size"):
+        return _counted(claim)
+    if claim.quantity == "time_ratio":
+        return "not comparable", "of the report's own machines: ours stand in the table of ratios"
+    if claim.quantity in TIMES:
+        return "not comparable", "measured on other hardware: only ratios of times compare"
+    if claim.quantity in SETTINGS:
+        return "not comparable", _of_their_run(claim, findings)
+    if unmatched := _unmatched(claim):
+        return "not comparable", unmatched
+    if measured is not None:
+        return _against_ours(claim, measured)
+    return _without_measure(claim, runs)
+
+
+def _unmatched(claim: Claim) -> str:
+    """Why no run of ours has such a figure; empty if one can."""
+    if claim.from_bar and claim.quantity != "loss":
+        return "a mean of running means, which our runs keep of losses alone"
+    if claim.quantity == "train_top1_accuracy" and claim.epoch is None:
+        return (
+            "how it was measured is not said; ours is the mean over an epoch's steps, with Dropout"
+        )
+    if claim.of and claim.quantity not in PER_CLASS:
+        return f"the report says no more of {claim.of}"
+    return ""
+
+
+def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> Iterator[str]:
+    """What our runs say to a claim that is judged without them."""
+    if measured is not None:
+        yield f"ours: {_measured_text(claim, measured)}"
+    elif values := our_values(claim, runs[:1]):
+        yield f"{'; '.join(runs[0].shortfalls) or 'ours'}: {values[0]:.4f} ({runs[0].title})"
+
+
+def _counted(claim: Claim) -> tuple[Verdict, str]:
+    """Parameter totals follow from the Spec, without a run."""
+    if claim.quantity == "model_size":
+        total = claims_of(claim.experiment, "num_params")[0]
+        num_bytes = FLOAT32_BYTES * total.value
+        return "reproduced", f"4 bytes for each of {total.printed} make {num_bytes / 2**20:.2f} MB"
+    counts = expected_counts(claim)
+    outputs = next(k for k, count in counts.items() if count == round(claim.value))
+    variant = EXPERIMENTS[claim.experiment].variant
+    return "reproduced", f"counted from the architecture: {variant} with {outputs} outputs"
+
+
+def _of_their_run(claim: Claim, findings: Sequence[Finding]) -> str:
+    found = [f.reason for f in findings if claim in f.claims and f.kind == "incomparable"]
+    return "; ".join(found) or "says something of the report's own run or machine"
+
+
+def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
+    text = _measured_text(claim, measured)
+    if measured.holds(claim.low, claim.high):
+        return "reproduced", f"ours: {text}"
+    low, high = claim.ends
+    difference = measured.value - min(max(measured.value, low), high)  # to a range's nearer end
+    sign = f"{100 * difference:+.2f} points" if _is_share(claim) else f"{difference:+.4f}"
+    return "not reproduced", f"ours: {text}, which is {sign}"
+
+
+def _measured_text(claim: Claim, measured: Measured) -> str:
+    form = percent if _is_share(claim) else "{:.4f}".format
+    value, low, high = (form(n) for n in (measured.value, measured.low, measured.high))
+    return f"{value} [{low}, {high}] ({measured.basis})"
+
+
+def _is_share(claim: Claim) -> bool:
+    return "loss" not in claim.quantity
+
+
+def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, str]:
+    if not runs:
+        return "not run", f"alexnet reproduce {claim.experiment}"
+    run = runs[0]
+    known = [
+        *run.shortfalls,
+        *(["one epoch alone has no interval"] if is_one_epoch_alone(claim, [run]) else []),
+        *(f"there it is {value:.4f}" for value in our_values(claim, runs[:1])),
+    ]
+    return "not comparable", f"{'; '.join(known) or 'has no such figure'} ({run.title})"
+
+
+def _explanations(
+    claim: Claim, runs: Sequence[Evidence], findings: Sequence[Finding]
+) -> Iterator[str]:
+    """What is known of where the figure comes from."""
+    for finding in findings:
+        if finding.kind == "explained" and claim in finding.claims:
+            yield finding.reason
+    yield from explanations_of(claim)
+    if claim.quantity not in (*OUTCOMES, "conclusion"):
+        return
+    if EXPERIMENTS[claim.experiment].mistake:
+        yield EXPERIMENTS[claim.experiment].mistake
+    for run in runs:
+        if run.collapse is not None:
+            name, share = run.collapse.worst
+            yield (
+                f"our network collapsed by step {run.collapse.step} "
+                f"({percent(share, 0)} of {name} dead; {run.title}; docs/collapse.md)"
+            )

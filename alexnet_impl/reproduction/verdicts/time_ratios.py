@@ -1,0 +1,173 @@
+"""Times as ratios: within one report, and of our runs on one machine."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.recipe.phases import num_epochs
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.claims.claim import Claim
+from alexnet_impl.reproduction.claims.queries import CLAIMS, final_claims
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
+from alexnet_impl.reproduction.runs.matching import shared_runs
+from alexnet_impl.runs.folder import RunFolder
+
+GPU_DEVICES = ("cuda", "gpu", "mps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What two runs must have in common for their times to be compared.
+
+    Attributes:
+        processor: The name of the GPU, or of the CPU and its number of logical CPUs.
+        threads: Of the framework, where it computes on a CPU; None on a GPU.
+    """
+
+    processor: str
+    threads: int | None
+
+    @property
+    def text(self) -> str:
+        """Both, as a reader wants them."""
+        if self.threads is None:
+            return self.processor
+        return f"{self.processor}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+
+def machine_of(run: Evidence) -> Machine | None:
+    """By the run's environment.json; None if that is not there or does not tell."""
+    try:
+        environment = RunFolder.open(run.path).environment
+    except RunError:
+        return None
+    framework = environment.get("framework", {})
+    cpu, logical = environment.get("cpu"), environment.get("logical_cpus")
+    device = framework.get("device")
+    if device in GPU_DEVICES:
+        return Machine(processor=f"{framework.get('gpu') or device} beside {cpu}", threads=None)
+    if device is None or cpu is None:
+        return None
+    told = framework.get("threads") or framework.get("intra_op_threads")
+    threads = run.config.threads or told or logical
+    return Machine(processor=f"{cpu}, {logical} CPUs", threads=threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OurRatio:
+    """Of two runs of ours.
+
+    Attributes:
+        value: First over second, for the report's numbers of epochs.
+        title: Budget and seed of both runs.
+        machine: Where both ran.
+    """
+
+    value: float
+    title: str
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRatio:
+    """Of the first times that a report gives.
+
+    Attributes:
+        value: First over second.
+        doubts: Those of the two that the report contradicts, in words.
+    """
+
+    value: float
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRatio:
+    """How much longer one experiment took than another of its report.
+
+    Attributes:
+        first: The id.
+        second: The id it is divided by.
+        published: By the report.
+        ours: None without two runs of one budget, seed, dataset and machine.
+    """
+
+    first: str
+    second: str
+    published: PublishedRatio
+    ours: OurRatio | None
+
+
+def compare_times(
+    evidence: Sequence[Evidence],
+    findings: Sequence[Finding] = (),
+    claims: Sequence[Claim] = CLAIMS,
+) -> tuple[TimeRatio, ...]:
+    """Every pair of one report whose total times are published."""
+    pairs = itertools.combinations(dict.fromkeys(claim.experiment for claim in claims), 2)
+    return tuple(
+        TimeRatio(
+            first=first,
+            second=second,
+            published=published,
+            ours=next(
+                _our_ratios(shared_runs(own_runs(evidence, first), own_runs(evidence, second))),
+                None,
+            ),
+        )
+        for first, second in pairs
+        if EXPERIMENTS[first].report == EXPERIMENTS[second].report
+        and (published := published_ratio(first, second, findings, claims)) is not None
+    )
+
+
+def published_ratio(
+    first: str, second: str, findings: Sequence[Finding], claims: Sequence[Claim] = CLAIMS
+) -> PublishedRatio | None:
+    """Of two experiments' total times; None where one is not given."""
+    times = [final_claims(name, "training_time", claims)[:1] for name in (first, second)]
+    if not all(times):
+        return None
+    totals = [time[0] for time in times]
+    denied = [c for f in findings if f.kind == "inconsistent" for c in f.claims]
+    return PublishedRatio(
+        value=totals[0].value / totals[1].value,
+        doubts=tuple(
+            f"{total.text} of {total.experiment} is inconsistent"
+            for total in totals
+            if total in denied
+        ),
+    )
+
+
+def _our_ratios(pairs: Sequence[tuple[Evidence, Evidence]]) -> Iterator[OurRatio]:
+    for first, second in pairs:
+        if (value := time_ratio(first, second)) and (machine := machine_of(first)):
+            title = f"{first.record.budget}, seed {first.record.seed}"
+            yield OurRatio(value=value, title=title, machine=machine)
+
+
+def time_ratio(first: Evidence, second: Evidence) -> float | None:
+    """First over second; None unless both ran on one machine, device and number of threads."""
+    times = full_time_s(first), full_time_s(second)
+    machines = machine_of(first), machine_of(second)
+    if machines[0] is None or machines[0] != machines[1] or not (times[0] and times[1]):
+        return None
+    return times[0] / times[1]
+
+
+def full_time_s(run: Evidence) -> float | None:
+    """What the steps of all of the report's epochs would take, over as many images as the run had.
+
+    From the epochs that ended; None if there is none, if phases are still to come, whose epochs
+    take other times, and where features were kept: the report computed them in each epoch.
+    """
+    ended = run.history.epochs
+    recipe = run.config.recipe
+    unlike = recipe.phases and len(ended) < num_epochs(recipe)
+    if not ended or unlike or run.config.cache_features:
+        return None
+    spent = sum(record.training_time_s for record in ended)
+    return spent / len(ended) * num_epochs(run.experiment.recipe)

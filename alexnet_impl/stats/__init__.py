@@ -1,0 +1,1 @@
+"""Statistics: accuracies with intervals, paired effects, ratios of speeds."""

@@ -1,0 +1,1 @@
+"""Weights as NumPy arrays in one canonical layout: drawn, stored, published, pretrained."""

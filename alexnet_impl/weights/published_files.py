@@ -1,0 +1,182 @@
+"""The weights that the frameworks publish: where they are, what they must be, what they read."""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet_impl.data.download import RemoteFile, download
+from alexnet_impl.data.progress import Progress, silent
+from alexnet_impl.errors import DataError, UnknownNameError, WeightsError
+from alexnet_impl.network.spec_changes import SEPARATOR
+
+_TORCH = "https://download.pytorch.org/models/"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_KERAS_ENDING = "_weights_tf_dim_ordering_tf_kernels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One file of weights, trained on the 1,000 classes of ImageNet.
+
+    Attributes:
+        name: 'torchvision:IMAGENET1K_V1', as users say it.
+        variant: Of which they are: an AlexNet, or a backbone.
+        framework: Whose file it is.
+        remote: Where it is and its checksum.
+        input_scaling: A key of INPUT_SCALINGS, which they were trained with.
+        resize_to: Pixels that images were resized to before their middle was cut out.
+        input_size: Height and width of that middle, in pixels.
+    """
+
+    name: str
+    variant: str
+    framework: str
+    remote: RemoteFile
+    input_scaling: str
+    resize_to: int | None
+    input_size: int = 224
+
+    @property
+    def file_name(self) -> str:
+        """As the framework keeps it."""
+        return self.remote.url.rsplit("/", 1)[-1]
+
+    @property
+    def path(self) -> Path:
+        """Where the framework itself keeps it once it is downloaded."""
+        return weights_folder(self.framework) / self.file_name
+
+
+def _torchvision(variant: str, version: int, file_name: str, resize_to: int = 256) -> Published:
+    """The name of a file ends in the beginning of its sha256."""
+    return Published(
+        name=f"torchvision:IMAGENET1K_V{version}",
+        variant=variant,
+        framework="torch",
+        remote=RemoteFile(
+            url=_TORCH + file_name, sha256=file_name.removesuffix(".pth").rsplit("-", 1)[-1]
+        ),
+        input_scaling="imagenet",
+        resize_to=resize_to,
+    )
+
+
+def _keras(variant: str, place: str, scaling: str, *, md5: str = "", size: int = 224) -> Published:
+    return Published(
+        name="keras:imagenet",
+        variant=variant,
+        framework="tensorflow",
+        remote=RemoteFile(url=_KERAS + place, md5=md5),
+        input_scaling=scaling,
+        resize_to=None,
+        input_size=size,
+    )
+
+
+PUBLISHED: tuple[Published, ...] = (
+    _torchvision("torchvision", 1, "alexnet-owt-7be5be79.pth"),
+    _torchvision("vgg16", 1, "vgg16-397923af.pth"),
+    _torchvision("resnet50", 1, "resnet50-0676ba61.pth"),
+    _torchvision("resnet50", 2, "resnet50-11ad3fa6.pth", resize_to=232),
+    _torchvision("mobilenetv2", 1, "mobilenet_v2-b0353104.pth"),
+    _torchvision("mobilenetv2", 2, "mobilenet_v2-7ebf99e0.pth", resize_to=232),
+    _keras(
+        "vgg16",
+        f"vgg16/vgg16{_KERAS_ENDING}_notop.h5",
+        "caffe",
+        md5="6d6bbae143d832006294945121d1f1fc",
+    ),
+    _keras(
+        "resnet50",
+        f"resnet/resnet50{_KERAS_ENDING}_notop.h5",
+        "caffe",
+        md5="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    *(
+        _keras(
+            "mobilenetv2",
+            f"mobilenet_v2/mobilenet_v2{_KERAS_ENDING}_1.0_{size}_no_top.h5",
+            "symmetric",
+            size=size,
+        )
+        for size in (224, 96, 128, 160, 192)
+    ),
+)
+"""Of keras.applications the networks without their heads; it publishes no checksum of
+MobileNetV2's files, of which there is one for each input size."""
+
+
+def find_published(name: str, variant: str, input_size: int) -> Published:
+    """The published weights of a variant by name, trained at this input size where there are such.
+
+    Raises:
+        WeightsError: If those of that name are of other networks.
+        UnknownNameError: If there are none of that name.
+    """
+    base = variant.partition(SEPARATOR)[0]
+    known = [entry for entry in PUBLISHED if entry.variant == base]
+    found = [entry for entry in known if entry.name == name]
+    if not found:
+        names = list(dict.fromkeys(entry.name for entry in known)) or ["none that are published"]
+        if others := dict.fromkeys(entry.variant for entry in PUBLISHED if entry.name == name):
+            raise WeightsError(
+                f"{name}: is of {', '.join(others)}, not of {variant}; of that there are "
+                f"{', '.join(names)}."
+            )
+        raise UnknownNameError(f"weights of {variant}", name, names)
+    return next((entry for entry in found if entry.input_size == input_size), found[0])
+
+
+def published_of(path: Path) -> Published | None:
+    """The published weights whose file bears this name."""
+    return next((entry for entry in PUBLISHED if entry.file_name == path.name), None)
+
+
+def is_published_name(text: str) -> bool:
+    """Whether a user means published weights and no file."""
+    return text.partition(":")[0] in ("torchvision", "keras") and ":" in text
+
+
+def fetch_published(entry: Published, progress: Progress = silent) -> Path:
+    """The checked file, downloaded if the framework's own cache does not hold it.
+
+    Raises:
+        WeightsError: If it cannot be downloaded; the message says how to do without.
+    """
+    if entry.path.is_file():
+        check_copy(entry, entry.path)
+        return entry.path
+    try:
+        return download(entry.remote, entry.path, progress=progress)
+    except DataError as error:
+        raise WeightsError(f"{error} Or name a copy of it with --weights FILE.") from error
+
+
+def check_copy(entry: Published, path: Path) -> None:
+    """Refuse a file that bears a published name and is another one.
+
+    Raises:
+        WeightsError: If its checksum is not the published one.
+    """
+    stat = path.stat()
+    if trouble := _trouble(entry.remote, path, stat.st_size, stat.st_mtime_ns):
+        raise WeightsError(
+            f"{path}: {trouble}; it is truncated, damaged or no copy of {entry.remote.url}. "
+            "Remove it and download it again."
+        )
+
+
+@functools.cache
+def _trouble(remote: RemoteFile, path: Path, *_: int) -> str:
+    """What is wrong with a file, read once for as long as its size and time stay."""
+    return remote.trouble(path)
+
+
+def weights_folder(framework: str) -> Path:
+    """Where torch.hub and keras.utils.get_file keep weights; both read these variables."""
+    if framework == "torch":
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
+        return Path(home).expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
