@@ -11,7 +11,8 @@ from rich.console import Console
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.processes.training_worker import train_in_worker
-from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
 
 

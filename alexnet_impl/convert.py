@@ -8,7 +8,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,17 @@ from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec, get_variant
+from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.initial_weights import file_kind
-from alexnet_impl.weights.canonical import (
-    Weights,
+from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.metadata import (
     WeightsInfo,
-    check_weights,
-    load_weights,
     save_weights,
+    store_info,
 )
-from alexnet_impl.weights.metadata import store_info, stored_info
+from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
     fetch_published,
@@ -45,8 +43,6 @@ SUFFIXES = {
     ".weights.h5": "tensorflow",
 }
 NUM_CHECKED_IMAGES = 8
-PUBLISHED_VARIANT = "torchvision"
-"""Whose published weights a name means, unless the user says another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +62,6 @@ class Conversion:
     target: str
     max_absolute_difference: float
     max_relative_difference: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
-    """What is known of the network of a file; None where it has to be found in the file."""
-
-    variant: str | None = None
-    num_classes: int | None = None
-    input_size: int | None = None
-    width: float | None = None
 
 
 def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
@@ -143,69 +129,6 @@ def target_kind(path: Path) -> str:
         if path.name.endswith(suffix) and path.name != suffix:
             return kind
     raise WeightsError(f"{path}: must end in one of {', '.join(SUFFIXES)}.")
-
-
-def network_info(source: Path, hints: Hints) -> WeightsInfo:
-    """The network's name and numbers: what the user said, else what the file says."""
-    if hints.variant is not None:
-        get_variant(hints.variant)
-    found = _named_in(source)
-    for name, said in found.items():
-        asked = getattr(hints, name, None)
-        if asked is not None and asked != said:
-            raise WeightsError(
-                f"{source}: is of {name}={said}, not of {asked}; leave that flag out."
-            )
-    variant = hints.variant or found.get("variant")
-    if variant is None:
-        raise WeightsError(
-            f"{source}: does not say which network it belongs to; name it with --variant."
-        )
-    size = _first(hints.input_size, found.get("input_size"), build_spec(variant).input_shape[1])
-    return WeightsInfo(
-        variant=variant,
-        num_classes=_first(hints.num_classes, found.get("num_classes"), 10),
-        input_size=size,
-        width=_first(hints.width, found.get("width"), 1.0),
-        input_scaling=found.get("input_scaling"),
-        resize_to=found.get("resize_to"),
-        class_names=found.get("class_names", ()),
-    )
-
-
-def _first(*values: Any) -> Any:
-    """The first that is given; 0 is given, and refused later."""
-    return next(value for value in values if value is not None)
-
-
-def _named_in(source: Path) -> dict[str, Any]:
-    """What a file says of its network."""
-    info = stored_info(source)
-    said = {} if source.suffix == ".safetensors" else _described(source)
-    if info is None:
-        return said
-    found = {name: getattr(info, name) for name in info.__slots__}
-    found |= {"class_names": info.class_names or said.get("class_names", ())}
-    return found
-
-
-def _described(source: Path) -> dict[str, Any]:
-    """What the framework's own file shows."""
-    return get_framework(file_kind(source)).describe_checkpoint(source)
-
-
-def read_weights(path: Path, spec: Spec) -> Weights:
-    """The weights in a file of a network, in the canonical layout.
-
-    Raises:
-        WeightsError: If it is damaged or of another network.
-    """
-    kind = file_kind(path)
-    if kind != "safetensors":
-        return get_framework(kind).read_checkpoint(path, spec)
-    weights, _ = load_weights(path)
-    check_weights(weights, spec, where=str(path))
-    return weights
 
 
 def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:

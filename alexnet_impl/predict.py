@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.convert import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.data import Progress, Split, decode_image, fit_to_square
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import DataError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.evaluation import predict_probabilities
-from alexnet_impl.training.initial_weights import FILE_KINDS, find_pretrained
 from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.pretrained_files import FILE_KINDS, find_pretrained
 from alexnet_impl.weights.published_files import is_published_name
 
 

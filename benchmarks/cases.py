@@ -7,7 +7,7 @@ from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.measurement.largest_batch import of_batch_size
 from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 
 def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):

@@ -7,12 +7,14 @@ import pytest
 from cases import make_case
 
 from alexnet_impl.cli.shared import parse_interpreters
+from alexnet_impl.files import finite
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
-from alexnet_impl.machine.linux import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.machine.facts import machine_fingerprint
+from alexnet_impl.machine.interference import busyness, quiet_warnings
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
-from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Disturbed, entry_of, finite
+from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Disturbed, entry_of
 from alexnet_impl.measurement.rounds import Plan, Side, compare
 from alexnet_impl.measurement.workloads import get_work
 from alexnet_impl.recipe.recipe import Recipe

@@ -12,7 +12,8 @@ from alexnet_impl.measurement.full_training import full_training_entry
 from alexnet_impl.measurement.recording import EXTRA
 from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import LineObserver
 
 CLAIM = 0.8076

@@ -2,7 +2,7 @@
 
 from alexnet_impl.reproduction.claims.queries import CLAIMS
 from alexnet_impl.reproduction.verdicts.our_figures import measure
-from alexnet_impl.training.evaluation import difference_interval, wilson_accuracy
+from alexnet_impl.stats.accuracy import difference_interval, wilson_accuracy
 
 BY_LUCK = ("R0-torch", "R0-tf")
 """Whether their networks die is chance (docs/collapse.md), in either framework and for any seed."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, Spec
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 TINY = Spec(
     name="tiny",

@@ -10,16 +10,17 @@ from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import get_experiment
 from alexnet_impl.reproduction.claims.rows import CLASSES
 from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
-from alexnet_impl.runs.folder import (
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import (
+    CollapseReport,
     EpochRecord,
     History,
     Predictions,
-    RunConfig,
-    RunFolder,
     RunResult,
     Timing,
+    Vitals,
 )
-from alexnet_impl.training.collapse import CollapseReport, Vitals
 
 STEPS = 4
 """Of an epoch."""

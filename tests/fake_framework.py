@@ -14,8 +14,8 @@ from alexnet_impl.data import Picks, pick
 from alexnet_impl.frameworks import StepValues
 from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
-from alexnet_impl.runs.folder import RunConfig
-from alexnet_impl.training.evaluation import softmax
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.stats.accuracy import softmax
 
 LINEAR = Variant(
     source="Softmax regression, for tests",

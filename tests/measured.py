@@ -8,7 +8,7 @@ from alexnet_impl.measurement.rounds import Compared, Measured, Plan
 from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.parity.record import RungResult
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.speed_ratios import paired_ratio
 
 HELD = RungResult(rung="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")

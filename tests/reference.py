@@ -1,10 +1,10 @@
 """The layers, the loss and the updates once more, slow and plain, in NumPy and float64.
 
 It is the lowest rung of parity: what either framework computes is compared with what the formulas
-say, read off the docstrings of alexnet_impl.network.spec and of alexnet_impl.recipe. Gradients follow the
-definition, window by window and term by term, and tests/meta/test_reference.py checks them by
-finite differences. Maps are (batch, channels, height, width), rows (batch, features), weights in
-the canonical layout. At the end stands what puts a framework's model beside it.
+say, read off the docstrings of alexnet_impl.network.spec and of alexnet_impl.recipe. Gradients
+follow the definition, window by window and term by term, and tests/meta/test_reference.py checks
+them by finite differences. Maps are (batch, channels, height, width), rows (batch, features),
+weights in the canonical layout. At the end stands what puts a framework's model beside it.
 
 Small rules that could be read in two ways are functions of their own: the tests in tests/meta
 replace them, one by one, to show that the other reading would be noticed.

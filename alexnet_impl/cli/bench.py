@@ -5,25 +5,33 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
-from alexnet_impl.cli.flags import Bench, TrainingOptions
-from alexnet_impl.cli.shared import new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.flags import Bench, BenchCompare, TrainingOptions, Versions
+from alexnet_impl.cli.shared import check_target, new_folder, parse_interpreters, run_config
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine.linux import busyness, machine_fingerprint, quiet_warnings
+from alexnet_impl.machine.facts import machine_fingerprint
+from alexnet_impl.machine.interference import busyness, quiet_warnings
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch, of_batch_size
-from alexnet_impl.measurement.recording import Disturbed, entry_of, write_recording
+from alexnet_impl.measurement.recording import Disturbed, entry_of, read_recording, write_recording
+from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
+from alexnet_impl.measurement.releases import read_environments
 from alexnet_impl.measurement.rounds import Compared, Measured, Plan, compare, measure
 from alexnet_impl.measurement.workloads import get_work
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.bench.regressions import comparison_lines
+from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
 from alexnet_impl.report.bench.rounds_figure import write_rounds_figure
 from alexnet_impl.report.bench.speeds import compared_lines, measured_lines, ratio_text
-from alexnet_impl.runs.folder import environment_fingerprint, make_folder
+from alexnet_impl.runs.environment import environment_fingerprint
+from alexnet_impl.runs.folder import make_folder
 from alexnet_impl.stats.speed_ratios import Ratio
 
 MOST_SIDES = 2
@@ -236,3 +244,63 @@ def _no_memory(
         "peaks": {},
         "out_of_memory": found.to_dict(),
     }
+
+
+def bench_compare_command(command: BenchCompare, console: Console) -> int:
+    """Print the comparison; 1 if a case is slower beyond its threshold or does not fit any more.
+
+    With --strict also if one is undecided or lost.
+    """
+    options = ComparisonOptions(
+        threshold=command.threshold,
+        threshold_for=parse_thresholds(command.threshold_for),
+        confidence=command.confidence,
+        normalise=command.normalise,
+        allow_other_machine=command.other_machine,
+    )
+    done = compare_recordings(read_recording(command.old), read_recording(command.new), options)
+    *lines, last = comparison_lines(done)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    fails = done.worse or (command.strict and done.doubtful)
+    style = "bold red" if fails else "yellow" if done.doubtful else "green"
+    console.print(last, style=style, highlight=False, markup=False, soft_wrap=True)
+    return 1 if fails else 0
+
+
+def parse_thresholds(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Group to threshold, from pairs GROUP=SHARE.
+
+    Raises:
+        RunError: If one is no such pair, or a group has two.
+    """
+    found: dict[str, float] = {}
+    for pair in pairs:
+        group, equals, share = pair.rpartition("=")
+        if not equals or not group:
+            raise RunError(f"--threshold-for {pair}: must read GROUP=SHARE, as training=0.1.")
+        if group in found:
+            raise RunError(f"--threshold-for {pair}: {group} has a threshold already; give one.")
+        try:
+            found[group] = float(share)
+        except ValueError as error:
+            raise RunError(f"--threshold-for {pair}: {share!r} must be a number; 0.1.") from error
+    return found
+
+
+def versions_command(command: Versions, console: Console) -> int:
+    """Print the table and write the page; 1 if a set of releases was not shown equal."""
+    check_target("--output", command.output)
+    environments, troubles = read_environments(command.folder)
+    # Releases side by side: a row for each would be wider than a terminal.
+    table = Table(box=box.SIMPLE, show_header=False)
+    for cells in zip(HEADER, *version_rows(environments), strict=True):
+        table.add_row(*cells)
+    console.print(table, highlight=False, markup=False)
+    write_versions_page(command.output, environments)
+    for trouble in troubles:
+        console.print(f"left out: {trouble}", style="bold red", highlight=False, soft_wrap=True)
+    holds = all(one.holds for one in environments) and not troubles
+    console.print(conclusion(environments), style="green" if holds else "bold red")
+    console.print(f"Page: {command.output}", highlight=False, soft_wrap=True)
+    return 0 if holds else 1

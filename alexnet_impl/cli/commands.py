@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from alexnet_impl.cli.bench import bench_command
-from alexnet_impl.cli.bench_compare import bench_compare_command
+from alexnet_impl.cli.bench import bench_command, bench_compare_command, versions_command
 from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
     Bench,
@@ -43,9 +42,8 @@ from alexnet_impl.cli.shared import (
     parse_interpreters,
     run_config,
 )
-from alexnet_impl.cli.versions import versions_command
 from alexnet_impl.compare import check_frameworks, compare, comparison_config
-from alexnet_impl.convert import Hints, convert
+from alexnet_impl.convert import convert
 from alexnet_impl.data import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
@@ -56,6 +54,7 @@ from alexnet_impl.predict import is_weights, network_of_run, network_of_weights,
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.remote_trainer import serve as serve_trainer
 from alexnet_impl.processes.training_worker import serve
+from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.tables import (
@@ -70,7 +69,7 @@ from alexnet_impl.report.run.tables import (
 )
 from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
 from alexnet_impl.training.observers import make_observer
-from alexnet_impl.training.run import check_run, resume_run, start_run
+from alexnet_impl.training.start import check_run, resume_run, start_run
 
 
 def variants_command(_: Variants, console: Console) -> int:

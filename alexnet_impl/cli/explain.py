@@ -24,7 +24,8 @@ from alexnet_impl.explain.study import (
     write_request,
 )
 from alexnet_impl.network.variants import get_variant
-from alexnet_impl.runs.folder import RunConfig, check_free, make_folder
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import check_free, make_folder
 
 WIDTH = 0.125
 """Default: dozens of runs end in minutes on a CPU."""

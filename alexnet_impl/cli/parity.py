@@ -28,7 +28,7 @@ from alexnet_impl.report.parity import (
     write_lockstep_figure,
 )
 from alexnet_impl.runs.folder import check_free, make_folder
-from alexnet_impl.training.run import check_run
+from alexnet_impl.training.start import check_run
 
 
 def parity_command(command: Parity, console: Console) -> int:

@@ -37,9 +37,10 @@ from alexnet_impl.reproduction.runs.runner import (
     reproduce,
 )
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
-from alexnet_impl.runs.folder import RunConfig, RunFolder
-from alexnet_impl.training.initial_weights import file_kind
-from alexnet_impl.training.run import check_run
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.start import check_run
+from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import Published, find_published, published_of
 
 ALL = "all"

@@ -17,8 +17,8 @@ from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.network.variants import build_spec, get_variant
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
-from alexnet_impl.training.initial_weights import (
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.weights.pretrained_files import (
     adopt_preprocessing,
     check_preprocessing,
     find_pretrained,

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset, Split
-from alexnet_impl.data.download import RemoteFile, download, file_digest
+from alexnet_impl.data.download import RemoteFile, download
 from alexnet_impl.data.paths import require_existing
 from alexnet_impl.data.progress import Progress, counted, silent
 from alexnet_impl.errors import DataError
+from alexnet_impl.files import file_digest
 
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

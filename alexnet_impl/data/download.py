@@ -1,6 +1,5 @@
 """One file over HTTP: goes on where it stopped, and counts only when its checksum is right."""
 
-import hashlib
 import http
 import http.client
 import re
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError
+from alexnet_impl.files import file_digest
 
 _CHUNK_BYTES = 1 << 18
 _ATTEMPTS = 5
@@ -72,12 +72,6 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
         )
     part.replace(path)
     return path
-
-
-def file_digest(path: Path, algorithm: str) -> str:
-    """The checksum of a file's content, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _fetch_all(remote: RemoteFile, part: Path, progress: Progress) -> Exception | None:

@@ -20,10 +20,11 @@ from alexnet_impl.explain.study import (
     read_request,
     run_path,
 )
+from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.runs.folder import DatasetRecord, RunFolder
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.stats.paired_effects import Estimate, estimate, holm, paired
-from alexnet_impl.weights.canonical import write_bytes
 
 METRICS = ("test_top1_accuracy", "test_loss", "train_loss")
 """What effects are measured on; train_loss is the mean over the last steps of a run."""

@@ -30,13 +30,15 @@ from alexnet_impl.explain.factors import (
     made_equal,
     switched,
 )
+from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.processes.training_worker import worker_series
 from alexnet_impl.recipe.recipe import total_steps
-from alexnet_impl.runs.folder import DatasetRecord, EpochRecord, RunConfig, RunFolder, RunResult
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import DatasetRecord, EpochRecord, RunResult
 from alexnet_impl.training.observers import LineObserver
-from alexnet_impl.training.run import check_run
-from alexnet_impl.weights.canonical import write_bytes
+from alexnet_impl.training.start import check_run
 
 SCHEMA_VERSION = 1
 RUNS_PER_WORKER = 24

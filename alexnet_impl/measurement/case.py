@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 KEY_FIELDS = (
     "precision",

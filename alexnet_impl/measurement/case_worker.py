@@ -22,7 +22,7 @@ from alexnet_impl.measurement.timing import (
 from alexnet_impl.measurement.workloads import get_work, make_bench
 from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
 from alexnet_impl.processes.host_memory import keep_freed_memory, keeps_freed_memory
-from alexnet_impl.runs.folder import process_peak_memory_bytes
+from alexnet_impl.runs.environment import process_peak_memory_bytes
 from alexnet_impl.weights.canonical import Weights
 
 CALIBRATION_ROUNDS, CALIBRATION_WARM_UP_S = 3, 0.3

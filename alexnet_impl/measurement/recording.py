@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.machine.linux import damage
+from alexnet_impl.files import finite, write_bytes
+from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.rounds import Compared, Measured
-from alexnet_impl.weights.canonical import write_bytes
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bench.json"
@@ -148,17 +148,6 @@ def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
         "plan": asdict(done.plan),
         "gate": None if gate is None else gate.to_dict(),
     }
-
-
-def finite(value: Any) -> Any:
-    """The value as JSON holds it, which has no infinity and no NaN: None stands for both."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
 
 
 def read_recording(path: Path) -> Recording:

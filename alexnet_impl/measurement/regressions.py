@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
-from alexnet_impl.machine.linux import machine_differences, software_differences
+from alexnet_impl.machine.changed_facts import machine_differences, software_differences
 from alexnet_impl.measurement.case import FULL_TRAINING
 from alexnet_impl.measurement.recording import Entry, Recording
 from alexnet_impl.measurement.workloads import get_work

@@ -13,7 +13,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine.linux import machine_differences
+from alexnet_impl.machine.changed_facts import machine_differences
 from alexnet_impl.measurement.recording import Entry, Recording, read_recording
 from alexnet_impl.parity.record import ParityRecord, RungResult, read_record
 

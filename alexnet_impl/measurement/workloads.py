@@ -24,9 +24,9 @@ from alexnet_impl.frameworks import DeviceTrainer, Framework
 from alexnet_impl.frameworks.timed_call import Repeated
 from alexnet_impl.measurement.timing import lengthen
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.runs.folder import RunConfig
-from alexnet_impl.training.run import batch_plan, prefetch_depth, take_steps, training_batches
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.feeding import batch_plan, prefetch_depth, take_steps, training_batches
+from alexnet_impl.weights.initializers import initial_weights
 
 READY_BATCHES = 4
 """Batches that a step goes round over, so that no cache holds them all."""

@@ -22,8 +22,9 @@ from alexnet_impl.network.spec import Spec, weight_shapes
 from alexnet_impl.parity.record import Series
 from alexnet_impl.parity.reference import update
 from alexnet_impl.recipe.recipe import Precision, Recipe, learning_rate_at
-from alexnet_impl.training.run import batch_plan
-from alexnet_impl.weights.canonical import Weights, initial_weights
+from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.initializers import initial_weights
 
 LARGE_LOSS = math.log(10)
 """Beyond it (where ten classes start) losses are compared in proportion to their size."""

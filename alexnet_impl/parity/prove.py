@@ -13,7 +13,8 @@ from alexnet_impl.parity.ladder import climb
 from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
 from alexnet_impl.parity.record import ParityRecord, RungResult
 from alexnet_impl.processes.remote_trainer import remote_side
-from alexnet_impl.runs.folder import RunConfig, environment_fingerprint
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.environment import environment_fingerprint
 
 
 def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.weights.canonical import write_bytes
+from alexnet_impl.files import write_bytes
 
 SCHEMA_VERSION = 1
 FILE_NAME = "parity.json"

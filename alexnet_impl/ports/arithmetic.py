@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, Sides, pair_of, same_sides
 from alexnet_impl.ports.pairing import whole_padding
-from alexnet_impl.training.evaluation import softmax
+from alexnet_impl.stats.accuracy import softmax
 from alexnet_impl.weights.canonical import Array, Weights
 
 

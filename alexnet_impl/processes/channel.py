@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.weights.canonical import Weights, read_safetensors
+from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.safetensors_io import read_safetensors
 
 Answer = tuple[Any, Weights]
 """Plain values, and arrays by name."""

@@ -22,7 +22,7 @@ from alexnet_impl.processes.channel import Answer, Channel, open_channel
 from alexnet_impl.processes.channel import serve as serve_requests
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.run import epoch_digest
+from alexnet_impl.training.feeding import epoch_digest
 from alexnet_impl.weights.canonical import Weights
 
 LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}

@@ -21,9 +21,11 @@ from typing import IO, Any
 from alexnet_impl.data import DataConfig, Dataset, load_dataset
 from alexnet_impl.errors import AlexNetError, RunError, StoppedError
 from alexnet_impl.processes.host_memory import keep_freed_memory
-from alexnet_impl.runs.folder import RunConfig, RunFolder, RunResult
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.observers import JsonObserver, LineObserver, replay
-from alexnet_impl.training.run import resume_run, start_run
+from alexnet_impl.training.start import resume_run, start_run
 
 LOG_LINES = 5
 

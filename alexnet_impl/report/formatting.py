@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from alexnet_impl.training.evaluation import Accuracy
+from alexnet_impl.stats.accuracy import Accuracy
 
 MISSING = "—"
 """Stands where a run has no figure."""

@@ -7,8 +7,8 @@ story and holds the measurements that the thresholds rest on.
 """
 
 import time
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from alexnet_impl.frameworks import Activations, Labels, Pixels, Trainer
 from alexnet_impl.network.spec import Conv, Dense, Relu, Spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.runs.records import CollapseReport, Vitals
 
 NUM_CHECK_IMAGES = 16
 """Images that the vitals are measured on: the more there are, the fewer units pass for dead."""
@@ -36,28 +36,6 @@ FIRST_GAP = 2
 """Steps between two checks at first, and where the last check was suspicious."""
 GAP_GROWTH = 20
 """Later a check comes when the run is by one part in so many longer: about 100 in an epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """How alive a network is on the check images.
-
-    Attributes:
-        step: Steps taken so far.
-        dead_share: By ReLU: the share of its units, channels of a map or features, that are 0 for
-            every image and position.
-        logits_std: Standard deviation over the images, mean over the classes.
-    """
-
-    step: int
-    dead_share: dict[str, float]
-    logits_std: float
-
-    @property
-    def worst(self) -> tuple[str, float]:
-        """The ReLU with the most dead units, and their share."""
-        name = max(self.dead_share, key=lambda name: self.dead_share[name])
-        return name, self.dead_share[name]
 
 
 def relu_names(spec: Spec) -> tuple[str, ...]:
@@ -83,32 +61,6 @@ def dead_share(outputs: NDArray[np.floating]) -> float:
     """
     others = tuple(axis for axis in range(outputs.ndim) if axis != 1)
     return float((outputs.max(axis=others) <= 0).mean())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollapseReport:
-    """What the watch over a run has seen; kept in result.json.
-
-    Attributes:
-        shift: The probe's, see Probe.
-        seen: The vitals by which the network has collapsed; None if it has not.
-    """
-
-    shift: dict[str, float] = field(default_factory=dict)
-    seen: Vitals | None = None
-
-    def __post_init__(self) -> None:
-        if self.seen is not None and not self.seen.dead_share:
-            raise ValueError("the vitals of a collapse have no dead_share")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The report whose asdict() this is.
-
-        Raises:
-            TypeError: If fields are missing, unknown or of another type.
-        """
-        return from_plain(cls, values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from alexnet_impl.data import Batch, Dataset, Split, cache_dir, eval_batches
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RecipeError
+from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks import DeviceTrainer
 from alexnet_impl.network.spec import Spec, trace
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.recipe.trainable import frozen_prefix, trainable_layers
-from alexnet_impl.weights.canonical import Weights, replace_whole
+from alexnet_impl.weights.canonical import Weights
 
 BATCH_SIZE = 64
 """Images at once, of 224 x 224 pixels no more than fit beside a training step."""

@@ -4,7 +4,7 @@ import json
 import warnings
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +17,11 @@ from rich.progress import (
 )
 
 from alexnet_impl.errors import AlexNetWarning, RunError
-from alexnet_impl.runs.folder import EpochRecord, RunConfig, RunResult
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.records import (
+    EpochRecord,
+    RunResult,
+)
 
 
 def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
@@ -212,3 +216,25 @@ def make_observer(console: Console) -> LineObserver:
     """A bar on a terminal, lines elsewhere; use it as a context manager."""
     observer: LineObserver = BarObserver(console) if console.is_terminal else LineObserver(console)
     return observer
+
+
+class Observer(Protocol):
+    """Whoever shows a run's progress."""
+
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Called before the start, as often as something long goes on; in images."""
+
+    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
+        """Called once, with the step to start from."""
+
+    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
+        """Called about twice a second; loss is the latest step's."""
+
+    def warned(self, message: str) -> None:
+        """Called where the run goes on all the same, but the user should know."""
+
+    def epoch_ended(self, record: EpochRecord) -> None:
+        """Called after each epoch's evaluation."""
+
+    def ended(self, result: RunResult) -> None:
+        """Called once, when the run has come to its end or was stopped."""

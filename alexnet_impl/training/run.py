@@ -8,101 +8,58 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.data import (
     Batch,
-    BatchPlan,
     Dataset,
     Picks,
     Split,
     chain_digest,
-    epoch_batches,
-    epoch_picks,
     num_batches,
     pick,
     prefetch,
 )
-from alexnet_impl.data.download import file_digest
-from alexnet_impl.errors import CollapsedError, DivergedError, RunError
-from alexnet_impl.frameworks import DeviceTrainer, get_framework
-from alexnet_impl.network.spec import Spec
-from alexnet_impl.recipe.phases import Phase, phase_recipes, phases
-from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
-from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
-from alexnet_impl.runs.folder import (
+from alexnet_impl.errors import CollapsedError, DivergedError
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.recipe.phases import Phase, phases
+from alexnet_impl.recipe.recipe import learning_rate_at
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.environment import process_peak_memory_bytes
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import (
     NUM_SAMPLE_IMAGES,
+    CollapseReport,
     EpochRecord,
     History,
     Predictions,
-    RunConfig,
-    RunFolder,
     RunResult,
     Timing,
-    environment_fingerprint,
-    process_peak_memory_bytes,
-    weights_sha256,
 )
-from alexnet_impl.training.collapse import (
-    CollapseReport,
-    CollapseWatch,
-    collapse_text,
-    foreboding,
-    make_watch,
-)
-from alexnet_impl.training.evaluation import (
-    eval_batch_size,
-    mean_cross_entropy,
-    predict_probabilities,
-)
+from alexnet_impl.stats.accuracy import mean_cross_entropy
+from alexnet_impl.training.clock import Clock, images_per_second
+from alexnet_impl.training.collapse import CollapseWatch, collapse_text, foreboding, make_watch
+from alexnet_impl.training.evaluation import eval_batch_size, predict_probabilities
 from alexnet_impl.training.features import (
-    Features,
-    cache_key,
-    compute_features,
-    cut_network,
     head_recipe,
-    head_weights,
 )
-from alexnet_impl.training.initial_weights import (
-    check_preprocessing,
-    find_pretrained,
-    start_weights,
-)
-from alexnet_impl.weights.canonical import Weights, initial_weights
+from alexnet_impl.training.feeding import batch_plan, prefetch_depth, take_steps, training_batches
+from alexnet_impl.training.initial_weights import first_weights
+from alexnet_impl.training.network import Network
+from alexnet_impl.training.observers import Observer
+from alexnet_impl.weights.canonical import Weights
 
 READ_EVERY_S = 0.5
 """How often losses are read back from the device, for the progress bar and to catch NaN."""
 CHECKPOINT_EVERY_S = 300.0
 """How often, beside the end of each epoch, a state to resume from is written."""
-
-
-class Observer(Protocol):
-    """Whoever shows a run's progress."""
-
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Called before the start, as often as something long goes on; in images."""
-
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """Called once, with the step to start from."""
-
-    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
-        """Called about twice a second; loss is the latest step's."""
-
-    def warned(self, message: str) -> None:
-        """Called where the run goes on all the same, but the user should know."""
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Called after each epoch's evaluation."""
-
-    def ended(self, result: RunResult) -> None:
-        """Called once, when the run has come to its end or was stopped."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,244 +82,6 @@ class Progress:
     collapse: dict[str, Any] | None = None
 
 
-def start_run(
-    folder_path: Any, config: RunConfig, dataset: Dataset, observer: Observer
-) -> RunResult:
-    """Train from the recipe's initial weights and write a run folder.
-
-    Args:
-        folder_path: A folder that is empty or not there yet.
-        config: What to do.
-        dataset: What config.data loads.
-        observer: Is told of the progress.
-
-    Returns:
-        What is in result.json; its status says whether the run came to its end.
-
-    Raises:
-        AlexNetError: If the run cannot start; nothing is left behind then.
-        DivergedError: If the loss is not finite any more; the folder keeps the last good state.
-    """
-    spec = check_run(config, dataset)
-    _set_threads(config)
-    weights = first_weights(config, spec)
-    network = _make_network(config, spec, weights, dataset, observer)
-    folder = RunFolder.create(
-        folder_path,
-        config,
-        dataset,
-        weights_sha256(weights),
-        given_sha256=_given_sha256(config, spec),
-    )
-    folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    return run.execute()
-
-
-def check_run(config: RunConfig, dataset: Dataset) -> Spec:
-    """The network of a run, once it is clear that these images can train it.
-
-    Raises:
-        UnknownNameError: If there is no such variant.
-        SpecError: If the variant does not allow these numbers.
-        DataError: If an epoch would not have a single batch.
-        RecipeError: If no layer would learn, none is frozen whose features could be cached, or
-            the weights it begins with were trained on other values than it feeds.
-        WeightsError: If those weights are not to be had.
-    """
-    num_batches(batch_plan(config.recipe), len(dataset.train))
-    spec = config.spec(dataset.num_classes)
-    for recipe in phase_recipes(config.recipe):
-        trainable_layers(spec, recipe)
-    rate_factors(spec, config.recipe)
-    if config.cache_features:
-        cut_network(spec, config.recipe)
-    if config.weights is not None:
-        found = find_pretrained(
-            config.weights, config.variant, spec.input_shape[1], framework=config.framework
-        )
-        check_preprocessing(config.recipe, found)
-    return spec
-
-
-def first_weights(config: RunConfig, spec: Spec) -> Weights:
-    """What a run begins with: the weights it is given, else those that its recipe draws."""
-    if config.weights is None:
-        return initial_weights(spec, config.recipe)
-    return start_weights(config.weights, spec, config.recipe, config.framework, config.width)
-
-
-def _given_sha256(config: RunConfig, spec: Spec) -> str | None:
-    if config.weights is None:
-        return None
-    found = find_pretrained(config.weights, config.variant, spec.input_shape[1])
-    return file_digest(found.path, "sha256")
-
-
-def resume_run(
-    folder: RunFolder, dataset: Dataset, observer: Observer, *, weights: str | None = None
-) -> RunResult:
-    """Go on from the last checkpoint of a run that was interrupted or killed.
-
-    Args:
-        folder: The run.
-        dataset: Its images.
-        observer: Is told of the progress.
-        weights: Where those that it was given lie now; by default where they lay.
-
-    Raises:
-        RunError: If the run is finished, diverged or collapsed, or the dataset or the weights it
-            was given are others.
-    """
-    _check_resumable(folder, dataset)
-    config = replace(folder.config, weights=weights or folder.config.weights)
-    spec = config.spec(dataset.num_classes)
-    _set_threads(config)
-    begun = first_weights(config, spec)
-    if config.weights is not None and weights_sha256(begun) != folder.initial_weights_sha256:
-        raise RunError(
-            f"{folder.path}: was started on other weights than {config.weights} gives; give the "
-            "run its own weights back."
-        )
-    folder.clean()
-    network = _make_network(config, spec, begun, dataset, observer)
-    if not (folder.path / "environment.json").is_file():  # killed before it was written
-        folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    run.restore()
-    return run.execute()
-
-
-def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
-    result = folder.result
-    if result is not None and result.status == "finished":
-        raise RunError(f"{folder.path}: this run is finished; there is nothing to resume.")
-    if result is not None and result.status == "diverged":
-        raise RunError(
-            f"{folder.path}: this run diverged and would do so again; start a new one with a "
-            "lower --recipe.learning-rate or with --recipe.clip-norm."
-        )
-    if result is not None and result.status == "collapsed":
-        raise RunError(
-            f"{folder.path}: this run collapsed and would not recover; start a new one with a "
-            "lower --recipe.learning-rate, or with --on-collapse warn to let it go on."
-        )
-    recorded = folder.dataset.fingerprint
-    if dataset.fingerprint != recorded:
-        raise RunError(
-            f"{folder.path}: was started on images with fingerprint {recorded[:12]}, but those "
-            f"at hand have {dataset.fingerprint[:12]}; give the run its own images back."
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Network:
-    """What a run trains: the whole network, or the head behind features that are kept.
-
-    Attributes:
-        trainer: Of the first phase.
-        spec: Of what it trains.
-        features: In place of images; None where there are none.
-        kept_weights: Those that are in no trainer: of the layers in front of the head.
-    """
-
-    trainer: DeviceTrainer
-    spec: Spec
-    features: Features | None
-    kept_weights: Weights
-
-
-def _set_threads(config: RunConfig) -> None:
-    """Before a file of weights is read: TensorFlow starts its threads to read a backbone's."""
-    if config.threads is not None:
-        get_framework(config.framework).set_threads(config.threads)
-
-
-def _make_network(
-    config: RunConfig, spec: Spec, weights: Weights, dataset: Dataset, observer: Observer
-) -> _Network:
-    framework = get_framework(config.framework)
-    recipe = phase_recipes(config.recipe)[0]
-    trainer = framework.make_trainer(spec, recipe, weights, config.device)
-    if not config.cache_features:
-        return _Network(trainer=trainer, spec=spec, features=None, kept_weights={})
-    cut = cut_network(spec, config.recipe)
-    whole = trainer.weights()
-    heads = head_weights(whole, cut)
-    versions = framework.fingerprint(config.device)
-    key = cache_key(whole, cut, recipe, dataset, versions)
-    features = compute_features(trainer, cut, dataset, key, observer.prepared)
-    del trainer  # its memory is free for the head's
-    return _Network(
-        trainer=framework.make_trainer(
-            cut.head, head_recipe(recipe, spec, cut), heads, config.device
-        ),
-        spec=cut.head,
-        features=features,
-        kept_weights={name: array for name, array in whole.items() if name not in heads},
-    )
-
-
-def _environment(config: RunConfig) -> dict[str, Any]:
-    framework = get_framework(config.framework).fingerprint(config.device)
-    return environment_fingerprint() | {"framework": framework}
-
-
-def batch_plan(recipe: Recipe) -> BatchPlan:
-    """How a recipe cuts the training images into batches."""
-    return BatchPlan(
-        global_batch_size=recipe.global_batch_size,
-        seed=recipe.seed,
-        shuffle_buffer=recipe.shuffle_buffer,
-        reshuffle=recipe.reshuffle,
-        drop_last=recipe.drop_last,
-        flip=recipe.flip,
-        alternate_flips=recipe.alternate_flips,
-        crop_padding=recipe.crop_padding,
-    )
-
-
-def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
-    """(number of batches, digest of all their bytes) of a recipe's first epoch."""
-    count, digest = 0, ""
-    for batch in epoch_batches(train, batch_plan(recipe), 0):
-        count, digest = count + 1, chain_digest(digest, batch)
-    return count, digest
-
-
-def training_batches(
-    train: Split, recipe: Recipe, epoch: int, start: int = 0
-) -> Iterator[Batch] | Iterator[Picks]:
-    """An epoch as the recipe feeds it: images, or places in those that the device holds.
-
-    Args:
-        train: The training images.
-        recipe: Its seed, batch size and augmentation.
-        epoch: Counted from 0.
-        start: The first batch to give, counted from 0.
-    """
-    batches = epoch_picks if recipe.device_data else epoch_batches
-    return batches(train, batch_plan(recipe), epoch, start)
-
-
-def prefetch_depth(recipe: Recipe) -> int:
-    """Batches made ahead: those of so many calls."""
-    return recipe.prefetch * recipe.steps_per_call
-
-
-def take_steps(
-    trainer: DeviceTrainer,
-    batches: Sequence[Batch] | Sequence[Picks],
-    learning_rates: Sequence[float],
-) -> Any:
-    """As many steps as there are batches, in one call; gives the handle of them all."""
-    labels = [batch.labels for batch in batches]
-    feeds: Any = [batch if isinstance(batch, Picks) else batch.images for batch in batches]
-    if len(feeds) == 1:
-        return trainer.train_step(feeds[0], labels[0], learning_rates[0])
-    return trainer.train_steps(feeds, labels, learning_rates)
-
-
 class _Run:
     """One run from its first step, or from a checkpoint, to its end."""
 
@@ -371,7 +90,7 @@ class _Run:
         folder: RunFolder,
         config: RunConfig,
         dataset: Dataset,
-        network: _Network,
+        network: Network,
         observer: Observer,
     ) -> None:
         self.folder, self.config, self.recipe = folder, config, config.recipe
@@ -496,7 +215,7 @@ class _Run:
         batches = prefetch(
             self._digested(progress.epoch, progress.step_in_epoch), prefetch_depth(self.recipe)
         )
-        clock = _Clock(self.trainer)
+        clock = Clock(self.trainer)
         last_save = time.perf_counter()
         try:
             for call in self._calls(batches):
@@ -554,7 +273,7 @@ class _Run:
             return 1
         return min(self.recipe.steps_per_call, left)
 
-    def _take(self, batches: list[Any], clock: "_Clock") -> None:
+    def _take(self, batches: list[Any], clock: Clock) -> None:
         progress = self.progress
         # Tracing, compilation and allocation happen once per process, steps a call and batch size.
         shape = len(batches), len(batches[0])
@@ -575,7 +294,7 @@ class _Run:
             progress.epoch_timed_images += sum(sizes)
             progress.timed_images += sum(sizes)
 
-    def _foresee(self, batch: Batch | Picks, clock: "_Clock") -> None:
+    def _foresee(self, batch: Batch | Picks, clock: Clock) -> None:
         """Before the first step: warn of a collapse that a trial step lets one expect."""
         progress = self.progress
         if self.watch is None or progress.step > 0:
@@ -593,7 +312,7 @@ class _Run:
             self.observer.warned(f"{self.config.framework}: {text}")
         clock.restart()
 
-    def _look(self, clock: "_Clock") -> None:
+    def _look(self, clock: Clock) -> None:
         """Now and then in the first epoch: whether the network has collapsed."""
         progress = self.progress
         if self.watch is None or not self.watch.is_due(progress.step):
@@ -608,7 +327,7 @@ class _Run:
             self.observer.warned(f"{self.config.framework}: {text}")
         clock.restart()
 
-    def _read(self, clock: "_Clock") -> None:
+    def _read(self, clock: Clock) -> None:
         """Read the pending losses back, which waits for the device, and account for the time."""
         values = self.trainer.read([handle for handle, _ in self.pending])
         elapsed = clock.lap()
@@ -624,7 +343,7 @@ class _Run:
         self.pending.clear()
         if values:
             self._check_finite([value.loss for value in values])
-            rate = _rate(sum(counts), elapsed)
+            rate = images_per_second(sum(counts), elapsed)
             self.observer.stepped(progress.step, self.num_steps, values[-1].loss, rate)
 
     def _check_finite(self, losses: list[float]) -> None:
@@ -662,7 +381,9 @@ class _Run:
             learning_rate=self.history.step_learning_rate[-1],
             training_time_s=progress.epoch_training_time_s,
             evaluation_time_s=evaluation_time_s,
-            images_per_second=_rate(progress.epoch_timed_images, progress.epoch_training_time_s),
+            images_per_second=images_per_second(
+                progress.epoch_timed_images, progress.epoch_training_time_s
+            ),
         )
         self.history.epochs.append(record)
         self.observer.epoch_ended(record)
@@ -693,7 +414,7 @@ class _Run:
         loss = mean_cross_entropy(probabilities, split.labels)
         return loss, float((probabilities.argmax(1) == split.labels).mean()), probabilities
 
-    def _save(self, clock: "_Clock") -> None:
+    def _save(self, clock: Clock) -> None:
         """Write history and checkpoint; the last epoch's history first, so that none is lost."""
         self._read(clock)
         weights = self.trainer.weights()
@@ -760,7 +481,9 @@ class _Run:
                 first_step_time_s=progress.first_step_time_s,
                 training_time_s=progress.training_time_s,
                 evaluation_time_s=progress.evaluation_time_s,
-                images_per_second=_rate(progress.timed_images, progress.training_time_s),
+                images_per_second=images_per_second(
+                    progress.timed_images, progress.training_time_s
+                ),
             ),
             peak_memory_bytes=process_peak_memory_bytes(),
             peak_device_memory_bytes=self.trainer.peak_memory_bytes(),
@@ -770,31 +493,3 @@ class _Run:
         self.folder.write_result(result)
         self.observer.ended(result)
         return result
-
-
-def _rate(num_images: int, time_s: float) -> float:
-    return num_images / time_s if time_s > 0 else 0.0
-
-
-class _Clock:
-    """Time since the last lap, taken when the device has finished its work."""
-
-    def __init__(self, trainer: DeviceTrainer) -> None:
-        self.trainer = trainer
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin a lap; what lies before it is not counted."""
-        self.trainer.synchronize()
-        self.started = time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the lap began, and begin another."""
-        self.trainer.synchronize()
-        now = time.perf_counter()
-        elapsed, self.started = now - self.started, now
-        return elapsed
-
-    def since_read(self) -> float:
-        """Seconds since the lap began, without waiting for the device."""
-        return time.perf_counter() - self.started

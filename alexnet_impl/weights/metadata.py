@@ -7,17 +7,39 @@ own, which Keras does not look at; published files are known by their names.
 import json
 import shutil
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.weights.canonical import (
-    WeightsInfo,
-    info_from_metadata,
-    info_to_metadata,
-    read_metadata,
-    replace_whole,
-)
+from alexnet_impl.files import replace_whole
+from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
 from alexnet_impl.weights.published_files import published_of
+from alexnet_impl.weights.safetensors_io import read_metadata, read_safetensors, write_safetensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsInfo:
+    """What a weight file says of itself: which network the weights belong to, and what they read.
+
+    Attributes:
+        variant: The network's.
+        num_classes: Number of logits.
+        input_size: Height and width in pixels.
+        width: Multiplier of the variant's channels and features.
+        input_scaling: A key of INPUT_SCALINGS that they were trained with; None: not known.
+        resize_to: Recipe.resize_to that they were trained with.
+        class_names: One name per logit, where they are known.
+    """
+
+    variant: str
+    num_classes: int
+    input_size: int
+    width: float
+    input_scaling: str | None = None
+    resize_to: int | None = None
+    class_names: tuple[str, ...] = ()
+
 
 MEMBER = "alexnet_impl.json"
 """Of a .keras file, which is a zip."""
@@ -68,3 +90,63 @@ def _keras_info(path: Path) -> WeightsInfo | None:
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise WeightsError(f"{path}: is no Keras model, or is damaged ({error}).") from error
     return info_from_metadata(metadata, path)
+
+
+def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
+    """Write weights as safetensors, whole or not at all.
+
+    Args:
+        path: The file.
+        weights: In the canonical layout.
+        info: Kept in the file's metadata beside the schema version.
+    """
+    write_safetensors(path, weights, info_to_metadata(info))
+
+
+def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
+    """Read a file that save_weights wrote.
+
+    Raises:
+        WeightsError: If it is missing, damaged, or not of this package.
+    """
+    weights, metadata = read_safetensors(path)
+    return weights, info_from_metadata(metadata, path)
+
+
+def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
+    """What a file keeps of it, as strings."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "variant": info.variant,
+        "num_classes": str(info.num_classes),
+        "input_size": str(info.input_size),
+        "width": json.dumps(info.width),
+        "input_scaling": json.dumps(info.input_scaling),
+        "resize_to": json.dumps(info.resize_to),
+        "class_names": json.dumps(info.class_names),
+    }
+
+
+def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
+    """What a file says of itself.
+
+    Raises:
+        WeightsError: If it is not of this package, of a newer release, or damaged.
+    """
+    if metadata.get("schema_version") != SCHEMA_VERSION:
+        raise WeightsError(
+            f"{path}: schema_version is {metadata.get('schema_version')!r}, not "
+            f"{SCHEMA_VERSION!r}: not a weight file of this package, or of a newer release."
+        )
+    try:
+        return WeightsInfo(
+            variant=metadata["variant"],
+            num_classes=int(metadata["num_classes"]),
+            input_size=int(metadata["input_size"]),
+            width=float(metadata["width"]),
+            input_scaling=json.loads(metadata.get("input_scaling", "null")),
+            resize_to=json.loads(metadata.get("resize_to", "null")),
+            class_names=tuple(json.loads(metadata.get("class_names", "[]"))),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error

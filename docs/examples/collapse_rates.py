@@ -26,18 +26,18 @@ from alexnet_impl.frameworks import Trainer, get_framework
 from alexnet_impl.network.spec import Conv, Dense, Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.records import Vitals
+from alexnet_impl.stats.accuracy import wilson_accuracy
 from alexnet_impl.training.collapse import (
     CHECKS_IN_A_ROW,
     NUM_CHECK_IMAGES,
     PROBE_SHIFT,
     CollapseDetector,
-    Vitals,
     layer_vitals,
     probe,
 )
-from alexnet_impl.training.evaluation import wilson_accuracy
-from alexnet_impl.training.run import batch_plan
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.weights.initializers import initial_weights
 
 PAGE = Path(__file__).parents[1] / "collapse.md"
 CHANCE = math.log(10)

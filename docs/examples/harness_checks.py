@@ -23,7 +23,7 @@ from pathlib import Path
 
 from alexnet_impl.data import epoch_batches, load_dataset
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.machine.linux import machine_fingerprint
+from alexnet_impl.machine.facts import machine_fingerprint
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.case_worker import case_worker
 from alexnet_impl.measurement.rounds import Plan, Side, take_rounds
@@ -31,10 +31,10 @@ from alexnet_impl.measurement.timing import GROUP_S
 from alexnet_impl.measurement.workloads import LEARNING_RATE, READY_BATCHES, synthetic_data
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.speed_ratios import Ratio, paired_ratio, verdict
-from alexnet_impl.training.run import batch_plan
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.weights.initializers import initial_weights
 
 COMPARISONS_A_PAIR = 10
 """Of the same two processes."""

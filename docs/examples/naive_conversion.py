@@ -19,7 +19,8 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Flatten, Spec, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.weights.canonical import Weights, load_weights
+from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.metadata import load_weights
 
 
 def right_kernel(kernel: np.ndarray) -> np.ndarray:

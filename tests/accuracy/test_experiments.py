@@ -18,7 +18,7 @@ from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.reproduction.claims.queries import curve_claims, final_claims
 from alexnet_impl.reproduction.runs.evidence import own_runs, read_evidence
 from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights, reproduce
-from alexnet_impl.training.evaluation import difference_interval, top1_accuracy
+from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]
 

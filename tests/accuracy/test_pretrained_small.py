@@ -20,10 +20,12 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights
-from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.observers import LineObserver
-from alexnet_impl.training.run import first_weights
-from alexnet_impl.weights.canonical import initial_weights, load_weights
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -13,8 +13,9 @@ from alexnet_impl.data import DataConfig, settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder
-from alexnet_impl.training.evaluation import top1_accuracy
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.stats.accuracy import top1_accuracy
 from alexnet_impl.training.observers import make_observer
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]

@@ -8,10 +8,11 @@ from rich.console import Console
 
 from alexnet_impl.data import DataConfig, load_dataset, settle
 from alexnet_impl.recipe.named import RECIPES
-from alexnet_impl.runs.folder import RunConfig, RunFolder
-from alexnet_impl.training.evaluation import difference_interval, top1_accuracy
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 from alexnet_impl.training.observers import LineObserver
-from alexnet_impl.training.run import start_run
+from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.slow
 

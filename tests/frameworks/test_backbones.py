@@ -16,7 +16,7 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.initial_weights import start_weights
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from alexnet_impl.data import BatchPlan, Split, epoch_picks, pick
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 HE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01)
 

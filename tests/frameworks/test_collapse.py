@@ -10,10 +10,12 @@ from fake_framework import RecordingObserver
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder, weights_sha256
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.collapse import CHECKS_IN_A_ROW, CollapseDetector, layer_vitals, probe
-from alexnet_impl.training.run import start_run
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.training.start import start_run
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -10,9 +10,9 @@ from fake_framework import RecordingObserver
 
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.collapse import DEAD_SHARE
-from alexnet_impl.training.run import start_run
+from alexnet_impl.training.start import start_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.network.spec import Dense
-from alexnet_impl.training.collapse import Vitals
+from alexnet_impl.runs.records import Vitals
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
 

@@ -8,7 +8,7 @@ import pytest
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 SPEC = build_spec("cifar", width=1 / 16)
 RECIPE = Recipe(initializer="he", last_layer_std=0.01)

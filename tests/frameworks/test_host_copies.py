@@ -7,7 +7,7 @@ import pytest
 from alexnet_impl.measurement.timing import time_calls
 from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 pytestmark = pytest.mark.fast
 

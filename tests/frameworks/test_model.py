@@ -11,7 +11,7 @@ from alexnet_impl.parity.lockstep import apart
 from alexnet_impl.parity.reference import forward
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 NARROW = 1 / 16
 

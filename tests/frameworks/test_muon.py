@@ -14,7 +14,8 @@ from alexnet_impl.parity.reference import orthogonal_step
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights, inner_kernels
+from alexnet_impl.weights.canonical import inner_kernels
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.weights.canonical import weights_sha256
 
 pytestmark = pytest.mark.slow
 

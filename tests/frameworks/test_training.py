@@ -13,8 +13,8 @@ from alexnet_impl.network.spec import Dropout
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import weights_sha256
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -10,9 +10,11 @@ from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import RecipeError, RunError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder
-from alexnet_impl.training.run import resume_run, start_run
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.start import resume_run, start_run
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
 WIDTH = 0.0625
 SPEC = build_spec("cifar", width=WIDTH)

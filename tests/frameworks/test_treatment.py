@@ -7,7 +7,7 @@ from comparing import TINY
 from alexnet_impl.data import INPUT_SCALINGS, treat
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

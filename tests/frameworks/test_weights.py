@@ -11,7 +11,7 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.network.spec import weight_shapes
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -10,7 +10,7 @@ from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training import collapse
 from alexnet_impl.training.collapse import CHECKS_IN_A_ROW, CollapseDetector, layer_vitals
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
 

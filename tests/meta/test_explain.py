@@ -26,7 +26,7 @@ from alexnet_impl.report.explain.tables import verdict
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.paired_effects import estimate, holm
 from alexnet_impl.training import run as training
-from alexnet_impl.training.run import start_run
+from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.fast
 

@@ -15,7 +15,7 @@ from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -8,7 +8,7 @@ import pytest
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.convert import Hints, convert, read_weights
+from alexnet_impl.convert import convert
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.weight_files import Hints, read_weights
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, load_weights, save_weights
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 

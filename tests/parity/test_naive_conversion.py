@@ -14,9 +14,11 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder
-from alexnet_impl.training.run import start_run
-from alexnet_impl.weights.canonical import initial_weights, load_weights
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.start import start_run
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import load_weights
 
 pytestmark = pytest.mark.tensorflow
 fast, slow, torch = pytest.mark.fast, pytest.mark.slow, pytest.mark.torch

@@ -11,7 +11,8 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.initial_weights import start_weights
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -13,7 +13,7 @@ import pytest
 import tyro
 from rich.console import Console
 
-from alexnet_impl.cli.bench_compare import bench_compare_command, parse_thresholds
+from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
@@ -30,7 +30,7 @@ from alexnet_impl.measurement.regressions import ComparisonOptions, compare_reco
 from alexnet_impl.measurement.rounds import Measured
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.regressions import comparison_lines
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats import speed_ratios as statistics
 from alexnet_impl.stats.speed_ratios import independent_ratio
 

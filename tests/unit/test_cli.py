@@ -27,8 +27,9 @@ from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.run import start_run
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
+from alexnet_impl.training.start import start_run
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
 pytestmark = pytest.mark.fast
 
@@ -243,7 +244,7 @@ def test_backbones_are_not_compared_nor_their_weights_downloaded(refusal, monkey
     def fetch(*_):
         pytest.fail("a download was begun")
 
-    monkeypatch.setattr("alexnet_impl.training.initial_weights.fetch_published", fetch)
+    monkeypatch.setattr("alexnet_impl.weights.pretrained_files.fetch_published", fetch)
     monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
     weights = ("--weights", "torchvision:IMAGENET1K_V1")
     refused = refusal("compare", "--variant", "vgg16", *weights)

@@ -17,7 +17,9 @@ from alexnet_impl.data import DataConfig, load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder, weights_sha256
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import CollapseReport, Vitals
 from alexnet_impl.training import collapse
 from alexnet_impl.training import run as training
 from alexnet_impl.training.collapse import (
@@ -28,14 +30,13 @@ from alexnet_impl.training.collapse import (
     NUM_CHECK_IMAGES,
     PROBE_SHIFT,
     CollapseDetector,
-    CollapseReport,
-    Vitals,
     dead_share,
     foreboding,
     layer_vitals,
     shift_over_std,
 )
-from alexnet_impl.training.run import resume_run, start_run
+from alexnet_impl.training.start import resume_run, start_run
+from alexnet_impl.weights.canonical import weights_sha256
 
 pytestmark = pytest.mark.fast
 

@@ -5,17 +5,14 @@ import numpy as np
 import pytest
 
 from alexnet_impl import convert as conversion
-from alexnet_impl.convert import Hints, convert, target_kind
+from alexnet_impl.convert import convert, target_kind
 from alexnet_impl.errors import FrameworkError, UnknownNameError, WeightsError
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import (
-    WeightsInfo,
-    initial_weights,
-    load_weights,
-    save_weights,
-    write_safetensors,
-)
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
+from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = pytest.mark.fast
 

@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_impl.data import Split
-from alexnet_impl.training.evaluation import (
+from alexnet_impl.stats.accuracy import (
     Accuracy,
     confusion_matrix,
     difference_interval,
-    eval_batch_size,
     mean_cross_entropy,
     per_class_accuracy,
-    predict_probabilities,
     softmax,
     top1_accuracy,
     wilson_accuracy,
 )
+from alexnet_impl.training.evaluation import eval_batch_size, predict_probabilities
 
 pytestmark = pytest.mark.fast
 

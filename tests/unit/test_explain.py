@@ -45,7 +45,7 @@ from alexnet_impl.report.explain.tables import (
 )
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training import run as training
-from alexnet_impl.training.run import resume_run, start_run
+from alexnet_impl.training.start import resume_run, start_run
 
 pytestmark = pytest.mark.fast
 

@@ -9,7 +9,7 @@ from alexnet_impl.data import DataConfig, eval_batches, load_dataset
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.features import compute_features, cut_network
-from alexnet_impl.training.run import training_batches
+from alexnet_impl.training.feeding import training_batches
 
 pytestmark = pytest.mark.fast
 

@@ -6,7 +6,7 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.recipe.trainable import frozen_prefix, rate_factors, trainable_layers
 from alexnet_impl.training.features import cut_network, head_recipe, head_weights
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

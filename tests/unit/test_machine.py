@@ -11,16 +11,10 @@ import pytest
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.machine import linux as machine
-from alexnet_impl.machine.linux import (
-    TELLING_VARIABLES,
-    busyness,
-    gpu_facts,
-    hardware_facts,
-    machine_differences,
-    machine_fingerprint,
-    quiet_warnings,
-    software_differences,
-)
+from alexnet_impl.machine.changed_facts import machine_differences, software_differences
+from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts, machine_fingerprint
+from alexnet_impl.machine.gpu import gpu_facts
+from alexnet_impl.machine.interference import busyness, quiet_warnings
 
 pytestmark = pytest.mark.fast
 
@@ -367,7 +361,7 @@ def test_mac_is_asked_by_sysctl(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(
-        machine, "_output", lambda command, _: told if "sysctl" in command[0] else None
+        machine, "command_output", lambda command, _: told if "sysctl" in command[0] else None
     )
     found = facts_of(tmp_path)
     assert found["cpu"] == "Apple M2"
@@ -474,7 +468,7 @@ def test_gpu_facts_do_not_wait_for_a_tool_that_hangs(tmp_path):
 
 def test_tool_that_is_missing_or_hangs_is_not_asked_again_by_older_names(monkeypatch):
     asked = []
-    monkeypatch.setattr(machine, "_output", lambda command, _: asked.append(command))
+    monkeypatch.setattr(machine, "command_output", lambda command, _: asked.append(command))
     assert gpu_facts() == []
     assert len(asked) == 1
 

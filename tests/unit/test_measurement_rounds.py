@@ -19,7 +19,7 @@ from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.parity.record import RungResult
 from alexnet_impl.processes.channel import Channel
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 pytestmark = pytest.mark.fast
 

@@ -16,8 +16,8 @@ from alexnet_impl.measurement import timing
 from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
 from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig
-from alexnet_impl.training.run import _Clock
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.clock import Clock
 
 pytestmark = pytest.mark.fast
 
@@ -132,7 +132,7 @@ CLOCKS = r"perf_counter|monotonic|process_time|thread_time|time_ns\(|time\.time\
 READERS = {
     "measurement/timing.py": {"perf_counter"},
     "measurement/paired.py": {"monotonic"},  # whether the budget is spent
-    "training.py": {"perf_counter"},  # _Clock, evaluations, when to save
+    "training.py": {"perf_counter"},  # Clock, evaluations, when to save
     "collapse.py": {"perf_counter"},  # the trial step
     "machine.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "data/cache.py": {"time.time("},  # how old a file is
@@ -150,7 +150,7 @@ def test_no_other_module_reads_a_clock():
 
 def test_clock_of_a_training_waits_for_its_device():
     device = AsynchronousDevice()
-    clock = _Clock(AsynchronousTrainer(device))
+    clock = Clock(AsynchronousTrainer(device))
     for _ in range(5):
         device.order()
     assert clock.lap() >= 5 * WORK_S

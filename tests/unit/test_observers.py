@@ -12,8 +12,8 @@ from rich.console import Console
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import AlexNetWarning, RunError
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import EpochRecord, RunConfig, RunResult, Timing
-from alexnet_impl.training.collapse import CollapseReport, Vitals
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.records import CollapseReport, EpochRecord, RunResult, Timing, Vitals
 from alexnet_impl.training.observers import (
     BarObserver,
     JsonObserver,

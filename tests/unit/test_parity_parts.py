@@ -10,6 +10,7 @@ from comparing import TINY
 from hypothesis import given, settings
 from strategies import specs
 
+from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import SpecError
 from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
 from alexnet_impl.network.spec import trace
@@ -19,8 +20,8 @@ from alexnet_impl.parity.reference import forward
 from alexnet_impl.processes.remote_trainer import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import DataConfig, RunConfig
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

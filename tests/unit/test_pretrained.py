@@ -6,13 +6,14 @@ import pytest
 from alexnet_impl.errors import RecipeError, UnknownNameError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.initial_weights import (
+from alexnet_impl.training.initial_weights import start_weights
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
+from alexnet_impl.weights.pretrained_files import (
     adopt_preprocessing,
     check_preprocessing,
     find_pretrained,
-    start_weights,
 )
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, save_weights
 
 pytestmark = pytest.mark.fast
 
@@ -142,7 +143,7 @@ def test_a_backbone_of_the_other_library_is_refused_before_it_is_fetched(
     monkeypatch, name, variant, framework
 ):
     monkeypatch.setattr(
-        "alexnet_impl.training.initial_weights.fetch_published", lambda *_: pytest.fail("fetched")
+        "alexnet_impl.weights.pretrained_files.fetch_published", lambda *_: pytest.fail("fetched")
     )
     with pytest.raises(
         WeightsError, match=f"whose {variant} is another network than {framework}'s"
@@ -152,14 +153,14 @@ def test_a_backbone_of_the_other_library_is_refused_before_it_is_fetched(
 
 def test_an_alexnet_may_come_from_either_library(monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "alexnet_impl.training.initial_weights.fetch_published", lambda *_: tmp_path / "a.pth"
+        "alexnet_impl.weights.pretrained_files.fetch_published", lambda *_: tmp_path / "a.pth"
     )
     for framework in ("torch", "tensorflow"):
         find_pretrained("torchvision:IMAGENET1K_V1", "torchvision", 224, framework=framework)
 
 
 def test_published_weights_of_another_variant_are_refused_by_their_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("alexnet_impl.training.initial_weights.check_copy", lambda *_: None)
+    monkeypatch.setattr("alexnet_impl.weights.pretrained_files.check_copy", lambda *_: None)
     path = tmp_path / "vgg16-397923af.pth"
     path.touch()
     with pytest.raises(WeightsError, match="weights of vgg16, not of torchvision"):

@@ -13,7 +13,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.processes.remote_trainer import remote_side
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

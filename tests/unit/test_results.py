@@ -16,21 +16,21 @@ from alexnet_impl.data import DataConfig, Dataset, Split
 from alexnet_impl.errors import RunError, WeightsError
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import (
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.environment import environment_fingerprint, process_peak_memory_bytes
+from alexnet_impl.runs.folder import RunFolder, make_folder
+from alexnet_impl.runs.records import (
     DatasetRecord,
     EpochRecord,
     History,
     Predictions,
-    RunConfig,
-    RunFolder,
     RunResult,
     Timing,
-    environment_fingerprint,
-    make_folder,
-    process_peak_memory_bytes,
-    weights_sha256,
 )
-from alexnet_impl.weights.canonical import initial_weights, load_weights, write_safetensors
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import load_weights
+from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = pytest.mark.fast
 

@@ -9,13 +9,17 @@ import pytest
 from alexnet_impl.data import DataConfig
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement import full_training
-from alexnet_impl.measurement.full_training import full_training_entry
+from alexnet_impl.measurement.full_training import (
+    TimeToAccuracy,
+    full_training_entry,
+    time_to_accuracy,
+)
 from alexnet_impl.measurement.recording import EXTRA, read_recording, write_recording
 from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
-from alexnet_impl.measurement.target import TimeToAccuracy, time_to_accuracy
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.speeds import table_lines
-from alexnet_impl.runs.folder import EpochRecord, History, RunConfig
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.records import EpochRecord, History
 
 pytestmark = pytest.mark.fast
 

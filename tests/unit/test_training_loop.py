@@ -26,12 +26,14 @@ from alexnet_impl.errors import (
     WeightsError,
 )
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
-from alexnet_impl.runs.folder import RunFolder, weights_sha256
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import run as training
-from alexnet_impl.training.evaluation import mean_cross_entropy, softmax
-from alexnet_impl.training.run import batch_plan, resume_run, start_run
+from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.training.start import resume_run, start_run
 from alexnet_impl.weights import canonical as weights_module
-from alexnet_impl.weights.canonical import initial_weights
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.fast
 

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from strategies import specs
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import replace_whole, write_bytes
 from alexnet_impl.network.spec import (
     Conv,
     Dense,
@@ -28,17 +29,10 @@ from alexnet_impl.network.spec import (
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights import canonical as weights_module
-from alexnet_impl.weights.canonical import (
-    WeightsInfo,
-    check_weights,
-    initial_weights,
-    load_weights,
-    read_safetensors,
-    replace_whole,
-    save_weights,
-    write_bytes,
-    write_safetensors,
-)
+from alexnet_impl.weights.canonical import check_weights
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
+from alexnet_impl.weights.safetensors_io import read_safetensors, write_safetensors
 
 pytestmark = pytest.mark.fast
 

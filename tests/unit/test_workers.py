@@ -19,7 +19,8 @@ from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.processes import training_worker as workers
 from alexnet_impl.processes.training_worker import serve, train_in_worker, worker_series
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import RunConfig, RunFolder
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
 
 pytestmark = pytest.mark.fast
 

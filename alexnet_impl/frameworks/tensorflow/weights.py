@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks.tensorflow.backbones import build_backbone
 from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model, flattened_maps
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Shape, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
-from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone, replace_whole
+from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 
 _KERAS_NAMES = {"weight": "kernel", "bias": "bias"}
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks.torch.backbones import build_backbone, is_of_head
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone, replace_whole
+from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.published_files import published_of
 
 

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.releases import Environment
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
 from alexnet_impl.report.run.views import COLOURS, framework_label
 from alexnet_impl.report.templates import render_template
-from alexnet_impl.weights.canonical import write_bytes
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from alexnet_impl.files import finite
 from alexnet_impl.measurement.gate import Gate
-from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, finite
+from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND
 from alexnet_impl.measurement.rounds import Compared, Measured
 from alexnet_impl.report.formatting import mebibytes, percent, seconds
 from alexnet_impl.stats.speed_ratios import FEWEST_FOR_INTERVAL, Ratio

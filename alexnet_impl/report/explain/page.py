@@ -12,12 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import Effect, Explanation
+from alexnet_impl.files import write_bytes
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
 from alexnet_impl.report.run.plots import GRID, INK, MUTED, figure_png, house_style
 from alexnet_impl.report.run.views import COLOURS, framework_label
 from alexnet_impl.report.templates import render_template
-from alexnet_impl.weights.canonical import write_bytes
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
 _SHOWN = COLOURS["tensorflow"][0]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from alexnet_impl.files import write_bytes
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.ledger.pairs import (
     HEADER,
@@ -37,7 +38,6 @@ from alexnet_impl.reproduction.verdicts.ledger import Entry, Ledger
 from alexnet_impl.reproduction.verdicts.our_figures import class_table
 from alexnet_impl.reproduction.verdicts.summary import ExperimentRow, comparison_rows
 from alexnet_impl.reproduction.verdicts.time_ratios import TimeRatio, compare_times, full_time_s
-from alexnet_impl.weights.canonical import write_bytes
 
 SIGNS = {
     "reproduced": "good",

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import backbone_of, trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import num_epochs
@@ -32,7 +33,6 @@ from alexnet_impl.reproduction.claims.claim import PER_CLASS
 from alexnet_impl.reproduction.claims.queries import distinct_texts, final_claims
 from alexnet_impl.reproduction.verdicts.framework_pairs import PairRow
 from alexnet_impl.reproduction.verdicts.ledger import Entry, Ledger, Verdict
-from alexnet_impl.weights.canonical import write_bytes
 
 STYLES: dict[Verdict, str] = {
     "reproduced": "green",

@@ -8,7 +8,7 @@ from typing import Any
 from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.run.views import RunView
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
 
 
 def commands(views: Sequence[RunView]) -> list[str]:

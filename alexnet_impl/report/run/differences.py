@@ -9,7 +9,7 @@ from alexnet_impl.network.spec import Dropout
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.views import RunView
-from alexnet_impl.training.evaluation import difference_interval
+from alexnet_impl.stats.accuracy import difference_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_impl.errors import RunError
+from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import kernel_text, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
@@ -24,8 +25,8 @@ from alexnet_impl.report.run.differences import comparison_rows, equalities
 from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
 from alexnet_impl.report.run.views import RunView, view_runs
 from alexnet_impl.report.templates import render_template
-from alexnet_impl.runs.folder import Predictions, RunFolder
-from alexnet_impl.weights.canonical import write_bytes
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import Predictions
 
 _MAX_IMAGE_SIDE = 128
 """Larger sample images are shrunk, so that the page stays small."""

@@ -27,7 +27,7 @@ from matplotlib.ticker import (
 from numpy.typing import NDArray
 
 from alexnet_impl.report.run.views import RunView
-from alexnet_impl.training.evaluation import Accuracy, confusion_matrix, per_class_accuracy
+from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
 
 INK = "#24292f"
 """Text and axes."""

@@ -31,8 +31,9 @@ from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.differences import Equality, comparison_rows, equalities
 from alexnet_impl.report.run.verdict import collapses
 from alexnet_impl.report.run.views import framework_label, view_runs
-from alexnet_impl.runs.folder import Predictions, RunFolder
-from alexnet_impl.training.evaluation import (
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import Predictions
+from alexnet_impl.stats.accuracy import (
     Accuracy,
     confusion_matrix,
     per_class_accuracy,

@@ -8,16 +8,10 @@ from typing import Any
 
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.recipe.phases import phases
-from alexnet_impl.runs.folder import (
-    DatasetRecord,
-    History,
-    Predictions,
-    RunConfig,
-    RunFolder,
-    RunResult,
-)
-from alexnet_impl.training.collapse import Vitals
-from alexnet_impl.training.evaluation import Accuracy, top1_accuracy
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import DatasetRecord, History, Predictions, RunResult, Vitals
+from alexnet_impl.stats.accuracy import Accuracy, top1_accuracy
 
 FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 

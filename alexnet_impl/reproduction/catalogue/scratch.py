@@ -7,8 +7,10 @@ are in `transfer`.
 from dataclasses import replace
 
 from alexnet_impl.errors import UnknownNameError
-from alexnet_impl.experiments.assumptions import (
+from alexnet_impl.reproduction.catalogue.experiment import Experiment, keras_recipe, torch_recipe
+from alexnet_impl.reproduction.catalogue.transfer import (
     PIL,
+    PRETRAINED,
     R1_TRAIN_ACCURACY,
     R1_TRAINING,
     R2_BATCH,
@@ -17,8 +19,6 @@ from alexnet_impl.experiments.assumptions import (
     R4_BATCH,
     SHUFFLED,
 )
-from alexnet_impl.reproduction.catalogue.experiment import Experiment, keras_recipe, torch_recipe
-from alexnet_impl.reproduction.catalogue.transfer import PRETRAINED
 
 _R0_FIRST_LAYER = (
     "the lines of the first convolution are not in the file: torchvision's, 11x11 with stride 4 "

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from alexnet_impl.reproduction.checks import (
-    class_tables as tables,
-)
-from alexnet_impl.reproduction.checks import (
+    class_tables,
     comparability,
     figures,
     learning,
@@ -27,11 +25,11 @@ CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
     learning.losses_against_accuracies,
     learning.test_above_validation,
     learning.measured_images,
-    tables.sample_sizes,
-    tables.harmonic_means,
-    tables.precision_differences,
-    tables.averages,
-    tables.predicted_counts,
+    class_tables.sample_sizes,
+    class_tables.harmonic_means,
+    class_tables.precision_differences,
+    class_tables.averages,
+    class_tables.predicted_counts,
     sizes.parameter_totals,
     sizes.model_sizes,
     sizes.resized_datasets,

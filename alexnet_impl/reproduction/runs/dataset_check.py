@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alexnet_impl.data import DataConfig
 from alexnet_impl.data.cifar10 import CLASS_NAMES
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
-from alexnet_impl.runs.folder import DatasetRecord
+from alexnet_impl.runs.records import DatasetRecord
 
 _SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
 """What other datasets' files call these classes."""

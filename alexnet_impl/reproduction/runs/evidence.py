@@ -19,16 +19,16 @@ from alexnet_impl.reproduction.runs.runner import (
     differences,
     rebuilt_request,
 )
-from alexnet_impl.runs.folder import (
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import (
     DatasetRecord,
     EpochRecord,
     History,
     Predictions,
-    RunConfig,
-    RunFolder,
     RunResult,
+    Vitals,
 )
-from alexnet_impl.training.collapse import Vitals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

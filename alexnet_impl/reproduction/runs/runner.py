@@ -15,9 +15,9 @@ import psutil
 from rich.console import Console
 
 from alexnet_impl.data import DataConfig, Dataset, Progress
-from alexnet_impl.data.download import file_digest
 from alexnet_impl.data.progress import silent
 from alexnet_impl.errors import RunError, StoppedError
+from alexnet_impl.files import file_digest, write_bytes
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.processes.training_worker import log_of, train_in_worker
 from alexnet_impl.recipe.recipe import Recipe
@@ -28,11 +28,12 @@ from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, NUM_TEST, NUM_
 from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
 from alexnet_impl.reproduction.runs.dataset_check import other_images
 from alexnet_impl.reproduction.runs.unpermuted import UNPERMUTED, unpermuted_path, write_unpermuted
-from alexnet_impl.runs.folder import DatasetRecord, RunConfig, RunFolder
-from alexnet_impl.training.initial_weights import Pretrained, find_pretrained
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.typed_json import from_plain
-from alexnet_impl.weights.canonical import write_bytes
+from alexnet_impl.weights.pretrained_files import Pretrained, find_pretrained
 from alexnet_impl.weights.published_files import PUBLISHED, is_published_name, published_of
 
 RECORD = "experiment.json"

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from alexnet_impl.data import cache_dir
-from alexnet_impl.data.download import file_digest
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.spec import Flatten, Spec, trace
 from alexnet_impl.parity.causes import unpermuted
-from alexnet_impl.training.initial_weights import Pretrained, read_pretrained
-from alexnet_impl.weights.canonical import WeightsInfo, save_weights
+from alexnet_impl.training.initial_weights import read_pretrained
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
+from alexnet_impl.weights.pretrained_files import Pretrained
 from alexnet_impl.weights.published_files import is_published_name
 
 UNPERMUTED = "-unpermuted.safetensors"

@@ -24,9 +24,9 @@ from alexnet_impl.reproduction.verdicts.time_ratios import (
     published_ratio,
     time_ratio,
 )
-from alexnet_impl.runs.folder import RunConfig
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.stats.accuracy import Accuracy, difference_interval, wilson_accuracy
 from alexnet_impl.stats.paired_effects import estimate
-from alexnet_impl.training.evaluation import Accuracy, difference_interval, wilson_accuracy
 
 PUBLISHED = "published"
 ONLY_FRAMEWORK = "the framework alone"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from alexnet_impl.training.evaluation import Z_95
+from alexnet_impl.stats.accuracy import Z_95
 
 HALF_AN_EPOCH = 0.5
 """A loss of one seed is given the range that the curve passes within so many epochs: training runs

@@ -14,8 +14,8 @@ from alexnet_impl.reproduction.runs.dataset_check import class_place
 from alexnet_impl.reproduction.runs.evidence import Evidence
 from alexnet_impl.reproduction.verdicts.curves import our_loss
 from alexnet_impl.reproduction.verdicts.intervals import Measured, of_curves, of_mean, of_shares
-from alexnet_impl.runs.folder import Predictions
-from alexnet_impl.training.evaluation import confusion_matrix
+from alexnet_impl.runs.records import Predictions
+from alexnet_impl.stats.accuracy import confusion_matrix
 
 
 def is_measurable(claim: Claim, run: Evidence) -> bool:

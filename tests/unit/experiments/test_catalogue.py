@@ -7,13 +7,13 @@ import pytest
 from alexnet_impl.data import BatchPlan, num_batches
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.errors import UnknownNameError
-from alexnet_impl.experiments.assumptions import R2_BUFFER
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import num_epochs, phase_recipes
 from alexnet_impl.report.ledger.terminal import assumption_lines
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget, training_flops
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, PAIRS, get_experiment
+from alexnet_impl.reproduction.catalogue.transfer import R2_BUFFER
 from alexnet_impl.reproduction.claims.queries import curve_claims
 from alexnet_impl.training.features import cut_network
 from alexnet_impl.weights.published_files import find_published

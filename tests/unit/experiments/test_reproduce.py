@@ -31,9 +31,11 @@ from alexnet_impl.reproduction.runs.runner import (
     reproduce,
 )
 from alexnet_impl.reproduction.runs.unpermuted import unpermuted_path
-from alexnet_impl.runs.folder import RunFolder, weights_sha256
-from alexnet_impl.training.run import check_run, resume_run, start_run
-from alexnet_impl.weights.canonical import WeightsInfo, initial_weights, load_weights, save_weights
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.start import check_run, resume_run, start_run
+from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 
 pytestmark = pytest.mark.fast
 

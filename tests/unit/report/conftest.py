@@ -8,16 +8,10 @@ import pytest
 from alexnet_impl.data import DataConfig, Dataset, Split
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.folder import (
-    EpochRecord,
-    History,
-    Predictions,
-    RunConfig,
-    RunFolder,
-    RunResult,
-    Timing,
-)
-from alexnet_impl.training.evaluation import mean_cross_entropy
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import EpochRecord, History, Predictions, RunResult, Timing
+from alexnet_impl.stats.accuracy import mean_cross_entropy
 
 CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECIPE = dataclasses.replace(

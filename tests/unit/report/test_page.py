@@ -11,7 +11,7 @@ from alexnet_impl.report.run import page
 from alexnet_impl.report.run.command_lines import commands
 from alexnet_impl.report.run.verdict import verdict
 from alexnet_impl.report.run.views import view_runs
-from alexnet_impl.training.collapse import CollapseReport, Vitals
+from alexnet_impl.runs.records import CollapseReport, Vitals
 
 pytestmark = pytest.mark.fast
 

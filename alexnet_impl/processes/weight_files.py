@@ -1,0 +1,93 @@
+"""Weight files of either framework: which network they belong to, and their weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet_impl.errors import WeightsError
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.network.variants import build_spec, get_variant
+from alexnet_impl.weights.canonical import Weights, check_weights
+from alexnet_impl.weights.metadata import (
+    WeightsInfo,
+    load_weights,
+    stored_info,
+)
+from alexnet_impl.weights.pretrained_files import file_kind
+
+PUBLISHED_VARIANT = "torchvision"
+"""Whose published weights a name means, unless the user says another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What is known of the network of a file; None where it has to be found in the file."""
+
+    variant: str | None = None
+    num_classes: int | None = None
+    input_size: int | None = None
+    width: float | None = None
+
+
+def network_info(source: Path, hints: Hints) -> WeightsInfo:
+    """The network's name and numbers: what the user said, else what the file says."""
+    if hints.variant is not None:
+        get_variant(hints.variant)
+    found = _named_in(source)
+    for name, said in found.items():
+        asked = getattr(hints, name, None)
+        if asked is not None and asked != said:
+            raise WeightsError(
+                f"{source}: is of {name}={said}, not of {asked}; leave that flag out."
+            )
+    variant = hints.variant or found.get("variant")
+    if variant is None:
+        raise WeightsError(
+            f"{source}: does not say which network it belongs to; name it with --variant."
+        )
+    size = _first(hints.input_size, found.get("input_size"), build_spec(variant).input_shape[1])
+    return WeightsInfo(
+        variant=variant,
+        num_classes=_first(hints.num_classes, found.get("num_classes"), 10),
+        input_size=size,
+        width=_first(hints.width, found.get("width"), 1.0),
+        input_scaling=found.get("input_scaling"),
+        resize_to=found.get("resize_to"),
+        class_names=found.get("class_names", ()),
+    )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is given; 0 is given, and refused later."""
+    return next(value for value in values if value is not None)
+
+
+def _named_in(source: Path) -> dict[str, Any]:
+    """What a file says of its network."""
+    info = stored_info(source)
+    said = {} if source.suffix == ".safetensors" else _described(source)
+    if info is None:
+        return said
+    found = {name: getattr(info, name) for name in info.__slots__}
+    found |= {"class_names": info.class_names or said.get("class_names", ())}
+    return found
+
+
+def _described(source: Path) -> dict[str, Any]:
+    """What the framework's own file shows."""
+    return get_framework(file_kind(source)).describe_checkpoint(source)
+
+
+def read_weights(path: Path, spec: Spec) -> Weights:
+    """The weights in a file of a network, in the canonical layout.
+
+    Raises:
+        WeightsError: If it is damaged or of another network.
+    """
+    kind = file_kind(path)
+    if kind != "safetensors":
+        return get_framework(kind).read_checkpoint(path, spec)
+    weights, _ = load_weights(path)
+    check_weights(weights, spec, where=str(path))
+    return weights

@@ -1,0 +1,69 @@
+"""The environment of a run: versions of packages, git commit, machine, peak memory."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts
+
+
+def environment_fingerprint() -> dict[str, Any]:
+    """Machine, versions and settings that decide speed and numerics; imports no framework."""
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        **hardware_facts(),
+        "packages": dict(_package_versions()),
+        "git_commit": _git_commit(),
+        "variables": {k: os.environ[k] for k in TELLING_VARIABLES if k in os.environ},
+    }
+
+
+_PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
+
+
+def _package_versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout this package runs from, '+' behind it if the work tree differs."""
+    here = Path(__file__).parents[1]
+    if _git(here, "rev-parse", "--show-prefix") != f"{here.name}/":
+        return None  # installed somewhere inside another project's checkout
+    return _git(here, "describe", "--always", "--dirty=+", "--abbrev=12")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        found = subprocess.run(  # noqa: S603 - our own words and folder
+            command, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def process_peak_memory_bytes() -> int:
+    """Most memory that this process has held at once (its resident set's high-water mark)."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would count the parent's memory as well, where it forked
+        match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if match:
+            return int(match.group(1)) * 1024
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

@@ -1,0 +1,71 @@
+"""The batches of a run, in the order and the form in which its recipe feeds them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from alexnet_impl.data import (
+    Batch,
+    BatchPlan,
+    Picks,
+    Split,
+    chain_digest,
+    epoch_batches,
+    epoch_picks,
+)
+from alexnet_impl.frameworks import DeviceTrainer
+from alexnet_impl.recipe.recipe import Recipe
+
+
+def batch_plan(recipe: Recipe) -> BatchPlan:
+    """How a recipe cuts the training images into batches."""
+    return BatchPlan(
+        global_batch_size=recipe.global_batch_size,
+        seed=recipe.seed,
+        shuffle_buffer=recipe.shuffle_buffer,
+        reshuffle=recipe.reshuffle,
+        drop_last=recipe.drop_last,
+        flip=recipe.flip,
+        alternate_flips=recipe.alternate_flips,
+        crop_padding=recipe.crop_padding,
+    )
+
+
+def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
+    """(number of batches, digest of all their bytes) of a recipe's first epoch."""
+    count, digest = 0, ""
+    for batch in epoch_batches(train, batch_plan(recipe), 0):
+        count, digest = count + 1, chain_digest(digest, batch)
+    return count, digest
+
+
+def training_batches(
+    train: Split, recipe: Recipe, epoch: int, start: int = 0
+) -> Iterator[Batch] | Iterator[Picks]:
+    """An epoch as the recipe feeds it: images, or places in those that the device holds.
+
+    Args:
+        train: The training images.
+        recipe: Its seed, batch size and augmentation.
+        epoch: Counted from 0.
+        start: The first batch to give, counted from 0.
+    """
+    batches = epoch_picks if recipe.device_data else epoch_batches
+    return batches(train, batch_plan(recipe), epoch, start)
+
+
+def prefetch_depth(recipe: Recipe) -> int:
+    """Batches made ahead: those of so many calls."""
+    return recipe.prefetch * recipe.steps_per_call
+
+
+def take_steps(
+    trainer: DeviceTrainer,
+    batches: Sequence[Batch] | Sequence[Picks],
+    learning_rates: Sequence[float],
+) -> Any:
+    """As many steps as there are batches, in one call; gives the handle of them all."""
+    labels = [batch.labels for batch in batches]
+    feeds: Any = [batch if isinstance(batch, Picks) else batch.images for batch in batches]
+    if len(feeds) == 1:
+        return trainer.train_step(feeds[0], labels[0], learning_rates[0])
+    return trainer.train_steps(feeds, labels, learning_rates)
