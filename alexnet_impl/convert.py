@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_impl.data import DataConfig, Progress, load_dataset
-from alexnet_impl.data.progress import silent
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Progress, Split, decode_image, fit_to_square
-from alexnet_impl.data.progress import silent
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.data.decoding import decode_image, fit_to_square
+from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
@@ -49,7 +50,7 @@ class Network:
     Attributes:
         framework: Where it runs.
         spec: The network.
-        recipe: How images are treated, and whether an image's mirror image counts.
+        recipe: How images are preprocessed, and whether an image's mirror image counts.
         weights: In the canonical layout.
         class_names: One name per logit.
         image_size: Height and width that images are stored in, in pixels.

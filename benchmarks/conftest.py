@@ -44,7 +44,7 @@ BEFORE = pytest.StashKey[dict]()
 """The machine before the first benchmark, and how busy it was."""
 DISTURBED = pytest.StashKey[Disturbed]()
 """The machine behind the last one, and what may have disturbed them."""
-NO_ROOM = pytest.StashKey[list]()
+OUT_OF_MEMORY = pytest.StashKey[list]()
 """Entries of the cases that did not fit: pytest-benchmark keeps no row without times."""
 
 
@@ -151,7 +151,7 @@ def note_no_memory(config, error, interpreters, *, beside=False):
     case = error.case
     found = find_largest_batch(case, str(error), interpreters, beside=beside)
     short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
-    config.stash.setdefault(NO_ROOM, []).append(short)
+    config.stash.setdefault(OUT_OF_MEMORY, []).append(short)
     pytest.skip(str(found))
 
 
@@ -184,8 +184,8 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):  # noqa: ARG001 - the hook's names
     """What is no benchmark to pytest-benchmark: what did not fit, and what disturbed the others."""
-    no_room = config.stash.get(NO_ROOM, [])
-    output_json[EXTRA] = finite({"out_of_memory": no_room, **disturbed(config).to_dict()})
+    out_of_memory = config.stash.get(OUT_OF_MEMORY, [])
+    output_json[EXTRA] = finite({"out_of_memory": out_of_memory, **disturbed(config).to_dict()})
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -193,7 +193,7 @@ def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
     benchmarks = getattr(session, "benchmarks", ())
     rows = [bench.extra_info for bench in benchmarks if EXTRA in bench.extra_info]
-    rows += [{EXTRA: short} for short in config.stash.get(NO_ROOM, [])]
+    rows += [{EXTRA: short} for short in config.stash.get(OUT_OF_MEMORY, [])]
     if not rows:
         return
     terminalreporter.section("images/s, memory, share of the peak, gate")

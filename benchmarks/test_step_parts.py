@@ -16,7 +16,7 @@ def test_part_of_a_step(timed, framework_name, work, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("work", ["transfer", "treatment"])
+@pytest.mark.parametrize("work", ["transfer", "preprocessing"])
 def test_input_on_the_device(timed, framework_name, work, place):
     """Resized on the device: the variant reads 224 x 224, the images are 32 x 32."""
     timed(work, framework_name, "torchvision", global_batch_size=32, **place)

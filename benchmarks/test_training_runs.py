@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, load_dataset, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry
 from alexnet_impl.measurement.recording import EXTRA

@@ -44,7 +44,7 @@ from alexnet_impl.cli.shared import (
 )
 from alexnet_impl.compare import check_frameworks, compare, comparison_config
 from alexnet_impl.convert import convert
-from alexnet_impl.data import terminal_progress
+from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.measurement.case_worker import serve_case

@@ -8,7 +8,7 @@ from rich.console import Console
 from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
 from alexnet_impl.compare import check_frameworks
-from alexnet_impl.data import Dataset
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import read_explanation, write_explanation
 from alexnet_impl.explain.study import (
@@ -98,10 +98,10 @@ def _show(folder: Path, console: Console) -> int:
     write_explanation(explanation)
     # matplotlib and jinja2 take a second, which only a report should cost.
     from alexnet_impl.report.explain.page import write_explain_page  # noqa: PLC0415
-    from alexnet_impl.report.explain.tables import effects_table, idle_lines, notes  # noqa: PLC0415
+    from alexnet_impl.report.explain.tables import effects_table, not_applicable_lines, notes  # noqa: PLC0415
 
     console.print(effects_table(explanation))
-    for line in [*idle_lines(explanation), *notes(explanation)]:
+    for line in [*not_applicable_lines(explanation), *notes(explanation)]:
         console.print(line, highlight=False)
     path = folder / "explain.html"
     write_explain_page(path, explanation)

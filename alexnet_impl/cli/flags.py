@@ -53,7 +53,7 @@ class TrainingOptions(NetworkOptions):
 
     weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
-    then treated as those weights need it, unless you say otherwise, which is refused."""
+    then preprocessed as those weights need it, unless you say otherwise, which is refused."""
     cache_features: bool = False
     """Compute what frozen layers make of each image once, and train the head on that."""
     on_collapse: OnCollapse = "warn"
@@ -139,10 +139,10 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Prove that both frameworks compute the same, rung by rung, or say where they part and why.
+    """Prove that both frameworks compute the same, check by check, or say where they part and why.
 
     The initial weights are He's and dropout masks are shared, whatever the recipe says: else a
-    comparison would not see much. Exit code 0 only if every rung holds.
+    comparison would not see much. Exit code 0 only if every check holds.
     """
 
     steps: int = 20
@@ -267,8 +267,8 @@ class Bench:
     """One or two; twice the same measures the harness itself."""
     work: str = "training"
     """What to time. Of a step: training, training-from-pipeline (its batches drawn beside it),
-    inference, forward, backward, update, transfer, treatment. Of the input: batching, augmentation,
-    decoding. Of a model: building, conversion. As the framework's tutorials do it:
+    inference, forward, backward, update, transfer, preprocessing. Of the input: batching,
+    augmentation, decoding. Of a model: building, conversion. As the framework's tutorials do it:
     plain-training."""
     batch_size: int | None = None
     """The same as --recipe.global-batch-size."""

@@ -18,13 +18,13 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.ladder import FEW_STEPS
 from alexnet_impl.parity.prove import prove
-from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
+from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.stages import compare_pair
 from alexnet_impl.report.parity import (
-    RUNG_HEADER,
+    CHECK_HEADER,
+    check_lines,
     failure_line,
-    rung_lines,
     write_lockstep_figure,
 )
 from alexnet_impl.runs.folder import check_free, make_folder
@@ -32,7 +32,7 @@ from alexnet_impl.training.start import check_run
 
 
 def parity_command(command: Parity, console: Console) -> int:
-    """Climb the ladder for what was chosen; 0 only if every rung held."""
+    """Climb the ladder for what was chosen; 0 only if every check held."""
     refuse_weights(command.options, "parity")
     pair = _pair(command)
     if command.steps < FEW_STEPS:
@@ -45,8 +45,8 @@ def parity_command(command: Parity, console: Console) -> int:
     folder = new_folder(command.options, "parity")
     check_free(folder)
     if pair is not None:
-        console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
-        record = compare_pair(pair, interpreters, lambda rung: _show_rung(rung, console))
+        console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
+        record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
         make_folder(folder)
     else:
         record = _prove(command, interpreters, folder, console)
@@ -57,8 +57,8 @@ def parity_command(command: Parity, console: Console) -> int:
     return show_record(record, console)
 
 
-def _show_rung(rung: RungResult, console: Console) -> None:
-    for line in rung_lines(rung):
+def _show_check(check: CheckResult, console: Console) -> None:
+    for line in check_lines(check):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -96,18 +96,18 @@ def _refuse_on_collapse(options: TrainingOptions) -> None:
 def _prove(
     command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
-    """Climb it for a variant and a recipe; the record is kept after every rung."""
+    """Climb it for a variant and a recipe; the record is kept after every check."""
     config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
     check_run(config, dataset)
     make_folder(folder)
-    console.print(RUNG_HEADER, style="dim", highlight=False, soft_wrap=True)
+    console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
 
     def keep(record: ParityRecord) -> None:
         write_record(folder, record)
-        _show_rung(record.rungs[-1], console)
+        _show_check(record.checks[-1], console)
 
     return prove(config, dataset, command.steps, interpreters, keep)
 
@@ -115,7 +115,7 @@ def _prove(
 def show_record(record: ParityRecord, console: Console) -> int:
     """Say whether all held, or where the two part first; the exit code."""
     if record.holds:
-        console.print(f"All {len(record.rungs)} rungs hold.", style="green", highlight=False)
+        console.print(f"All {len(record.checks)} checks hold.", style="green", highlight=False)
         return 0
     console.print(failure_line(record), style="bold red", highlight=False, soft_wrap=True)
     return 1

@@ -9,7 +9,10 @@ from alexnet_impl.cli.flags import Ledger, Reproduce
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
-from alexnet_impl.data import DataConfig, Dataset, settle, terminal_progress
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import settle
+from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
@@ -201,8 +204,8 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     dataset = _load_images(request, console)
     check_images(_path(request, root), dataset)
     request = on_images(request, dataset)
-    for departure in request.departures:
-        console.print(f"  departs from the report: {departure}", highlight=False, soft_wrap=True)
+    for mismatch in request.mismatches:
+        console.print(f"  departs from the report: {mismatch}", highlight=False, soft_wrap=True)
     if said:
         console.print(said, highlight=False, soft_wrap=True)
     with terminal_progress() as progress:

@@ -10,7 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
-from alexnet_impl.data import DataConfig, Dataset, load_dataset, settle, terminal_progress
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import load_dataset, settle
+from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.case_worker import usable_cores
@@ -26,7 +29,7 @@ from alexnet_impl.weights.pretrained_files import (
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""
-TREATMENT_FLAGS = ("--recipe.input-scaling", "--recipe.resize-to")
+PREPROCESSING_FLAGS = ("--recipe.input-scaling", "--recipe.resize-to")
 """They say what becomes of images, as weights do that were trained before."""
 
 
@@ -91,7 +94,7 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
 
 
 def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) -> Recipe:
-    """The recipe with the weights' own treatment of images, where no flag asks for another."""
+    """The recipe with the weights' own preprocessing of images, where no flag asks for another."""
     size = build_spec(options.variant, input_size=recipe.input_size).input_shape[1]
     with terminal_progress() as progress:
         found = find_pretrained(
@@ -99,16 +102,16 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) ->
         )
     named = get_recipe(options.recipe_name)
     as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
-    if as_named and not _says_treatment():
+    if as_named and not _names_preprocessing():
         return adopt_preprocessing(recipe, found)
     check_preprocessing(recipe, found)
     return recipe
 
 
-def _says_treatment() -> bool:
+def _names_preprocessing() -> bool:
     """Whether the command line has such a flag, even with the value that the recipe has anyway."""
     said = (argument.partition("=")[0].replace("_", "-") for argument in sys.argv[1:])
-    return not set(TREATMENT_FLAGS).isdisjoint(said)
+    return not set(PREPROCESSING_FLAGS).isdisjoint(said)
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

@@ -36,7 +36,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picks:
+class GatherIndices:
     """A batch of images that lie on the device: which of them, and which of their pixels.
 
     Attributes:
@@ -130,7 +130,9 @@ def epoch_batches(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> 
     return (_make_batch(split, plan, draws, number) for number in numbers)
 
 
-def epoch_picks(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> Iterator[Picks]:
+def epoch_gather_indices(
+    split: Split, plan: BatchPlan, epoch: int, start: int = 0
+) -> Iterator[GatherIndices]:
     """What epoch_batches() gives, as places in images that the device holds.
 
     Args:
@@ -143,7 +145,7 @@ def epoch_picks(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> It
         DataError: If there is no such epoch or batch.
     """
     numbers, draws = _numbers(split, plan, epoch, start), _draw_epoch(plan, len(split), epoch)
-    return (_make_picks(split, plan, draws, number) for number in numbers)
+    return (_make_gather_indices(split, plan, draws, number) for number in numbers)
 
 
 def _numbers(split: Split, plan: BatchPlan, epoch: int, start: int) -> range:
@@ -154,19 +156,19 @@ def _numbers(split: Split, plan: BatchPlan, epoch: int, start: int) -> range:
     return range(start, count)
 
 
-def pick(images: NDArray[np.uint8], picks: Picks, padding: int) -> Batch:
-    """The batch that these picks are of: what a device computes from the images it holds.
+def pick(images: NDArray[np.uint8], indices: GatherIndices, padding: int) -> Batch:
+    """The batch that these indices are of: what a device computes from the images it holds.
 
     Args:
         images: uint8 of shape (num_images, height, width, 3), all training images.
-        picks: Drawn for these images.
+        indices: Drawn for these images.
         padding: The plan's crop_padding.
     """
     sides = (padding, padding)
-    padded = np.pad(images[picks.indices], ((0, 0), sides, sides, (0, 0)))
-    places = np.arange(len(picks))[:, None, None]
-    cut: NDArray[np.uint8] = padded[places, picks.rows[:, :, None], picks.columns[:, None, :]]
-    return Batch(images=cut, labels=picks.labels)
+    padded = np.pad(images[indices.indices], ((0, 0), sides, sides, (0, 0)))
+    places = np.arange(len(indices))[:, None, None]
+    cut: NDArray[np.uint8] = padded[places, indices.rows[:, :, None], indices.columns[:, None, :]]
+    return Batch(images=cut, labels=indices.labels)
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
@@ -181,14 +183,14 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
     return (Batch(images=split.images[cut], labels=split.labels[cut]) for cut in cuts)
 
 
-def chain_digest(previous: str, batch: Batch | Picks) -> str:
+def chain_digest(previous: str, batch: Batch | GatherIndices) -> str:
     """sha256 over the previous digest and this batch's bytes, as hex; start with ''.
 
     Two runs with the same last digest were fed the same bytes in the same order, also where one
-    of them was interrupted and kept the digest until it went on. The digest of Picks says it of
-    two runs on images with one fingerprint.
+    of them was interrupted and kept the digest until it went on. The digest of GatherIndices says
+    so for two runs on images with one fingerprint.
     """
-    if isinstance(batch, Picks):
+    if isinstance(batch, GatherIndices):
         arrays: tuple[NDArray[np.generic], ...] = (batch.indices, batch.rows, batch.columns)
     else:
         arrays = (batch.images,)
@@ -260,7 +262,9 @@ def _make_batch(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) 
     return Batch(images=images, labels=split.labels[indices], indices=indices)
 
 
-def _make_picks(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) -> Picks:
+def _make_gather_indices(
+    split: Split, plan: BatchPlan, draws: _EpochDraws, number: int
+) -> GatherIndices:
     places = slice(number * plan.global_batch_size, (number + 1) * plan.global_batch_size)
     indices, offsets = draws.order[places], draws.offsets[places]
     _, height, width, _ = split.images.shape
@@ -269,7 +273,7 @@ def _make_picks(split: Split, plan: BatchPlan, draws: _EpochDraws, number: int) 
     if plan.flip:
         flips = draws.flips[places]
         columns[flips] = columns[flips, ::-1]
-    return Picks(
+    return GatherIndices(
         indices=indices.astype(np.int32), rows=rows, columns=columns, labels=split.labels[indices]
     )
 

@@ -1,6 +1,6 @@
 """What is done to uint8 images before the first layer: scaling, then resizing.
 
-The frameworks do it on their device, batch by batch; `treat` is the slow plain reference.
+The frameworks do it on their device, batch by batch; `preprocess` is the slow plain reference.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ INPUT_SCALINGS: dict[str, InputScaling] = {
 }
 
 
-def treat(
+def preprocess(
     images: NDArray[np.uint8],
     scaling: InputScaling,
     target_size: int,

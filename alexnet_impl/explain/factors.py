@@ -403,7 +403,7 @@ def switched(setting: Setting, factors: Iterable[Factor]) -> Setting:
     return setting
 
 
-def idle_reason(factor: Factor, equal: Setting, images: Images) -> str:
+def not_applicable_reason(factor: Factor, equal: Setting, images: Images) -> str:
     """Why a factor cannot change a made-equal training on these images; empty if it may."""
     reason = factor.idle(equal, images)
     if not reason and factor.as_keras(equal) == equal:
@@ -419,4 +419,4 @@ def as_it_comes(framework: str, equal: Setting, images: Images) -> Setting:
     if framework == "torch":
         return equal
     defaults = (factor for factor in FACTORS.values() if factor.kind == "default")
-    return switched(equal, [f for f in defaults if not idle_reason(f, equal, images)])
+    return switched(equal, [f for f in defaults if not not_applicable_reason(f, equal, images)])

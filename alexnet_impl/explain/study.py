@@ -18,7 +18,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet_impl.data import Dataset, load_dataset
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain.factors import (
     Factor,
@@ -26,8 +27,8 @@ from alexnet_impl.explain.factors import (
     Setting,
     as_it_comes,
     get_factors,
-    idle_reason,
     made_equal,
+    not_applicable_reason,
     switched,
 )
 from alexnet_impl.files import write_bytes
@@ -205,7 +206,7 @@ def make_plan(request: Request, images: Images) -> Plan:
 
 
 def _factor_row(factor: Factor, equal: Arm, images: Images) -> Row:
-    reason = idle_reason(factor, equal.setting, images)
+    reason = not_applicable_reason(factor, equal.setting, images)
     setting = factor.as_keras(equal.setting)
     after = None if reason else replace(equal, name=factor.name, setting=setting)
     return Row(name=factor.name, after=after, before=equal, factor=factor, idle=reason)

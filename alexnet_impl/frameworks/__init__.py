@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Picks
+from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.errors import FrameworkError, UnknownNameError
-from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.frameworks.user_model import ForeignModel
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
@@ -125,19 +125,21 @@ class DeviceTrainer(Trainer, Protocol):
     """A Trainer of this process: what nobody asks of one in another; none waits for the device."""
 
     def hold(self, images: Pixels, padding: int) -> None:
-        """Keep all training images in the device's memory, so that steps may take Picks of them.
+        """Keep all training images in the device's memory, so that steps may take GatherIndices.
 
         Args:
             images: uint8 of shape (num_images, height, width, 3).
             padding: Black pixels on every side, as the recipe's crop_padding.
         """
 
-    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> Any:
-        """As a Trainer's; also takes Picks of the images that hold() was given."""
+    def train_step(
+        self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
+    ) -> Any:
+        """As a Trainer's; also takes GatherIndices of the images that hold() was given."""
 
     def train_steps(
         self,
-        images: Sequence[Pixels] | Sequence[Picks],
+        images: Sequence[Pixels] | Sequence[GatherIndices],
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> Any:
@@ -164,7 +166,7 @@ class DeviceTrainer(Trainer, Protocol):
     def move(self, images: Pixels) -> Any:
         """Images on the device, in their stored size and type."""
 
-    def treat(self, images: Pixels) -> Any:
+    def preprocess(self, images: Pixels) -> Any:
         """Images as the first layer reads them, left on the device."""
 
     def forward(self, images: Pixels, labels: Labels) -> Any:
@@ -240,7 +242,7 @@ class Framework(Protocol):
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Versions, device and flags that decide speed and numerics."""
 
-    def calibration_kernels(self, device: str, precision: str) -> dict[str, Repeated]:
+    def calibration_kernels(self, device: str, precision: str) -> dict[str, TimedCall]:
         """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
 
         On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
@@ -248,12 +250,13 @@ class Framework(Protocol):
 
     def plain_training(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
-    ) -> Repeated:
+    ) -> TimedCall:
         """A training step as the framework's tutorials write it, for comparison.
 
         Its own default layout, initial weights and stock SGD with momentum, on images that were
-        treated beforehand and lie in the device's memory; the torchvision variant is torchvision's
-        own module. Where a call has a cost of its own, the work can be had in longer calls.
+        preprocessed beforehand and lie in the device's memory; the torchvision variant is
+        torchvision's own module. Where a call has a cost of its own, the workload comes in
+        longer calls.
 
         Args:
             spec: The network.
@@ -264,25 +267,49 @@ class Framework(Protocol):
         """
 
 
+ADAPTERS: dict[str, "Framework | str"] = {}
+"""Framework name to its adapter, or to the module that is the adapter, imported at first use."""
+
+
+def register(name: str, adapter: "Framework | str") -> None:
+    """Make an adapter known under a framework's name, in place of the one known before.
+
+    Args:
+        name: One of FRAMEWORKS.
+        adapter: An object with the names of the Framework protocol, or the name of a module that
+            has them and is imported when it is first asked for.
+    """
+    ADAPTERS[name] = adapter
+
+
+for _name in FRAMEWORKS:
+    register(_name, f"alexnet_impl.frameworks.{_name}")
+
+
 def get_framework(name: str) -> Framework:
-    """Import the adapter of a framework.
+    """Returns the adapter of a framework, importing it at the first call.
 
     Raises:
         UnknownNameError: If there is no such adapter.
         FrameworkError: If the framework is not installed.
     """
-    if name not in FRAMEWORKS:
-        raise UnknownNameError("framework", name, FRAMEWORKS)
+    if name not in ADAPTERS:
+        raise UnknownNameError("framework", name, ADAPTERS)
+    adapter = ADAPTERS[name]
+    if not isinstance(adapter, str):
+        return adapter
     if not is_installed(name):
         raise FrameworkError(
             f"{name} is not installed for {sys.executable}; install it with: "
             f"pip install 'alexnet_impl[{name}]'"
         )
-    return cast("Framework", importlib.import_module(f"alexnet_impl.frameworks.{name}"))
+    return cast("Framework", importlib.import_module(adapter))
 
 
 def is_installed(name: str) -> bool:
-    """Whether a framework can be imported here, without importing it."""
+    """Whether a framework is registered as an object or can be imported; it is not imported."""
+    if not isinstance(ADAPTERS.get(name, name), str):
+        return True
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 

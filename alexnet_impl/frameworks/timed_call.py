@@ -11,7 +11,7 @@ FIT_COST_S = 0.07
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated:
+class TimedCall:
     """Something that is called again and again while it is timed.
 
     Attributes:
@@ -30,7 +30,7 @@ class Repeated:
     synchronize: Callable[[], None]
     peak_memory_bytes: Callable[[], int | None] = lambda: None
     cost_s: float = 0.0
-    of_batches: Callable[[int], "Repeated"] | None = None
+    of_batches: Callable[[int], "TimedCall"] | None = None
 
 
 def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import psutil
 
 from alexnet_impl.errors import FrameworkError, RunError
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement.case import Case, device_kind
 from alexnet_impl.measurement.timing import (
     GROUP_S,
@@ -153,7 +153,7 @@ class CaseServer:
     def __init__(self) -> None:
         self.framework, self.device = "", ""
         self.threads = 0
-        self.repeated: Repeated | None = None
+        self.repeated: TimedCall | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
         """The values that a request asks for."""
@@ -173,7 +173,7 @@ class CaseServer:
         return answers[call](), {}
 
     @property
-    def _ready(self) -> Repeated:
+    def _ready(self) -> TimedCall:
         if self.repeated is None:
             raise FrameworkError("nothing was prepared yet.")
         return self.repeated
@@ -189,7 +189,7 @@ class CaseServer:
         framework, work = get_framework(self.framework), get_work(case.work)
         if not work.plain:
             keep_freed_memory()
-        made: list[Repeated] = []
+        made: list[TimedCall] = []
 
         def make() -> None:
             self.repeated = None  # frees the memory before the next one takes it
@@ -228,9 +228,9 @@ class CaseServer:
         return {"process": process_peak_memory_bytes(), "device": device}
 
 
-def _host(call: Callable[[], Any]) -> Repeated:
+def _host(call: Callable[[], Any]) -> TimedCall:
     """Something that is done when its call returns."""
-    return Repeated(call=call, amount=1, unit="calls", synchronize=lambda: None)
+    return TimedCall(call=call, amount=1, unit="calls", synchronize=lambda: None)
 
 
 def serve_case() -> int:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from alexnet_impl.data import load_dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.largest_batch import of_batch_size
 from alexnet_impl.measurement.workloads import get_work
-from alexnet_impl.parity.ladder import FEW_STEPS, static_rungs
+from alexnet_impl.parity.ladder import FEW_STEPS, static_checks
 from alexnet_impl.parity.prove import both_sides, make_question
-from alexnet_impl.parity.record import RungResult
+from alexnet_impl.parity.record import CheckResult
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
@@ -26,31 +26,31 @@ class Gate:
     """Whether two frameworks were shown equal before they were timed.
 
     Attributes:
-        rungs: Weights, treatment, layers, logits, loss, gradients, and four updates; of these
+        checks: Weights, preprocessing, layers, logits, loss, gradients, and four updates; of these
             two the median over weights in half precision, where a single one may be all noise.
     """
 
-    rungs: tuple[RungResult, ...]
+    checks: tuple[CheckResult, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether every rung held."""
-        return bool(self.rungs) and all(rung.holds for rung in self.rungs)
+        """Whether every check held."""
+        return bool(self.checks) and all(check.holds for check in self.checks)
 
     @property
     def outcome(self) -> str:
         """'equal', or where the two part."""
-        failed = [rung for rung in self.rungs if not rung.holds]
+        failed = [check for check in self.checks if not check.holds]
         if not failed:
-            return "equal" if self.rungs else "not compared"
-        rung = failed[0]
-        where = f" at {rung.where}" if rung.where else ""
-        return f"differs: {rung.rung} {rung.measured:.1e} > {rung.tolerance:.1e}{where}"
+            return "equal" if self.checks else "not compared"
+        check = failed[0]
+        where = f" at {check.where}" if check.where else ""
+        return f"differs: {check.name} {check.measured:.1e} > {check.tolerance:.1e}{where}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the outcome and each rung's measured difference and bound."""
-        rungs = [[rung.rung, rung.measured, rung.tolerance] for rung in self.rungs]
-        return {"outcome": self.outcome, "holds": self.holds, "rungs": rungs}
+        """Plain values for JSON: the outcome and each check's measured difference and bound."""
+        checks = [[check.name, check.measured, check.tolerance] for check in self.checks]
+        return {"outcome": self.outcome, "holds": self.holds, "checks": checks}
 
 
 def check_comparable(first: Case, second: Case) -> None:
@@ -95,7 +95,7 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
             question = make_question(replace(config, recipe=recipe), images, FEW_STEPS)
-            gate = Gate(rungs=tuple(static_rungs(sides, question, explain=False)))
+            gate = Gate(checks=tuple(static_checks(sides, question, explain=False)))
             if gate.holds:
                 break
     return gate

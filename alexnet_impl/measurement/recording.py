@@ -78,7 +78,7 @@ class Recording:
         path: The file.
         machine: Its fingerprint.
         entries: In the order measured.
-        no_room: Keys of the cases that did not fit into memory.
+        out_of_memory: Keys of the cases that did not fit into memory.
         measured_at: When it was written, as the file says it.
         pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
             the `verdict` and the `gate` of two sides that took turns, as the file has them; ratio
@@ -89,7 +89,7 @@ class Recording:
     path: Path
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
-    no_room: tuple[dict[str, Any], ...] = ()
+    out_of_memory: tuple[dict[str, Any], ...] = ()
     measured_at: str = ""
     pairs: tuple[dict[str, Any], ...] = ()
     disturbed: Disturbed = Disturbed()
@@ -167,7 +167,7 @@ def read_recording(path: Path) -> Recording:
         raise RunError(f"{path}: is damaged: it has no {error}; {AGAIN}.") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}; {AGAIN}.") from error
-    if not found.entries and not found.no_room:
+    if not found.entries and not found.out_of_memory:
         raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
     return found
 
@@ -223,7 +223,7 @@ def _recording(
         path=path,
         machine=machine,
         entries=tuple(_read_entry(entry) for entry in entries if "out_of_memory" not in entry),
-        no_room=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
+        out_of_memory=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
         measured_at=str(plain.get("datetime", "")),
         disturbed=Disturbed(
             machine_after=_kind(session.get("machine_after", {}), dict, "machine_after"),

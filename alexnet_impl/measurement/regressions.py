@@ -138,7 +138,7 @@ class RecordingComparison:
         cases: What both hold, in NEW's order.
         only_old: Titles of what OLD alone holds.
         only_new: Titles of what NEW alone holds.
-        no_room: Titles of what ran in OLD and did not fit into memory in NEW.
+        out_of_memory: Titles of what ran in OLD and did not fit into memory in NEW.
         labels: What to know beside the figures, a line each: normalisation, another machine, other
             software, pooled entries, doubtful times.
     """
@@ -150,7 +150,7 @@ class RecordingComparison:
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
     labels: tuple[str, ...]
-    no_room: tuple[str, ...] = ()
+    out_of_memory: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> tuple[ComparedCase, ...]:
@@ -160,7 +160,7 @@ class RecordingComparison:
     @property
     def worse(self) -> bool:
         """Whether a case is slower beyond its threshold, or does not fit into memory any more."""
-        return bool(self.regressions or self.no_room)
+        return bool(self.regressions or self.out_of_memory)
 
     @property
     def undecided(self) -> tuple[ComparedCase, ...]:
@@ -195,10 +195,10 @@ def compare_recordings(
     _check_groups(options, before, after)
     titles = _titles(before, after)
     common = [key for key in after if key in before]
-    unfit = {_key_of(key) for key in new.no_room}
-    no_room = [key for key in before if key in unfit]
-    in_neither = len(unfit & {_key_of(key) for key in old.no_room})
-    if not common and not no_room and not in_neither:
+    unfit = {_key_of(key) for key in new.out_of_memory}
+    out_of_memory = [key for key in before if key in unfit]
+    in_neither = len(unfit & {_key_of(key) for key in old.out_of_memory})
+    if not common and not out_of_memory and not in_neither:
         raise RunError(
             f"{old.path} and {new.path} have no case in common: the first holds "
             f"{_some(before, titles)}, the second {_some(after, titles)}; "
@@ -218,9 +218,9 @@ def compare_recordings(
         new=new.path,
         options=options,
         cases=compared,
-        only_old=tuple(titles[k] for k in before if k not in after and k not in no_room),
+        only_old=tuple(titles[k] for k in before if k not in after and k not in out_of_memory),
         only_new=tuple(titles[key] for key in after if key not in before),
-        no_room=tuple(titles[key] for key in no_room),
+        out_of_memory=tuple(titles[key] for key in out_of_memory),
         labels=(
             *([NORMALISED] if options.normalise else []),
             *([f"{in_neither} more fit into memory in neither file"] if in_neither else []),

@@ -15,7 +15,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.changed_facts import machine_differences
 from alexnet_impl.measurement.recording import Entry, Recording, read_recording
-from alexnet_impl.parity.record import ParityRecord, RungResult, read_record
+from alexnet_impl.parity.record import CheckResult, ParityRecord, read_record
 
 PARITY, BENCH = "parity", "bench"
 """Names of an environment's two records."""
@@ -42,9 +42,9 @@ class Environment:
     bench: Recording
 
     @property
-    def lockstep(self) -> RungResult | None:
-        """The strictest rung: a training in float64; None if the ladder did not come so far."""
-        found = (rung for rung in self.parity.rungs if rung.rung == "lockstep")
+    def lockstep(self) -> CheckResult | None:
+        """The strictest check: a training in float64; None if the ladder did not come so far."""
+        found = (check for check in self.parity.checks if check.name == "lockstep")
         return next(found, None)
 
     @property

@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.stats.speed_ratios import is_steady
 
 GROUP_S = 0.25
@@ -42,7 +42,7 @@ class WarmUp:
         return last[len(last) // 2]
 
 
-def time_calls(work: Repeated, count: int) -> float:
+def time_calls(work: TimedCall, count: int) -> float:
     """Seconds that `count` calls take until the device has finished them all."""
     call, synchronize = work.call, work.synchronize
     synchronize()
@@ -53,7 +53,7 @@ def time_calls(work: Repeated, count: int) -> float:
     return time.perf_counter() - started
 
 
-def warm_up(work: Repeated, *, limit_s: float = WARM_UP_S) -> WarmUp:
+def warm_up(work: TimedCall, *, limit_s: float = WARM_UP_S) -> WarmUp:
     """Call until the times are steady, or for so many seconds.
 
     Args:
@@ -71,7 +71,7 @@ def warm_up(work: Repeated, *, limit_s: float = WARM_UP_S) -> WarmUp:
             return WarmUp(first_call_s=first, times_s=tuple(times), steady=steady)
 
 
-def lengthen(work: Repeated, most: int) -> Repeated:
+def lengthen(work: TimedCall, most: int) -> TimedCall:
     """The same in calls beside whose batches what a call costs by itself is small.
 
     Args:

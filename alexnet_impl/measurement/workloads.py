@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.data import (
-    Batch,
-    DataConfig,
-    Split,
-    chain_digest,
-    epoch_batches,
-    load_dataset,
-    prefetch,
-)
+from alexnet_impl.data.batches import Batch, chain_digest, epoch_batches
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.data.decoding import decode_image
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.frameworks import DeviceTrainer, Framework
-from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement.timing import lengthen
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.runs.config import RunConfig
@@ -73,7 +69,7 @@ class Bench:
         recipe = replace(self.config.recipe, drop_last=True)
         return training_batches(self.train, recipe, epoch)
 
-    def steps(self, batches: Iterator[Any]) -> Repeated:
+    def steps(self, batches: Iterator[Any]) -> TimedCall:
         """Training steps over these batches of epoch(): as many a call as the recipe says."""
         trainer, recipe = self.trainer(), self.config.recipe
         count = recipe.steps_per_call
@@ -87,12 +83,12 @@ class Bench:
         done = self.batchwise(call, trainer)
         return replace(done, amount=count * recipe.global_batch_size)
 
-    def batchwise(self, call: Callable[[], Any], trainer: DeviceTrainer | None = None) -> Repeated:
-        """A call that treats one batch of images, on the trainer's device or on the host alone."""
+    def batchwise(self, call: Callable[[], Any], trainer: DeviceTrainer | None = None) -> TimedCall:
+        """A call that takes one batch of images, on the trainer's device or on the host alone."""
         batch_size = self.config.recipe.global_batch_size
         if trainer is None:
-            return Repeated(call=call, amount=batch_size, unit="images", synchronize=_no_device)
-        return Repeated(
+            return TimedCall(call=call, amount=batch_size, unit="images", synchronize=_no_device)
+        return TimedCall(
             call=call,
             amount=batch_size,
             unit="images",
@@ -112,13 +108,13 @@ def make_bench(framework: Framework, config: RunConfig) -> Bench:
     return Bench(framework=framework, config=config, spec=spec, train=dataset.train)
 
 
-def _training(bench: Bench) -> Repeated:
+def _training(bench: Bench) -> TimedCall:
     """A whole training step on ready batches."""
     ready = itertools.islice(bench.epoch(0), READY_BATCHES)
     return bench.steps(itertools.cycle(ready))
 
 
-def _training_from_pipeline(bench: Bench) -> Repeated:
+def _training_from_pipeline(bench: Bench) -> TimedCall:
     """As the training loop does it: made, and digested, on a thread while the device works."""
     epochs = (bench.epoch(number) for number in itertools.count())
     batches = _digested(itertools.chain.from_iterable(epochs))
@@ -132,14 +128,14 @@ def _digested(batches: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-def _inference(bench: Bench) -> Repeated:
+def _inference(bench: Bench) -> TimedCall:
     """Logits of a batch, left on the device."""
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.infer(next(batches).images), trainer)
 
 
-def _forward(bench: Bench) -> Repeated:
-    """Treatment, forward pass and loss of a training step."""
+def _forward(bench: Bench) -> TimedCall:
+    """Preprocessing, forward pass and loss of a training step."""
     trainer, batches = bench.trainer(), bench.batches()
 
     def forward() -> None:
@@ -149,7 +145,7 @@ def _forward(bench: Bench) -> Repeated:
     return bench.batchwise(forward, trainer)
 
 
-def _backward(bench: Bench) -> Repeated:
+def _backward(bench: Bench) -> TimedCall:
     """The same and the gradients of all weights."""
     trainer, batches = bench.trainer(), bench.batches()
 
@@ -160,26 +156,26 @@ def _backward(bench: Bench) -> Repeated:
     return bench.batchwise(backward, trainer)
 
 
-def _update(bench: Bench) -> Repeated:
+def _update(bench: Bench) -> TimedCall:
     """The optimizer's update alone."""
     trainer, batch = bench.trainer(), next(bench.batches())
     trainer.backward(batch.images, batch.labels)
     return bench.batchwise(partial(trainer.update, LEARNING_RATE), trainer)
 
 
-def _transfer(bench: Bench) -> Repeated:
+def _transfer(bench: Bench) -> TimedCall:
     """A batch to the device, as it is stored."""
     trainer, batches = bench.trainer(), bench.batches()
     return bench.batchwise(lambda: trainer.move(next(batches).images), trainer)
 
 
-def _treatment(bench: Bench) -> Repeated:
+def _preprocessing(bench: Bench) -> TimedCall:
     """A batch to the device, scaled and resized there."""
     trainer, batches = bench.trainer(), bench.batches()
-    return bench.batchwise(lambda: trainer.treat(next(batches).images), trainer)
+    return bench.batchwise(lambda: trainer.preprocess(next(batches).images), trainer)
 
 
-def _plain_training(bench: Bench) -> Repeated:
+def _plain_training(bench: Bench) -> TimedCall:
     """Training as the framework's tutorials write it."""
     recipe = bench.config.recipe
     size = bench.spec.input_shape[1]
@@ -192,27 +188,27 @@ def _plain_training(bench: Bench) -> Repeated:
     return lengthen(work, max(1, EPOCH_BYTES // (images.size * FLOAT_BYTES)))
 
 
-def _batching(bench: Bench) -> Repeated:
+def _batching(bench: Bench) -> TimedCall:
     """Gathering a batch in NumPy."""
     plain = replace(bench.config.recipe, flip=False, crop_padding=0, drop_last=True)
     return _host_batches(bench, plain)
 
 
-def _augmentation(bench: Bench) -> Repeated:
+def _augmentation(bench: Bench) -> TimedCall:
     """Gathering, flipping and cropping it."""
     recipe = bench.config.recipe
     padding = recipe.crop_padding or 4
     return _host_batches(bench, replace(recipe, flip=True, crop_padding=padding, drop_last=True))
 
 
-def _host_batches(bench: Bench, recipe: Any) -> Repeated:
+def _host_batches(bench: Bench, recipe: Any) -> TimedCall:
     plan = batch_plan(recipe)
     epochs = (epoch_batches(bench.train, plan, epoch) for epoch in itertools.count())
     batches = itertools.chain.from_iterable(epochs)
     return bench.batchwise(lambda: next(batches))
 
 
-def _decoding(bench: Bench) -> Repeated:
+def _decoding(bench: Bench) -> TimedCall:
     """Decoding a batch of JPEGs, on one thread."""
     from PIL import Image  # noqa: PLC0415 - for this work alone
 
@@ -229,13 +225,13 @@ def _decoding(bench: Bench) -> Repeated:
     return bench.batchwise(decode)
 
 
-def _building(bench: Bench) -> Repeated:
+def _building(bench: Bench) -> TimedCall:
     """Making the framework's model."""
     build = partial(bench.framework.build_model, bench.spec, bench.config.recipe.precision)
-    return Repeated(call=build, amount=1, unit="models", synchronize=_no_device)
+    return TimedCall(call=build, amount=1, unit="models", synchronize=_no_device)
 
 
-def _conversion(bench: Bench) -> Repeated:
+def _conversion(bench: Bench) -> TimedCall:
     """Canonical weights into the framework's model and back out."""
     recipe, spec = bench.config.recipe, bench.spec
     model = bench.framework.build_model(spec, recipe.precision)
@@ -245,7 +241,7 @@ def _conversion(bench: Bench) -> Repeated:
         bench.framework.set_weights(model, spec, weights)
         bench.framework.get_weights(model, spec)
 
-    return Repeated(call=there_and_back, amount=1, unit="models", synchronize=_no_device)
+    return TimedCall(call=there_and_back, amount=1, unit="models", synchronize=_no_device)
 
 
 def _no_device() -> None:
@@ -262,10 +258,10 @@ class Work:
         gated: Whether the two frameworks must have been shown equal for their ratio to mean
             anything.
         plain: Whether it is timed in a process as the framework leaves it.
-        unit: What its calls are counted in, as their Repeated says.
+        unit: What its calls are counted in, as their TimedCall says.
     """
 
-    prepare: Callable[[Bench], Repeated]
+    prepare: Callable[[Bench], TimedCall]
     passes: int = 0
     gated: bool = False
     plain: bool = False
@@ -280,7 +276,7 @@ WORKS: dict[str, Work] = {
     "backward": Work(prepare=_backward, passes=3, gated=True),
     "update": Work(prepare=_update, gated=True),
     "transfer": Work(prepare=_transfer, gated=True),
-    "treatment": Work(prepare=_treatment, gated=True),
+    "preprocessing": Work(prepare=_preprocessing, gated=True),
     "plain-training": Work(prepare=_plain_training, passes=3, plain=True),
     "batching": Work(prepare=_batching),
     "augmentation": Work(prepare=_augmentation),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import INPUT_SCALINGS
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Pixels
 from alexnet_impl.network.spec import (

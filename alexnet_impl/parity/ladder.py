@@ -1,8 +1,8 @@
-"""The ladder: from the weights' bytes to a trained network's predictions, one rung at a time.
+"""The ladder: from the weights' bytes to a trained network's predictions, one check at a time.
 
-Each rung starts from what the one below has shown to be equal, so a rung that fails names the part
-that is at fault. The ladder ends at the first stage that fails: what follows from a fault says
-nothing of its own.
+Each check starts from what the one below has shown to be equal, so a check that fails names
+the part that is at fault. The ladder ends at the first stage that fails: what follows from a fault
+says nothing of its own.
 """
 
 import math
@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from alexnet_impl.data import INPUT_SCALINGS, Batch, Split, eval_batches, treat
+from alexnet_impl.data.batches import Batch, eval_batches
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.frameworks import Activations, Trainer
 from alexnet_impl.network.spec import Dropout, Spec, weight_shapes
 from alexnet_impl.parity.causes import (
@@ -35,9 +37,9 @@ from alexnet_impl.parity.lockstep import (
     train_freely,
     train_in_step,
 )
-from alexnet_impl.parity.record import Cause, RungResult, Series
+from alexnet_impl.parity.record import Cause, CheckResult, Series
 from alexnet_impl.parity.reference import forward, loss
-from alexnet_impl.parity.tolerances import TOLERANCES, Rung, tolerance
+from alexnet_impl.parity.tolerances import TOLERANCES, Check, tolerance
 from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.training.evaluation import eval_batch_size
 from alexnet_impl.weights.canonical import Weights, inner_kernels
@@ -52,7 +54,7 @@ LOOKS = 10
 """How many steps of a long lockstep have their gradients and updates compared."""
 MOST_DRAWS = 6
 """Of each control, before the frameworks are said to lie too far apart."""
-EARLY_STEPS: dict[int, Rung] = {
+EARLY_STEPS: dict[int, Check] = {
     1: "free step 1",
     2: "free step 2",
     5: "free step 5",
@@ -60,9 +62,9 @@ EARLY_STEPS: dict[int, Rung] = {
 }
 """Steps of the free float32 training with bounds of their own."""
 
-Stage = tuple[list[RungResult], Callable[[], tuple[Cause, ...]]]
-"""Rungs, and what finds the causes if one of them fails."""
-Announce = Callable[[RungResult], None]
+Stage = tuple[list[CheckResult], Callable[[], tuple[Cause, ...]]]
+"""Checks, and what finds the causes if one of them fails."""
+Announce = Callable[[CheckResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +72,12 @@ class Climb:
     """What a climb of the ladder found.
 
     Attributes:
-        rungs: In their order; the last ones are missing where an earlier one failed.
+        checks: In their order; the last ones are missing where an earlier one failed.
         series: Loss curves of the lockstep forms.
-        complete: Whether the last rung was reached.
+        complete: Whether the last check was reached.
     """
 
-    rungs: tuple[RungResult, ...]
+    checks: tuple[CheckResult, ...]
     series: tuple[Series, ...]
 
     complete: bool
@@ -88,44 +90,44 @@ def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> 
         sides: The two frameworks.
         question: What to do; its recipe's precision is the one that is judged beside float64.
         test: The images whose predictions are compared.
-        announce: Is told of every rung as it is measured.
+        announce: Is told of every check as it is measured.
 
     Returns:
-        Rungs and loss curves.
+        Checks and loss curves.
     """
-    rungs: list[RungResult] = []
+    checks: list[CheckResult] = []
     series: list[Series] = []
 
-    def stage(results: Iterator[RungResult | Series]) -> bool:
+    def stage(results: Iterator[CheckResult | Series]) -> bool:
         """Take in what a stage finds; whether all of it held."""
         held = True
         for result in results:
             if isinstance(result, Series):
                 series.append(result)
                 continue
-            rungs.append(result)
+            checks.append(result)
             announce(result)
             held = held and result.holds
         return held
 
     precisions: tuple[Precision, ...] = ("float64", question.recipe.precision)
     stages = [
-        batch_rungs(sides, question),
-        *(static_rungs(sides, question.at(precision)) for precision in dict.fromkeys(precisions)),
-        lockstep_rungs(sides, question, test),
+        batch_checks(sides, question),
+        *(static_checks(sides, question.at(precision)) for precision in dict.fromkeys(precisions)),
+        lockstep_checks(sides, question, test),
     ]
     complete = all(stage(results) for results in stages)  # ends at the first that fails
-    return Climb(rungs=tuple(rungs), series=tuple(series), complete=complete)
+    return Climb(checks=tuple(checks), series=tuple(series), complete=complete)
 
 
-def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
+def batch_checks(sides: Sides, question: Question) -> Iterator[CheckResult]:
     """Whether both draw the same bytes for their first epoch."""
     observed = {side.name: side.epoch_digest(question.recipe) for side in sides}
     (first, second) = observed.values()
     causes = () if first == second else batch_causes(sides, question.recipe, observed)
     where = "" if first == second else f"{first[0]} and {second[0]} batches"
-    yield RungResult(
-        rung="batches of the first epoch",
+    yield CheckResult(
+        name="batches of the first epoch",
         precision="",
         measured=float(first != second),
         tolerance=0.0,
@@ -136,21 +138,23 @@ def batch_rungs(sides: Sides, question: Question) -> Iterator[RungResult]:
     )
 
 
-def static_rungs(sides: Sides, question: Question, *, explain: bool = True) -> Iterator[RungResult]:
+def static_checks(
+    sides: Sides, question: Question, *, explain: bool = True
+) -> Iterator[CheckResult]:
     """One set of weights and one batch: everything up to a few updates, in one precision.
 
     Args:
         sides: The two frameworks.
         question: What to do.
-        explain: Whether causes of a rung that fails are sought, which takes as long again.
+        explain: Whether causes of a check that fails are sought, which takes as long again.
     """
     weights = question.weights()
     trainers = [side.make(question.spec, question.recipe, weights) for side in sides]
-    yield _weights_rung(question, weights, [trainer.weights() for trainer in trainers])
+    yield _weights_check(question, weights, [trainer.weights() for trainer in trainers])
     for stage in (_forward_stage, _training_stage, _update_stage):
-        rungs, find = stage(sides, question)
-        yield from _explained(rungs, find) if explain else rungs
-        if not all(rung.holds for rung in rungs):
+        checks, find = stage(sides, question)
+        yield from _explained(checks, find) if explain else checks
+        if not all(check.holds for check in checks):
             return
 
 
@@ -163,25 +167,25 @@ def _shortened(question: Question) -> Question:
 
 
 def _explained(
-    rungs: list[RungResult], find: Callable[[], tuple[Cause, ...]]
-) -> Iterator[RungResult]:
-    """The rungs, the first failing one with its causes."""
-    failing = next((rung for rung in rungs if not rung.holds), None)
-    for rung in rungs:
-        if rung is failing and not rung.causes:
-            yield replace(rung, causes=find(), sought=True)
+    checks: list[CheckResult], find: Callable[[], tuple[Cause, ...]]
+) -> Iterator[CheckResult]:
+    """The checks, the first failing one with its causes."""
+    failing = next((check for check in checks if not check.holds), None)
+    for check in checks:
+        if check is failing and not check.causes:
+            yield replace(check, causes=find(), sought=True)
         else:
-            yield rung
+            yield check
 
 
 def _result(
-    row: Rung, question: Question, measured: float, *, where: str, rung: str = ""
-) -> RungResult:
-    """A rung judged by a row of the table."""
+    row: Check, question: Question, measured: float, *, where: str, name: str = ""
+) -> CheckResult:
+    """A check judged by a row of the table."""
     precision = question.recipe.precision
     tolerated = TOLERANCES[row, precision]
-    return RungResult(
-        rung=rung or row,
+    return CheckResult(
+        name=name or row,
         precision=precision,
         measured=measured,
         tolerance=tolerated.bound,
@@ -190,14 +194,14 @@ def _result(
     )
 
 
-def _weights_rung(question: Question, given: Weights, read: list[Weights]) -> RungResult:
+def _weights_check(question: Question, given: Weights, read: list[Weights]) -> CheckResult:
     changed = [
         name
         for name, array in given.items()
         if any(found[name].tobytes() != array.tobytes() for found in read)
     ]
-    return RungResult(
-        rung="weights",
+    return CheckResult(
+        name="weights",
         precision=question.recipe.precision,
         measured=float(len(changed)),
         tolerance=0.0,
@@ -212,13 +216,15 @@ def _make(sides: Sides, question: Question) -> list[Trainer]:
 
 
 def _forward_stage(sides: Sides, question: Question) -> Stage:
-    """Treated images, every layer, and the logits; in float64 against NumPy as well."""
+    """Preprocessed images, every layer, and the logits; in float64 against NumPy as well."""
     few, trainers = _few(question.batches[0]), _make(sides, question)
     found = [trainer.activations(few.images) for trainer in trainers]
     first, second = found
-    rungs = [
-        _result("treatment", question, apart(first["images"], second["images"]), where="images"),
-        _layers_rung(question, first, second),
+    checks = [
+        _result(
+            "preprocessing", question, apart(first["images"], second["images"]), where="images"
+        ),
+        _layers_check(question, first, second),
         _result(
             "logits",
             question,
@@ -229,31 +235,35 @@ def _forward_stage(sides: Sides, question: Question) -> Stage:
     by_side = {side.name: outputs for side, outputs in zip(sides, found, strict=True)}
     faults = {name: _layer_faults(question, outputs) for name, outputs in by_side.items()}
     if question.recipe.precision == "float64":
-        rungs[2:2] = [_fault_rung(question, "layers", faults)]
-    treatment = {n: _treatment_fault(question, outputs, few) for n, outputs in by_side.items()}
-    row: Rung = "layers" if rungs[0].holds else "treatment"
+        checks[2:2] = [_fault_check(question, "layers", faults)]
+    preprocessing = {
+        n: _preprocessing_fault(question, outputs, few) for n, outputs in by_side.items()
+    }
+    row: Check = "layers" if checks[0].holds else "preprocessing"
     bound = tolerance(row, question.recipe.precision)
-    fault = _guilty(faults if rungs[0].holds else treatment, bound)
-    return rungs, lambda: forward_causes(sides, question, few.images, fault)
+    fault = _guilty(faults if checks[0].holds else preprocessing, bound)
+    return checks, lambda: forward_causes(sides, question, few.images, fault)
 
 
-def _treatment_fault(question: Question, outputs: Activations, few: Batch) -> float:
-    """How far the treated images are from NumPy's."""
+def _preprocessing_fault(question: Question, outputs: Activations, few: Batch) -> float:
+    """How far the preprocessed images are from NumPy's."""
     recipe, size = question.recipe, question.spec.input_shape[1]
-    expected = treat(few.images, INPUT_SCALINGS[recipe.input_scaling], size, resize=recipe.resize)
+    expected = preprocess(
+        few.images, INPUT_SCALINGS[recipe.input_scaling], size, resize=recipe.resize
+    )
     return apart(expected.transpose(0, 3, 1, 2), outputs["images"])
 
 
 def _layer_faults(question: Question, outputs: Activations) -> float:
-    """How far the worst layer is from what NumPy makes of the same treated images."""
+    """How far the worst layer is from what NumPy makes of the same preprocessed images."""
     expected = forward(question.spec, question.weights(), outputs["images"])
     return max((apart(expected[name], outputs[name]) for name in expected), key=_nan_last)
 
 
-def _fault_rung(question: Question, row: Rung, faults: dict[str, float]) -> RungResult:
+def _fault_check(question: Question, row: Check, faults: dict[str, float]) -> CheckResult:
     """Both frameworks against NumPy: two that agree may both be wrong."""
     worst = max(faults, key=lambda name: _nan_last(faults[name]))
-    return _result(row, question, faults[worst], where=worst, rung=f"{row} against NumPy")
+    return _result(row, question, faults[worst], where=worst, name=f"{row} against NumPy")
 
 
 def _guilty(faults: dict[str, float], bound: float) -> str:
@@ -262,14 +272,14 @@ def _guilty(faults: dict[str, float], bound: float) -> str:
     return beyond[0] if len(beyond) == 1 else ""
 
 
-def _layers_rung(
-    question: Question, first: Activations, second: Activations, rung: str = "layers"
-) -> RungResult:
+def _layers_check(
+    question: Question, first: Activations, second: Activations, name: str = "layers"
+) -> CheckResult:
     distances = {name: apart(first[name], second[name]) for name in first if name != "images"}
     bound = tolerance("layers", question.recipe.precision)
     where = next((name for name, distance in distances.items() if not distance <= bound), "")
     worst = max(distances.values(), key=_nan_last)
-    return _result("layers", question, worst, rung=rung, where=where)
+    return _result("layers", question, worst, name=name, where=where)
 
 
 def _nan_last(value: float) -> float:
@@ -279,14 +289,14 @@ def _nan_last(value: float) -> float:
 def _training_stage(sides: Sides, question: Question) -> Stage:
     """Dropout, the loss and its gradients."""
     batch, trainers = question.batches[0], _make(sides, question)
-    rungs = []
+    checks = []
     if _has_dropout(question.spec):
-        rungs.append(_dropout_rung(sides, question, trainers))
+        checks.append(_dropout_check(sides, question, trainers))
     found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
     (loss1, first), (loss2, second) = found
-    rungs.append(_result("loss", question, abs(loss1 - loss2) / abs(loss1), where="the loss"))
+    checks.append(_result("loss", question, abs(loss1 - loss2) / abs(loss1), where="the loss"))
     apart_by_weight = {name: l2_apart(first[name], second[name]) for name in first}
-    rungs.extend(_gradient_rungs(question, {0: apart_by_weight}))
+    checks.extend(_gradient_checks(question, {0: apart_by_weight}))
 
     def find() -> tuple[Cause, ...]:
         last = question.spec.layers[-1].name
@@ -298,33 +308,33 @@ def _training_stage(sides: Sides, question: Question) -> Stage:
         bound = tolerance("loss", question.recipe.precision) * abs(loss1)
         return training_causes(sides, short, loss_hypotheses(short), _guilty(faults, bound))
 
-    return rungs, find
+    return checks, find
 
 
 def _has_dropout(spec: Spec) -> bool:
     return any(isinstance(layer, Dropout) for layer in spec.layers)
 
 
-def _dropout_rung(sides: Sides, question: Question, trainers: list[Trainer]) -> RungResult:
+def _dropout_check(sides: Sides, question: Question, trainers: list[Trainer]) -> CheckResult:
     few = _few(question.batches[0])
     first, second = (trainer.activations(few.images, training=True) for trainer in trainers)
-    rung = _layers_rung(question, first, second, rung="layers with dropout")
-    if rung.holds:
-        return rung
+    check = _layers_check(question, first, second, name="layers with dropout")
+    if check.holds:
+        return check
     layers = question.spec.layers
-    place = [layer.name for layer in layers].index(rung.where)
+    place = [layer.name for layer in layers].index(check.where)
     layer = layers[place]
     if not isinstance(layer, Dropout):
-        return rung
+        return check
     names = (side.name for side in sides)
     observed = dict(zip(names, (first[layer.name], second[layer.name]), strict=True))
     given = first[layers[place - 1].name if place else "images"]
-    return replace(rung, causes=dropout_causes(layer, given, observed))
+    return replace(check, causes=dropout_causes(layer, given, observed))
 
 
-def _gradient_rungs(
+def _gradient_checks(
     question: Question, gradients: dict[int, dict[str, float]]
-) -> Iterator[RungResult]:
+) -> Iterator[CheckResult]:
     """Worst and median over weights and steps; in half precision the median alone.
 
     There a single weight's gradient may be all noise.
@@ -351,11 +361,11 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
     short = _shortened(question)
     exact = question.recipe.precision == "float64"
     done = train_in_step(sides, short, judge=exact)
-    rungs = list(_changes_rungs(short, done))
+    checks = list(_changes_checks(short, done))
     if question.recipe.precision not in FULL:
-        rungs.append(_median_change_rung(short, done))
+        checks.append(_median_change_check(short, done))
     if exact:
-        rungs.append(_fault_rung(short, "weights' change", done.faults))
+        checks.append(_fault_check(short, "weights' change", done.faults))
 
     def find() -> tuple[Cause, ...]:
         fault = ""
@@ -363,10 +373,10 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
             fault = _guilty(done.faults, tolerance("weights' change", "float64"))
         return training_causes(sides, short, update_hypotheses(short), fault)
 
-    return rungs, find
+    return checks, find
 
 
-def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungResult]:
+def _changes_checks(question: Question, done: Resynchronised) -> Iterator[CheckResult]:
     """The worst update of any weight; not in half precision, where it may be all noise."""
     if question.recipe.precision in FULL:
         every = [value for step in done.updates.values() for value in step.values()]
@@ -375,11 +385,11 @@ def _changes_rungs(question: Question, done: Resynchronised) -> Iterator[RungRes
         yield _result("weights' change", question, largest(every), where=where)
 
 
-def _median_change_rung(question: Question, done: Resynchronised) -> RungResult:
+def _median_change_check(question: Question, done: Resynchronised) -> CheckResult:
     """In half precision: the median over weights and steps, of the kind where it is largest.
 
-    Kinds, for an optimiser may treat each otherwise: kernels of convolutions behind the first, all
-    other kernels, biases. Of the weights' changes alone: the optimiser's slots follow from
+    Kinds, for an optimiser may update each differently: kernels of convolutions after the first,
+    all other kernels, biases. Of the weights' changes alone: the optimiser's slots follow from
     gradients that were compared.
     """
     dimensions = {name: len(shape) for name, shape in weight_shapes(question.spec).items()}
@@ -394,37 +404,39 @@ def _median_change_rung(question: Question, done: Resynchronised) -> RungResult:
     return _result("median change", question, medians[worst], where=worst)
 
 
-def lockstep_rungs(sides: Sides, question: Question, test: Split) -> Iterator[RungResult | Series]:
+def lockstep_checks(
+    sides: Sides, question: Question, test: Split
+) -> Iterator[CheckResult | Series]:
     """Many steps: free in float64, re-synchronised and free in the recipe's own precision."""
     exact = question.at("float64")
     series = train_freely(sides, exact, with_controls=False)
     yield series
-    yield _losses_rung("lockstep", exact, series)
+    yield _losses_check("lockstep", exact, series)
     done = train_in_step(sides, question, look_every=_look_every(question))
     if question.recipe.precision != "float64":  # there, the free form says more
         yield done.series
-        yield _losses_rung("re-synchronised", question, done.series)
-        yield from _gradient_rungs(question, done.gradients)
-        yield from _changes_rungs(question, done)
+        yield _losses_check("re-synchronised", question, done.series)
+        yield from _gradient_checks(question, done.gradients)
+        yield from _changes_checks(question, done)
         free = train_beside_controls(sides, question)
         yield free
-        yield from _free_rungs(question, free)
-    yield predictions_rung(sides, question, done.weights, test)
+        yield from _free_checks(question, free)
+    yield predictions_check(sides, question, done.weights, test)
 
 
 def _look_every(question: Question) -> int:
     return max(1, math.ceil(len(question.batches) / LOOKS))
 
 
-def _losses_rung(rung: Rung, question: Question, series: Series) -> RungResult:
+def _losses_check(check: Check, question: Question, series: Series) -> CheckResult:
     """The largest difference of the losses at any step."""
     found = differences(*series.losses.values())
-    beyond = np.flatnonzero(~(found <= tolerance(rung, question.recipe.precision)))
+    beyond = np.flatnonzero(~(found <= tolerance(check, question.recipe.precision)))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    return _result(rung, question, float(found.max()), where=where)
+    return _result(check, question, float(found.max()), where=where)
 
 
-def _free_rungs(question: Question, series: Series) -> Iterator[RungResult]:
+def _free_checks(question: Question, series: Series) -> Iterator[CheckResult]:
     """The first steps against bounds of their own, and all against the controls."""
     found = divergence(*series.losses.values())
     if question.recipe.precision == "float32":
@@ -469,7 +481,9 @@ def allowed_divergence(series: Series, precision: Precision) -> list[float]:
     return [bound * largest((floor, *control)) for control in controls]
 
 
-def predictions_rung(sides: Sides, question: Question, weights: Weights, test: Split) -> RungResult:
+def predictions_check(
+    sides: Sides, question: Question, weights: Weights, test: Split
+) -> CheckResult:
     """The share of test images whose predicted class differs, ties apart.
 
     A tie: the image's two largest logits lie nearer to each other than twice the logits' own
@@ -488,8 +502,8 @@ def predictions_rung(sides: Sides, question: Question, weights: Weights, test: S
     finite = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
     differ = ~finite | ((first.argmax(1) != second.argmax(1)) & ~ties)
     indices = np.flatnonzero(differ)
-    return RungResult(
-        rung="predictions",
+    return CheckResult(
+        name="predictions",
         precision=question.recipe.precision,
         measured=float(differ.mean()),
         tolerance=0.0,

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Batch, Split, epoch_batches
+from alexnet_impl.data.batches import Batch, epoch_batches
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.frameworks import Trainer
 from alexnet_impl.network.spec import Spec, weight_shapes
 from alexnet_impl.parity.record import Series

@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from alexnet_impl.data import Dataset
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.parity.ladder import climb
 from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
-from alexnet_impl.parity.record import ParityRecord, RungResult
+from alexnet_impl.parity.record import CheckResult, ParityRecord
 from alexnet_impl.processes.remote_trainer import remote_side
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
@@ -67,7 +67,7 @@ def prove(
         dataset: What config.data loads.
         steps: How many the lockstep forms take.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is given the record so far after every rung: a climb may take an hour.
+        announce: Is given the record so far after every check: a climb may take an hour.
 
     Raises:
         RunError: If a process fails.
@@ -79,17 +79,17 @@ def prove(
         blank = ParityRecord(
             request=request_of(config, dataset, steps, question),
             environment=environment,
-            rungs=(),
+            checks=(),
             complete=False,
         )
-        rungs: list[RungResult] = []
+        checks: list[CheckResult] = []
 
-        def keep(rung: RungResult) -> None:
-            rungs.append(rung)
-            announce(replace(blank, rungs=tuple(rungs)))
+        def keep(check: CheckResult) -> None:
+            checks.append(check)
+            announce(replace(blank, checks=tuple(checks)))
 
         climbed = climb(sides, question, dataset.test, keep)
-    return replace(blank, rungs=climbed.rungs, series=climbed.series, complete=climbed.complete)
+    return replace(blank, checks=climbed.checks, series=climbed.series, complete=climbed.complete)
 
 
 def request_of(

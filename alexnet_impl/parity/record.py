@@ -1,4 +1,4 @@
-"""What a ladder found, rung by rung, as data and as a file that others can ask."""
+"""What a ladder found, check by check, as data and as a file that others can ask."""
 
 import json
 import math
@@ -36,13 +36,13 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RungResult:
-    """One rung of the ladder.
+class CheckResult:
+    """One check of the ladder.
 
     Attributes:
-        rung: What was compared, such as 'logits'.
+        name: What was compared, such as 'logits'.
         precision: It was computed in; '' where nothing was computed.
-        measured: The difference, relative unless the rung says otherwise.
+        measured: The difference, relative unless the check says otherwise.
         tolerance: What it may be.
         reason: Why the tolerance lies there.
         where: The layer, weight or step at which the two part first; '' if they do not.
@@ -50,7 +50,7 @@ class RungResult:
         sought: Whether causes were looked for.
     """
 
-    rung: str
+    name: str
     precision: str
     measured: float
     tolerance: float
@@ -93,34 +93,34 @@ class ParityRecord:
     Attributes:
         request: The variant, width, recipe, data and steps that were asked for.
         environment: Machine and versions, by framework.
-        rungs: In the order of the ladder.
-        series: The loss curves of the lockstep rungs.
+        checks: In the order of the ladder.
+        series: The loss curves of the lockstep checks.
         complete: Whether the ladder was climbed to its end; not if it failed or was stopped.
     """
 
     request: dict[str, Any]
     environment: dict[str, Any]
-    rungs: tuple[RungResult, ...]
+    checks: tuple[CheckResult, ...]
     series: tuple[Series, ...] = ()
     complete: bool = True
 
     @property
     def holds(self) -> bool:
-        """Whether the ladder was climbed to its end and every rung held."""
-        return self.complete and bool(self.rungs) and all(rung.holds for rung in self.rungs)
+        """Whether the ladder was climbed to its end and every check held."""
+        return self.complete and bool(self.checks) and all(check.holds for check in self.checks)
 
     @property
-    def failures(self) -> tuple[RungResult, ...]:
-        """The rungs that did not hold."""
-        return tuple(rung for rung in self.rungs if not rung.holds)
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that did not hold."""
+        return tuple(check for check in self.checks if not check.holds)
 
 
 def write_record(folder: Path, record: ParityRecord) -> Path:
     """Write parity.json into a folder, whole or not at all."""
     path = folder / FILE_NAME
     plain = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
-    for rung, entry in zip(record.rungs, plain["rungs"], strict=True):
-        entry["holds"] = rung.holds
+    for check, entry in zip(record.checks, plain["checks"], strict=True):
+        entry["holds"] = check.holds
     write_bytes(path, json.dumps(_finite(plain), indent=1).encode())
     return path
 
@@ -158,7 +158,7 @@ def read_record(path: Path) -> ParityRecord:
         return ParityRecord(
             request=plain["request"],
             environment=plain["environment"],
-            rungs=tuple(_read_rung(entry) for entry in plain["rungs"]),
+            checks=tuple(_read_check(entry) for entry in plain.get("checks") or plain["rungs"]),
             series=tuple(_read_series(entry) for entry in plain["series"]),
             complete=plain["complete"],
         )
@@ -166,11 +166,12 @@ def read_record(path: Path) -> ParityRecord:
         raise RunError(f"{path}: is a damaged parity record ({error!r}).") from error
 
 
-def _read_rung(entry: dict[str, Any]) -> RungResult:
-    values = {key: value for key, value in entry.items() if key != "holds"}
+def _read_check(entry: dict[str, Any]) -> CheckResult:
+    # "rung" is the name in files written before 2026-11-29.
+    values = {"name" if key == "rung" else key: entry[key] for key in entry if key != "holds"}
     values["measured"] = float(values["measured"])
     values["causes"] = tuple(_read_cause(cause) for cause in values["causes"])
-    return RungResult(**values)
+    return CheckResult(**values)
 
 
 def _read_cause(entry: dict[str, Any]) -> Cause:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from alexnet_impl.recipe.recipe import Precision
 
-Rung = Literal[
-    "treatment",
+Check = Literal[
+    "preprocessing",
     "logits",
     "first loss",
     "update",
@@ -39,15 +39,19 @@ class Tolerance:
     reason: str
 
 
-TOLERANCES: dict[tuple[Rung, Precision], Tolerance] = {
-    ("treatment", "float64"): Tolerance(
+TOLERANCES: dict[tuple[Check, Precision], Tolerance] = {
+    ("preprocessing", "float64"): Tolerance(
         bound=1e-12, reason="two products of at most 227 terms at 1e-16"
     ),
-    ("treatment", "float32"): Tolerance(
+    ("preprocessing", "float32"): Tolerance(
         bound=1e-5, reason="two products of at most 227 terms; 5.4e-7 measured on real images"
     ),
-    ("treatment", "bfloat16"): Tolerance(bound=1e-5, reason="images are treated in float32"),
-    ("treatment", "float16"): Tolerance(bound=1e-5, reason="images are treated in float32"),
+    ("preprocessing", "bfloat16"): Tolerance(
+        bound=1e-5, reason="images are preprocessed in float32"
+    ),
+    ("preprocessing", "float16"): Tolerance(
+        bound=1e-5, reason="images are preprocessed in float32"
+    ),
     ("logits", "float64"): Tolerance(
         bound=1e-12, reason="sums of 10^4 terms at 1e-16; 4e-15 measured over all variants"
     ),
@@ -147,6 +151,6 @@ TOLERANCES: dict[tuple[Rung, Precision], Tolerance] = {
 }
 
 
-def tolerance(rung: Rung, precision: Precision) -> float:
-    """The bound of a rung in a precision."""
-    return TOLERANCES[rung, precision].bound
+def tolerance(check: Check, precision: Precision) -> float:
+    """The bound of a check in a precision."""
+    return TOLERANCES[check, precision].bound

@@ -106,7 +106,7 @@ def _check_pair(pair: LayerPair) -> None:
     """Refuse what cannot be the same layer.
 
     A missing bias and other numbers of input features are let through: the first is a finding, and
-    the second what a departure farther up looks like from below.
+    the second what a mismatch farther up looks like from below.
     """
     ours, theirs = pair.torch, pair.tensorflow
     if ours.kind != theirs.kind:

@@ -21,7 +21,7 @@ class PairRequest:
         names: PyTorch's layer names to Keras's, 'a=b,...' or a JSON file; None where they are
             equal or the order says it.
         copy_weights: Whether PyTorch's weights are copied into the Keras model: 'auto' where the
-            two are unrelated, and, once the weights were judged, for the rungs above.
+            two are unrelated, and, once the weights were judged, for the checks above.
         image_size: Height and width, where the Keras model does not say them.
         seed: Of the images.
     """

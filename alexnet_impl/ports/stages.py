@@ -1,6 +1,6 @@
 """A user's own pair of models, one in PyTorch and one in Keras: where do they part?
 
-The rungs are climbed in order; what needs equal layers is left out where they are not.
+The checks are climbed in order; what needs equal layers is left out where they are not.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from typing import Any
 
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
 from alexnet_impl.frameworks.user_model import ForeignModel
-from alexnet_impl.parity.record import ParityRecord, RungResult, Series
-from alexnet_impl.ports.forward_rungs import (
+from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
+from alexnet_impl.ports.forward_checks import (
     compare_layers,
     compare_logits,
     fall_back,
@@ -22,22 +22,22 @@ from alexnet_impl.ports.forward_rungs import (
 )
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.session import Bench, make_bench
-from alexnet_impl.ports.training_rungs import compare_gradients, compare_steps
-from alexnet_impl.ports.weight_rungs import compare_architectures, compare_weights
+from alexnet_impl.ports.training_checks import compare_gradients, compare_steps
+from alexnet_impl.ports.weight_checks import compare_architectures, compare_weights
 from alexnet_impl.ports.worker import RemoteModel, remote_model
 
 
 def compare_pair(
     request: PairRequest,
     interpreters: dict[str, str] | None = None,
-    announce: Callable[[RungResult], None] = lambda _: None,
+    announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
     """Compare a user's two models, each in a process of its own.
 
     Args:
         request: The two models, and how they are paired.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is told of each rung as it is decided.
+        announce: Is told of each check as it is decided.
 
     Raises:
         ParityError: If the two cannot be paired.
@@ -66,22 +66,22 @@ def compare_models(
     torch: ForeignModel,
     tensorflow: ForeignModel,
     request: PairRequest,
-    announce: Callable[[RungResult], None] = lambda _: None,
+    announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
     """Compare two models that are there already; their weights are changed."""
     bench = make_bench(torch, tensorflow, request)
-    rungs = []
+    checks = []
     series: list[Series] = []
-    for rung in _climb(bench, series):
-        announce(rung)
-        rungs.append(rung)
+    for check in _climb(bench, series):
+        announce(check)
+        checks.append(check)
     return ParityRecord(
-        request=asdict(request), environment={}, rungs=tuple(rungs), series=tuple(series)
+        request=asdict(request), environment={}, checks=tuple(checks), series=tuple(series)
     )
 
 
-def _climb(bench: Bench, series: list[Series]) -> Iterator[RungResult]:
-    """The rungs in order; what needs equal layers is left out where they are not."""
+def _climb(bench: Bench, series: list[Series]) -> Iterator[CheckResult]:
+    """The checks in order; what needs equal layers is left out where they are not."""
     yield compare_architectures(bench)
     yield compare_weights(bench)
     settle_precision(bench)

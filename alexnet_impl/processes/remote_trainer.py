@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
-from alexnet_impl.data import DataConfig, Split, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import (
     Activations,

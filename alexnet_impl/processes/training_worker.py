@@ -18,7 +18,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import IO, Any
 
-from alexnet_impl.data import DataConfig, Dataset, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError, RunError, StoppedError
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.runs.config import RunConfig

@@ -8,34 +8,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
-from alexnet_impl.parity.record import ParityRecord, RungResult, Series
+from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
 from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
 from alexnet_impl.report.run.views import COLOURS
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""
-RUNG_HEADER = f"{'rung':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
-"""Above the lines of rung_lines()."""
+CHECK_HEADER = f"{'check':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
+"""Above the lines of check_lines()."""
 
 
-def rung_lines(rung: RungResult) -> list[str]:
-    """One rung, printed as soon as it is measured; one that fails with its causes below it."""
-    verdict = "holds" if rung.holds else f"FAILS at {rung.where or 'every value'}"
-    figures = f"{rung.measured:>9.1e} {rung.tolerance:>9.1e}"
-    lines = [f"{rung.rung:<29} {rung.precision:<9} {figures}  {verdict}"]
-    return lines + [f"    likely cause: {cause}" for cause in rung.causes]
+def check_lines(check: CheckResult) -> list[str]:
+    """One check, printed as soon as it is measured; one that fails with its causes below it."""
+    verdict = "holds" if check.holds else f"FAILS at {check.where or 'every value'}"
+    figures = f"{check.measured:>9.1e} {check.tolerance:>9.1e}"
+    lines = [f"{check.name:<29} {check.precision:<9} {figures}  {verdict}"]
+    return lines + [f"    likely cause: {cause}" for cause in check.causes]
 
 
 def failure_line(record: ParityRecord) -> str:
     """Where the two part first."""
     if not record.failures:
         return "The ladder was not climbed to its end."
-    rung = record.failures[0]
-    precision = f" ({rung.precision})" if rung.precision else ""
-    where = f", {rung.where}" if rung.where else ""
-    in_vain = rung.sought and not rung.causes
+    check = record.failures[0]
+    precision = f" ({check.precision})" if check.precision else ""
+    where = f", {check.where}" if check.where else ""
+    in_vain = check.sought and not check.causes
     unknown = "; no cause that this release knows explains it" if in_vain else ""
-    return f"They part first at: {rung.rung}{precision}{where}{unknown}"
+    return f"They part first at: {check.name}{precision}{where}{unknown}"
 
 
 def lockstep_figure(record: ParityRecord) -> Figure:

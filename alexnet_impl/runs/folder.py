@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from alexnet_impl.data import Dataset
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import Spec

@@ -9,12 +9,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Dataset
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.typed_json import from_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class ActivationStatistics:
     """How alive a network is on the check images.
 
     Attributes:
@@ -41,15 +41,15 @@ class CollapseReport:
 
     Attributes:
         shift: The probe's, see Probe.
-        seen: The vitals by which the network has collapsed; None if it has not.
+        seen: The statistics by which the network has collapsed; None if it has not.
     """
 
     shift: dict[str, float] = field(default_factory=dict)
-    seen: Vitals | None = None
+    seen: ActivationStatistics | None = None
 
     def __post_init__(self) -> None:
         if self.seen is not None and not self.seen.dead_share:
-            raise ValueError("the vitals of a collapse have no dead_share")
+            raise ValueError("the statistics of a collapse have no dead_share")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

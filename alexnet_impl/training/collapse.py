@@ -1,4 +1,4 @@
-"""The collapse of a network: seen early, foreseen before the first step, and put into words.
+"""The collapse of a network: seen early, expected before the first step, and put into words.
 
 A step that is too large kills ReLUs: a unit that is 0 for every image gets no gradient and never
 comes back. Once nearly all units of a layer are dead, the logits no longer depend on the image, the
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from alexnet_impl.frameworks import Activations, Labels, Pixels, Trainer
 from alexnet_impl.network.spec import Conv, Dense, Relu, Spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.records import CollapseReport, Vitals
+from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 
 NUM_CHECK_IMAGES = 16
-"""Images that the vitals are measured on: the more there are, the fewer units pass for dead."""
+"""Images that the statistics are measured on: the more there are, the fewer units pass for dead."""
 DEAD_SHARE = 0.9
 """Of the worst layer's units: slow starts had up to 0.77, networks that collapsed 0.97 and more."""
 LOGITS_STD = 1e-4
@@ -43,10 +43,10 @@ def relu_names(spec: Spec) -> tuple[str, ...]:
     return tuple(layer.name for layer in spec.layers if isinstance(layer, Relu))
 
 
-def layer_vitals(activations: Activations, spec: Spec, step: int) -> Vitals:
-    """The vitals that follow from the outputs of all layers."""
+def layer_statistics(activations: Activations, spec: Spec, step: int) -> ActivationStatistics:
+    """The statistics that follow from the outputs of all layers."""
     logits = activations[spec.layers[-1].name]
-    return Vitals(
+    return ActivationStatistics(
         step=step,
         dead_share={name: dead_share(activations[name]) for name in relu_names(spec)},
         logits_std=float(logits.std(axis=0).mean()),
@@ -139,10 +139,10 @@ class CollapseDetector:
     def __init__(self) -> None:
         self.count = 0
 
-    def check(self, vitals: Vitals) -> bool:
-        """Whether the network has collapsed, by these vitals and those before."""
-        _, share = vitals.worst
-        suspicious = share >= DEAD_SHARE and vitals.logits_std < LOGITS_STD
+    def check(self, statistics: ActivationStatistics) -> bool:
+        """Whether the network has collapsed, by these statistics and those before."""
+        _, share = statistics.worst
+        suspicious = share >= DEAD_SHARE and statistics.logits_std < LOGITS_STD
         self.count = self.count + 1 if suspicious else 0
         return self.count >= CHECKS_IN_A_ROW
 
@@ -158,7 +158,7 @@ class CollapseWatch:
         self.report = CollapseReport()
         self.next_check = FIRST_GAP
 
-    def foresee(
+    def probe_first_step(
         self, images: Pixels, labels: Labels, learning_rate: float, feed: Any = None
     ) -> Probe:
         """Probe the network before its first step, which these arguments are meant for."""
@@ -175,11 +175,11 @@ class CollapseWatch:
         awake = step < self.last_step and self.report.seen is None
         return awake and self.next_check < step + count
 
-    def look(self, step: int) -> Vitals | None:
-        """Check the network after this step; its vitals if it has collapsed."""
-        vitals = layer_vitals(self.trainer.activations(self.images), self.spec, step)
-        if self.detector.check(vitals):
-            self.report = replace(self.report, seen=vitals)
+    def look(self, step: int) -> ActivationStatistics | None:
+        """Check the network after this step; its statistics if it has collapsed."""
+        statistics = layer_statistics(self.trainer.activations(self.images), self.spec, step)
+        if self.detector.check(statistics):
+            self.report = replace(self.report, seen=statistics)
         gap = FIRST_GAP if self.detector.count else max(FIRST_GAP, step // GAP_GROWTH)
         self.next_check = step + gap
         return self.report.seen
@@ -199,7 +199,7 @@ def make_watch(
     return CollapseWatch(trainer, spec, images, last_step) if relu_names(spec) else None
 
 
-def foreboding(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:
+def collapse_warning(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:
     """What the probe lets one expect and what to try; empty if nothing."""
     convs = {layer.name: shift[layer.name] for layer in spec.layers if isinstance(layer, Conv)}
     name = max(convs, key=lambda name: convs[name], default="")
@@ -211,13 +211,13 @@ def foreboding(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:
     )
 
 
-def collapse_text(vitals: Vitals, recipe: Recipe) -> str:
+def collapse_text(statistics: ActivationStatistics, recipe: Recipe) -> str:
     """What was seen and what to try."""
-    name, share = vitals.worst
+    name, share = statistics.worst
     return (
-        f"the network has collapsed by step {vitals.step}: {share:.1%} of {name}'s units are "
+        f"the network has collapsed by step {statistics.step}: {share:.1%} of {name}'s units are "
         "dead, and the logits hardly depend on the image (standard deviation "
-        f"{vitals.logits_std:.1e}); {remedy(recipe)}."
+        f"{statistics.logits_std:.1e}); {remedy(recipe)}."
     )
 
 

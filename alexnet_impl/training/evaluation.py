@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Split, eval_batches, prefetch
+from alexnet_impl.data.batches import eval_batches
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.frameworks import Trainer
 from alexnet_impl.stats.accuracy import softmax
 

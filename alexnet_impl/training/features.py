@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Batch, Dataset, Split, cache_dir, eval_batches
+from alexnet_impl.data.batches import Batch, eval_batches
+from alexnet_impl.data.cache import cache_dir
+from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RecipeError
 from alexnet_impl.files import replace_whole
@@ -27,7 +29,7 @@ from alexnet_impl.weights.canonical import Weights
 
 BATCH_SIZE = 64
 """Images at once, of 224 x 224 pixels no more than fit beside a training step."""
-TREATMENT_FIELDS = ("input_scaling", "input_size", "resize", "resize_to", "precision")
+PREPROCESSING_FIELDS = ("input_scaling", "input_size", "resize", "resize_to", "precision")
 """What of a recipe decides the features of an image and given weights."""
 
 
@@ -159,7 +161,7 @@ def cache_key(
     Args:
         weights: Of the whole network.
         cut: Where its front ends.
-        recipe: How images are treated.
+        recipe: How images are preprocessed.
         dataset: The images.
         versions: Of the framework, and its device: others may round otherwise.
     """
@@ -170,7 +172,7 @@ def cache_key(
             array = np.ascontiguousarray(weights[name])
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.data)
-    facts = {name: getattr(recipe, name) for name in TREATMENT_FIELDS}
+    facts = {name: getattr(recipe, name) for name in PREPROCESSING_FIELDS}
     facts |= {"layer": cut.layer, "images": dataset.fingerprint, "versions": versions}
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     return digest.hexdigest()

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from alexnet_impl.data import (
+from alexnet_impl.data.batches import (
     Batch,
     BatchPlan,
-    Picks,
-    Split,
+    GatherIndices,
     chain_digest,
     epoch_batches,
-    epoch_picks,
+    epoch_gather_indices,
 )
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.frameworks import DeviceTrainer
 from alexnet_impl.recipe.recipe import Recipe
 
@@ -40,7 +40,7 @@ def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
 
 def training_batches(
     train: Split, recipe: Recipe, epoch: int, start: int = 0
-) -> Iterator[Batch] | Iterator[Picks]:
+) -> Iterator[Batch] | Iterator[GatherIndices]:
     """An epoch as the recipe feeds it: images, or places in those that the device holds.
 
     Args:
@@ -49,7 +49,7 @@ def training_batches(
         epoch: Counted from 0.
         start: The first batch to give, counted from 0.
     """
-    batches = epoch_picks if recipe.device_data else epoch_batches
+    batches = epoch_gather_indices if recipe.device_data else epoch_batches
     return batches(train, batch_plan(recipe), epoch, start)
 
 
@@ -60,12 +60,12 @@ def prefetch_depth(recipe: Recipe) -> int:
 
 def take_steps(
     trainer: DeviceTrainer,
-    batches: Sequence[Batch] | Sequence[Picks],
+    batches: Sequence[Batch] | Sequence[GatherIndices],
     learning_rates: Sequence[float],
 ) -> Any:
     """As many steps as there are batches, in one call; gives the handle of them all."""
     labels = [batch.labels for batch in batches]
-    feeds: Any = [batch if isinstance(batch, Picks) else batch.images for batch in batches]
+    feeds: Any = [batch if isinstance(batch, GatherIndices) else batch.images for batch in batches]
     if len(feeds) == 1:
         return trainer.train_step(feeds[0], labels[0], learning_rates[0])
     return trainer.train_steps(feeds, labels, learning_rates)

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from alexnet_impl.data import (
-    Dataset,
-)
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import DeviceTrainer, get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.phases import phase_recipes

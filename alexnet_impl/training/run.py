@@ -17,16 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data import (
-    Batch,
-    Dataset,
-    Picks,
-    Split,
-    chain_digest,
-    num_batches,
-    pick,
-    prefetch,
-)
+from alexnet_impl.data.batches import Batch, GatherIndices, chain_digest, num_batches, pick
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.errors import CollapsedError, DivergedError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.recipe.phases import Phase, phases
@@ -45,7 +38,12 @@ from alexnet_impl.runs.records import (
 )
 from alexnet_impl.stats.accuracy import mean_cross_entropy
 from alexnet_impl.training.clock import Clock, images_per_second
-from alexnet_impl.training.collapse import CollapseWatch, collapse_text, foreboding, make_watch
+from alexnet_impl.training.collapse import (
+    CollapseWatch,
+    collapse_text,
+    collapse_warning,
+    make_watch,
+)
 from alexnet_impl.training.evaluation import eval_batch_size, predict_probabilities
 from alexnet_impl.training.features import (
     head_recipe,
@@ -219,7 +217,7 @@ class _Run:
         last_save = time.perf_counter()
         try:
             for call in self._calls(batches):
-                self._foresee(call[0][0], clock)
+                self._probe_first_step(call[0][0], clock)
                 self._take([batch for batch, _ in call], clock)
                 progress.batches_sha256 = call[-1][1]
                 self._look(clock)
@@ -294,21 +292,21 @@ class _Run:
             progress.epoch_timed_images += sum(sizes)
             progress.timed_images += sum(sizes)
 
-    def _foresee(self, batch: Batch | Picks, clock: Clock) -> None:
+    def _probe_first_step(self, batch: Batch | GatherIndices, clock: Clock) -> None:
         """Before the first step: warn of a collapse that a trial step lets one expect."""
         progress = self.progress
         if self.watch is None or progress.step > 0:
             return
         rate = self._rate(0)
-        if isinstance(batch, Picks):
+        if isinstance(batch, GatherIndices):
             shown = pick(self.dataset.train.images, batch, self.recipe.crop_padding)
-            found = self.watch.foresee(shown.images, batch.labels, rate, feed=batch)
+            found = self.watch.probe_first_step(shown.images, batch.labels, rate, feed=batch)
         else:
-            found = self.watch.foresee(batch.images, batch.labels, rate)
+            found = self.watch.probe_first_step(batch.images, batch.labels, rate)
         # The trial step traces, compiles and allocates what the first step would have.
         progress.first_step_time_s += found.trial_time_s
         progress.collapse = asdict(self.watch.report)
-        if text := foreboding(found.shift, self.spec, self.recipe):
+        if text := collapse_warning(found.shift, self.spec, self.recipe):
             self.observer.warned(f"{self.config.framework}: {text}")
         clock.restart()
 
@@ -318,10 +316,10 @@ class _Run:
         if self.watch is None or not self.watch.is_due(progress.step):
             return
         self._read(clock)
-        vitals = self.watch.look(progress.step)
-        if vitals is not None:
+        statistics = self.watch.look(progress.step)
+        if statistics is not None:
             progress.collapse = asdict(self.watch.report)
-            text = collapse_text(vitals, self.recipe)
+            text = collapse_text(statistics, self.recipe)
             if self.config.on_collapse == "stop":
                 raise CollapsedError(f"{self.folder.path}: {text} History and weights are kept.")
             self.observer.warned(f"{self.config.framework}: {text}")

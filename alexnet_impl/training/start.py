@@ -3,10 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from alexnet_impl.data import (
-    Dataset,
-    num_batches,
-)
+from alexnet_impl.data.batches import num_batches
+from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import get_framework

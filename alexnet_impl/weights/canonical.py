@@ -31,7 +31,7 @@ SCHEMA_VERSION = "1"
 
 
 def inner_kernels(dimensions: Mapping[str, int]) -> frozenset[str]:
-    """The kernels of convolutions behind the first, which optimizer=muon treats otherwise.
+    """The kernels of convolutions behind the first, which optimizer=muon updates differently.
 
     Args:
         dimensions: Number of axes by weight, in the Spec's order.

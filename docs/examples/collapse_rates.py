@@ -20,20 +20,23 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_impl.data import Batch, DataConfig, Dataset, epoch_batches, load_dataset
+from alexnet_impl.data.batches import Batch, epoch_batches
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError
 from alexnet_impl.frameworks import Trainer, get_framework
 from alexnet_impl.network.spec import Conv, Dense, Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.records import Vitals
+from alexnet_impl.runs.records import ActivationStatistics
 from alexnet_impl.stats.accuracy import wilson_accuracy
 from alexnet_impl.training.collapse import (
     CHECKS_IN_A_ROW,
     NUM_CHECK_IMAGES,
     PROBE_SHIFT,
     CollapseDetector,
-    layer_vitals,
+    layer_statistics,
     probe,
 )
 from alexnet_impl.training.feeding import batch_plan
@@ -145,14 +148,14 @@ class Log:
     Attributes:
         shift: The probe's largest, of all convolutions.
         losses: Of every step.
-        checks: The vitals at the start and at every check.
+        checks: The statistics at the start and at every check.
         gradients: Norm of the gradient of conv1's kernel, at the start and at every reading.
         gone_checks: So many checks in a row found the gradients gone.
     """
 
     shift: float
     losses: list[float] = field(default_factory=list)
-    checks: list[Vitals] = field(default_factory=list)
+    checks: list[ActivationStatistics] = field(default_factory=list)
     gradients: list[float] = field(default_factory=list)
     gone_checks: int = 0
 
@@ -171,7 +174,7 @@ class Log:
 
     @property
     def truth(self) -> str:
-        """What became of the network, without a look at its vitals."""
+        """What became of the network, without a look at its statistics."""
         if self.lost_its_gradients:
             return "collapsed"
         if np.mean(self.losses[-20:]) < CHANCE - 0.03:
@@ -208,11 +211,11 @@ def _batches(dataset: Dataset, recipe: Recipe) -> Iterator[Batch]:
 
 
 def _check(log: Log, trainer: Trainer, spec: Spec, shown: Batch, *, trace: bool) -> None:
-    """Look at the vitals and, with every fourth check, at the gradients.
+    """Look at the statistics and, with every fourth check, at the gradients.
 
     Dropout draws a mask for these as well, so that a run is not that of `alexnet train` to the bit.
     """
-    log.checks.append(layer_vitals(trainer.activations(shown.images), spec, len(log.losses)))
+    log.checks.append(layer_statistics(trainer.activations(shown.images), spec, len(log.losses)))
     norms = {}
     if (len(log.checks) - 1) % CHECKS_A_READING == 0:
         _, gradients = trainer.gradients(shown.images, shown.labels)
@@ -225,12 +228,12 @@ def _check(log: Log, trainer: Trainer, spec: Spec, shown: Batch, *, trace: bool)
 
 def _trace_line(log: Log, norms: dict[str, float]) -> str:
     """A row as in the tables of 'How a network dies'."""
-    vitals = log.checks[-1]
+    statistics = log.checks[-1]
     loss = f"{log.losses[-1]:.3f}" if log.losses else ""
-    shares = [f"{100 * share:.3g}" for share in vitals.dead_share.values()]
+    shares = [f"{100 * share:.3g}" for share in statistics.dead_share.values()]
     dead = " | ".join((" ".join(shares[:5]), " ".join(shares[5:])))
     found = " | ".join(f"{norms[name]:.1e}" if norms else "" for name in TRACED)
-    return f"| {vitals.step} | {loss} | {dead} | {vitals.logits_std:.1e} | {found} |"
+    return f"| {statistics.step} | {loss} | {dead} | {statistics.logits_std:.1e} | {found} |"
 
 
 # --- what the rules say -----------------------------------------------------------------------
@@ -239,13 +242,14 @@ def _trace_line(log: Log, norms: dict[str, float]) -> str:
 def watch_alarm(log: Log) -> int | None:
     """The step at which the package's own rule alarms."""
     detector = CollapseDetector()
-    return next((vitals.step for vitals in log.checks if detector.check(vitals)), None)
+    return next((statistics.step for statistics in log.checks if detector.check(statistics)), None)
 
 
 def draft_alarm(log: Log) -> int | None:
     """The step at which the rule's draft alarms."""
     return fifth_in_a_row(
-        (vitals.step, vitals.worst[1] >= 0.8 and vitals.logits_std < 0.1) for vitals in log.checks
+        (statistics.step, statistics.worst[1] >= 0.8 and statistics.logits_std < 0.1)
+        for statistics in log.checks
     )
 
 
@@ -327,7 +331,7 @@ def parse(arguments: Sequence[str], rows: Sequence[Row]) -> argparse.Namespace:
         "--rows", type=int, nargs="+", metavar="ROW", help="rows of the table, from 1; default: all"
     )
     parser.add_argument("--steps", type=int, help="end each run after so many at the latest")
-    parser.add_argument("--trace", action="store_true", help="print the vitals at every check")
+    parser.add_argument("--trace", action="store_true", help="print the statistics at every check")
     found = parser.parse_args(arguments)
     if found.steps is not None and found.steps < 1:
         parser.error(f"--steps {found.steps}: must be at least 1.")

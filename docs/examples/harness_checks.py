@@ -21,7 +21,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from alexnet_impl.data import epoch_batches, load_dataset
+from alexnet_impl.data.batches import epoch_batches
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.machine.facts import machine_fingerprint
 from alexnet_impl.measurement.case import Case

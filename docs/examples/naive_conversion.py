@@ -14,7 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from alexnet_impl.data import INPUT_SCALINGS, load_dataset, treat
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Flatten, Spec, trace
 from alexnet_impl.recipe.recipe import Recipe
@@ -68,8 +69,8 @@ def conversions(
     size, scaling = spec.input_shape[1], recipe.input_scaling
 
     def logits(pixels: np.ndarray, name: str) -> np.ndarray:
-        treated = treat(pixels, INPUT_SCALINGS[name], size, resize=recipe.resize)
-        return model.predict(treated, verbose=0, batch_size=250)
+        preprocessed = preprocess(pixels, INPUT_SCALINGS[name], size, resize=recipe.resize)
+        return model.predict(preprocessed, verbose=0, batch_size=250)
 
     put(model, weights, right_kernel, lambda kernel: right_rows(kernel, spec))
     yield "kernels transposed, fc1's rows permuted", logits(images, scaling)

@@ -4,11 +4,12 @@ Each test's name has the minutes that it should take on a GPU.
 """
 
 import pytest
-from agreement import agree, held_claims, judged, of_one_fate
-from experiment_runs import base_config
 from rich.console import Console
+from support.agreement import agree, held_claims, judged, of_one_fate
+from support.experiment_runs import base_config
 
-from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS
 from alexnet_impl.report.ledger.terminal import full_flops

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from experiment_runs import base_config
 from rich.console import Console
+from support.experiment_runs import base_config
 
-from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.reproduction.catalogue.budget import Budget

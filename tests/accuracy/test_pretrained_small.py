@@ -7,11 +7,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from experiment_runs import base_config
-from published_files import write_published
 from rich.console import Console
+from support.experiment_runs import base_config
+from support.published_files import write_published
 
-from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance

@@ -6,10 +6,11 @@ The test's name has the minutes that both trainings should take on a GPU.
 from dataclasses import replace
 
 import pytest
-from agreement import agree
 from rich.console import Console
+from support.agreement import agree
 
-from alexnet_impl.data import DataConfig, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe

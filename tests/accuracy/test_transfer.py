@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, load_dataset, settle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder

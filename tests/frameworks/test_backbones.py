@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from published_files import write_published
+from support.published_files import write_published
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
@@ -203,7 +203,7 @@ def test_a_file_that_lacks_layers_is_refused_and_not_filled_up(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_the_treatment_is_that_of_keras_applications():
+def test_the_preprocessing_is_that_of_keras_applications():
     """caffe and symmetric: what preprocess_input does to pixels; and the mistake of doing both."""
     import keras
 
@@ -219,4 +219,4 @@ def test_the_treatment_is_that_of_keras_applications():
     for scaling, array in expected.items():
         recipe = replace(RECIPE, input_scaling=scaling)
         trainer = make_trainer(get_framework("tensorflow"), spec, recipe)
-        np.testing.assert_allclose(np.asarray(trainer.treat(images)), array, atol=2e-4)
+        np.testing.assert_allclose(np.asarray(trainer.preprocess(images)), array, atol=2e-4)

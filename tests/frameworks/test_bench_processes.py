@@ -65,7 +65,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
     """The batch that was asked for is recorded with the largest that fits."""
     # Images that are resized take much room and little time.
-    sides = ["bench", "torch", "--work", "treatment", "--variant", "torchvision"]
+    sides = ["bench", "torch", "--work", "preprocessing", "--variant", "torchvision"]
     flags = ["--width", "0.0625", "--batch-size", "8192", "--output", str(tmp_path / "bench")]
     command = [sys.executable, "-c", IN_LITTLE_ROOM, *sides, *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -75,4 +75,4 @@ def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
     found = re.search(r"out of memory at batch 8192; (\d+) fits, (\d+) does not", said)
     fits, too_large = map(int, found.groups())
     assert 0 < fits < too_large <= 8192
-    assert read_recording(tmp_path / "bench").no_room[0]["global_batch_size"] == 8192
+    assert read_recording(tmp_path / "bench").out_of_memory[0]["global_batch_size"] == 8192

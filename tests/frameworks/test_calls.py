@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import TINY, TINY_DROPOUT
+from support.comparing import TINY, TINY_DROPOUT
 
-from alexnet_impl.data import BatchPlan, Split, epoch_picks, pick
+from alexnet_impl.data.batches import BatchPlan, epoch_gather_indices, pick
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
@@ -20,13 +21,13 @@ def make_trainer(framework, spec, recipe):
 
 
 def several_batches(count=3):
-    """Picks of 40 images, the batches that they are, and the images."""
+    """GatherIndices of 40 images, the batches that they are, and the images."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.integers(0, 10, 40)
     plan = BatchPlan(global_batch_size=8, seed=1, flip=True, crop_padding=2)
     split = Split(images=images, labels=labels)
-    picks = list(epoch_picks(split, plan, 0))[:count]
-    return images, picks, [pick(images, each, 2) for each in picks]
+    indices = list(epoch_gather_indices(split, plan, 0))[:count]
+    return images, indices, [pick(images, each, 2) for each in indices]
 
 
 CALLS = [
@@ -90,10 +91,12 @@ def test_steps_of_one_call_count_as_many_updates(framework, changes):
 
 
 @pytest.mark.fast
-def test_picks_without_images_on_the_device_are_refused(framework, framework_name):
+def test_indices_without_images_on_the_device_are_refused(framework, framework_name):
     _, (first, *_), _ = several_batches()
     trainer = make_trainer(framework, TINY, HE)
-    with pytest.raises(FrameworkError, match=rf"{framework_name}: Picks need hold\(\) first"):
+    with pytest.raises(
+        FrameworkError, match=rf"{framework_name}: GatherIndices need hold\(\) first"
+    ):
         trainer.train_step(first, first.labels, 0.01)
 
 
@@ -113,13 +116,13 @@ def test_images_that_are_held_anew_are_seen(framework):
 
 @pytest.mark.parametrize("compile_mode", CALLS)
 def test_images_on_the_device_are_cut_as_on_the_host(framework, compile_mode):
-    images, picks, batches = several_batches()
+    images, indices, batches = several_batches()
     recipe = replace(HE, compile_mode=compile_mode)
     host, device = (make_trainer(framework, TINY, recipe) for _ in range(2))
     device.hold(images, 2)
     for each in batches:
         host.train_step(each.images, each.labels, 0.01)
-    first, *rest = picks
+    first, *rest = indices
     device.train_step(first, first.labels, 0.01)
     device.train_steps(rest, [each.labels for each in rest], [0.01] * len(rest))
     assert_same(everything(device), everything(host), compile_mode)

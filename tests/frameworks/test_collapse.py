@@ -4,15 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import TINY, TINY_DROPOUT
-from fake_framework import RecordingObserver
+from support.comparing import TINY, TINY_DROPOUT
+from support.fake_framework import RecordingObserver
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.collapse import CHECKS_IN_A_ROW, CollapseDetector, layer_vitals, probe
+from alexnet_impl.training.collapse import (
+    CHECKS_IN_A_ROW,
+    CollapseDetector,
+    layer_statistics,
+    probe,
+)
 from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
@@ -65,33 +71,33 @@ def test_probe_takes_its_step_back_to_the_last_bit(framework, dataset, recipe):
 
 
 def checks(framework, weights, images, labels):
-    """What the detector says after each of some steps, and the last vitals."""
+    """What the detector says after each of some steps, and the last statistics."""
     trainer = framework.make_trainer(TINY, HE, weights, "cpu")
     detector = CollapseDetector()
     alarms = []
     for step in range(CHECKS_IN_A_ROW):
         trainer.train_step(images, labels, HE.learning_rate)
-        vitals = layer_vitals(trainer.activations(images), TINY, step)
-        alarms.append(detector.check(vitals))
-    return alarms, vitals
+        statistics = layer_statistics(trainer.activations(images), TINY, step)
+        alarms.append(detector.check(statistics))
+    return alarms, statistics
 
 
 def test_network_that_was_killed_is_seen(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
     weights = initial_weights(TINY, HE)
     weights["conv1.bias"] = np.full_like(weights["conv1.bias"], -100)
-    alarms, vitals = checks(framework, weights, images, labels)
+    alarms, statistics = checks(framework, weights, images, labels)
     assert alarms == [False] * (CHECKS_IN_A_ROW - 1) + [True]
-    assert vitals.dead_share["relu1"] == 1
-    assert vitals.logits_std < 1e-6
+    assert statistics.dead_share["relu1"] == 1
+    assert statistics.logits_std < 1e-6
 
 
 def test_network_that_learns_is_not(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
-    alarms, vitals = checks(framework, initial_weights(TINY, HE), images, labels)
+    alarms, statistics = checks(framework, initial_weights(TINY, HE), images, labels)
     assert not any(alarms)
-    assert vitals.dead_share["relu1"] < 0.5
-    assert vitals.logits_std > 0.1
+    assert statistics.dead_share["relu1"] < 0.5
+    assert statistics.logits_std > 0.1
 
 
 def test_looking_changes_no_bit_of_a_run(framework, framework_name, dataset, tmp_path, monkeypatch):  # noqa: ARG001

@@ -6,9 +6,10 @@ These 8x8 images are no CIFAR-10, but they need no files; docs/collapse.md has r
 from dataclasses import replace
 
 import pytest
-from fake_framework import RecordingObserver
+from support.fake_framework import RecordingObserver
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.collapse import DEAD_SHARE

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.spec import Dense
-from alexnet_impl.runs.records import Vitals
+from alexnet_impl.runs.records import ActivationStatistics
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
 
@@ -48,7 +49,7 @@ def test_the_pages_54_runs_are_read(script):
 
 def log(script, losses, gradients, *, dead=0.0, spread=1.0):
     checks = [
-        Vitals(step=step, dead_share={"relu1": dead}, logits_std=spread)
+        ActivationStatistics(step=step, dead_share={"relu1": dead}, logits_std=spread)
         for step in range(0, len(losses) + 1, 2)
     ]
     return script.Log(shift=0.0, losses=losses, checks=checks, gradients=gradients)
@@ -82,7 +83,7 @@ def test_a_row_is_run(script, capsys):
     row = next(row for row in script.read_rows() if row.digits and row.width < 1)
     small = replace(row, width=1 / 16, steps=4)
     found = script.train(small, 0, load_dataset(DataConfig(dataset="digits")), trace=True)
-    assert (len(found.losses), [vitals.step for vitals in found.checks]) == (4, [0, 2, 4])
+    assert (len(found.losses), [statistics.step for statistics in found.checks]) == (4, [0, 2, 4])
     assert len(found.gradients) == 1
     assert len(capsys.readouterr().out.splitlines()) == 3
 

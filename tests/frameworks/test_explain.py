@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from fake_framework import RecordingObserver
+from support.fake_framework import RecordingObserver
 
 from alexnet_impl.cli import main
 from alexnet_impl.explain.results import read_explanation

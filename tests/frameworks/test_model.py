@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import specs
+from support.strategies import specs
 
 from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec, trace
 from alexnet_impl.network.variants import VARIANTS, build_spec

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RecipeError
 from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
 from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe, train_in_step

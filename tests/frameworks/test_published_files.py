@@ -78,10 +78,10 @@ def test_the_keras_alexnet_that_keras_does_not_publish(tmp_path, image, capfd):
     theirs = torchvision.models.alexnet().eval()
     theirs.load_state_dict(torch.load(published.PUBLISHED[0].path, weights_only=True))
     weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
-    treated = weights.transforms()(Image.open(image)).unsqueeze(0)
+    preprocessed = weights.transforms()(Image.open(image)).unsqueeze(0)
     with torch.inference_mode():
-        expected = theirs(treated).numpy()
-    found = model.predict(treated.permute(0, 2, 3, 1).numpy(), verbose=0)
+        expected = theirs(preprocessed).numpy()
+    found = model.predict(preprocessed.permute(0, 2, 3, 1).numpy(), verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
     names = weights.meta["categories"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import TINY, TINY_DROPOUT
+from support.comparing import TINY, TINY_DROPOUT
 
-from alexnet_impl.data import INPUT_SCALINGS, treat
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.network.spec import Dropout
 from alexnet_impl.network.variants import build_spec
@@ -261,7 +261,9 @@ def test_two_dropout_layers_draw_masks_of_their_own(framework, framework_name):
 
 @pytest.mark.parametrize("scaling", INPUT_SCALINGS)
 @pytest.mark.parametrize("size", [32, 67, 24])
-def test_input_treatment_on_the_device_is_the_numpy_one(framework, framework_name, scaling, size):
+def test_input_preprocessing_on_the_device_is_the_numpy_one(
+    framework, framework_name, scaling, size
+):
     images, _ = batch(4)
     spec = replace(TINY, input_shape=(3, size, size))
     recipe = replace(HE, input_scaling=scaling)
@@ -269,11 +271,11 @@ def test_input_treatment_on_the_device_is_the_numpy_one(framework, framework_nam
     if framework_name == "torch":
         import torch
 
-        found = trainer.treatment(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
+        found = trainer.preprocessing(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
     else:
-        found = trainer.treatment(images).numpy()
-    expected = treat(images, INPUT_SCALINGS[scaling], size)
-    bound = tolerance("treatment", "float32") * np.abs(expected).max()
+        found = trainer.preprocessing(images).numpy()
+    expected = preprocess(images, INPUT_SCALINGS[scaling], size)
+    bound = tolerance("preprocessing", "float32") * np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_framework import RecordingObserver
+from support.fake_framework import RecordingObserver
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RecipeError, RunError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from comparing import TINY
+from support.comparing import TINY
 
-from alexnet_impl.data import INPUT_SCALINGS, treat
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.initializers import initial_weights
@@ -17,9 +17,9 @@ def test_the_middle_is_cut_out_as_the_reference_does(framework, framework_name, 
     recipe = Recipe(input_scaling="caffe", resize_to=resize_to)
     trainer = framework.make_trainer(TINY, recipe, initial_weights(TINY, recipe), "cpu")
     images = np.random.default_rng(0).integers(0, 256, (2, 10, 10, 3), np.uint8)
-    found = np.asarray(trainer.treat(images))
+    found = np.asarray(trainer.preprocess(images))
     if framework_name == "torch":
         found = found.transpose(0, 2, 3, 1)
-    expected = treat(images, INPUT_SCALINGS["caffe"], 8, resize_to=resize_to)
-    bound = tolerance("treatment", "float32") * np.abs(expected).max()
+    expected = preprocess(images, INPUT_SCALINGS["caffe"], 8, resize_to=resize_to)
+    bound = tolerance("preprocessing", "float32") * np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import specs
+from support.strategies import specs
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.network.spec import weight_shapes

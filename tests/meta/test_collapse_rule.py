@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from comparing import TINY, make_trainer
+from support.comparing import TINY, make_trainer
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training import collapse
-from alexnet_impl.training.collapse import CHECKS_IN_A_ROW, CollapseDetector, layer_vitals
+from alexnet_impl.training.collapse import CHECKS_IN_A_ROW, CollapseDetector, layer_statistics
 from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch]
@@ -27,12 +28,12 @@ def train():
 
 
 def checks(recipe, weights, train):
-    """Vitals and loss after each step."""
+    """ActivationStatistics and loss after each step."""
     trainer = make_trainer("torch", TINY, recipe, weights)
     for step in range(STEPS):
         handle = trainer.train_step(train.images, train.labels, recipe.learning_rate)
         [value] = trainer.read([handle])
-        yield layer_vitals(trainer.activations(train.images), TINY, step), value.loss
+        yield layer_statistics(trainer.activations(train.images), TINY, step), value.loss
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def crippled(train):
 
 def is_alarmed(seen):
     detector = CollapseDetector()
-    return any(detector.check(vitals) for vitals, _ in seen)
+    return any(detector.check(statistics) for statistics, _ in seen)
 
 
 def test_healthy_networks_raise_no_alarm(plateau, crippled):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alexnet_impl.data import Batch
+from alexnet_impl.data.batches import Batch
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.ladder import MOST_DRAWS, train_beside_controls
 from alexnet_impl.parity.lockstep import Question, divergence, parity_recipe

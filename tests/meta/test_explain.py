@@ -4,12 +4,13 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
-import fake_framework
 import numpy as np
 import pytest
 from rich.console import Console
+from support import fake_framework
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.factors import FACTORS, Factor
 from alexnet_impl.explain.results import METRICS, measure, read_explanation
@@ -25,7 +26,7 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.explain.tables import verdict
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.paired_effects import estimate, holm
-from alexnet_impl.training import run as training
+from alexnet_impl.training import start as training
 from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.fast

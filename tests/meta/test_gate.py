@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.data import load_dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import pass_gate
@@ -67,20 +67,20 @@ def test_gate_is_open_for_one_recipe(tensorflow_follows, precision):
 
 @PRECISIONS
 @pytest.mark.parametrize(
-    ("change", "rungs"),
+    ("change", "checks"),
     [
-        ({"input_scaling": "unit"}, "treatment"),
+        ({"input_scaling": "unit"}, "preprocessing"),
         ({"loss_input": "softmax-twice"}, "loss|median gradient"),
         ({"nesterov": True}, "weights' change|median change"),
         ({"optimizer": "adam"}, "weights' change|median change"),
     ],
-    ids=["treatment", "loss", "nesterov", "optimiser"],
+    ids=["preprocessing", "loss", "nesterov", "optimiser"],
 )
-def test_gate_is_shut_for_two(tensorflow_follows, precision, change, rungs):
+def test_gate_is_shut_for_two(tensorflow_follows, precision, change, checks):
     tensorflow_follows(**change)
     found = pass_gate(in_precision(precision), {})
     assert not found.holds
-    assert re.match(f"differs: ({rungs}) ", found.outcome)
+    assert re.match(f"differs: ({checks}) ", found.outcome)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -102,7 +102,7 @@ def test_gate_sees_what_starts_at_the_second_update(tensorflow_follows, precisio
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_gate_sees_the_optimiser_of_a_few_kernels(tensorflow_follows, precision):
-    """Muon treats four of sixteen weights otherwise than SGD."""
+    """Muon updates four of sixteen weights differently than SGD."""
     muon = in_precision(precision, optimizer="muon", steps_per_call=4, device_data=True)
     tensorflow_follows()
     assert pass_gate(muon, {}).outcome == "equal"

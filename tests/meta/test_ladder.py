@@ -1,7 +1,7 @@
-"""The ladder goes red, at the right rung and for the right reason, for each classical mistake.
+"""The ladder goes red, at the right check and for the right reason, for each classical mistake.
 
 One side is broken in one place, in the framework itself where that can be done in a line; the
-ladder must fail at the rung that looks there, say where, and name the cause first.
+ladder must fail at the check that looks there, say where, and name the cause first.
 """
 
 from dataclasses import replace
@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.spec import (
     Conv,
     Dense,
@@ -21,13 +22,13 @@ from alexnet_impl.network.spec import (
     Spec,
 )
 from alexnet_impl.parity.ladder import (
-    batch_rungs,
-    lockstep_rungs,
-    predictions_rung,
-    static_rungs,
+    batch_checks,
+    lockstep_checks,
+    predictions_check,
+    static_checks,
 )
 from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe
-from alexnet_impl.parity.record import RungResult
+from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
 
@@ -95,25 +96,25 @@ def make_question(dataset, recipe, steps=6):
 
 
 def first_failure(dataset, recipe, broken="tensorflow", **break_):
-    """The lowest rung that fails in float64 with one side broken; None if all hold."""
+    """The lowest check that fails in float64 with one side broken; None if all hold."""
     sides = [
         BrokenSide(name, dataset.train, **(break_ if name == broken else {}))
         for name in ("torch", "tensorflow")
     ]
     question = make_question(dataset, recipe)
-    for rungs in (batch_rungs(sides, question), static_rungs(sides, question)):
-        for rung in rungs:
-            if not rung.holds:
-                return rung
+    for checks in (batch_checks(sides, question), static_checks(sides, question)):
+        for check in checks:
+            if not check.holds:
+                return check
     return None
 
 
-def explained(rung, *words, where):
+def explained(check, *words, where):
     """Whether the first cause says all of this of the side that was broken."""
-    assert rung is not None
-    assert where in rung.where
-    assert rung.causes, f"{rung.rung} fails at {rung.where}, but no cause is named"
-    return all(word in str(rung.causes[0]) for word in ("tensorflow computes as if", *words))
+    assert check is not None
+    assert where in check.where
+    assert check.causes, f"{check.name} fails at {check.where}, but no cause is named"
+    return all(word in str(check.causes[0]) for word in ("tensorflow computes as if", *words))
 
 
 @pytest.mark.parametrize("recipe", [SGD, ADAM], ids=["sgd", "adam"])
@@ -125,9 +126,9 @@ def test_fc1_permutation_left_out(monkeypatch, dataset):
     from alexnet_impl.frameworks.tensorflow import weights
 
     monkeypatch.setattr(weights, "_flattened_maps", lambda _: {})
-    rung = first_failure(dataset, SGD)
-    assert rung.rung == "layers"
-    assert explained(rung, "rows of fc1 had not been permuted", where="fc1")
+    check = first_failure(dataset, SGD)
+    assert check.name == "layers"
+    assert explained(check, "rows of fc1 had not been permuted", where="fc1")
 
 
 @pytest.mark.parametrize(
@@ -140,17 +141,19 @@ def test_fc1_permutation_left_out(monkeypatch, dataset):
     ids=["alpha", "radius", "k"],
 )
 def test_another_local_response_norm(dataset, change, words):
-    rung = first_failure(dataset, SGD, layers={"norm1": change})
-    assert rung.rung == "layers"
-    assert explained(rung, f"norm1's {words}", where="norm1")
+    check = first_failure(dataset, SGD, layers={"norm1": change})
+    assert check.name == "layers"
+    assert explained(check, f"norm1's {words}", where="norm1")
 
 
 @pytest.mark.parametrize("broken", ["torch", "tensorflow"])
 def test_same_padding_at_stride_4_taken_as_symmetric(dataset, broken):
-    rung = first_failure(dataset, SGD, broken, layers={"conv1": {"padding": (2, 2)}})
-    assert rung.rung == "layers"
-    assert rung.where == "conv1"
-    assert str(rung.causes[0]).startswith(f"{broken} computes as if conv1's padding were symmetric")
+    check = first_failure(dataset, SGD, broken, layers={"conv1": {"padding": (2, 2)}})
+    assert check.name == "layers"
+    assert check.where == "conv1"
+    assert str(check.causes[0]).startswith(
+        f"{broken} computes as if conv1's padding were symmetric"
+    )
 
 
 def test_one_kernel_transposed(monkeypatch, dataset):
@@ -167,25 +170,27 @@ def test_one_kernel_transposed(monkeypatch, dataset):
     for module in (weights, training):
         monkeypatch.setattr(module, "from_canonical", from_canonical)
         monkeypatch.setattr(module, "to_canonical", to_canonical)
-    rung = first_failure(dataset, SGD)
-    assert rung.rung == "layers"
-    assert explained(rung, "conv2.weight had height and width swapped", where="conv2")
+    check = first_failure(dataset, SGD)
+    assert check.name == "layers"
+    assert explained(check, "conv2.weight had height and width swapped", where="conv2")
 
 
 def test_channel_order_swapped(monkeypatch, dataset):
-    from alexnet_impl.frameworks.tensorflow.training import InputTreatment
+    from alexnet_impl.frameworks.tensorflow.training import InputPreprocessing
 
-    treat = InputTreatment.__call__
-    monkeypatch.setattr(InputTreatment, "__call__", lambda self, x: treat(self, x[..., ::-1]))
-    rung = first_failure(dataset, SGD)
-    assert rung.rung == "treatment"
-    assert explained(rung, "blue, green, red", where="images")
+    preprocess = InputPreprocessing.__call__
+    monkeypatch.setattr(
+        InputPreprocessing, "__call__", lambda self, x: preprocess(self, x[..., ::-1])
+    )
+    check = first_failure(dataset, SGD)
+    assert check.name == "preprocessing"
+    assert explained(check, "blue, green, red", where="images")
 
 
 def test_softmax_twice(dataset):
-    rung = first_failure(dataset, SGD, changes={"loss_input": "softmax-twice"})
-    assert rung.rung == "loss"
-    assert explained(rung, "softmax were taken twice", where="loss")
+    check = first_failure(dataset, SGD, changes={"loss_input": "softmax-twice"})
+    assert check.name == "loss"
+    assert explained(check, "softmax were taken twice", where="loss")
 
 
 @pytest.mark.parametrize(("factor", "words"), [(0.5, "not divided by"), (2.0, "twice")])
@@ -200,9 +205,9 @@ def test_dropout_scaled_wrongly(monkeypatch, dataset, factor, words):
             call(self, x, training=training) * (factor if training and self.rate == 0.5 else 1)
         ),
     )
-    rung = first_failure(dataset, SGD)
-    assert rung.rung == "layers with dropout"
-    assert explained(rung, "dropout1", words, where="dropout1")
+    check = first_failure(dataset, SGD)
+    assert check.name == "layers with dropout"
+    assert explained(check, "dropout1", words, where="dropout1")
 
 
 @pytest.mark.parametrize(
@@ -218,21 +223,21 @@ def test_dropout_scaled_wrongly(monkeypatch, dataset, factor, words):
     ids=["epsilon", "epsilon-place", "momentum", "nesterov", "decay", "adam-decay"],
 )
 def test_another_update(dataset, recipe, change, words, step):
-    rung = first_failure(dataset, recipe, changes=change)
-    assert rung.rung == "weights' change"
-    assert explained(rung, words, where=f"step {step},")
+    check = first_failure(dataset, recipe, changes=change)
+    assert check.name == "weights' change"
+    assert explained(check, words, where=f"step {step},")
 
 
 def test_the_last_batch_dropped(dataset):
-    rung = first_failure(dataset, SGD, changes={"drop_last": True})
-    assert rung.rung == "batches of the first epoch"
-    assert explained(rung, "the last batch that is not full were dropped", where="8 and 7 batches")
+    check = first_failure(dataset, SGD, changes={"drop_last": True})
+    assert check.name == "batches of the first epoch"
+    assert explained(check, "the last batch that is not full were dropped", where="8 and 7 batches")
 
 
 def test_a_break_that_no_cause_explains_is_red_without_one(dataset):
-    rung = first_failure(dataset, SGD, layers={"norm1": {"beta": 0.5}})
-    assert rung.where == "norm1"
-    assert rung.causes == ()
+    check = first_failure(dataset, SGD, layers={"norm1": {"beta": 0.5}})
+    assert check.where == "norm1"
+    assert check.causes == ()
 
 
 def test_biases_in_another_order(monkeypatch, dataset):
@@ -276,9 +281,9 @@ def test_kerass_own_adam_is_recognised(monkeypatch, dataset):
         return Kept(keras.optimizers.Adam(2.0**-9, epsilon=1e-7))
 
     monkeypatch.setattr(training, "make_fused_optimizer", own)
-    rung = first_failure(dataset, replace(ADAM, weight_decay=0.0))
-    assert rung.rung == "weights' change"
-    assert any("epsilon were 1e-07, added before" in str(cause) for cause in rung.causes)
+    check = first_failure(dataset, replace(ADAM, weight_decay=0.0))
+    assert check.name == "weights' change"
+    assert any("epsilon were 1e-07, added before" in str(cause) for cause in check.causes)
 
 
 class AlteredTrainer:
@@ -318,12 +323,12 @@ def altered_pair(dataset, **answers):
 def test_labels_that_slip_after_five_steps_turn_every_form_of_lockstep_red(dataset):
     sides = altered_pair(dataset, labels=lambda labels: (labels + 1) % 10)
     question = make_question(dataset, SGD, steps=12).at("float32")
-    rungs = [
-        rung
-        for rung in lockstep_rungs(sides, question, dataset.test)
-        if isinstance(rung, RungResult)
+    checks = [
+        check
+        for check in lockstep_checks(sides, question, dataset.test)
+        if isinstance(check, CheckResult)
     ]
-    failing = {rung.rung: rung.where for rung in rungs if not rung.holds}
+    failing = {check.name: check.where for check in checks if not check.holds}
     assert {"lockstep", "re-synchronised", "free step 10", "against control"} <= set(failing)
     assert failing["lockstep"] == failing["re-synchronised"] == "step 6"
 
@@ -331,8 +336,8 @@ def test_labels_that_slip_after_five_steps_turn_every_form_of_lockstep_red(datas
 def test_lockstep_of_an_unbroken_pair_holds(dataset):
     sides = altered_pair(dataset)
     question = make_question(dataset, SGD, steps=12).at("float32")
-    rungs = lockstep_rungs(sides, question, dataset.test)
-    assert all(rung.holds for rung in rungs if isinstance(rung, RungResult))
+    checks = lockstep_checks(sides, question, dataset.test)
+    assert all(check.holds for check in checks if isinstance(check, CheckResult))
 
 
 @pytest.mark.parametrize(
@@ -342,16 +347,18 @@ def test_lockstep_of_an_unbroken_pair_holds(dataset):
 )
 def test_other_predictions(dataset, logits):
     question = make_question(dataset, SGD)
-    right = predictions_rung(altered_pair(dataset), question, question.weights(), dataset.test)
+    right = predictions_check(altered_pair(dataset), question, question.weights(), dataset.test)
     assert right.holds
     sides = altered_pair(dataset, logits=logits)
-    rung = predictions_rung(sides, question, question.weights(), dataset.test)
-    assert rung.measured > 0.5
-    assert rung.where == "test image 0"
+    check = predictions_check(sides, question, question.weights(), dataset.test)
+    assert check.measured > 0.5
+    assert check.where == "test image 0"
 
 
 @pytest.mark.parametrize("logits", [lambda x: x + 1e-6, lambda x: x * np.nan])
 def test_network_that_is_evaluated_otherwise_than_its_layers_say(dataset, logits):
     sides = altered_pair(dataset, logits=logits)
-    failing = [rung for rung in static_rungs(sides, make_question(dataset, SGD)) if not rung.holds]
-    assert [rung.rung for rung in failing] == ["logits"]
+    failing = [
+        check for check in static_checks(sides, make_question(dataset, SGD)) if not check.holds
+    ]
+    assert [check.name for check in failing] == ["logits"]

@@ -1,7 +1,7 @@
 """Each check of the reports, and each verdict, turns over when what it looks at is changed."""
 
 import pytest
-from experiment_runs import tampered, write_experiment
+from support.experiment_runs import tampered, write_experiment
 
 from alexnet_impl.reproduction.checks import find_all
 from alexnet_impl.reproduction.claims.queries import CLAIMS

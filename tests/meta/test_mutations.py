@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import TINY, logits_apart, losses_of, make_trainer, relative, starting_weights
+from support.comparing import (
+    TINY,
+    logits_apart,
+    losses_of,
+    make_trainer,
+    relative,
+    starting_weights,
+)
 
-from alexnet_impl.data import BatchPlan, DataConfig, chain_digest, epoch_batches, load_dataset
+from alexnet_impl.data.batches import BatchPlan, chain_digest, epoch_batches
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.spec import Dropout
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
-from comparing import TINY
-from reference import (
+from support import reference
+from support.comparing import TINY
+from support.reference import (
     adam,
     adamw,
     apart,

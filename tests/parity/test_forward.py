@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import logits_apart, make_trainer
 from hypothesis import given, settings
-from strategies import specs
+from support.comparing import logits_apart, make_trainer
+from support.strategies import specs
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import l2_apart, largest
 from alexnet_impl.parity.tolerances import tolerance

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import (
+from support import strategies
+from support.reference import (
     apart,
     cross_entropy,
     drawn_batch,
@@ -19,10 +19,10 @@ from reference import (
     framework_train,
     framework_values,
     headed,
+    preprocessed,
     reference_values,
     train,
     training_apart,
-    treated,
     values_apart,
 )
 
@@ -281,7 +281,7 @@ def loss_apart(framework_name, smoothing, scale, seed):
     run = (LINEAR, recipe, weights, (images, labels), [1.0])
     found_losses, after = framework_train(framework_name, *run)
 
-    inputs = treated(images, recipe.input_scaling)
+    inputs = preprocessed(images, recipe.input_scaling)
     logits = inputs.reshape(len(images), -1) @ weights["fc.weight"].T + weights["fc.bias"]
     loss, upstream = cross_entropy(logits, labels, smoothing)
     expected = reference_values(LINEAR, weights, inputs, upstream).weight_gradients

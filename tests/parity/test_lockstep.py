@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.ladder import climb, train_beside_controls
 from alexnet_impl.parity.lockstep import (
@@ -115,7 +116,7 @@ def test_half_precision_climbs_the_ladder_within_bounds_of_its_own(
 ):
     question = ask(dataset, "cifar-dropout", SGD, steps, width=width).at(precision)
     climbed = climb(sides, question, dataset.test, lambda _: None)
-    assert [rung for rung in climbed.rungs if not rung.holds] == []
+    assert [check for check in climbed.checks if not check.holds] == []
 
 
 @pytest.mark.fast

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_impl.data import INPUT_SCALINGS, DataConfig, load_dataset, treat
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.named import get_recipe
@@ -99,7 +101,7 @@ def test_the_example_resizes_as_the_run_did(example):
     model = get_framework("tensorflow").build_model(spec)
     example.put(model, weights, example.right_kernel, lambda k: example.right_rows(k, spec))
     expected, other = (
-        model.predict(treat(images, scaling, size, resize=resize), verbose=0)
+        model.predict(preprocess(images, scaling, size, resize=resize), verbose=0)
         for resize in ("bilinear", "antialiased")
     )
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -167,7 +167,7 @@ MISTAKES = {
     "turned": ("weights", "conv1.weight", "had height and width exchanged, as w.T leaves them"),
     "bgr_kernel": ("weights", "conv1.weight", "read BGR images"),
 }
-"""The Keras function with a mistake: the rung that fails first, where, and what is said."""
+"""The Keras function with a mistake: the check that fails first, where, and what is said."""
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +194,10 @@ def compare(folder):
 
 
 @fast
-def test_right_port_holds_on_every_rung_in_float64(compare):
+def test_right_port_holds_on_every_check_in_float64(compare):
     record = compare("right")
-    assert [str(rung) for rung in record.failures] == []
-    assert [(rung.rung, rung.precision) for rung in record.rungs] == [
+    assert [str(check) for check in record.failures] == []
+    assert [(check.name, check.precision) for check in record.checks] == [
         ("architecture", ""),
         ("weights", "float32"),
         *((name, "float64") for name in ("layers", "logits", "loss", "gradients", "steps")),
@@ -205,12 +205,12 @@ def test_right_port_holds_on_every_rung_in_float64(compare):
 
 
 class FirstFailureError(Exception):
-    """Ends a comparison whose further rungs are not asked for."""
+    """Ends a comparison whose further checks are not asked for."""
 
 
-def stop_at_failure(rung):
-    if not rung.holds:
-        raise FirstFailureError(rung)
+def stop_at_failure(check):
+    if not check.holds:
+        raise FirstFailureError(check)
 
 
 RARER = {"radius_is_window", "flips_colours", "pool_same", "bgr_kernel"}
@@ -220,23 +220,23 @@ RARER = {"radius_is_window", "flips_colours", "pool_same", "bgr_kernel"}
     "mistake", [pytest.param(name, marks=slow if name in RARER else fast) for name in MISTAKES]
 )
 def test_mistake_is_named_with_its_layer(compare, mistake):
-    rung, where, what = MISTAKES[mistake]
+    check, where, what = MISTAKES[mistake]
     with pytest.raises(FirstFailureError) as caught:
         compare(mistake, announce=stop_at_failure)
     first = caught.value.args[0]
-    assert first.rung == rung
+    assert first.name == check
     assert first.where == where or first.where.startswith(f"{where} (")
     assert what in first.causes[0].what
-    if rung == "weights":
+    if check == "weights":
         return
     assert first.causes[0].distance < 1e-6
 
 
 @slow
-def test_fresh_weights_are_copied_and_the_rung_says_so(compare):
+def test_fresh_weights_are_copied_and_the_check_says_so(compare):
     record = compare("fresh")
     assert record.holds
-    assert record.rungs[1].reason.endswith("as the two models' weights are unrelated")
+    assert record.checks[1].reason.endswith("as the two models' weights are unrelated")
 
 
 @slow
@@ -252,7 +252,7 @@ def test_fresh_weights_stay_where_nothing_is_copied(compare):
 def test_wrongly_converted_weights_can_be_copied_over(compare):
     record = compare("turned", copy_weights="always")
     assert record.holds
-    assert "copied into the Keras model, as asked" in record.rungs[1].reason
+    assert "copied into the Keras model, as asked" in record.checks[1].reason
 
 
 @slow
@@ -263,7 +263,7 @@ def test_wrong_rows_are_seen_in_the_layer_too_where_nothing_is_copied(compare):
 
 
 @slow
-def test_departure_that_changes_the_shapes_below_is_found_where_it_begins(compare):
+def test_mismatch_that_changes_the_shapes_below_is_found_where_it_begins(compare):
     """Without padding the maps shrink, and fc1 reads 6 features, not 24."""
     architecture, layers, logits = compare("no_padding").failures
     assert architecture.where == "fc1"
@@ -283,7 +283,7 @@ def test_layers_of_other_names_are_paired_by_order_or_by_map(compare):
 @slow
 def test_other_dropout_is_found_without_training(compare):
     (first,) = compare("right", torch="other_dropout").failures
-    assert (first.rung, first.where) == ("architecture", "dropout before fc1")
+    assert (first.name, first.where) == ("architecture", "dropout before fc1")
     assert "in training dropout before fc1 were 0.5, where PyTorch has 0.25" in str(first.causes[0])
 
 
@@ -308,8 +308,8 @@ def test_functions_and_graphs_are_read_as_modules_and_layers_are(compare):
 def test_loss_is_compared_where_only_one_side_ends_in_a_log_softmax(compare):
     record = compare("graph_logits", torch="functions")
     (first,) = record.failures
-    assert (first.rung, first.causes[0].what) == ("logits", "the log-softmax were missing")
-    assert record.rungs[-1].rung == "steps"
+    assert (first.name, first.causes[0].what) == ("logits", "the log-softmax were missing")
+    assert record.checks[-1].name == "steps"
 
 
 @fast

@@ -50,8 +50,8 @@ def test_pair_is_compared_across_processes():
     request = PairRequest(torch="net:net", tensorflow="ports/port.py:port")
     record = compare_pair(request, announce=seen.append)
     assert record.holds
-    assert tuple(seen) == record.rungs
-    assert [rung.rung for rung in seen][-1] == "steps"
+    assert tuple(seen) == record.checks
+    assert [check.name for check in seen][-1] == "steps"
     assert record.environment["torch"]["torch"]
     assert record.environment["tensorflow"]["keras"]
 

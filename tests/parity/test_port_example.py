@@ -9,7 +9,7 @@ import pytest
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.stages import compare_models
-from alexnet_impl.report.parity import rung_lines
+from alexnet_impl.report.parity import check_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 fast, slow = pytest.mark.fast, pytest.mark.slow
@@ -23,7 +23,7 @@ BROKEN = {
     "with_padding": ("layers", "the alpha of the local response normalisation were not divided"),
     "with_alpha": ("logits", "its last layer were followed by a softmax"),
 }
-"""The Keras function: the rung that fails first, and what is said."""
+"""The Keras function: the check that fails first, and what is said."""
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def quoted(function):
 @fast
 def test_finished_port_holds(compare):
     record = compare("finished")
-    assert [str(rung) for rung in record.failures] == []
-    assert [rung.rung for rung in record.rungs][-1] == "steps"
-    assert f"All {len(record.rungs)} rungs hold." in quoted("finished")
+    assert [str(check) for check in record.failures] == []
+    assert [check.name for check in record.checks][-1] == "steps"
+    assert f"All {len(record.checks)} checks hold." in quoted("finished")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_finished_port_holds(compare):
 )
 def test_mistake_is_found_and_quoted(compare, function):
     record = compare(function)
-    rung, what = BROKEN[function]
+    check, what = BROKEN[function]
     first = record.failures[0]
-    assert first.rung == rung
+    assert first.name == check
     assert what in first.causes[0].what
-    for line in rung_lines(first):
+    for line in check_lines(first):
         assert plain(line) in quoted(function)

@@ -23,10 +23,10 @@ def test_ladder_holds_and_leaves_a_record_and_a_picture(tmp_path, capsys):
     assert main([*ASK, "--output", str(tmp_path / "out")]) == 0
     record = read_record(tmp_path / "out")
     assert record.holds
-    assert {rung.rung for rung in record.rungs} >= {"logits", "lockstep", "predictions"}
+    assert {check.name for check in record.checks} >= {"logits", "lockstep", "predictions"}
     assert set(record.environment["frameworks"]) == {"torch", "tensorflow"}
     assert (tmp_path / "out" / "lockstep.png").is_file()
-    assert "rungs hold" in capsys.readouterr().out
+    assert "checks hold" in capsys.readouterr().out
 
 
 def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import relative
+from support.comparing import relative
 
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
-from alexnet_impl.data import DataConfig
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
@@ -412,7 +412,7 @@ def test_entry_of_an_older_release_is_the_same_case(recording):
 
 
 def test_doubtful_times_and_gates_are_labelled(one):
-    gate = {"outcome": "differs: logits", "holds": False, "rungs": []}
+    gate = {"outcome": "differs: logits", "holds": False, "checks": []}
     new = one("new", times(2), warnings=["Only 3 values."], gate=gate)
     assert compare_recordings(one("old", times(1)), new, OPTIONS).labels == (
         f"NEW: {TITLE}: the frameworks were not equal: differs: logits",

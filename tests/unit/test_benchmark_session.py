@@ -25,7 +25,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet_impl.measurement.memory import OutOfMemory
+from alexnet_impl.measurement.largest_batch import OutOfMemory
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.measurement.worker import OutOfMemoryError, Prepared
 
@@ -121,7 +121,7 @@ def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(session
     old, new = folder / "old.json", folder / "new.json"
     assert "out of memory at batch 512; 300 fits" in told.partition("share of the peak")[2]
     found = read_recording(new)
-    assert [key["global_batch_size"] for key in found.no_room] == [512]
+    assert [key["global_batch_size"] for key in found.out_of_memory] == [512]
     assert [entry.key["global_batch_size"] for entry in found.entries] == [64]
     assert main(["bench", "compare", str(old), str(new), "--other-machine"]) == 1
     said = capsys.readouterr().out

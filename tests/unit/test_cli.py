@@ -9,19 +9,19 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import fake_framework
-import fake_worker
 import numpy as np
 import pytest
-from fake_framework import linear_config
 from PIL import Image
+from support import fake_framework, fake_worker
+from support.fake_framework import linear_config
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
 from alexnet_impl.cli import COMMANDS, commands, main
 from alexnet_impl.cli.flags import TrainingOptions
 from alexnet_impl.cli.shared import run_config
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.named import RECIPES

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 from cases import make_case
-from measured import side
+from support.measured import side
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
@@ -203,11 +203,11 @@ def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatc
 
 
 def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, monkeypatch):
-    def no_room(first, *_):
+    def out_of_memory(first, *_):
         raise OutOfMemoryError("no room", first.on("cpu"))
 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
-    monkeypatch.setattr(bench, "compare", no_room)
+    monkeypatch.setattr(bench, "compare", out_of_memory)
     monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
     monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
@@ -217,4 +217,4 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     told = "`alexnet bench torch,clip_norm=1` with the same flags does."
     assert f"training torch cifar b64 float32 clip_norm=1: not measured; {told}" in said
     assert said.count("not measured") == 1
-    assert len(read_recording(tmp_path / "bench").no_room) == 1
+    assert len(read_recording(tmp_path / "bench").out_of_memory) == 1

@@ -8,18 +8,19 @@ import json
 import signal
 from dataclasses import replace
 
-import fake_framework
 import numpy as np
 import pytest
-from fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
+from support import fake_framework
+from support.fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import CollapseReport, Vitals
+from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 from alexnet_impl.training import collapse
 from alexnet_impl.training import run as training
 from alexnet_impl.training.collapse import (
@@ -30,9 +31,9 @@ from alexnet_impl.training.collapse import (
     NUM_CHECK_IMAGES,
     PROBE_SHIFT,
     CollapseDetector,
+    collapse_warning,
     dead_share,
-    foreboding,
-    layer_vitals,
+    layer_statistics,
     shift_over_std,
 )
 from alexnet_impl.training.start import resume_run, start_run
@@ -43,8 +44,10 @@ pytestmark = pytest.mark.fast
 # ---- the rule
 
 
-def vitals(dead=1.0, logits_std=0.0, step=1, **others):
-    return Vitals(step=step, dead_share={"relu1": dead, **others}, logits_std=logits_std)
+def statistics(dead=1.0, logits_std=0.0, step=1, **others):
+    return ActivationStatistics(
+        step=step, dead_share={"relu1": dead, **others}, logits_std=logits_std
+    )
 
 
 def alarms(*seen):
@@ -57,15 +60,15 @@ BELOW = 1e-6
 
 
 def test_detector_fires_after_so_many_dead_checks_in_a_row():
-    assert alarms(*[vitals()] * (CHECKS_IN_A_ROW + 1)) == [False] * (CHECKS_IN_A_ROW - 1) + [
+    assert alarms(*[statistics()] * (CHECKS_IN_A_ROW + 1)) == [False] * (CHECKS_IN_A_ROW - 1) + [
         True,
         True,
     ]
 
 
 def test_detector_starts_anew_where_the_network_recovers():
-    row = [vitals()] * (CHECKS_IN_A_ROW - 1)
-    assert not any(alarms(*row, vitals(dead=0.5), *row, vitals(logits_std=1.0), *row))
+    row = [statistics()] * (CHECKS_IN_A_ROW - 1)
+    assert not any(alarms(*row, statistics(dead=0.5), *row, statistics(logits_std=1.0), *row))
 
 
 @pytest.mark.parametrize(
@@ -79,17 +82,17 @@ def test_detector_starts_anew_where_the_network_recovers():
     ids=["both", "alive", "logits differ", "not finite"],
 )
 def test_rule_needs_dead_units_and_equal_logits(dead, logits_std, collapsed):
-    assert any(alarms(*[vitals(dead, logits_std)] * 10)) is collapsed
+    assert any(alarms(*[statistics(dead, logits_std)] * 10)) is collapsed
 
 
 def test_rule_reads_the_worst_layer():
     """A single dead layer lets nothing through, be it a convolution's or a dense one's."""
-    seen = vitals(0.1, relu2=1.0, relu6=0.9)
+    seen = statistics(0.1, relu2=1.0, relu6=0.9)
     assert seen.worst == ("relu2", 1.0)
     assert any(alarms(*[seen] * CHECKS_IN_A_ROW))
 
 
-# ---- what the vitals are
+# ---- what the statistics are
 
 
 def test_unit_is_dead_if_it_is_zero_for_every_image_and_position():
@@ -100,12 +103,12 @@ def test_unit_is_dead_if_it_is_zero_for_every_image_and_position():
     assert dead_share(np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]])) == pytest.approx(1 / 3)
 
 
-def test_vitals_are_those_of_the_relus_and_the_logits():
+def test_statistics_are_those_of_the_relus_and_the_logits():
     spec = build_spec("cifar", width=0.125)
     outputs = {layer.name: np.ones((2, 4), np.float32) for layer in spec.layers}
     outputs["relu2"][:, 0] = 0
     outputs["fc3"] = np.array([[0.0, 1.0], [2.0, 1.0]])
-    found = layer_vitals(outputs, spec, 7)
+    found = layer_statistics(outputs, spec, 7)
     assert list(found.dead_share) == [f"relu{n}" for n in range(1, 8)]
     assert found.dead_share["relu2"] == 0.25
     assert (found.step, found.logits_std) == (7, 0.5)
@@ -124,7 +127,7 @@ def test_shift_stays_a_number_that_json_can_say(after):
 
 
 def test_report_comes_back_from_json():
-    report = CollapseReport(shift={"conv1": 1.5}, seen=vitals(step=9))
+    report = CollapseReport(shift={"conv1": 1.5}, seen=statistics(step=9))
     plain = {
         "shift": {"conv1": 1.5},
         "seen": {"step": 9, "dead_share": {"relu1": 1.0}, "logits_std": 0.0},
@@ -174,7 +177,7 @@ def test_run_that_collapses_is_warned_of_once_and_goes_on(tmp_path, dataset):
     result = train(tmp_path / "run", dataset, observer=observer)
     assert observer.warnings == [f"torch: {COLLAPSED}"]
     assert (result.status, result.steps) == ("finished", 160)
-    seen = Vitals(step=SEEN_AT, dead_share={"relu1": 1.0}, logits_std=0.0)
+    seen = ActivationStatistics(step=SEEN_AT, dead_share={"relu1": 1.0}, logits_std=0.0)
     assert result.collapse == CollapseReport(shift={"conv1": 0.0, "fc1": ANY_SHIFT}, seen=seen)
     assert RunFolder.open(tmp_path / "run").result == result
 
@@ -352,7 +355,7 @@ def test_probe_warns_before_the_first_step(tmp_path, dataset, framework, moved):
 
 def test_foreboding_looks_at_convolutions_alone():
     shift = {"conv1": 0.5, "fc1": 100.0}
-    assert foreboding(shift, MORTAL_SPEC, RECIPE) == ""
+    assert collapse_warning(shift, MORTAL_SPEC, RECIPE) == ""
 
 
 # ---- what is asked for

@@ -1,8 +1,8 @@
 """Conversion without a framework: names, refusals, and the check of the outputs."""
 
-import fake_framework
 import numpy as np
 import pytest
+from support import fake_framework
 
 from alexnet_impl import convert as conversion
 from alexnet_impl.convert import convert, target_kind

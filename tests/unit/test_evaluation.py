@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet_impl.data import Split
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.stats.accuracy import (
     Accuracy,
     confusion_matrix,

@@ -7,13 +7,14 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
-import fake_framework
 import pytest
 from rich.console import Console
+from support import fake_framework
 
 import alexnet_impl
 from alexnet_impl.cli import main
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError, DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.results import METRICS, read_explanation, read_outcome, to_dict
@@ -38,13 +39,13 @@ from alexnet_impl.report.explain.tables import (
     effect_text,
     effects_table,
     headline,
-    idle_lines,
     markdown_factors,
+    not_applicable_lines,
     notes,
     verdict,
 )
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training import run as training
+from alexnet_impl.training import start as training
 from alexnet_impl.training.start import resume_run, start_run
 
 pytestmark = pytest.mark.fast
@@ -379,7 +380,7 @@ def test_report_names_the_budget_the_effects_and_every_run(
         "Test accuracy, points",
         "Test loss",
     ]
-    assert idle_lines(found)[0] == "resize does not apply: images are not resized"
+    assert not_applicable_lines(found)[0] == "resize does not apply: images are not resized"
     console.print(effects_table(found))
     printed = console.file.getvalue()
     for name in ("initializer", "softmax-twice", "the framework itself", "none measurable"):

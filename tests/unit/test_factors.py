@@ -11,8 +11,8 @@ from alexnet_impl.explain.factors import (
     Setting,
     as_it_comes,
     get_factors,
-    idle_reason,
     made_equal,
+    not_applicable_reason,
     switched,
 )
 from alexnet_impl.recipe.named import RECIPES
@@ -59,7 +59,7 @@ def equal(recipe=ADAM, variant="torchvision"):
 
 
 def idle(name, recipe=ADAM, variant="torchvision", images=CIFAR):
-    return idle_reason(FACTORS[name], equal(recipe, variant), images)
+    return not_applicable_reason(FACTORS[name], equal(recipe, variant), images)
 
 
 def test_every_factor_is_listed_by_its_own_name_with_its_readings_and_its_source():
@@ -189,7 +189,7 @@ def test_shuffle_buffer_that_holds_all_images_cannot_matter():
 
 def test_factor_that_leaves_everything_as_it_is_cannot_matter():
     nothing = replace(FACTORS["precision"], as_keras=lambda setting: setting)
-    assert idle_reason(nothing, equal(), CIFAR) == "both readings are the same here"
+    assert not_applicable_reason(nothing, equal(), CIFAR) == "both readings are the same here"
 
 
 def test_factors_are_found_by_name_in_the_tables_order():

@@ -5,7 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, eval_batches, load_dataset
+from alexnet_impl.data.batches import eval_batches
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.features import compute_features, cut_network

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.machine import linux as machine
+from alexnet_impl.machine import gpu, interference, portable
 from alexnet_impl.machine.changed_facts import machine_differences, software_differences
 from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts, machine_fingerprint
 from alexnet_impl.machine.gpu import gpu_facts
@@ -115,7 +115,7 @@ def facts_of(root):
 def test_fingerprint_tells_what_linux_tells_of_a_server(xeon, monkeypatch):
     for name in (*TELLING_VARIABLES, "LD_PRELOAD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(portable.platform, "machine", lambda: "x86_64")
     assert facts_of(xeon) == {
         "architecture": "x86_64",
         "cpu": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz",
@@ -334,9 +334,9 @@ def refuse(*_args, **_kwargs):
 
 
 def test_windows_is_asked_by_psutil_and_what_it_lacks_is_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine.platform, "system", lambda: "Windows")
-    monkeypatch.setattr(machine.platform, "processor", lambda: "Intel64 Family 6")
-    monkeypatch.delattr(machine.os, "getloadavg", raising=False)
+    monkeypatch.setattr(portable.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(portable.platform, "processor", lambda: "Intel64 Family 6")
+    monkeypatch.delattr(portable.os, "getloadavg", raising=False)
     fake = {
         "cpu_count": lambda logical=True: 8 if logical else 4,
         "cpu_freq": lambda: SimpleNamespace(max=3600.0),
@@ -345,7 +345,7 @@ def test_windows_is_asked_by_psutil_and_what_it_lacks_is_none(tmp_path, monkeypa
         "sensors_battery": lambda: SimpleNamespace(power_plugged=False),
     }
     for name, call in fake.items():
-        monkeypatch.setattr(machine.psutil, name, call, raising=False)
+        monkeypatch.setattr(portable.psutil, name, call, raising=False)
     found = facts_of(tmp_path)
     assert found["cpu"] == "Intel64 Family 6"
     assert (found["logical_cpus"], found["physical_cpus"], found["usable_cpus"]) == (8, 4, 2)
@@ -359,9 +359,9 @@ def test_mac_is_asked_by_sysctl(tmp_path, monkeypatch):
         "machdep.cpu.brand_string: Apple M2\nkern.hv_vmm_present: 0\n"
         "hw.optional.arm.FEAT_BF16: 1\nhw.optional.arm.FEAT_SME: 0\nhw.optional.neon: 1\n"
     )
-    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(portable.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(
-        machine, "command_output", lambda command, _: told if "sysctl" in command[0] else None
+        portable, "command_output", lambda command, _: told if "sysctl" in command[0] else None
     )
     found = facts_of(tmp_path)
     assert found["cpu"] == "Apple M2"
@@ -370,13 +370,13 @@ def test_mac_is_asked_by_sysctl(tmp_path, monkeypatch):
 
 
 def test_a_system_that_tells_nothing_does_not_crash(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(portable.platform, "system", lambda: "Darwin")
     for name in ("processor", "machine"):
-        monkeypatch.setattr(machine.platform, name, lambda: "")
-    monkeypatch.setattr(machine.psutil, "cpu_count", lambda logical=True: None)  # noqa: ARG005
+        monkeypatch.setattr(portable.platform, name, lambda: "")
+    monkeypatch.setattr(portable.psutil, "cpu_count", lambda logical=True: None)  # noqa: ARG005
     for name in ("cpu_freq", "Process", "sensors_battery"):
-        monkeypatch.setattr(machine.psutil, name, refuse, raising=False)
-    monkeypatch.setattr(machine.os, "getloadavg", refuse, raising=False)
+        monkeypatch.setattr(portable.psutil, name, refuse, raising=False)
+    monkeypatch.setattr(portable.os, "getloadavg", refuse, raising=False)
     found = facts_of(tmp_path)
     assert found["usable_cpus"] is found["max_frequency_mhz"] is found["load_average"] is None
     assert found["on_battery"] is found["architecture"] is None
@@ -468,7 +468,7 @@ def test_gpu_facts_do_not_wait_for_a_tool_that_hangs(tmp_path):
 
 def test_tool_that_is_missing_or_hangs_is_not_asked_again_by_older_names(monkeypatch):
     asked = []
-    monkeypatch.setattr(machine, "command_output", lambda command, _: asked.append(command))
+    monkeypatch.setattr(gpu, "command_output", lambda command, _: asked.append(command))
     assert gpu_facts() == []
     assert len(asked) == 1
 
@@ -493,7 +493,7 @@ MIXED_REASONS = [
     ],
 )
 def test_throttle_mask_is_told_in_words(mask, words):
-    assert machine._reasons(mask) == words  # noqa: SLF001
+    assert gpu._reasons(mask) == words  # noqa: SLF001
 
 
 # Was it quiet?
@@ -506,11 +506,11 @@ def test_throttle_mask_is_told_in_words(mask, words):
 )
 def test_busyness_is_the_share_of_others(monkeypatch, percent, own_s, share):
     """Four cores, watched for one second by a clock of our own."""
-    monkeypatch.setattr(machine.psutil, "cpu_percent", lambda interval: percent * interval)
-    monkeypatch.setattr(machine.psutil, "cpu_count", lambda: 4)
+    monkeypatch.setattr(interference.psutil, "cpu_percent", lambda interval: percent * interval)
+    monkeypatch.setattr(interference.psutil, "cpu_count", lambda: 4)
     wall, own = iter([7.0, 8.0]), iter([3.0, 3.0 + own_s])
     clock = SimpleNamespace(perf_counter=lambda: next(wall), process_time=lambda: next(own))
-    monkeypatch.setattr(machine, "time", clock)
+    monkeypatch.setattr(interference, "time", clock)
     assert busyness(1.0) == pytest.approx(share)
 
 
@@ -521,7 +521,7 @@ def test_busyness_sees_another_process_and_not_this_one():
         child.stdout.readline()
         share = busyness(0.25)
         child.kill()
-    assert 0.3 / machine.psutil.cpu_count() < share <= 1
+    assert 0.3 / interference.psutil.cpu_count() < share <= 1
 
 
 @pytest.mark.parametrize("interval_s", [0, -1.0, math.nan])

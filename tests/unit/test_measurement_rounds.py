@@ -16,7 +16,7 @@ from alexnet_impl.measurement.largest_batch import find_largest_batch, of_batch_
 from alexnet_impl.measurement.rounds import Plan
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.measurement.workloads import synthetic_data
-from alexnet_impl.parity.record import RungResult
+from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.channel import Channel
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
@@ -195,7 +195,7 @@ def test_gate_makes_no_more_images_than_it_compares(monkeypatch, work):
     """However large the batch is that will be timed."""
     monkeypatch.setattr(gate, "both_sides", lambda config, _: nullcontext([config]))
     seen = []
-    monkeypatch.setattr(gate, "static_rungs", lambda sides, *_, **__: seen.append(sides[0]) or [])
+    monkeypatch.setattr(gate, "static_checks", lambda sides, *_, **__: seen.append(sides[0]) or [])
     gate.pass_gate(of_batch_size(replace(CASE, work=work), 10**9), {})
     assert seen[0].recipe.global_batch_size == gate.GATE_IMAGES
     assert seen[0].data.train_images == 100
@@ -205,16 +205,16 @@ def test_gate_makes_no_more_images_than_it_compares(monkeypatch, work):
 def test_gate_takes_for_chance_what_does_not_show_in_every_draw(monkeypatch, chances, holds, draws):
     seeds = []
 
-    def rungs(_, question, **__):
+    def checks(_, question, **__):
         seeds.append(question.recipe.seed)
         apart = 1.0 if len(seeds) <= chances else 0.0
-        rung = RungResult(
-            rung="gradients", precision="float32", measured=apart, tolerance=0.5, reason="rounding"
+        check = CheckResult(
+            name="gradients", precision="float32", measured=apart, tolerance=0.5, reason="rounding"
         )
-        return [rung]
+        return [check]
 
     monkeypatch.setattr(gate, "both_sides", lambda *_: nullcontext([]))
-    monkeypatch.setattr(gate, "static_rungs", rungs)
+    monkeypatch.setattr(gate, "static_checks", checks)
     found = gate.pass_gate(CASE, {})
     assert found.holds is holds
     assert seeds == list(range(draws))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import alexnet_impl
-from alexnet_impl.frameworks.timed_call import Repeated
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement import timing
 from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
 from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
@@ -28,7 +28,7 @@ ORDERS = (
     "train_step",
     "infer",
     "move",
-    "treat",
+    "preprocess",
     "forward",
     "backward",
     "update",
@@ -52,7 +52,7 @@ class AsynchronousDevice:
         self.pending_s = 0.0
 
     def repeated(self):
-        return Repeated(call=self.order, amount=1, unit="images", synchronize=self.synchronize)
+        return TimedCall(call=self.order, amount=1, unit="images", synchronize=self.synchronize)
 
 
 class AsynchronousTrainer:
@@ -131,10 +131,11 @@ def test_a_clock_that_forgets_to_wait_is_seen():
 CLOCKS = r"perf_counter|monotonic|process_time|thread_time|time_ns\(|time\.time\(|timeit"
 READERS = {
     "measurement/timing.py": {"perf_counter"},
-    "measurement/paired.py": {"monotonic"},  # whether the budget is spent
-    "training.py": {"perf_counter"},  # Clock, evaluations, when to save
-    "collapse.py": {"perf_counter"},  # the trial step
-    "machine.py": {"perf_counter", "process_time"},  # what others do meanwhile
+    "measurement/rounds.py": {"monotonic"},  # whether the budget is spent
+    "training/clock.py": {"perf_counter"},
+    "training/run.py": {"perf_counter"},  # evaluations, when to save
+    "training/collapse.py": {"perf_counter"},  # the trial step
+    "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "data/cache.py": {"time.time("},  # how old a file is
 }
 
@@ -179,7 +180,7 @@ def test_warm_up_ends_with_its_time_and_says_so(monkeypatch):
 
 def epochs_of(batches, cost_s=0.01, batch_s=0.002):
     """Calls that cost something beyond their batches, on a device that does not make one wait."""
-    return Repeated(
+    return TimedCall(
         call=lambda: time.sleep(cost_s + batches * batch_s),
         amount=batches,
         unit="images",

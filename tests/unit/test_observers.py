@@ -6,14 +6,20 @@ import math
 from dataclasses import replace
 
 import pytest
-from fake_framework import RecordingObserver
 from rich.console import Console
+from support.fake_framework import RecordingObserver
 
-from alexnet_impl.data import DataConfig
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import AlexNetWarning, RunError
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.records import CollapseReport, EpochRecord, RunResult, Timing, Vitals
+from alexnet_impl.runs.records import (
+    ActivationStatistics,
+    CollapseReport,
+    EpochRecord,
+    RunResult,
+    Timing,
+)
 from alexnet_impl.training.observers import (
     BarObserver,
     JsonObserver,
@@ -49,7 +55,7 @@ RESULT = RunResult(
     status="finished",
     collapse=CollapseReport(
         shift={"conv1": 7.5},
-        seen=Vitals(step=12, dead_share={"relu1": 1.0}, logits_std=1e-9),
+        seen=ActivationStatistics(step=12, dead_share={"relu1": 1.0}, logits_std=1e-9),
     ),
     steps=30,
     test_loss=1.0,

@@ -1,11 +1,11 @@
-"""A user's own pair without any framework: pairing, readings of mistakes, the rungs."""
+"""A user's own pair without any framework: pairing, readings of mistakes, the checks."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
+from support import reference
 
 from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks.user_model import (
@@ -268,7 +268,7 @@ def test_difference_is_relative_to_each_image():
     assert np.isnan(apart(first, np.full((2, 2), np.nan)))
 
 
-# --- the rungs, over models in NumPy --------------------------------------------------------
+# --- the checks, over models in NumPy --------------------------------------------------------
 
 
 class PlainModel:
@@ -342,31 +342,31 @@ def compared(tensorflow, torch=None, **flags):
     return compare_models(torch or PlainModel(), tensorflow, request)
 
 
-def test_equal_models_hold_and_are_announced_rung_by_rung():
+def test_equal_models_hold_and_are_announced_check_by_check():
     heard = []
     request = PairRequest(torch="ours", tensorflow="theirs")
     record = compare_models(PlainModel(), PlainModel(), request, heard.append)
     assert record.holds
-    assert tuple(heard) == record.rungs
-    assert [rung.precision for rung in heard][2:] == ["float64"] * 5
+    assert tuple(heard) == record.checks
+    assert [check.precision for check in heard][2:] == ["float64"] * 5
     assert list(record.series[0].losses) == ["torch", "tensorflow"]
 
 
 def test_other_precision_is_said():
     record = compared(PlainModel(float64="no kernel for it"))
-    assert record.rungs[2].precision == "float32"
-    assert record.rungs[2].reason.endswith("; in float32: no kernel for it")
+    assert record.checks[2].precision == "float32"
+    assert record.checks[2].reason.endswith("; in float32: no kernel for it")
 
 
 def test_rounding_in_float64_is_taken_for_float32():
     record = compared(PlainModel(noise=1e-8))
     assert record.holds
-    assert record.rungs[2].reason.endswith("computes in float32 all the same")
+    assert record.checks[2].reason.endswith("computes in float32 all the same")
 
 
-def test_departure_ends_the_ladder_at_the_logits():
+def test_mismatch_ends_the_ladder_at_the_logits():
     record = compared(PlainModel(relu=False))
-    assert [rung.rung for rung in record.rungs][-1] == "logits"
+    assert [check.name for check in record.checks][-1] == "logits"
     first = record.failures[0]
     assert first.where == "the way from conv to fc (PyTorch: relu, flatten; Keras: relu, flatten)"
     assert first.causes[0].what == "the ReLU were missing"
@@ -379,9 +379,9 @@ def test_what_no_reading_knows_is_said_to_be_unknown():
 
 
 def test_frozen_weight_is_named():
-    rung = compared(PlainModel(frozen=("conv.bias",))).failures[0]
-    assert (rung.rung, rung.where, rung.measured) == ("gradients", "conv.bias", float("inf"))
-    assert str(rung.causes[0]).startswith("tensorflow computes as if conv.bias were frozen")
+    check = compared(PlainModel(frozen=("conv.bias",))).failures[0]
+    assert (check.name, check.where, check.measured) == ("gradients", "conv.bias", float("inf"))
+    assert str(check.causes[0]).startswith("tensorflow computes as if conv.bias were frozen")
 
 
 @pytest.mark.parametrize(
@@ -395,30 +395,30 @@ def test_frozen_weight_is_named():
 )
 @pytest.mark.parametrize("copy", ["auto", "never"])
 def test_nan_among_the_weights_fails_and_is_named(changes, where, copy):
-    rung = compared(PlainModel(**changes), copy_weights=copy).failures[0]
-    assert (rung.rung, rung.where) == ("weights", where)
-    assert np.isnan(rung.measured)
-    assert str(rung.causes[0]).startswith(f"tensorflow computes as if {where} held NaN")
+    check = compared(PlainModel(**changes), copy_weights=copy).failures[0]
+    assert (check.name, check.where) == ("weights", where)
+    assert np.isnan(check.measured)
+    assert str(check.causes[0]).startswith(f"tensorflow computes as if {where} held NaN")
 
 
 def test_nan_in_pytorchs_weights_is_not_hidden_by_a_copy_that_was_asked_for():
     torch = PlainModel(broken=["fc.bias"])
-    rung = compared(PlainModel(seed=1), torch, copy_weights="always").failures[0]
-    assert (rung.rung, rung.where, rung.causes[0].side) == ("weights", "fc.bias", "torch")
+    check = compared(PlainModel(seed=1), torch, copy_weights="always").failures[0]
+    assert (check.name, check.where, check.causes[0].side) == ("weights", "fc.bias", "torch")
 
 
 @pytest.mark.parametrize("side", ["torch", "tensorflow"])
 def test_nan_among_the_gradients_fails_and_is_named(side):
     models = {"torch": PlainModel(), "tensorflow": PlainModel()}
     models[side].bad_gradient = "fc.bias"
-    rung = compared(models["tensorflow"], models["torch"]).failures[0]
-    assert (rung.rung, rung.where) == ("gradients", "fc.bias")
-    assert np.isnan(rung.measured)
+    check = compared(models["tensorflow"], models["torch"]).failures[0]
+    assert (check.name, check.where) == ("gradients", "fc.bias")
+    assert np.isnan(check.measured)
 
 
 def test_other_loss_is_found():
     record = compared(PlainModel(loss=1.5))
-    assert [rung.rung for rung in record.failures] == ["loss", "steps"]
+    assert [check.name for check in record.failures] == ["loss", "steps"]
 
 
 def test_image_size_must_be_known():

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference as slow
-from comparing import TINY
 from hypothesis import given, settings
-from strategies import specs
+from support import reference as slow
+from support.comparing import TINY
+from support.strategies import specs
 
-from alexnet_impl.data import DataConfig
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import SpecError
 from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
 from alexnet_impl.network.spec import trace

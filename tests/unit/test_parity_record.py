@@ -9,25 +9,25 @@ import pytest
 from alexnet_impl.errors import RunError
 from alexnet_impl.parity.record import (
     Cause,
+    CheckResult,
     ParityRecord,
-    RungResult,
     Series,
     read_record,
     write_record,
 )
-from alexnet_impl.report.parity import failure_line, rung_lines, write_lockstep_figure
+from alexnet_impl.report.parity import check_lines, failure_line, write_lockstep_figure
 
 pytestmark = pytest.mark.fast
 
 CAUSE = Cause(side="tensorflow", what="conv1 leant", remedy="straighten it", distance=1e-13)
 
 
-def rung(measured, **rest):
-    values = {"rung": "layers", "precision": "float64", "tolerance": 1e-12, "reason": "sums"}
-    return RungResult(measured=measured, **(values | rest))
+def check(measured, **rest):
+    values = {"name": "layers", "precision": "float64", "tolerance": 1e-12, "reason": "sums"}
+    return CheckResult(measured=measured, **(values | rest))
 
 
-def record(*rungs):
+def record(*checks):
     curves = {"torch": [2.0, 1.0, 0.5], "tensorflow": [2.0, 1.0, 0.5 + 1e-7]}
     series = Series(
         name="free float32",
@@ -35,20 +35,22 @@ def record(*rungs):
         controls={"torch": [0.0, 0.0, 1e-6]},
         allowed=[1e-6, 1e-6, 3e-6],
     )
-    return ParityRecord(request={"variant": "cifar"}, environment={}, rungs=rungs, series=(series,))
+    return ParityRecord(
+        request={"variant": "cifar"}, environment={}, checks=checks, series=(series,)
+    )
 
 
 @pytest.mark.parametrize(
     ("measured", "holds"), [(0.0, True), (1e-12, True), (2e-12, False), (math.nan, False)]
 )
-def test_rung_holds_up_to_its_tolerance(measured, holds):
-    assert rung(measured).holds is holds
-    assert record(rung(0.0), rung(measured)).holds is holds
+def test_check_holds_up_to_its_tolerance(measured, holds):
+    assert check(measured).holds is holds
+    assert record(check(0.0), check(measured)).holds is holds
 
 
-def test_record_without_a_rung_or_an_end_proves_nothing():
+def test_record_without_a_check_or_an_end_proves_nothing():
     assert not record().holds
-    stopped = replace(record(rung(0.0)), complete=False)
+    stopped = replace(record(check(0.0)), complete=False)
     assert not stopped.holds
     assert "not climbed to its end" in failure_line(stopped)
 
@@ -56,14 +58,14 @@ def test_record_without_a_rung_or_an_end_proves_nothing():
 def test_curves_and_causes_that_are_no_numbers_are_read_back(tmp_path):
     nan = Series(name="x", losses={"torch": [math.nan]}, controls={"torch": [math.inf]})
     cause = replace(CAUSE, distance=math.inf)
-    given = replace(record(rung(math.nan, causes=(cause,))), series=(nan,))
+    given = replace(record(check(math.nan, causes=(cause,))), series=(nan,))
     write_record(tmp_path, given)
     assert repr(read_record(tmp_path)) == repr(given)
 
 
 @pytest.mark.parametrize("measured", [1e-13, math.nan, math.inf])
 def test_record_is_read_as_it_was_written(tmp_path, measured):
-    given = record(rung(measured, where="conv1", causes=(CAUSE,)))
+    given = record(check(measured, where="conv1", causes=(CAUSE,)))
     write_record(tmp_path, given)
     found = read_record(tmp_path)
     assert repr(found) == repr(given)
@@ -88,25 +90,25 @@ def test_file_that_is_no_record_is_refused(tmp_path, content, words):
 
 
 def test_failure_is_told_with_place_and_causes():
-    failed = rung(1.0, where="conv1", causes=(CAUSE,))
-    assert failure_line(record(rung(0.0), failed)) == "They part first at: layers (float64), conv1"
-    assert rung_lines(failed)[1] == (
+    failed = check(1.0, where="conv1", causes=(CAUSE,))
+    assert failure_line(record(check(0.0), failed)) == "They part first at: layers (float64), conv1"
+    assert check_lines(failed)[1] == (
         "    likely cause: tensorflow computes as if conv1 leant (explains it to 1.0e-13); "
         "straighten it"
     )
-    assert "no cause" in failure_line(record(rung(1.0, sought=True)))
-    assert "no cause" not in failure_line(record(rung(1.0)))
+    assert "no cause" in failure_line(record(check(1.0, sought=True)))
+    assert "no cause" not in failure_line(record(check(1.0)))
     assert "no cause" not in failure_line(record(failed))
-    assert len(rung_lines(rung(0.0))) == 1
+    assert len(check_lines(check(0.0))) == 1
 
 
-def test_line_of_a_rung_shows_figure_bound_and_place():
-    assert rung_lines(rung(0.5, where="fc1"))[0].split() == [
+def test_line_of_a_check_shows_figure_bound_and_place():
+    assert check_lines(check(0.5, where="fc1"))[0].split() == [
         *("layers", "float64", "5.0e-01", "1.0e-12", "FAILS", "at", "fc1")
     ]
-    assert rung_lines(rung(0.0))[0].endswith("holds")
+    assert check_lines(check(0.0))[0].endswith("holds")
 
 
 def test_picture_is_written(tmp_path):
-    write_lockstep_figure(tmp_path / "lockstep.png", record(rung(0.0)))
+    write_lockstep_figure(tmp_path / "lockstep.png", record(check(0.0)))
     assert (tmp_path / "lockstep.png").read_bytes().startswith(b"\x89PNG")

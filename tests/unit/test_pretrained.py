@@ -92,7 +92,7 @@ def test_a_mistake_may_be_reproduced_by_its_name(path):
     )
 
 
-def test_the_treatment_of_images_travels_with_the_weights(path):
+def test_the_preprocessing_of_images_travels_with_the_weights(path):
     found = find_pretrained(str(path), "cifar", 32)
     adopted = adopt_preprocessing(Recipe(), found)
     assert (adopted.input_scaling, adopted.resize_to) == ("imagenet", 40)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import recipes
+from support.strategies import recipes
 
 from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError
 from alexnet_impl.recipe.named import RECIPES, get_recipe

@@ -4,11 +4,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import fake_server
 import numpy as np
 import pytest
+from support import fake_server
 
-from alexnet_impl.data import DataConfig
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.processes.remote_trainer import remote_side

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import recipes
+from support.strategies import recipes
 
-from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.errors import RunError, WeightsError
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import count_windows, next_shape, specs
+from support.strategies import count_windows, next_shape, specs
 
 from alexnet_impl.errors import SpecError
 from alexnet_impl.network.spec import (

@@ -6,17 +6,14 @@ import os
 import signal
 from dataclasses import asdict, replace
 
-import fake_framework
 import numpy as np
 import pytest
-from fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
+from support import fake_framework
+from support.fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
 
-from alexnet_impl.data import (
-    DataConfig,
-    chain_digest,
-    epoch_batches,
-    load_dataset,
-)
+from alexnet_impl.data.batches import chain_digest, epoch_batches
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import (
     DataError,
     DivergedError,
@@ -29,9 +26,10 @@ from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import run as training
+from alexnet_impl.training import start
 from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.training.start import resume_run, start_run
-from alexnet_impl.weights import canonical as weights_module
+from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 
@@ -300,13 +298,13 @@ def test_timing_leaves_the_first_step_out(tmp_path, dataset, framework, monkeypa
 
 def test_threads_are_set_before_weights_are_read(tmp_path, dataset, framework, monkeypatch):
     """TensorFlow computes when it reads a backbone's file, and starts its threads once."""
-    first_weights, threads = training.first_weights, []
+    first_weights, threads = start.first_weights, []
 
     def read(*arguments):
         threads.append(framework.threads)
         return first_weights(*arguments)
 
-    monkeypatch.setattr(training, "first_weights", read)
+    monkeypatch.setattr(start, "first_weights", read)
     framework.before_step = interrupt_at(3)
     config = replace(config_of(), threads=3)
     start_run(tmp_path / "run", config, dataset, RecordingObserver())

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from measured import DIFFERS, EQUAL, pair, side
+from support.measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.cli import main
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.recording import entry_of, write_recording
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.parity.record import ParityRecord, RungResult, write_record
+from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
 from alexnet_impl.report.bench.releases import (
     HEADER,
     trend_figure,
@@ -21,14 +21,14 @@ from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
 
-LOCKSTEP = RungResult(
-    rung="lockstep", precision="float64", measured=3e-15, tolerance=1e-12, reason="rounding"
+LOCKSTEP = CheckResult(
+    name="lockstep", precision="float64", measured=3e-15, tolerance=1e-12, reason="rounding"
 )
 MACHINE = {"cpu": "a processor", "cores": 2}
 
 
 def write_environment(
-    folder, name, torch, tensorflow, *, rung=LOCKSTEP, gate=EQUAL, request=None, **changes
+    folder, name, torch, tensorflow, *, check=LOCKSTEP, gate=EQUAL, request=None, **changes
 ):
     """What `alexnet parity` and `alexnet bench` leave behind in one environment."""
     facts = {"torch": {"torch": torch}, "tensorflow": {"tensorflow": tensorflow, "keras": "3.9.0"}}
@@ -36,7 +36,7 @@ def write_environment(
     record = ParityRecord(
         request=request or {},
         environment={"packages": packages, "frameworks": facts},
-        rungs=(rung,),
+        checks=(check,),
     )
     done = replace(pair(), **changes)
     done = replace(
@@ -67,7 +67,7 @@ def test_environments_come_in_the_order_of_their_releases(folder):
 def test_row_has_releases_parity_speeds_and_the_ratio(folder):
     row = dict(zip(HEADER, version_rows(read_environments(folder)[0])[0], strict=True))
     assert (row["torch"], row["tensorflow"], row["keras"]) == ("2.9.1", "2.19.1", "3.9.0")
-    assert (row["parity"], row["float64 lockstep"]) == ("1 rungs hold", "3.0e-15")
+    assert (row["parity"], row["float64 lockstep"]) == ("1 checks hold", "3.0e-15")
     assert (row["torch images/s"], row["tensorflow images/s"]) == ("1,280", "640")
     assert row["torch / tensorflow"].startswith("2.000 [")
     assert row["verdict of torch"] == "faster"
@@ -94,7 +94,7 @@ def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, c
 
 
 def test_a_ladder_that_failed_is_named(folder):
-    write_environment(folder, "d", "2.15.0", "2.21.0", rung=replace(LOCKSTEP, measured=0.5))
+    write_environment(folder, "d", "2.15.0", "2.21.0", check=replace(LOCKSTEP, measured=0.5))
     (*_, last), _ = read_environments(folder)
     assert not last.holds
     assert version_rows([last])[0][3] == "fails: lockstep"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save_file
-from strategies import specs
+from support.strategies import specs
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.files import replace_whole, write_bytes
@@ -28,7 +28,7 @@ from alexnet_impl.network.spec import (
 )
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.weights import canonical as weights_module
+from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import check_weights
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights

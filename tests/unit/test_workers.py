@@ -9,12 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import fake_framework
-import fake_worker
 import pytest
-from fake_framework import RecordingObserver, linear_config
+from support import fake_framework, fake_worker
+from support.fake_framework import RecordingObserver, linear_config
 
-from alexnet_impl.data import DataConfig
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.processes import training_worker as workers
 from alexnet_impl.processes.training_worker import serve, train_in_worker, worker_series

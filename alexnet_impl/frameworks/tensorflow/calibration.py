@@ -13,14 +13,14 @@ from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.frameworks.timed_call import (
     COPY_BYTES,
     FIT_COST_S,
-    Repeated,
+    TimedCall,
     matmul_size,
     peak_precisions,
 )
 from alexnet_impl.network.spec import Spec
 
 
-def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
+def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     """Square matrix products in the usual precisions and in this one, and a copy in memory."""
     found = find_device(device)
     wait = partial(synchronize, found)
@@ -32,12 +32,12 @@ def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
             first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
             call = partial(tf.linalg.matmul, first, second)
             work = 2.0 * size**3
-            kernels[f"matmul {name}"] = Repeated(
+            kernels[f"matmul {name}"] = TimedCall(
                 call=call, amount=work, unit="FLOP", synchronize=wait
             )
         source = tf.random.uniform((COPY_BYTES // 4,))
     copy = partial(tf.math.negative, source)
-    kernels["copy"] = Repeated(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
+    kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
 
 
@@ -54,21 +54,21 @@ class _Fit:
 
 def plain_training(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
-) -> Repeated:
+) -> TimedCall:
     """compile() and fit() as in Keras's guides; one call is an epoch, at first of one batch."""
     found = find_device(device)
     with tf.device(found):
         model = build_model(spec, precision)
         floats = (tf.cast(images, tf.float32) / 127.5 - 1).numpy()
 
-    def epochs_of(batches: int) -> Repeated:
+    def epochs_of(batches: int) -> TimedCall:
         with tf.device(found):
             model.compile(
                 optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             )
         epoch = np.repeat(floats, batches, axis=0)
-        return Repeated(
+        return TimedCall(
             call=_Fit(model, epoch, np.repeat(labels, batches), len(labels)),
             amount=len(labels) * batches,
             unit="images",

@@ -1,4 +1,4 @@
-"""The training step in TensorFlow: treat the images, forward, loss, gradients, update."""
+"""The training step in TensorFlow: preprocess the images, forward, loss, gradients, update."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from alexnet_impl.data import Picks
+from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.errors import FrameworkError
@@ -67,7 +67,7 @@ def freeze(model: keras.Model, spec: Spec, recipe: Recipe) -> None:
             layer.trainable = False
 
 
-class InputTreatment:
+class InputPreprocessing:
     """uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
@@ -117,7 +117,7 @@ class TensorflowTrainer:
             self.model = build_model(spec, recipe.precision, recipe.seed, shared_masks=shared_masks)
             set_weights(self.model, spec, weights)
             freeze(self.model, spec, recipe)
-            self.treatment = InputTreatment(spec, recipe)
+            self.preprocessing = InputPreprocessing(spec, recipe)
             make = make_fused_optimizer if recipe.fused_update else make_optimizer
             self.rules = make(recipe)
             self.optimizer = self.rules
@@ -160,7 +160,9 @@ class TensorflowTrainer:
         with tf.device(self.device):
             self.held = tf.pad(tf.constant(images), ((0, 0), sides, sides, (0, 0)))
 
-    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> tf.Tensor:
+    def train_step(
+        self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
+    ) -> tf.Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
         self._set_masks()
         self.step += 1
@@ -169,7 +171,7 @@ class TensorflowTrainer:
 
     def train_steps(
         self,
-        images: Sequence[Pixels] | Sequence[Picks],
+        images: Sequence[Pixels] | Sequence[GatherIndices],
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> tf.Tensor:
@@ -183,7 +185,7 @@ class TensorflowTrainer:
 
     def _train_steps(self, feed: Feed, labels: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         """Every argument has an axis of steps before its own."""
-        rows = tf.TensorArray(self.treatment.dtype, tf.shape(rates)[0])
+        rows = tf.TensorArray(self.preprocessing.dtype, tf.shape(rates)[0])
         for step in tf.range(tf.shape(rates)[0]):
             batch = tuple([part[step] for part in feed])  # AutoGraph reads no generators
             rows = rows.write(step, self._train_step(batch, labels[step], rates[step]))
@@ -264,12 +266,14 @@ class TensorflowTrainer:
         spread = tf.reduce_mean(log_probabilities, axis=1)
         return -tf.reduce_mean((1 - smoothing) * picked + smoothing * spread)
 
-    def _feed(self, images: Pixels | Picks) -> Feed:
+    def _feed(self, images: Pixels | GatherIndices) -> Feed:
         """What goes to the device."""
-        if not isinstance(images, Picks):
+        if not isinstance(images, GatherIndices):
             return (images,)
         if self.held is None:
-            raise FrameworkError("tensorflow: Picks need hold() first: the device has no images.")
+            raise FrameworkError(
+                "tensorflow: GatherIndices need hold() first: the device has no images."
+            )
         return images.indices, images.rows, images.columns
 
     def _pixels(self, feed: Feed) -> tf.Tensor:
@@ -282,7 +286,7 @@ class TensorflowTrainer:
 
     def _logits(self, feed: Feed, *, training: bool) -> tf.Tensor:
         """Images to logits (batch, num_classes) of full precision."""
-        logits = self.model(self._treat(feed), training=training)
+        logits = self.model(self._preprocess(feed), training=training)
         return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
     def _call(
@@ -332,12 +336,12 @@ class TensorflowTrainer:
         with tf.device(self.device):
             return tf.constant(images)
 
-    def treat(self, images: Pixels) -> tf.Tensor:
+    def preprocess(self, images: Pixels) -> tf.Tensor:
         """Images as the first layer reads them, on the device."""
-        return self._call("treat", self._treat, self._feed(images))
+        return self._call("preprocess", self._preprocess, self._feed(images))
 
-    def _treat(self, feed: Feed) -> tf.Tensor:
-        return self.treatment(self._pixels(feed))
+    def _preprocess(self, feed: Feed) -> tf.Tensor:
+        return self.preprocessing(self._pixels(feed))
 
     def _eval_logits(self, feed: Feed) -> tf.Tensor:
         return self._logits(feed, training=False)
@@ -351,16 +355,16 @@ class TensorflowTrainer:
             )
         prefix = self.prefixes[layer]
         found = self._call(
-            f"features {layer}", lambda feed: prefix(self._treat(feed)), self._feed(images)
+            f"features {layer}", lambda feed: prefix(self._preprocess(feed)), self._feed(images)
         )
         return self._canonical(layer, found)
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """The output of every layer, and the treated images as 'images'."""
+        """The output of every layer, and the preprocessed images as 'images'."""
         outputs: Activations = {}
         with tf.device(self.device):
             self._set_masks()
-            values = self.treatment(tf.constant(images))
+            values = self.preprocessing(tf.constant(images))
             outputs["images"] = self._canonical("images", values)
             for layer in self.model.layers:
                 kinds = keras.layers.Dropout | SharedDropout | keras.Model

@@ -8,14 +8,14 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.timed_call import COPY_BYTES, Repeated, matmul_size, peak_precisions
+from alexnet_impl.frameworks.timed_call import COPY_BYTES, TimedCall, matmul_size, peak_precisions
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, Dense, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
 from alexnet_impl.network.spec import Spec, trace
 
 
-def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
+def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     """Square matrix products in the usual precisions and in this one, and a copy in memory."""
     found = find_device(device)
     wait = partial(synchronize, found)
@@ -29,16 +29,16 @@ def calibration_kernels(device: str, precision: str) -> dict[str, Repeated]:
         if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
             call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
         work = 2.0 * size**3
-        kernels[f"matmul {name}"] = Repeated(call=call, amount=work, unit="FLOP", synchronize=wait)
+        kernels[f"matmul {name}"] = TimedCall(call=call, amount=work, unit="FLOP", synchronize=wait)
     source = torch.rand(COPY_BYTES // 4, device=found)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
-    kernels["copy"] = Repeated(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
+    kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
 
 
 def plain_training(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
-) -> Repeated:
+) -> TimedCall:
     """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""
     found = find_device(device)
     model = _plain_model(spec).to(found).train()
@@ -55,7 +55,7 @@ def plain_training(
         optimizer.step()
 
     wait = partial(synchronize, found)
-    return Repeated(
+    return TimedCall(
         call=step,
         amount=len(labels),
         unit="images",

@@ -1,4 +1,4 @@
-"""The training step in PyTorch: treat the images, forward, loss, backward, update."""
+"""The training step in PyTorch: preprocess the images, forward, loss, backward, update."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alexnet_impl.data import Picks
+from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.errors import FrameworkError
@@ -64,7 +64,7 @@ def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
     return frozen
 
 
-class InputTreatment(nn.Module):
+class InputPreprocessing(nn.Module):
     """uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
@@ -125,7 +125,7 @@ class TorchTrainer:
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
         self.frozen = freeze(self.model, spec, recipe)
-        self.treatment = InputTreatment(spec, recipe).to(device)
+        self.preprocessing = InputPreprocessing(spec, recipe).to(device)
         factors = rate_factors(spec, recipe)
         self.optimizer = make_optimizer(self.model, recipe, device, factors)
         self.scaler = torch.amp.GradScaler(
@@ -142,7 +142,9 @@ class TorchTrainer:
         sides = (0, 0, padding, padding, padding, padding)
         self.held = functional.pad(torch.from_numpy(images).to(self.device), sides)
 
-    def train_step(self, images: Pixels | Picks, labels: Labels, learning_rate: float) -> Tensor:
+    def train_step(
+        self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
+    ) -> Tensor:
         """Update the weights on one batch; the handle holds (loss, number correct)."""
         loss, num_correct = self._backward(images, labels)
         self.update(learning_rate)
@@ -150,7 +152,7 @@ class TorchTrainer:
 
     def train_steps(
         self,
-        images: Sequence[Pixels] | Sequence[Picks],
+        images: Sequence[Pixels] | Sequence[GatherIndices],
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> Tensor:
@@ -175,7 +177,7 @@ class TorchTrainer:
         self.scaler.update()
         self.step += 1
 
-    def _forward(self, images: Pixels | Picks, labels: Labels) -> tuple[Tensor, Tensor]:
+    def _forward(self, images: Pixels | GatherIndices, labels: Labels) -> tuple[Tensor, Tensor]:
         """(loss, number correct)."""
         self._set_training()
         self._set_masks()
@@ -183,7 +185,7 @@ class TorchTrainer:
         logits = self._logits(images)
         return self._loss(logits, targets), (logits.detach().argmax(1) == targets).sum()
 
-    def _backward(self, images: Pixels | Picks, labels: Labels) -> tuple[Tensor, Tensor]:
+    def _backward(self, images: Pixels | GatherIndices, labels: Labels) -> tuple[Tensor, Tensor]:
         """(loss, number correct), with the scaled loss's gradients left in the parameters."""
         loss, num_correct = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -238,11 +240,11 @@ class TorchTrainer:
         return self._pixels(images)
 
     @torch.inference_mode()
-    def treat(self, images: Pixels) -> Tensor:
+    def preprocess(self, images: Pixels) -> Tensor:
         """Images as the first layer reads them, on the device."""
         return self._floats(images)
 
-    def _logits(self, images: Pixels | Picks) -> Tensor:
+    def _logits(self, images: Pixels | GatherIndices) -> Tensor:
         """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
         floats = self._floats(images)
         dtype = AUTOCAST.get(self.recipe.precision)
@@ -250,23 +252,25 @@ class TorchTrainer:
             logits: Tensor = self.network(floats)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def _pixels(self, images: Pixels | Picks) -> Tensor:
+    def _pixels(self, images: Pixels | GatherIndices) -> Tensor:
         """uint8 (batch, height, width, 3) on the device."""
-        if not isinstance(images, Picks):
+        if not isinstance(images, GatherIndices):
             return torch.from_numpy(images).to(self.device, non_blocking=True)
         if self.held is None:
-            raise FrameworkError("torch: Picks need hold() first: the device has no images.")
+            raise FrameworkError(
+                "torch: GatherIndices need hold() first: the device has no images."
+            )
         indices, rows, columns = (
             torch.from_numpy(places).to(self.device, non_blocking=True)
             for places in (images.indices, images.rows, images.columns)
         )
         return self.held[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
-    def _floats(self, images: Pixels | Picks) -> Tensor:
+    def _floats(self, images: Pixels | GatherIndices) -> Tensor:
         """Images to what the first layer reads, outside autocast."""
         pixels = self._pixels(images)
         with torch.autocast(self.device.type, enabled=False):
-            floats: Tensor = self.treatment(pixels)
+            floats: Tensor = self.preprocessing(pixels)
         return floats.contiguous(memory_format=self.memory_format) if floats.ndim == 4 else floats
 
     @torch.inference_mode()
@@ -284,7 +288,7 @@ class TorchTrainer:
 
     @torch.no_grad()
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """The output of every layer, and the treated images as 'images'."""
+        """The output of every layer, and the preprocessed images as 'images'."""
         self._set_training() if training else self.model.eval()
         self._set_masks()
         dtype = AUTOCAST.get(self.recipe.precision)

@@ -19,7 +19,7 @@ def comparison_lines(comparison: RecordingComparison) -> list[str]:
     return [
         *_aligned(rows),
         *(f"note: {label}" for label in comparison.labels),
-        *(f"out of memory in NEW: {title}" for title in comparison.no_room),
+        *(f"out of memory in NEW: {title}" for title in comparison.out_of_memory),
         *(f"only in OLD: {title}" for title in comparison.only_old),
         *(f"only in NEW: {title}" for title in comparison.only_new),
         conclusion(comparison),

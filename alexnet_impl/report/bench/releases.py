@@ -44,10 +44,10 @@ def version_rows(environments: Sequence[Environment]) -> list[tuple[str, ...]]:
 
 
 def _parity_text(one: Environment) -> str:
-    rungs, failures = one.parity.rungs, one.parity.failures
+    checks, failures = one.parity.checks, one.parity.failures
     if failures:
-        return f"fails: {failures[0].rung}"
-    return f"{len(rungs)} rungs hold" if one.parity.complete else "not climbed to its end"
+        return f"fails: {failures[0].name}"
+    return f"{len(checks)} checks hold" if one.parity.complete else "not climbed to its end"
 
 
 def _speed(one: Environment, framework: str) -> tuple[str, str]:
@@ -134,15 +134,15 @@ def _draw_ratios(axes: Axes, environments: Sequence[Environment]) -> None:
 
 
 def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
-    rungs = [(place, one.lockstep) for place, one in enumerate(environments)]
-    found = [(place, rung) for place, rung in rungs if rung is not None]
-    for place, rung in found:
-        colour = INK if rung.holds else "#cf222e"
-        axes.plot(place, max(rung.measured, LEAST), "o", color=colour, markersize=5)
+    checks = [(place, one.lockstep) for place, one in enumerate(environments)]
+    found = [(place, check) for place, check in checks if check is not None]
+    for place, check in found:
+        colour = INK if check.holds else "#cf222e"
+        axes.plot(place, max(check.measured, LEAST), "o", color=colour, markersize=5)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    for bound in {rung.tolerance for _, rung in found}:
+    for bound in {check.tolerance for _, check in found}:
         axes.axhline(bound, color=MUTED, linewidth=0.8, linestyle="--")
     axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: allowed")
 

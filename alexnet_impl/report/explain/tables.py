@@ -64,7 +64,7 @@ def markdown_factors() -> str:
     return "\n".join(lines) + "\n"
 
 
-def idle_lines(explanation: Explanation) -> list[str]:
+def not_applicable_lines(explanation: Explanation) -> list[str]:
     """What was not run, and why."""
     effects = (*explanation.factors, *explanation.summaries)
     return [f"{e.row.name} {verdict(e)}" for e in effects if e.row.after is None]

@@ -54,12 +54,12 @@ def headline(ledger: Ledger) -> str:
 def run_lines(ledger: Ledger) -> list[str]:
     """What the runs were trained on, and where they depart from the reports."""
     images = {f"{run.dataset.name} ({run.dataset.fingerprint[:12]})" for run in ledger.evidence}
-    departures = {
-        f"{run.record.experiment} departs from the report: {departure}."
+    mismatches = {
+        f"{run.record.experiment} departs from the report: {mismatch}."
         for run in ledger.evidence
-        for departure in run.record.departures
+        for mismatch in run.record.mismatches
     }
-    return [f"Runs on {name}." for name in sorted(images)] + sorted(departures)
+    return [f"Runs on {name}." for name in sorted(images)] + sorted(mismatches)
 
 
 def ledger_renderables(ledger: Ledger, width: int) -> Iterator[RenderableType]:

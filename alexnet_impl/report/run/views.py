@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet_impl.data import BatchPlan, num_batches
+from alexnet_impl.data.batches import BatchPlan, num_batches
 from alexnet_impl.recipe.phases import phases
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import DatasetRecord, History, Predictions, RunResult, Vitals
+from alexnet_impl.runs.records import (
+    ActivationStatistics,
+    DatasetRecord,
+    History,
+    Predictions,
+    RunResult,
+)
 from alexnet_impl.stats.accuracy import Accuracy, top1_accuracy
 
 FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
@@ -59,8 +65,8 @@ class RunView:
         return top1_accuracy(self.predictions.predicted, self.predictions.labels)
 
     @property
-    def collapse(self) -> Vitals | None:
-        """By which vitals its network had collapsed in the first epoch; None if it had not."""
+    def collapse(self) -> ActivationStatistics | None:
+        """By which statistics its network had collapsed in the first epoch; None if it had not."""
         report = None if self.result is None else self.result.collapse
         return None if report is None else report.seen
 

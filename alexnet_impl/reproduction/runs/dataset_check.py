@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from alexnet_impl.data import DataConfig
 from alexnet_impl.data.cifar10 import CLASS_NAMES
+from alexnet_impl.data.config import DataConfig
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.runs.records import DatasetRecord
 

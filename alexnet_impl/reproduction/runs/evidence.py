@@ -22,12 +22,12 @@ from alexnet_impl.reproduction.runs.runner import (
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
+    ActivationStatistics,
     DatasetRecord,
     EpochRecord,
     History,
     Predictions,
     RunResult,
-    Vitals,
 )
 
 
@@ -100,8 +100,8 @@ class Evidence:
         return tuple(found)
 
     @property
-    def collapse(self) -> Vitals | None:
-        """By which vitals the network collapsed; None if it did not."""
+    def collapse(self) -> ActivationStatistics | None:
+        """By which statistics the network collapsed; None if it did not."""
         report = None if self.result is None else self.result.collapse
         return None if report is None else report.seen
 
@@ -185,9 +185,9 @@ def _request(record: Record, run: RunFolder) -> Request:
 
 
 def _told(record: Record, request: Request, run: RunFolder) -> Record:
-    """The record with all departures that can be seen, whether it tells of them or not."""
-    seen = [*record.departures, *request.departures, other_images(run.dataset, run.config.data)]
-    return replace(record, departures=tuple(dict.fromkeys(filter(None, seen))))
+    """The record with all mismatches that can be seen, whether it tells of them or not."""
+    seen = [*record.mismatches, *request.mismatches, other_images(run.dataset, run.config.data)]
+    return replace(record, mismatches=tuple(dict.fromkeys(filter(None, seen))))
 
 
 def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:

@@ -14,8 +14,9 @@ from typing import Any, Self
 import psutil
 from rich.console import Console
 
-from alexnet_impl.data import DataConfig, Dataset, Progress
-from alexnet_impl.data.progress import silent
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.files import file_digest, write_bytes
 from alexnet_impl.network.variants import get_variant
@@ -53,7 +54,7 @@ class Request:
         experiment: Which one.
         budget: How much of it.
         config: What is trained.
-        departures: How that differs from what the report says, beyond the budget.
+        mismatches: How that differs from what the report says, beyond the budget.
         source: The published name or the file of the weights that it begins with, before anything
             is done to them; None: they are drawn.
     """
@@ -61,7 +62,7 @@ class Request:
     experiment: Experiment
     budget: Budget
     config: RunConfig
-    departures: tuple[str, ...]
+    mismatches: tuple[str, ...]
     source: str | None = None
 
     def folder(self, root: Path) -> Path:
@@ -78,14 +79,14 @@ class Record:
         budget: Its name.
         seed: Of the recipe.
         label: What the budget cut; empty for a full run.
-        departures: How the run differs from the report's words beyond that.
+        mismatches: How the run differs from the report's words beyond that.
     """
 
     experiment: str
     budget: str
     seed: int
     label: str
-    departures: tuple[str, ...]
+    mismatches: tuple[str, ...]
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -95,7 +96,7 @@ class Record:
             budget=request.budget.name,
             seed=request.config.recipe.seed,
             label=request.budget.label(request.experiment.recipe),
-            departures=request.departures,
+            mismatches=request.mismatches,
         )
 
     @classmethod
@@ -149,13 +150,13 @@ def make_request(
     """
     source = str(copy) if copy is not None and experiment.weights else experiment.weights
     recipe = replace(budget.recipe(experiment.recipe), seed=base.recipe.seed)
-    departures = list(_of_stored_order(recipe, base.data))
-    if departures:
+    mismatches = list(_of_stored_order(recipe, base.data))
+    if mismatches:
         recipe = replace(recipe, shuffle_buffer=None)
     if base.width != 1:
-        departures.append(f"width {base.width:g}")
+        mismatches.append(f"width {base.width:g}")
     if source != experiment.weights and published_of(Path(str(source))) is None:
-        departures.append(f"begins with {source}, not known to be {experiment.weights}")
+        mismatches.append(f"begins with {source}, not known to be {experiment.weights}")
     config = replace(
         base,
         framework=framework or experiment.framework,
@@ -169,7 +170,7 @@ def make_request(
         experiment=experiment,
         budget=budget,
         config=config,
-        departures=tuple(departures),
+        mismatches=tuple(mismatches),
         source=source,
     )
 
@@ -222,7 +223,7 @@ def rebuilt_request(experiment: Experiment, budget: Budget, config: RunConfig) -
 def on_images(request: Request, dataset: Dataset) -> Request:
     """The request, which departs from the report if these images are not CIFAR-10's."""
     other = other_images(DatasetRecord.of(dataset), request.config.data)
-    return replace(request, departures=(*request.departures, *([other] if other else [])))
+    return replace(request, mismatches=(*request.mismatches, *([other] if other else [])))
 
 
 def prepare_weights(request: Request, progress: Progress = silent) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alexnet_impl.data import cache_dir
+from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import FRAMEWORKS

@@ -11,7 +11,7 @@ from alexnet_impl.data.batches import (
     BatchPlan,
     chain_digest,
     epoch_batches,
-    epoch_picks,
+    epoch_gather_indices,
     eval_batches,
     num_batches,
     pick,
@@ -58,23 +58,23 @@ def test_epoch_gives_every_image_exactly_once(plan, num_images, epoch):
 
 
 @given(plans, st.integers(1, 60), st.integers(0, 3), st.data())
-def test_picks_of_held_images_are_the_batches(plan, num_images, epoch, data):
+def test_indices_of_held_images_are_the_batches(plan, num_images, epoch, data):
     split = make_split(num_images)
     start = data.draw(st.integers(0, num_batches(plan, num_images)))
-    picks = epoch_picks(split, plan, epoch, start)
-    for picked, batch in zip(picks, read(split, plan, epoch, start), strict=True):
+    indices = epoch_gather_indices(split, plan, epoch, start)
+    for picked, batch in zip(indices, read(split, plan, epoch, start), strict=True):
         found = pick(split.images, picked, plan.crop_padding)
         np.testing.assert_array_equal(found.images, batch.images)
         np.testing.assert_array_equal(found.labels, batch.labels)
 
 
-def test_digest_of_picks_tells_every_array():
+def test_digest_of_indices_tells_every_array():
     split = make_split(8)
     plan = BatchPlan(global_batch_size=8, seed=0, flip=True, crop_padding=1)
-    (picks,) = epoch_picks(split, plan, 0)
-    digests = {chain_digest("", picks), chain_digest("x", picks)}
+    (indices,) = epoch_gather_indices(split, plan, 0)
+    digests = {chain_digest("", indices), chain_digest("x", indices)}
     for name in ("indices", "rows", "columns", "labels"):
-        digests.add(chain_digest("", replace(picks, **{name: getattr(picks, name)[::-1]})))
+        digests.add(chain_digest("", replace(indices, **{name: getattr(indices, name)[::-1]})))
     assert len(digests) == 6
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, cifar10, load_dataset
+from alexnet_impl.data import cifar10
 from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10, parse_pickle
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, UnknownNameError
 
 pytestmark = pytest.mark.fast

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, load_dataset, loading
+from alexnet_impl.data import loading
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast

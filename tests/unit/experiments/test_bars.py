@@ -1,8 +1,8 @@
 """What the long accuracy tests ask of runs, asked of runs that are made of chosen numbers."""
 
 import pytest
-from agreement import agree, died, held_claims, judged, of_one_fate
-from experiment_runs import write_experiment
+from support.agreement import agree, died, held_claims, judged, of_one_fate
+from support.experiment_runs import write_experiment
 
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.reproduction.claims.queries import final_claims

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alexnet_impl.data import BatchPlan, num_batches
+from alexnet_impl.data.batches import BatchPlan, num_batches
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.network.spec import trace

@@ -7,8 +7,8 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from experiment_runs import write_experiment
 from rich.console import Console
+from support.experiment_runs import write_experiment
 
 from alexnet_impl.cli import main
 from alexnet_impl.report.ledger.page import curves_figure, render, shift_text
@@ -356,8 +356,8 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
         ("experiment.json", ("seed",), "x"),
         ("experiment.json", ("seed",), None),
         ("experiment.json", ("label",), 5),
-        ("experiment.json", ("departures",), "abc"),
-        ("experiment.json", ("departures",), [1]),
+        ("experiment.json", ("mismatches",), "abc"),
+        ("experiment.json", ("mismatches",), [1]),
         ("experiment.json", ("more",), 1),
         ("run.json", ("config", "width"), "a"),
         ("run.json", ("config", "threads"), "a"),
@@ -447,7 +447,7 @@ def test_recipe_that_changed_leaves_its_old_runs_out(tmp_path, monkeypatch):
 def test_run_of_every_experiment_and_budget_is_taken(tmp_path, name, budget):
     write_experiment(tmp_path, name, budget=budget)
     (run,), troubles = read_evidence(tmp_path)
-    assert (troubles, run.record.departures) == ((), ())
+    assert (troubles, run.record.mismatches) == ((), ())
     assert run.is_full == (budget == "full")
 
 
@@ -455,7 +455,7 @@ def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
     run = write_experiment(tmp_path, "R3-torch-pretrained")
     put(run.path / "run.json", "/mine/random.pt", "config", "weights")
     (found,), _ = read_evidence(tmp_path)
-    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.departures[0]
+    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.mismatches[0]
 
 
 @pytest.mark.parametrize(
@@ -508,12 +508,12 @@ def test_weights_with_the_mistake_in_them_are_known_by_the_digest_of_those_befor
     ],
     ids=str,
 )
-def test_other_images_are_a_departure_and_not_all_images(tmp_path, key, value, told):
+def test_other_images_are_a_mismatch_and_not_all_images(tmp_path, key, value, told):
     run = write_experiment(tmp_path, "R3-torch")
     put(run.path / "run.json", value, "dataset", key)
     (found,), _ = read_evidence(tmp_path)
     assert not found.has_all_images
-    assert found.record.departures[0].startswith(told)
+    assert found.record.mismatches[0].startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -805,7 +805,7 @@ def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
     write_experiment(tmp_path, "R3-tf")
     path = tmp_path / "full" / "R3-tf" / "seed-0" / "experiment.json"
     record = Record.read(path)
-    replace(record, departures=("no buffer",)).write(path)
+    replace(record, mismatches=("no buffer",)).write(path)
     lines = run_lines(make_ledger(tmp_path))
     assert lines[0].startswith("Runs on pixels (")
     assert lines[1:] == ["R3-tf departs from the report: no buffer."]

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import fake_framework
 import numpy as np
 import pytest
-from experiment_runs import base_config, pixels, request_of, write_experiment
-from fake_framework import Killed
 from PIL import Image
 from rich.console import Console
+from support import fake_framework
+from support.experiment_runs import base_config, pixels, request_of, write_experiment
+from support.fake_framework import Killed
 
 from alexnet_impl.cli import main
-from alexnet_impl.data import load_dataset
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, RunError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
@@ -111,7 +111,7 @@ def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, ale
     record = Record.read(seat(tmp_path) / "experiment.json")
     assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
     few = "40 training and 10 test images instead of 50,000 and 10,000"
-    assert record.departures == (few,)
+    assert record.mismatches == (few,)
     assert f"departs from the report: {few}" in " ".join(out.split())
     run = RunFolder.open(seat(tmp_path) / "torch")
     assert run.finished_result().steps == 12
@@ -258,14 +258,14 @@ def test_folder_sorted_by_class_gets_a_permutation_and_says_so(framework, alexne
     assert code == 0
     assert "departs from the report: the images are stored class by class" in out
     record = Record.read(seat(tmp_path, "R3-tf") / "experiment.json")
-    assert "a buffer of 1,000" in record.departures[0]
+    assert "a buffer of 1,000" in record.mismatches[0]
     run = RunFolder.open(seat(tmp_path, "R3-tf") / "tensorflow")
     assert run.config.recipe.shuffle_buffer is None
 
 
 def test_archive_keeps_the_buffer():
     assert request_of("R3-tf").config.recipe.shuffle_buffer == 1_000
-    assert request_of("R3-tf").departures == ()
+    assert request_of("R3-tf").mismatches == ()
     assert request_of("R3-tf", dataset="image_folder").config.recipe.shuffle_buffer is None
 
 
@@ -277,10 +277,10 @@ def test_request_has_the_experiments_recipe_and_the_budgets_images():
     assert config.recipe == replace(EXPERIMENTS["R0-tf"].recipe, epochs=2, seed=3)
 
 
-def test_narrow_network_is_a_departure():
+def test_narrow_network_is_a_mismatch():
     base = base_config(width=0.125)
     request = make_request(get_experiment("R3-torch"), get_budget("full"), base)
-    assert request.departures == ("width 0.125",)
+    assert request.mismatches == ("width 0.125",)
 
 
 def test_whole_dataset_in_memory_is_refused_with_the_arithmetic():
@@ -397,7 +397,7 @@ def test_damaged_record_is_named(tmp_path):
     path.write_text("{")
     with pytest.raises(RunError, match=r"experiment\.json: is no JSON; remove the folder"):
         Record.read(path)
-    record = Record(experiment="R3-torch", budget="full", seed=0, label="", departures=("x",))
+    record = Record(experiment="R3-torch", budget="full", seed=0, label="", mismatches=("x",))
     record.write(path)
     assert Record.read(path) == record
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))

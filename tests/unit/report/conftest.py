@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig

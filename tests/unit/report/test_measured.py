@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from measured import DIFFERS, EQUAL, pair, side
+from support.measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, entry_of

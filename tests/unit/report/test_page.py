@@ -11,7 +11,7 @@ from alexnet_impl.report.run import page
 from alexnet_impl.report.run.command_lines import commands
 from alexnet_impl.report.run.verdict import verdict
 from alexnet_impl.report.run.views import view_runs
-from alexnet_impl.runs.records import CollapseReport, Vitals
+from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 
 pytestmark = pytest.mark.fast
 
@@ -140,7 +140,7 @@ def test_verdict_is_not_settled_when_a_check_fails(make_run):
 
 SEEN = CollapseReport(
     shift={"conv1": 7.5},
-    seen=Vitals(
+    seen=ActivationStatistics(
         step=24,
         dead_share={f"relu{n}": float(n == 5) for n in range(1, 8)},
         logits_std=1e-9,

@@ -3,10 +3,13 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
-from fake_framework import FakeFramework
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from alexnet_impl.frameworks import FRAMEWORKS, register
 from alexnet_impl.processes import remote_trainer as remote
+from support.fake_framework import FakeFramework
 
 KILLED_AT = 2
 
@@ -21,5 +24,6 @@ def say_and_die(_, step):
 if __name__ == "__main__":
     framework = FakeFramework()
     framework.before_step = say_and_die
-    remote.get_framework = lambda _: framework
+    for name in FRAMEWORKS:
+        register(name, framework)
     sys.exit(remote.serve())

@@ -1,6 +1,6 @@
-"""The rungs that compare a forward pass: what each layer reads and yields, and the logits.
+"""The checks that compare a forward pass: what each layer reads and yields, and the logits.
 
-A departure is either in a layer or between two; NumPy then re-enacts the usual mistakes there.
+A mismatch is either in a layer or between two; NumPy then re-enacts the usual mistakes there.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, are_probabilities
-from alexnet_impl.parity.record import Cause, RungResult
+from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import TOLERANCES
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses, double_hypotheses
@@ -23,7 +23,7 @@ READS = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Departure:
+class _Mismatch:
     """Where two walks through the layers part first, or the worst that they differ if nowhere."""
 
     measured: float
@@ -53,30 +53,30 @@ def fall_back(bench: Bench, why: str) -> None:
     bench.precision, bench.note = "float32", f"; in float32: {why}"
 
 
-def is_rounding(layers: RungResult) -> bool:
-    """A departure in float64 that float32 would round away, and that nothing explains."""
+def is_rounding(layers: CheckResult) -> bool:
+    """A mismatch in float64 that float32 would round away, and that nothing explains."""
     explained = any(cause.distance is not None for cause in layers.causes)
     small = layers.measured <= TOLERANCES["layers", "float32"].bound
     return not layers.holds and small and not explained
 
 
-def compare_layers(bench: Bench) -> RungResult:
+def compare_layers(bench: Bench) -> CheckResult:
     """What each layer reads and yields, in order."""
     tolerance = TOLERANCES["layers", bench.precision]
     bench.values = bench.each(lambda side: side.forward(bench.images))
-    departure = _walk(bench, *bench.values)
-    return RungResult(
-        rung="layers",
+    mismatch = _walk(bench, *bench.values)
+    return CheckResult(
+        name="layers",
         precision=bench.precision,
-        measured=departure.measured,
+        measured=mismatch.measured,
         tolerance=tolerance.bound,
         reason=tolerance.reason + bench.note,
-        where=departure.where,
-        causes=departure.causes,
+        where=mismatch.where,
+        causes=mismatch.causes,
     )
 
 
-def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Departure:
+def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
     """Follow both through the layers up to where they part."""
     bound = TOLERANCES["layers", bench.precision].bound
     before, values = "the images", bench.images.transpose(0, 3, 1, 2)
@@ -93,16 +93,16 @@ def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Departure:
             )
             causes = _span_causes(span, ours[name], theirs[name], bound)
             where = f"the way from {before} to {pair.label}{_span_words(span)}"
-            return _Departure(measured=distance, where=where, causes=causes)
+            return _Mismatch(measured=distance, where=where, causes=causes)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
         distance = apart(ours[name], theirs[name])
         if not distance <= bound:
             causes = _layer_causes(bench, pair, ours, theirs)
-            return _Departure(measured=distance, where=pair.label, causes=causes)
+            return _Mismatch(measured=distance, where=pair.label, causes=causes)
         worst = max(worst, distance)
         before, values = pair.torch.title, ours[name]
-    return _Departure(measured=worst)
+    return _Mismatch(measured=worst)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ def _layer_causes(
     return rank(expected, observed, hypotheses, noise=noise)
 
 
-def compare_logits(bench: Bench, *, follows: bool) -> tuple[RungResult, bool]:
+def compare_logits(bench: Bench, *, follows: bool) -> tuple[CheckResult, bool]:
     """What the models return; and whether losses of the two can be compared.
 
     Args:
@@ -208,8 +208,8 @@ def compare_logits(bench: Bench, *, follows: bool) -> tuple[RungResult, bool]:
         )
         where = f"the way from {last.label} to the output{_span_words(span)}"
         causes = _span_causes(span, ours["output"], theirs["output"], tolerance.bound)
-    rung = RungResult(
-        rung="logits",
+    check = CheckResult(
+        name="logits",
         precision=bench.precision,
         measured=distance,
         tolerance=tolerance.bound,
@@ -220,7 +220,7 @@ def compare_logits(bench: Bench, *, follows: bool) -> tuple[RungResult, bool]:
     comparable = all(each["output"].ndim == 2 for each in bench.values)
     probable = any(_of_softmax(each["output"]) for each in bench.values)
     same_shape = ours["output"].shape == theirs["output"].shape
-    return rung, comparable and (holds or (probable and same_shape))
+    return check, comparable and (holds or (probable and same_shape))
 
 
 def _of_softmax(output: Array) -> bool:

@@ -1,8 +1,8 @@
-"""The rungs that compare training: the loss, its gradients, and a few plain steps downhill."""
+"""The checks that compare training: the loss, its gradients, and a few plain steps downhill."""
 
 import numpy as np
 
-from alexnet_impl.parity.record import Cause, RungResult, Series
+from alexnet_impl.parity.record import Cause, CheckResult, Series
 from alexnet_impl.parity.tolerances import TOLERANCES
 from alexnet_impl.ports.hypotheses import worst_of
 from alexnet_impl.ports.session import IMAGES, Bench
@@ -20,15 +20,15 @@ def _batch(bench: Bench) -> tuple[Array, Array]:
     return bench.images[:IMAGES], np.arange(IMAGES, dtype=np.int64) % num_classes
 
 
-def compare_gradients(bench: Bench) -> list[RungResult]:
-    """The loss of one batch and its gradients, a rung each."""
+def compare_gradients(bench: Bench) -> list[CheckResult]:
+    """The loss of one batch and its gradients, a check each."""
     images, labels = _batch(bench)
     found = bench.each(lambda side: side.gradients(images, labels))
     (loss, ours), (other, theirs) = found
     bound = TOLERANCES["loss", bench.precision]
-    rungs = [
-        RungResult(
-            rung="loss",
+    checks = [
+        CheckResult(
+            name="loss",
             precision=bench.precision,
             measured=abs(loss - other) / max(abs(loss), 1e-30),
             tolerance=bound.bound,
@@ -40,9 +40,9 @@ def compare_gradients(bench: Bench) -> list[RungResult]:
     distances |= dict.fromkeys(missing, float("inf"))
     worst, measured = worst_of(distances)
     bound = TOLERANCES["gradients", bench.precision]
-    rungs.append(
-        RungResult(
-            rung="gradients",
+    checks.append(
+        CheckResult(
+            name="gradients",
             precision=bench.precision,
             measured=measured,
             tolerance=bound.bound,
@@ -51,7 +51,7 @@ def compare_gradients(bench: Bench) -> list[RungResult]:
             causes=tuple(_missing_cause(name, ours) for name in missing),
         )
     )
-    return rungs
+    return checks
 
 
 def _gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
@@ -71,7 +71,7 @@ def _missing_cause(name: str, ours: Weights) -> Cause:
     return Cause(side=side, what=f"{name} were frozen, or not part of the loss", remedy=remedy)
 
 
-def compare_steps(bench: Bench, series: list[Series]) -> RungResult:
+def compare_steps(bench: Bench, series: list[Series]) -> CheckResult:
     """Plain gradient descent, each side on its own gradients; its losses go to the series."""
     images, labels = _batch(bench)
     loss, gradients = bench.sides["torch"].gradients(images, labels)
@@ -90,8 +90,8 @@ def compare_steps(bench: Bench, series: list[Series]) -> RungResult:
             controls={},
         )
     )
-    return RungResult(
-        rung="steps",
+    return CheckResult(
+        name="steps",
         precision=bench.precision,
         measured=worst,
         tolerance=bound.bound,

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from alexnet_impl.data import Picks, pick
-from alexnet_impl.frameworks import StepValues
+from alexnet_impl.data.batches import GatherIndices, pick
+from alexnet_impl.frameworks import ADAPTERS, FRAMEWORKS, StepValues, register
 from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
@@ -66,7 +66,7 @@ class FakeTrainer:
         return [self.train_step(*step) for step in steps]
 
     def train_step(self, images, labels, learning_rate):
-        if isinstance(images, Picks):
+        if isinstance(images, GatherIndices):
             held, padding = self.held
             images = pick(held, images, padding).images
         if self.before_step is not None:
@@ -215,10 +215,9 @@ def install(monkeypatch):
     """Put the fake in the place of every framework, and its network among the variants."""
     framework = FakeFramework()
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
-    for module in ("training", "prediction", "conversion", "cli.commands"):
-        monkeypatch.setattr(f"alexnet_impl.{module}.get_framework", lambda _: framework)
-    for module in ("conversion", "comparison"):
-        monkeypatch.setattr(f"alexnet_impl.{module}.is_installed", lambda _: True)
+    for name in FRAMEWORKS:
+        monkeypatch.setitem(ADAPTERS, name, ADAPTERS[name])  # is put back after the test
+        register(name, framework)
     return framework
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from alexnet_impl.data import DataConfig, Dataset, Split
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import get_experiment
@@ -13,18 +14,18 @@ from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
+    ActivationStatistics,
     CollapseReport,
     EpochRecord,
     History,
     Predictions,
     RunResult,
     Timing,
-    Vitals,
 )
 
 STEPS = 4
 """Of an epoch."""
-DEAD = Vitals(step=40, dead_share={"relu1": 0.98}, logits_std=1e-6)
+DEAD = ActivationStatistics(step=40, dead_share={"relu1": 0.98}, logits_std=1e-6)
 
 
 def base_config(seed=0, dataset="cifar10", **changes):

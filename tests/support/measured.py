@@ -6,13 +6,13 @@ from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.rounds import Compared, Measured, Plan
 from alexnet_impl.measurement.workloads import synthetic_data
-from alexnet_impl.parity.record import RungResult
+from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.speed_ratios import paired_ratio
 
-HELD = RungResult(rung="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
-EQUAL, DIFFERS = Gate(rungs=(HELD,)), Gate(rungs=(replace(HELD, measured=0.5, where="fc3"),))
+HELD = CheckResult(name="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
+EQUAL, DIFFERS = Gate(checks=(HELD,)), Gate(checks=(replace(HELD, measured=0.5, where="fc3"),))
 
 
 def side(framework, *times_s, **changes):

@@ -1,4 +1,4 @@
-"""The rungs that compare what the models are made of: their architecture and their weights.
+"""The checks that compare what the models are made of: their architecture and their weights.
 
 A weight that differs is compared with what each usual mistake of a conversion makes of PyTorch's.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alexnet_impl.frameworks.user_model import ForeignLayer, Operation
-from alexnet_impl.parity.record import Cause, RungResult
+from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import Hypothesis, apart, rank, worst_of
 from alexnet_impl.ports.layer_hypotheses import kernel_readings
@@ -21,13 +21,13 @@ UNRELATED = 0.1
 """Kernels that lie farther apart in every layout, relative to their largest value, are others."""
 
 
-def compare_architectures(bench: Bench) -> RungResult:
+def compare_architectures(bench: Bench) -> CheckResult:
     """Weights that one side lacks or has in another shape, and dropout."""
     found = [entry for pair in bench.pairs for entry in _weight_differences(pair)]
     found += _dropout_differences(bench)
     total = sum(_num_weights(pair.torch) for pair in bench.pairs)
-    return RungResult(
-        rung="architecture",
+    return CheckResult(
+        name="architecture",
         precision="",
         measured=float(len(found)),
         tolerance=0.0,
@@ -84,7 +84,7 @@ def _rates(operations: Sequence[Operation]) -> list[float]:
     return [rate for rate in rates if rate]
 
 
-def compare_weights(bench: Bench) -> RungResult:
+def compare_weights(bench: Bench) -> CheckResult:
     """Keras's weights against PyTorch's, both in the canonical layout."""
     ours, theirs = bench.each(Side.weights)
     bench.weights = ours
@@ -107,12 +107,12 @@ def compare_weights(bench: Bench) -> RungResult:
         wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
         reason += f"; PyTorch's were copied into the Keras model, {said}"
     elif wrong and copy == "auto":
-        reason += "; the rungs above go on with PyTorch's, to show what else differs"
+        reason += "; the checks above go on with PyTorch's, to show what else differs"
     elif wrong:
-        reason += "; the rungs above go on with what the Keras model has"
+        reason += "; the checks above go on with what the Keras model has"
     first = next((name for name in wrong if name in broken), wrong[0] if wrong else "")
-    return RungResult(
-        rung="weights",
+    return CheckResult(
+        name="weights",
         precision="float32",
         measured=worst_of(distances)[1],
         tolerance=WEIGHTS_TOLERANCE,

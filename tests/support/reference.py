@@ -1,6 +1,6 @@
 """The layers, the loss and the updates once more, slow and plain, in NumPy and float64.
 
-It is the lowest rung of parity: what either framework computes is compared with what the formulas
+It is the lowest check of parity: what either framework computes is compared with what the formulas
 say, read off the docstrings of alexnet_impl.network.spec and of alexnet_impl.recipe. Gradients
 follow the definition, window by window and term by term, and tests/meta/test_reference.py checks
 them by finite differences. Maps are (batch, channels, height, width), rows (batch, features),
@@ -15,7 +15,7 @@ from typing import assert_never
 
 import numpy as np
 
-from alexnet_impl.data import INPUT_SCALINGS
+from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import (
     Conv,
@@ -333,7 +333,7 @@ def update(recipe, weight, gradient, state, *, rate, step):
     return rule(weight, gradient, moments, rate=rate, step=step, decay=decay, **numbers)
 
 
-def treated(images, scaling):
+def preprocessed(images, scaling):
     """uint8 (batch, height, width, channels) to what the first layer reads."""
     numbers = INPUT_SCALINGS[scaling]
     return ((images / 255 - numbers.mean) / numbers.std).transpose(0, 3, 1, 2)
@@ -346,7 +346,7 @@ def train(spec, recipe, weights, batch, rates):
         The loss before each step, and the weights after the last.
     """
     images, labels = batch
-    inputs = treated(images, recipe.input_scaling)
+    inputs = preprocessed(images, recipe.input_scaling)
     weights, states, losses = dict(weights), dict.fromkeys(weights), []
     for step, rate in enumerate(rates, start=1):
         reads = network_reads(spec, weights, inputs, {})

@@ -1,0 +1,1 @@
+"""What several tests share: fake frameworks, reference formulas, made-up runs and measurements."""
