@@ -27,7 +27,7 @@ import pytest
 
 from alexnet_impl.measurement.largest_batch import OutOfMemory
 from alexnet_impl.measurement.timing import WarmUp
-from alexnet_impl.measurement.worker import OutOfMemoryError, Prepared
+from alexnet_impl.measurement.case_worker import OutOfMemoryError, Prepared
 
 ROOM = int({room})
 
