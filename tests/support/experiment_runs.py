@@ -10,7 +10,8 @@ from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import get_experiment
-from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
+from alexnet_impl.reproduction.runs.experiment_record import RECORD
+from alexnet_impl.reproduction.runs.requests import make_request
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
@@ -103,7 +104,7 @@ def write_experiment(
     dataset = pixels(num_train, num_test, held_back)
     folder = request.folder(root)
     run = RunFolder.create(folder / config.framework, config, dataset, "cd" * 32)
-    Record.of(request).write(folder / RECORD)
+    request.record.write(folder / RECORD)
     losses = np.linspace(2, 1, config.recipe.epochs) if losses is None else losses
     run.write_history(_history(losses, accuracy, noise))
     if status is not None:

@@ -1,4 +1,4 @@
-"""Checks of the reports against themselves and against arithmetic: no training, no run."""
+"""Consistency checks of the published figures, against each other and against arithmetic."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -38,6 +38,6 @@ CHECKS: tuple[Callable[[Sequence[Claim]], Iterator[Finding]], ...] = (
 
 
 def find_all(claims: Sequence[Claim] = CLAIMS) -> tuple[Finding, ...]:
-    """What every check finds, report by report."""
+    """Findings of all checks, report by report."""
     found = [finding for check in CHECKS for finding in check(claims)]
     return tuple(sorted(found, key=lambda finding: finding.report))

@@ -1,4 +1,4 @@
-"""Per-class figures: what sample they come from, and whether a table's rows and sums agree."""
+"""Checks of per-class figures: their sample, and a table's rows against its averages."""
 
 import math
 import statistics
@@ -10,17 +10,17 @@ from alexnet_impl.reproduction.claims.queries import claims_of, final_claims
 
 
 def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Accuracies of single classes are whole numbers of the images that were looked at."""
+    """Checks that accuracies by class are whole numbers of CIFAR-10's 1,000 images a class."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         recalls = [c for c in claims_of(experiment, "recall", claims) if c.of not in AVERAGES]
-        strange = [claim for claim in recalls if not _is_count_of(claim, PER_CLASS_TEST)]
+        strange = [claim for claim in recalls if not _is_count(_bounds(claim), PER_CLASS_TEST)]
         if strange:
             fractions = [_fraction_text(claim, sample_of(claim, claims)) for claim in recalls]
             yield Finding(
                 check="sample_sizes",
                 kind="inconsistent",
                 claims=tuple(recalls),
-                reason=f"{len(strange)} of {len(recalls)} accuracies are no multiple of "
+                reason=f"{len(strange)} of {len(recalls)} accuracies are not multiples of "
                 f"{100 / PER_CLASS_TEST:g} %, as {PER_CLASS_TEST:,} images a class would give. "
                 "The smallest samples that give them, none much smaller than the others: "
                 f"{', '.join(fractions)}",
@@ -28,22 +28,23 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def smallest_sample(claims: Sequence[Claim], least: int = 1) -> int | None:
-    """The fewest images of which every one of these shares is a whole number; None: too many.
+    """Smallest number of images of which every share is a whole number; None: more than exist.
 
     Args:
         claims: The shares.
-        least: No fewer than these.
+        least: The smallest number to try.
     """
+    shares = [_bounds(claim) for claim in claims]
     sizes = range(least, PER_CLASS_TEST + 1)
-    return next((n for n in sizes if all(_is_count_of(claim, n) for claim in claims)), None)
+    return next((n for n in sizes if all(_is_count(share, n) for share in shares)), None)
 
 
 def sample_of(claim: Claim, claims: Sequence[Claim]) -> int | None:
-    """The images of its class that the report looked at; None: more than there are.
+    """Number of images of a class that the report evaluated; None: more than exist.
 
-    The fewest that give all it prints of the class, but not fewer than for other classes: 80.00 %
-    may be 4 of 5, which is no sample where the others have 55 to 79. One below half of the median
-    says no more than that it divides the true one.
+    It is the smallest number that gives all printed figures of the class, but not much smaller than
+    that of other classes: 80.00 % may be 4 of 5, which is no sample if the other classes have 55 to
+    79. A number below half of the median only divides the true one.
     """
     recalls = [c for c in claims if (c.report, c.quantity) == (claim.report, "recall")]
     names = dict.fromkeys(c.of for c in recalls if c.of not in AVERAGES)
@@ -54,7 +55,7 @@ def sample_of(claim: Claim, claims: Sequence[Claim]) -> int | None:
 
 
 def same_class(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
-    """What the report prints of this class, of all its networks: one sample gave them all."""
+    """The report's recalls of this class for all its networks: one sample gave them all."""
     return [c for c in claims if (c.report, c.quantity, c.of) == (claim.report, "recall", claim.of)]
 
 
@@ -64,14 +65,19 @@ def _fraction_text(claim: Claim, size: int | None) -> str:
     return f"{claim.of} {claim.printed} = {round(claim.value * size)}/{size}"
 
 
-def _is_count_of(claim: Claim, size: int) -> bool:
-    """Whether some whole number of so many images is printed like this."""
-    count = round(claim.value * size)
-    return claim.low - 1e-12 <= count / size <= claim.high + 1e-12
+def _bounds(claim: Claim) -> tuple[float, float, float]:
+    """Smallest value, printed value and largest value of a claim."""
+    return claim.low - 1e-12, claim.value, claim.high + 1e-12
+
+
+def _is_count(bounds: tuple[float, float, float], size: int) -> bool:
+    """Whether a whole number out of `size` images is printed as the claim with these bounds."""
+    low, value, high = bounds
+    return low <= round(value * size) / size <= high
 
 
 def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """F1 is the harmonic mean of precision and recall, as far as four digits can tell."""
+    """Checks that F1 is the harmonic mean of precision and recall, within their rounding."""
     for row in _rows(claims):
         precision, recall, f1 = row
         low, high = (
@@ -85,7 +91,7 @@ def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
                 claims=(f1,),
                 against=(precision, recall),
                 reason=f"{f1.of}: F1 is given as {f1.text}; precision {precision.text} and recall "
-                f"{recall.text} make {(low + high) / 2:.4f}",
+                f"{recall.text} give {(low + high) / 2:.4f}",
             )
 
 
@@ -113,7 +119,7 @@ def _macro_precision(experiment: str, claims: Sequence[Claim]) -> Claim | None:
 
 
 def averages(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """With equally many images of each class, both averages and the accuracy follow the rows."""
+    """Checks averages and accuracy against the rows: every class has equally many images."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         for quantity in PER_CLASS:
             found = claims_of(experiment, quantity, claims)
@@ -136,12 +142,12 @@ def _against_rows(means: Sequence[Claim], rows: Sequence[Claim]) -> Iterator[Fin
                 kind="inconsistent",
                 claims=(mean,),
                 against=tuple(rows),
-                reason=f"{mean.what} is given as {mean.text}; its rows make {(low + high) / 2:.4f}",
+                reason=f"{mean.what} is given as {mean.text}; its rows give {(low + high) / 2:.4f}",
             )
 
 
 def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
-    """Macro and weighted averages are one number where every class has the same support."""
+    """Checks that macro and weighted averages agree: every class has the same support."""
     by_name = {claim.of: claim for claim in means}
     if not set(AVERAGES) <= set(by_name):
         return
@@ -157,7 +163,7 @@ def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Recall over precision, summed over the classes, counts every image once."""
+    """Checks that recall over precision, summed over the classes, counts every image once."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         rows = [row for row in _rows(claims) if row[0].experiment == experiment]
         if len(rows) != NUM_CLASSES:
@@ -169,18 +175,18 @@ def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
                 check="predicted_counts",
                 kind="inconsistent",
                 claims=tuple(claim for row in rows for claim in row),
-                reason=f"precision and recall make {least:,} to {most:,} predictions of the "
+                reason=f"precision and recall give {least:,} to {most:,} predictions of the "
                 f"{NUM_TEST:,} images",
             )
 
 
 def _predicted(recall: float, precision: float) -> float:
-    """How many images are taken for a class."""
+    """Number of images predicted as a class."""
     return PER_CLASS_TEST * recall / precision
 
 
 def _rows(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim, Claim]]:
-    """Precision, recall and F1 of each class that has all three."""
+    """Yields precision, recall and F1 of each class that has all three."""
     found = {c.subject: c for c in claims if c.quantity in PER_CLASS and c.of not in AVERAGES}
     for experiment, quantity, name, epoch in found:
         if quantity != PER_CLASS[0]:

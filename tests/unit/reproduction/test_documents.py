@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import alexnet_impl
-from alexnet_impl.report.ledger.terminal import markdown_findings
+from alexnet_impl.report.ledger.view import markdown_findings
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, PAIRS
 from alexnet_impl.reproduction.catalogue.transfer import R4_BATCH
 from alexnet_impl.reproduction.checks import CHECKS, find_all

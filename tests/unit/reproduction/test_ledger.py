@@ -11,23 +11,24 @@ from rich.console import Console
 from support.experiment_runs import write_experiment
 
 from alexnet_impl.cli import main
+from alexnet_impl.report.ledger.experiments import experiments_table
+from alexnet_impl.report.ledger.json_file import ledger_json
 from alexnet_impl.report.ledger.page import curves_figure, render, shift_text
-from alexnet_impl.report.ledger.pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
 from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
-from alexnet_impl.report.ledger.terminal import (
-    experiments_table,
-    grouped,
+from alexnet_impl.report.ledger.terminal import grouped, ledger_renderables
+from alexnet_impl.report.ledger.view import (
+    FRAMEWORKS_TITLE,
+    PRETRAINED_TITLE,
     headline,
-    ledger_json,
-    ledger_renderables,
     run_lines,
 )
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.claims.queries import CLAIMS, curve_claims
-from alexnet_impl.reproduction.runs.evidence import read_evidence
-from alexnet_impl.reproduction.runs.runner import Record
-from alexnet_impl.reproduction.verdicts.curves import bar_mean, best_shift, compare_curves
+from alexnet_impl.reproduction.runs.evidence import bar_mean
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
+from alexnet_impl.reproduction.runs.reading import read_evidence
+from alexnet_impl.reproduction.verdicts.curves import best_shift, compare_curves
 from alexnet_impl.reproduction.verdicts.framework_pairs import framework_rows, pretrained_rows
 from alexnet_impl.reproduction.verdicts.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
@@ -203,7 +204,7 @@ def test_loss_of_one_epoch_alone_has_no_verdict(tmp_path):
     write_experiment(tmp_path, "R3-torch", losses=[2.31], status=None)
     entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
     assert (entry.verdict, entry.measured) == ("not comparable", None)
-    assert "one epoch alone has no interval; there it is 2.3100" in entry.reason
+    assert "a single epoch of a single seed has no interval; there it is 2.3100" in entry.reason
     later = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-2@177")
     assert later.reason == "has 1 of 20 epochs; still running, or killed (full, torch, seed 0)"
     write_experiment(tmp_path, "R3-torch", losses=[2.29], status=None, seed=1)
@@ -215,7 +216,7 @@ def test_bar_over_accuracies_has_no_counterpart(tmp_path):
     write_experiment(tmp_path, "R3-tf")
     entry = entry_of(make_ledger(tmp_path), "R3-tf/train_top1_accuracy/epoch-20/bar@906")
     assert entry.verdict == "not comparable"
-    assert entry.reason.startswith("a mean of running means")
+    assert entry.reason.startswith("Keras progress-bar average")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_accuracy_that_was_measured_nobody_knows_how_has_no_verdict(tmp_path, cl
     write_experiment(tmp_path, name, accuracy=0.9)
     entry = entry_of(make_ledger(tmp_path), claim)
     assert entry.verdict == "not comparable"
-    assert entry.reason.startswith("how it was measured is not said; ours is the mean over an")
+    assert entry.reason.startswith("the report does not say how it was measured")
 
 
 def test_scaled_run_is_shown_with_its_label(tmp_path):
@@ -390,7 +391,7 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
     put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
     ledger = make_ledger(tmp_path)
     assert [one.record.experiment for one in ledger.evidence] == ["R3-torch"]
-    (trouble,) = ledger.troubles
+    (trouble,) = ledger.problems
     assert str(run.path.parent) in trouble
     assert "__init__" not in trouble
 
@@ -400,7 +401,7 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
     [
         (
             *("run.json", ("config", "recipe", "learning_rate"), 0.5),
-            "is no run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
+            "is not a run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
         ),
         ("run.json", ("config", "variant"), "slim", "variant=slim, not cifar"),
         ("run.json", ("config", "recipe", "epochs"), 2, "epochs=2, not 20"),
@@ -413,7 +414,7 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
         ),
         ("run.json", ("config", "data", "train_images"), 24, "train_images=24, not None"),
         ("run.json", ("config", "weights"), "random.pt", "weights=random.pt, not None"),
-        ("experiment.json", ("experiment",), "R3-tf", "is no run of R3-tf: "),
+        ("experiment.json", ("experiment",), "R3-tf", "is not a run of R3-tf: "),
         ("experiment.json", ("budget",), "hours", "epochs=20, not 3"),
         ("experiment.json", ("budget",), "huge", "Unknown budget 'huge'"),
         ("experiment.json", ("seed",), 1, "seed=0, not 1"),
@@ -439,7 +440,7 @@ def test_recipe_that_changed_leaves_its_old_runs_out(tmp_path, monkeypatch):
     write_experiment(tmp_path, "R3-torch")
     changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
     monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
-    assert "is no run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
+    assert "is not a run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
 
 
 @pytest.mark.parametrize("budget", list(BUDGETS))
@@ -455,7 +456,7 @@ def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
     run = write_experiment(tmp_path, "R3-torch-pretrained")
     put(run.path / "run.json", "/mine/random.pt", "config", "weights")
     (found,), _ = read_evidence(tmp_path)
-    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.mismatches[0]
+    assert "starts from /mine/random.pt, not known to be torchvision" in found.record.mismatches[0]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +477,7 @@ def test_file_is_evidence_for_the_reports_if_it_is_known_to_be_the_published_one
     for identifier in ("test_top1_accuracy@449", "loss/epoch-1@394", "recall/macro avg@543"):
         entry = entry_of(ledger, f"{name}/{identifier}")
         assert entry.verdict == verdict
-        said = f"begins with /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
+        said = f"starts from /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
         assert entry.reason.startswith(said) != known
 
 
@@ -535,7 +536,7 @@ def test_predictions_of_other_images_are_damage(tmp_path, changes):
     run.write_predictions(replace(run.read_predictions(), **changes))
     ledger = make_ledger(tmp_path)
     assert ledger.evidence == ()
-    assert "predictions.npz: is damaged (" in ledger.troubles[0]
+    assert "predictions.npz: is damaged (" in ledger.problems[0]
 
 
 def test_curves_are_compared_over_the_epochs_that_both_have(tmp_path):
@@ -787,7 +788,7 @@ def test_flat_curve_has_no_shift():
 
 @pytest.mark.parametrize(
     ("shift", "text"),
-    [(None, "—"), (-0.0, "level"), (0.35, "behind by 0.35 epochs"), (-0.2, "ahead by 0.20 epochs")],
+    [(None, "—"), (-0.0, "level"), (0.35, "0.35 epochs behind"), (-0.2, "0.20 epochs ahead")],
 )
 def test_shift_is_said_in_words(shift, text):
     assert shift_text(shift) == text
@@ -804,11 +805,11 @@ def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
 def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
     write_experiment(tmp_path, "R3-tf")
     path = tmp_path / "full" / "R3-tf" / "seed-0" / "experiment.json"
-    record = Record.read(path)
+    record = ExperimentRecord.read(path)
     replace(record, mismatches=("no buffer",)).write(path)
     lines = run_lines(make_ledger(tmp_path))
     assert lines[0].startswith("Runs on pixels (")
-    assert lines[1:] == ["R3-tf departs from the report: no buffer."]
+    assert lines[1:] == ["R3-tf differs from the report: no buffer."]
 
 
 def test_json_has_every_claim_with_its_line():
