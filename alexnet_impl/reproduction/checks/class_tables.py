@@ -15,7 +15,8 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
         recalls = [c for c in claims_of(experiment, "recall", claims) if c.of not in AVERAGES]
         strange = [claim for claim in recalls if not _is_count(_bounds(claim), PER_CLASS_TEST)]
         if strange:
-            fractions = [_fraction_text(claim, sample_of(claim, claims)) for claim in recalls]
+            samples = samples_of(recalls[0].report, claims)
+            fractions = [_fraction_text(claim, samples[claim.of]) for claim in recalls]
             yield Finding(
                 check="sample_sizes",
                 kind="inconsistent",
@@ -40,23 +41,26 @@ def smallest_sample(claims: Sequence[Claim], least: int = 1) -> int | None:
 
 
 def sample_of(claim: Claim, claims: Sequence[Claim]) -> int | None:
-    """Number of images of a class that the report evaluated; None: more than exist.
+    """Number of images of the claim's class that its report evaluated; None: more than exist."""
+    return samples_of(claim.report, claims)[claim.of]
 
-    It is the smallest number that gives all printed figures of the class, but not much smaller than
-    that of other classes: 80.00 % may be 4 of 5, which is no sample if the other classes have 55 to
-    79. A number below half of the median only divides the true one.
+
+def samples_of(report: str, claims: Sequence[Claim]) -> dict[str, int | None]:
+    """Number of images of each class that a report evaluated; None: more than exist.
+
+    One sample gave the recalls of a class for all networks of the report. It is the smallest that
+    gives them all, but not much smaller than that of other classes: 80.00 % may be 4 of 5, which is
+    no sample if the other classes have 55 to 79. A number below half of the median only divides
+    the true one.
     """
-    recalls = [c for c in claims if (c.report, c.quantity) == (claim.report, "recall")]
-    names = dict.fromkeys(c.of for c in recalls if c.of not in AVERAGES)
-    groups = [[c for c in recalls if c.of == name] for name in names]
-    sizes = [size for group in groups if (size := smallest_sample(group)) is not None]
+    groups: dict[str, list[Claim]] = {}
+    for claim in claims:
+        if claim.quantity == "recall" and claim.of not in AVERAGES and claim.report == report:
+            groups.setdefault(claim.of, []).append(claim)
+    sizes = [size for group in groups.values() if (size := smallest_sample(group)) is not None]
     telling = [size for size in sizes if 2 * size >= statistics.median(sizes)]
-    return smallest_sample(same_class(claim, claims), least=min(telling, default=1))
-
-
-def same_class(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
-    """The report's recalls of this class for all its networks: one sample gave them all."""
-    return [c for c in claims if (c.report, c.quantity, c.of) == (claim.report, "recall", claim.of)]
+    least = min(telling, default=1)
+    return {name: smallest_sample(group, least=least) for name, group in groups.items()}
 
 
 def _fraction_text(claim: Claim, size: int | None) -> str:

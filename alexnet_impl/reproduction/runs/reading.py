@@ -15,6 +15,7 @@ from alexnet_impl.reproduction.runs.requests import (
     config_differences,
     rebuilt_request,
 )
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 
 
@@ -42,8 +43,9 @@ def _read(path: Path) -> Evidence:
     """
     record = ExperimentRecord.read(path.parent / RECORD)
     run = RunFolder.open(path)
-    request = _request(record, run)
-    seen = [*record.mismatches, *request.mismatches, other_images(run.dataset, run.config.data)]
+    config, dataset = run.config, run.dataset
+    request = _request(record, path, config)
+    seen = [*record.mismatches, *request.mismatches, other_images(dataset, config.data)]
     history, result = run.history, run.result
     finished = result is not None and result.status == "finished"
     if result is not None and finished and result.steps != len(history.step_loss):
@@ -54,8 +56,8 @@ def _read(path: Path) -> Evidence:
     return Evidence(
         record=replace(record, mismatches=tuple(dict.fromkeys(filter(None, seen)))),
         path=path,
-        config=run.config,
-        dataset=run.dataset,
+        config=config,
+        dataset=dataset,
         environment=_environment(run),
         history=history,
         result=result,
@@ -70,24 +72,24 @@ def _environment(run: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def _request(record: ExperimentRecord, run: RunFolder) -> ExperimentRequest:
+def _request(record: ExperimentRecord, path: Path, config: RunConfig) -> ExperimentRequest:
     """Returns what `alexnet reproduce` would train in the place of this run.
 
     Raises:
         RunError: If the run is another one.
         UnknownNameError: If there is no such experiment or budget.
     """
-    experiment, config = get_experiment(record.experiment), run.config
+    experiment = get_experiment(record.experiment)
     request = rebuilt_request(experiment, get_budget(record.budget), config)
     differing = config_differences(config, request.config)
-    directory, root = run.path.parent, run.path.parents[3]
+    directory, root = path.parent, path.parents[3]
     if record.seed != config.recipe.seed:
         differing.append(f"seed={config.recipe.seed}, not {record.seed}")
-    if run.path != request.folder(root) / config.framework:
-        differing.append(f"it lies in {directory.relative_to(root)}/{run.path.name}")
+    if path != request.folder(root) / config.framework:
+        differing.append(f"it lies in {directory.relative_to(root)}/{path.name}")
     if differing:
         raise RunError(
-            f"{run.path}: is not a run of {experiment.id}: {'; '.join(differing)}; run it again "
+            f"{path}: is not a run of {experiment.id}: {'; '.join(differing)}; run it again "
             "with another --output."
         )
     return request
