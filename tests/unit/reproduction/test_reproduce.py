@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,18 +71,25 @@ def framework(monkeypatch):
     return fake
 
 
-@pytest.fixture
-def images(tmp_path):
+@pytest.fixture(scope="module")
+def picture_folder(tmp_path_factory):
     """A folder of four training images and one test image a class."""
+    root = tmp_path_factory.mktemp("pictures") / "images"
     rng = np.random.default_rng(0)
     for part, count in (("train", 4), ("test", 1)):
         for name in CLASS_NAMES:
-            folder = tmp_path / "images" / part / name
+            folder = root / part / name
             folder.mkdir(parents=True)
             for number in range(count):
                 picture = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
                 Image.fromarray(picture).save(folder / f"{number}.png")
-    return tmp_path / "images"
+    return root
+
+
+@pytest.fixture
+def images(picture_folder, tmp_path):
+    """The pictures in a folder that a test may change."""
+    return shutil.copytree(picture_folder, tmp_path / "images")
 
 
 @pytest.fixture
