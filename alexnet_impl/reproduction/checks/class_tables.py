@@ -99,29 +99,6 @@ def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
             )
 
 
-def precision_differences(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """How much more precise one network is than another follows from both macro averages."""
-    for claim in (claim for claim in claims if claim.quantity == "precision_difference"):
-        first, second = (_macro_precision(name, claims) for name in (claim.experiment, claim.of))
-        if first is None or second is None:
-            continue
-        if claim.high < first.low - second.high or claim.low > first.high - second.low:
-            yield Finding(
-                check="precision_differences",
-                kind="inconsistent",
-                claims=(claim,),
-                against=(first, second),
-                reason=f"{claim.experiment} is said to be more precise than {claim.of} by "
-                f"{claim.text}; {first.text} and {second.text} differ by "
-                f"{first.value - second.value:.4f}",
-            )
-
-
-def _macro_precision(experiment: str, claims: Sequence[Claim]) -> Claim | None:
-    found = claims_of(experiment, "precision", claims)
-    return next((claim for claim in found if claim.of == AVERAGES[0]), None)
-
-
 def averages(claims: Sequence[Claim]) -> Iterator[Finding]:
     """Checks averages and accuracy against the rows: every class has equally many images."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):

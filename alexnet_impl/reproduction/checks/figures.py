@@ -86,42 +86,6 @@ def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str
     return count * each.low, count * each.high, f"{count} epochs of {each.text}"
 
 
-def time_ratios(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """'At least n times' must hold for the times of its own sentence; with others it need not."""
-    for ratio in (claim for claim in claims if claim.quantity == "time_ratio"):
-        longer = final_claims(ratio.experiment, "training_time", claims)
-        shorter = final_claims(ratio.of, "training_time", claims)
-        pairs = list(itertools.product(longer, shorter))
-        short = [pair for pair in pairs if _times(*pair) < ratio.value]
-        meant = [pair for pair in pairs if pair not in short and _in_one_line(ratio, pair)]
-        if not short:
-            continue
-        yield Finding(
-            check="time_ratios",
-            kind="explained" if meant else "inconsistent",
-            claims=(ratio,),
-            against=tuple(dict.fromkeys(claim for pair in short + meant for claim in pair)),
-            reason=f"{ratio.says}: {'; '.join(_ratio_text(pair) for pair in meant + short)}"
-            + (": the contradiction is that of the two times" if meant else ""),
-        )
-
-
-def _times(one: Claim, other: Claim) -> float:
-    return one.value / other.value
-
-
-def _in_one_line(ratio: Claim, pair: tuple[Claim, Claim]) -> bool:
-    return all(claim.line == ratio.line for claim in pair)
-
-
-def _ratio_text(pair: tuple[Claim, Claim]) -> str:
-    one, other = pair
-    return (
-        f"{one.text} (line {one.line}) are {_times(one, other):.2f} times {other.text} "
-        f"(line {other.line})"
-    )
-
-
 def _by_subject(claims: Sequence[Claim]) -> dict[tuple[str, str, str, int | None], list[Claim]]:
     groups = defaultdict(list)
     for claim in claims:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec, get_variant
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN, Finding
+from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, Finding
 from alexnet_impl.reproduction.claims.claim import Claim
-from alexnet_impl.reproduction.claims.queries import final_claims
 
 FLOAT32_BYTES = 4
 
@@ -57,22 +56,6 @@ def _layer_counts(variant: str, num_classes: int) -> dict[str, int]:
     return {step.layer.name: step.num_params for step in traced.layers} | {"": traced.num_params}
 
 
-def model_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Checks that a model's size is four bytes a parameter."""
-    for size in (claim for claim in claims if claim.quantity == "model_size"):
-        for total in final_claims(size.experiment, "num_params", claims):
-            num_bytes = FLOAT32_BYTES * total.value
-            if not size.low <= num_bytes <= size.high:
-                yield Finding(
-                    check="model_sizes",
-                    kind="inconsistent",
-                    claims=(size,),
-                    against=(total,),
-                    reason=f"{total.printed} parameters are {num_bytes / 2**20:.2f} MB, not "
-                    f"{size.text}",
-                )
-
-
 def resized_bytes(num_images: int, input_size: int) -> int:
     """Bytes that this number of RGB images of this size takes as float32."""
     return num_images * input_size**2 * 3 * FLOAT32_BYTES
@@ -82,28 +65,3 @@ def resized_text(num_images: int, input_size: int) -> str:
     """The product of resized_bytes() written out."""
     gigabytes = resized_bytes(num_images, input_size) / 1e9
     return f"{num_images:,} x {input_size} x {input_size} x 3 x 4 bytes = {gigabytes:.1f} GB"
-
-
-def resized_datasets(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Explains crashes: a whole dataset, resized and held as float32, against the memory."""
-    for claim in claims:
-        if claim.quantity == "machine_memory":
-            size = EXPERIMENTS[claim.experiment].recipe.input_size or 0
-            needed = resized_bytes(NUM_TRAIN + NUM_TEST, size)
-            if needed > claim.value:
-                yield Finding(
-                    check="resized_datasets",
-                    kind="explained",
-                    claims=(claim,),
-                    reason=f"the training images take {resized_text(NUM_TRAIN, size)} and those "
-                    f"for testing {resized_text(NUM_TEST, size)}: {needed / 1e9:.1f} GB of "
-                    f"{claim.text}, and the kernel is reported to have crashed",
-                )
-        elif claim.quantity == "conclusion" and "whole dataset" in claim.says:
-            yield Finding(
-                check="resized_datasets",
-                kind="explained",
-                claims=(claim,),
-                reason=f"the training images alone take {resized_text(NUM_TRAIN, 224)}, whatever "
-                "the batch size; batch by batch they take none of it",
-            )
