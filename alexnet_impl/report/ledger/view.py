@@ -1,4 +1,4 @@
-"""What the ledger's terminal tables and its page share: headline, notes, and rows of pairs."""
+"""Parts that the ledger's terminal tables and its page share: headline, notes, rows of pairs."""
 
 from collections.abc import Sequence
 
@@ -77,7 +77,7 @@ def pair_losses(row: PairRow) -> str:
 
 
 def pair_note(row: PairRow) -> str:
-    """What differs between the two, and which of their times are doubtful."""
+    """Everything that differs between the two, and which of their times are doubtful."""
     doubts = () if isinstance(row.time_ratio, float | None) else row.time_ratio.doubts
     return "; ".join((*row.differs, *(f"of the times, {doubt}" for doubt in doubts)))
 

@@ -123,7 +123,7 @@ def _is_sample_of(claim: Claim, experiment: str) -> bool:
 
 
 def _same_answer(samples: Sequence[Claim]) -> str:
-    """What it means that two dead networks name one class for their sample images."""
+    """A clause that says that both networks name one class for their sample images, or nothing."""
     if len(samples) < 2 or len({claim.value for claim in samples}) > 1:
         return ""
     lines = " and ".join(str(claim.line) for claim in samples)

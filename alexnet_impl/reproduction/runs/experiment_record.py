@@ -22,7 +22,7 @@ _FORMER_START, _START = "begins with ", "starts from "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRecord:
-    """What experiment.json says about the run folder beside it.
+    """Content of experiment.json, which describes the run folder beside it.
 
     Attributes:
         experiment: The experiment's id.

@@ -1,4 +1,4 @@
-"""What to train for an experiment: its run config, the starting weights, and known mismatches."""
+"""Requests: the run config, starting weights and mismatches with which an experiment is trained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

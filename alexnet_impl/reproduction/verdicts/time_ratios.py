@@ -16,7 +16,7 @@ GPU_DEVICES = ("cuda", "gpu", "mps")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What two runs must have in common for their times to be compared.
+    """The machine of a run; times are compared only between runs on one machine.
 
     Attributes:
         processor: The name of the GPU, or of the CPU and its number of logical CPUs.
@@ -51,7 +51,7 @@ def machine_of(run: Evidence) -> Machine | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurRatio:
-    """Time ratio of two runs of ours.
+    """Time ratio of two of our runs.
 
     Attributes:
         value: First over second, for the report's numbers of epochs.
@@ -79,7 +79,7 @@ class PublishedRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRatio:
-    """How much longer one experiment took than another of its report.
+    """Time of one experiment over that of another of its report.
 
     Attributes:
         first: The id of the numerator.
