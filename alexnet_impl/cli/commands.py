@@ -32,6 +32,7 @@ from alexnet_impl.cli.flags import (
     Versions,
     Worker,
 )
+from alexnet_impl.cli.listings import describe_command, recipes_command, variants_command
 from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.reproduce import ledger_command, reproduce_command
@@ -55,47 +56,16 @@ from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.remote_trainer import serve as serve_trainer
 from alexnet_impl.processes.training_worker import serve
 from alexnet_impl.processes.weight_files import Hints
-from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.tables import (
     comparison_table,
-    describe_table,
     equality_table,
     evaluation_renderables,
     predictions_table,
-    recipes_table,
-    sources_table,
-    variants_table,
 )
 from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_run, resume_run, start_run
-
-
-def variants_command(_: Variants, console: Console) -> int:
-    """List the variants."""
-    console.print(variants_table())
-    console.print(sources_table())
-    return 0
-
-
-def recipes_command(_: Recipes, console: Console) -> int:
-    """List the recipes."""
-    console.print(recipes_table("Recipes", RECIPES))
-    console.print(recipes_table("Recipes for given weights", TRANSFER_RECIPES))
-    return 0
-
-
-def describe_command(command: Describe, console: Console) -> int:
-    """Print a variant's layers."""
-    spec = build_spec(
-        command.variant,
-        num_classes=command.num_classes,
-        input_size=command.input_size,
-        width=command.width,
-    )
-    console.print(describe_table(spec))
-    return 0
 
 
 def train_command(command: Train, console: Console) -> int:

@@ -98,7 +98,10 @@ class Variants:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipes:
-    """List the recipes and where they differ."""
+    """List the named recipes: purpose, and fields that differ from the defaults."""
+
+    fields: bool = False
+    """Show every field of a recipe instead: its flag, type or choices, default and meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)

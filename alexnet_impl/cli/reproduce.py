@@ -17,10 +17,9 @@ from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImage
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.ledger.experiments import assumption_lines, experiments_table
 from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
 from alexnet_impl.report.ledger.terminal import (
-    assumption_lines,
-    experiments_table,
     ledger_renderables,
     write_ledger_json,
 )

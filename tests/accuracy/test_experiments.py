@@ -12,7 +12,7 @@ from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS
-from alexnet_impl.report.ledger.terminal import full_flops
+from alexnet_impl.report.ledger.experiments import full_flops
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN

@@ -10,7 +10,7 @@ import alexnet_impl
 from alexnet_impl.cli import _parse
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import VARIANTS, build_spec
-from alexnet_impl.report.run.tables import markdown_variants
+from alexnet_impl.report.listings import markdown_variants
 
 README = Path(alexnet_impl.__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The ledger in a terminal and as JSON, and the list of what can be run."""
+"""The ledger in a terminal and as JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -6,14 +6,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from alexnet_impl.files import write_bytes
-from alexnet_impl.network.spec import backbone_of, trace
-from alexnet_impl.network.variants import build_spec
-from alexnet_impl.recipe.phases import num_epochs
-from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.ledger.pairs import (
     HEADER,
     NOTE,
@@ -25,12 +21,8 @@ from alexnet_impl.report.ledger.pairs import (
     pairs_json,
 )
 from alexnet_impl.report.ledger.stacked import lines, stacked
-from alexnet_impl.reproduction.catalogue.budget import BUDGETS, training_flops
-from alexnet_impl.reproduction.catalogue.experiment import Experiment
-from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.checks.finding import NUM_TRAIN, Finding
+from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import PER_CLASS
-from alexnet_impl.reproduction.claims.queries import distinct_texts, final_claims
 from alexnet_impl.reproduction.verdicts.framework_pairs import PairRow
 from alexnet_impl.reproduction.verdicts.ledger import Entry, Ledger, Verdict
 
@@ -139,67 +131,6 @@ def markdown_findings(findings: Sequence[Finding]) -> str:
         reason = finding.reason.replace("|", "\\|")
         lines.append(f"| {finding.claims[0].experiment} | {finding.kind} | {reason} |")
     return "\n".join(lines)
-
-
-def experiments_table(width: int) -> RenderableType:
-    """What `alexnet reproduce` can run, for so many columns."""
-    header = ("id", "framework", "variant", "TFLOP", "published", "what it is")
-    rows = [
-        (
-            experiment.id,
-            experiment.framework,
-            experiment.variant,
-            _tflop_text(experiment),
-            distinct_texts(final_claims(experiment.id, "test_top1_accuracy")) or numbers.MISSING,
-            experiment.about,
-        )
-        for experiment in EXPERIMENTS.values()
-    ]
-    lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
-    table = stacked("", header, rows, width, unbroken=set(header[:4]))
-    return Group(table, *(Text(line) for line in lines))
-
-
-def _tflop_text(experiment: Experiment) -> str:
-    """A dash where a backbone's inside would not be counted."""
-    if backbone_of(build_spec(experiment.variant)) is not None:
-        return numbers.MISSING
-    return f"{full_flops(experiment) / 1e12:,.0f}"
-
-
-def assumption_lines(experiment: Experiment) -> Iterator[str]:
-    """What a run of this experiment does, and what it rests on beside the report's words."""
-    yield f"images: {experiment.data}"
-    yield f"training: {_recipe_text(experiment)}"
-    if experiment.mistake:
-        yield f"mistake: {experiment.mistake}"
-    if experiment.corrects:
-        yield f"corrects {experiment.corrects}"
-    if experiment.weights is not None:
-        kept = ", and keeps what they make of each image" if experiment.cache_features else ""
-        yield f"begins with {experiment.weights}{kept}"
-    for assumption in experiment.assumptions:
-        yield f"assumed: {assumption}"
-
-
-def _recipe_text(experiment: Experiment) -> str:
-    """The numbers of its recipe that reports speak of."""
-    recipe = experiment.recipe
-    spec = build_spec(experiment.variant, input_size=recipe.input_size)
-    phases = f", in phases {' then '.join(recipe.phases)}" if recipe.phases else ""
-    return (
-        f"{recipe.optimizer} at {recipe.learning_rate:g}, batches of {recipe.global_batch_size}, "
-        f"{num_epochs(recipe)} epochs{phases}; input of {spec.input_shape[1]} pixels, "
-        f"{recipe.input_scaling}"
-    )
-
-
-def full_flops(experiment: Experiment) -> float:
-    """Of the whole training, by the Spec's MACs."""
-    recipe = experiment.recipe
-    macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
-    images = round(NUM_TRAIN * (1 - recipe.validation_fraction))
-    return training_flops(macs, images, num_epochs(recipe))
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import num_epochs, phase_recipes
-from alexnet_impl.report.ledger.terminal import assumption_lines
+from alexnet_impl.report.ledger.experiments import assumption_lines
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget, training_flops
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, PAIRS, get_experiment
 from alexnet_impl.reproduction.catalogue.transfer import R2_BUFFER

@@ -11,11 +11,11 @@ from rich.console import Console
 from support.experiment_runs import write_experiment
 
 from alexnet_impl.cli import main
+from alexnet_impl.report.ledger.experiments import experiments_table
 from alexnet_impl.report.ledger.page import curves_figure, render, shift_text
 from alexnet_impl.report.ledger.pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
 from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
 from alexnet_impl.report.ledger.terminal import (
-    experiments_table,
     grouped,
     headline,
     ledger_json,

@@ -1,0 +1,81 @@
+"""The list of experiments for `alexnet reproduce --list`.
+
+Kept apart from the ledger, so that listing imports no statistics.
+"""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from alexnet_impl.network.spec import backbone_of, trace
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.phases import num_epochs
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.ledger.stacked import stacked
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS, training_flops
+from alexnet_impl.reproduction.catalogue.experiment import Experiment
+from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
+from alexnet_impl.reproduction.checks.finding import NUM_TRAIN
+from alexnet_impl.reproduction.claims.queries import distinct_texts, final_claims
+
+
+def experiments_table(width: int) -> RenderableType:
+    """The experiments that `alexnet reproduce` can run, for a terminal of `width` columns."""
+    header = ("id", "framework", "variant", "TFLOP", "published", "what it is")
+    rows = [
+        (
+            experiment.id,
+            experiment.framework,
+            experiment.variant,
+            _tflop_text(experiment),
+            distinct_texts(final_claims(experiment.id, "test_top1_accuracy")) or numbers.MISSING,
+            experiment.about,
+        )
+        for experiment in EXPERIMENTS.values()
+    ]
+    lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
+    table = stacked("", header, rows, width, unbroken=set(header[:4]))
+    return Group(table, *(Text(line) for line in lines))
+
+
+def _tflop_text(experiment: Experiment) -> str:
+    """Training cost in TFLOP; a dash for a backbone, whose layers are not counted."""
+    if backbone_of(build_spec(experiment.variant)) is not None:
+        return numbers.MISSING
+    return f"{full_flops(experiment) / 1e12:,.0f}"
+
+
+def assumption_lines(experiment: Experiment) -> Iterator[str]:
+    """The images and recipe of an experiment, and what it assumes beyond its report."""
+    yield f"images: {experiment.data}"
+    yield f"training: {_recipe_text(experiment)}"
+    if experiment.mistake:
+        yield f"mistake: {experiment.mistake}"
+    if experiment.corrects:
+        yield f"corrects {experiment.corrects}"
+    if experiment.weights is not None:
+        kept = ", and keeps what they make of each image" if experiment.cache_features else ""
+        yield f"starts from {experiment.weights}{kept}"
+    for assumption in experiment.assumptions:
+        yield f"assumed: {assumption}"
+
+
+def _recipe_text(experiment: Experiment) -> str:
+    """The hyperparameters that the reports mention."""
+    recipe = experiment.recipe
+    spec = build_spec(experiment.variant, input_size=recipe.input_size)
+    phases = f", in phases {' then '.join(recipe.phases)}" if recipe.phases else ""
+    return (
+        f"{recipe.optimizer} at {recipe.learning_rate:g}, batches of {recipe.global_batch_size}, "
+        f"{num_epochs(recipe)} epochs{phases}; input of {spec.input_shape[1]} pixels, "
+        f"{recipe.input_scaling}"
+    )
+
+
+def full_flops(experiment: Experiment) -> float:
+    """FLOP of the whole training, from the MACs of the Spec."""
+    recipe = experiment.recipe
+    macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
+    images = round(NUM_TRAIN * (1 - recipe.validation_fraction))
+    return training_flops(macs, images, num_epochs(recipe))
