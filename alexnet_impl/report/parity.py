@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
-from alexnet_impl.report.run.views import COLOURS
+from alexnet_impl.report.figures import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.formatting import COLOURS
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""
@@ -86,5 +86,4 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
 
 def write_lockstep_figure(path: Path, record: ParityRecord) -> None:
     """Write the picture as PNG."""
-    with house_style():
-        lockstep_figure(record).savefig(path, dpi=110)
+    write_figure(path, lockstep_figure(record))

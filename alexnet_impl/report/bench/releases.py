@@ -1,6 +1,5 @@
 """What each set of releases gave: a table for the terminal, a picture of the trend, a page."""
 
-import base64
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.releases import Environment
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS, framework_label
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.figures import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.formatting import COLOURS, framework_label
+from alexnet_impl.report.templates import render_page, write_page
 
 LEAST = 1e-17
 """Where no difference is drawn on a logarithmic axis."""
+TURNS_NOTE = (
+    "Within an environment the two frameworks took turns, after the gate had compared the models. "
+    "Environments were measured one after another: compare their fractions of the peak, which was "
+    "measured in the same process, and not their images per second."
+)
 HEADER = (
     *("torch", "tensorflow", "keras", "parity", "float64 lockstep"),
     *("torch images/s", "of peak", "tensorflow images/s", "of peak"),
@@ -150,15 +153,13 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
 def write_versions_page(path: Path, environments: Sequence[Environment]) -> None:
     """Write the page, and its picture as a PNG beside it."""
     png = figure_png(trend_figure(environments))
-    write_bytes(path.with_suffix(".png"), png)
     titles = [entry.title for name in FRAMEWORKS if (entry := environments[0].entry(name))]
     context = {
         "title": f"Over releases: {', '.join(titles)}",
         "headline": conclusion(environments),
-        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "notes": [TURNS_NOTE],
+        "image": png_data_uri(png),
         "header": HEADER,
         "rows": version_rows(environments),
-        "views": (),
-        "figures": {},
     }
-    write_bytes(path, render_template("bench/releases.html.jinja", context).encode())
+    write_page(path, render_page("bench/releases.html.jinja", context), png)

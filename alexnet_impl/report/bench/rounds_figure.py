@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from alexnet_impl.measurement.rounds import Compared, Measured
 from alexnet_impl.report.bench.speeds import ratio_text
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
-from alexnet_impl.report.run.views import COLOURS
+from alexnet_impl.report.figures import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.formatting import COLOURS
 
 GROUPS_A_ROUND = 2
 """Of each side."""
@@ -59,5 +59,4 @@ def _draw_ratios(axes: Axes, compared: Compared) -> None:
 
 def write_rounds_figure(path: Path, compared: Compared) -> None:
     """Write the picture as PNG."""
-    with house_style():
-        rounds_figure(compared).savefig(path, dpi=110)
+    write_figure(path, rounds_figure(compared))

@@ -1,6 +1,5 @@
 """explain.html and explain.png: the effects as a forest plot, a table, and what they rest on."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import Effect, Explanation
-from alexnet_impl.files import write_bytes
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS, framework_label
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.figures import (
+    GRID,
+    INK,
+    MUTED,
+    figure_png,
+    house_style,
+    png_data_uri,
+)
+from alexnet_impl.report.formatting import COLOURS, framework_label
+from alexnet_impl.report.templates import render_page, write_page
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
 _SHOWN = COLOURS["tensorflow"][0]
@@ -45,16 +49,12 @@ def write_explain_page(path: Path, explanation: Explanation) -> None:
         RunError: If a file cannot be written.
     """
     png = figure_png(forest_figure(explanation))
-    try:
-        write_bytes(path.with_suffix(".png"), png)
-        write_bytes(path, render(explanation, png).encode())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+    write_page(path, render(explanation, png), png)
 
 
 def render(explanation: Explanation, png: bytes) -> str:
     """The page as text; the figure is inside it."""
-    return render_template("explain/explain.html.jinja", _context(explanation, png))
+    return render_page("explain/explain.html.jinja", _context(explanation, png))
 
 
 def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:
@@ -63,13 +63,11 @@ def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:
         "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
         "headline": headline(explanation),
         "notes": notes(explanation),
-        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "image": png_data_uri(png),
         "metrics": list(METRIC_LABELS.values()),
         "factors": [_row_text(effect) for effect in explanation.factors],
         "summaries": [_row_text(effect) for effect in explanation.summaries],
         "runs": _run_rows(explanation),
-        "views": (),
-        "figures": {},
     }
 
 

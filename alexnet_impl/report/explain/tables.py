@@ -12,7 +12,7 @@ from alexnet_impl.explain.factors import FACTORS, input_size
 from alexnet_impl.explain.results import METRICS, NUM_LAST_STEPS, Effect, Explanation
 from alexnet_impl.explain.study import COMES_ROW, EQUAL, FRAMEWORK_ROW, TOGETHER_ROW
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.run.views import framework_label
+from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.stats.paired_effects import Estimate
 
 METRIC_LABELS = {

@@ -1,6 +1,5 @@
 """The ledger's page: answers, tables, curves and every claim, in one file."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet_impl.files import write_bytes
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.figures import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.formatting import COLOURS
 from alexnet_impl.report.ledger.pairs import (
     HEADER,
     LOSSES_HEADER,
@@ -24,9 +24,7 @@ from alexnet_impl.report.ledger.pairs import (
     pair_tables,
 )
 from alexnet_impl.report.ledger.terminal import headline, run_lines
-from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import AVERAGES, Claim, percent
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims
@@ -78,12 +76,12 @@ class ClassTable:
 
 def write_ledger_page(path: Path, ledger: Ledger) -> None:
     """Write the page; its picture is inside it."""
-    write_bytes(path, render(ledger).encode())
+    write_page(path, render(ledger))
 
 
 def render(ledger: Ledger) -> str:
     """The page as text."""
-    return render_template("ledger/ledger.html.jinja", _context(ledger))
+    return render_page("ledger/ledger.html.jinja", _context(ledger))
 
 
 def _context(ledger: Ledger) -> dict[str, Any]:
@@ -105,16 +103,10 @@ def _context(ledger: Ledger) -> dict[str, Any]:
         "pair_note": NOTE,
         "times": [_time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
         "curves": [_curve_cells(curve) for curve in ledger.curves],
-        "image": _image(curves_figure(ledger.curves)),
+        "image": png_data_uri(figure_png(curves_figure(ledger.curves))),
         "class_tables": list(_class_tables(ledger.evidence)),
         "signs": SIGNS,
-        "views": (),
-        "figures": {},
     }
-
-
-def _image(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(figure_png(figure)).decode()}"
 
 
 def _runs_note(ledger: Ledger) -> str:

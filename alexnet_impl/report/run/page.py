@@ -1,6 +1,5 @@
 """One HTML file that shows runs side by side and opens offline: no script, no outside address."""
 
-import base64
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import kernel_text, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.figures import GRID, INK, MUTED, png_data_uri, to_svg
 from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
 from alexnet_impl.report.run.differences import comparison_rows, equalities
 from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
 from alexnet_impl.report.run.views import RunView, view_runs
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 
@@ -39,7 +38,7 @@ class Guess:
     view: RunView
     class_name: str
     probability: str
-    is_right: bool
+    is_correct: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,26 +63,26 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
     """
     if not runs:
         raise RunError(f"{path}: a report needs at least one run; none was given.")
-    html = render(view_runs(runs), title)
-    try:
-        write_bytes(path, html.encode())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+    write_page(path, render(view_runs(runs), title))
 
 
 def render(views: Sequence[RunView], title: str | None = None) -> str:
     """The page as text."""
-    return render_template("run/page.html.jinja", _context(views, title))
+    return render_page("run/run.html.jinja", _context(views, title))
 
 
 def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
     first = views[0]
     labels = " and ".join(view.label for view in views)
     checks = equalities(views)
+    found = verdict(views)
     return {
         "title": title or f"{first.config.variant} on {first.dataset.name}: {labels}",
         "views": views,
-        "verdict": verdict(views),
+        "headline": found.headline,
+        "notes": found.sentences,
+        "is_settled": found.is_settled,
+        "run_colours": [view.colour for view in views],
         "speed_note": SPEED_NOTE,
         "facts": list(_facts(first)),
         "checks": checks,
@@ -137,12 +136,12 @@ def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
         figures["bars"] = plots.accuracy_bars(views)
         figures["confusion"] = plots.confusion_figure(views)
         figures["per_class"] = plots.per_class_bars(views)
-    return {name: _themed(plots.to_svg(figure), views) for name, figure in figures.items()}
+    return {name: _themed(to_svg(figure), views) for name, figure in figures.items()}
 
 
 def _themed(svg: str, views: Sequence[RunView]) -> Markup:
     """The figure in the page's typeface, and its colours as the page's light or dark theme has."""
-    names = {plots.INK: "ink", plots.MUTED: "muted", plots.GRID: "line"}
+    names = {INK: "ink", MUTED: "muted", GRID: "line"}
     names |= {view.colour: f"run-{index}" for index, view in enumerate(views)}
     for colour, name in names.items():
         svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
@@ -189,7 +188,7 @@ def _guess(view: RunView, predictions: Predictions, index: int) -> Guess:
         view=view,
         class_name=view.dataset.class_names[predicted],
         probability=f"{probabilities[predicted]:.1%}",
-        is_right=predicted == int(predictions.labels[index]),
+        is_correct=predicted == int(predictions.labels[index]),
     )
 
 
@@ -199,7 +198,7 @@ def _png_data_uri(pixels: NDArray[np.uint8]) -> str:
     image.thumbnail((_MAX_IMAGE_SIDE, _MAX_IMAGE_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return png_data_uri(buffer.getvalue())
 
 
 def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:

@@ -4,12 +4,8 @@ A curve shows every run, a run that stopped early as far as it came. Text stays 
 that it can be read, searched, and set in the reader's own typeface.
 """
 
-import hashlib
-import io
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -26,15 +22,9 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
+from alexnet_impl.report.figures import INK, MUTED, house_style
 from alexnet_impl.report.run.views import RunView
 from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
-
-INK = "#24292f"
-"""Text and axes."""
-MUTED = "#6e7781"
-"""Tick labels and what explains rather than shows."""
-GRID = "#d8dee4"
-"""Grid lines."""
 
 MAX_WRITTEN_CLASSES = 20
 """Up to so many classes a confusion matrix has its counts and names written in."""
@@ -43,60 +33,6 @@ MAX_BAR_CLASSES = 20
 _MAX_POINTS = 1200
 _MARKERS = ("o", "s", "D", "^", "v")
 _WIDTH_INCHES = 5.4
-
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": MUTED,
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.8,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "alexnet_impl",
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be named '$'
-    "xtick.color": MUTED,
-    "xtick.labelsize": 8.5,
-    "xtick.major.size": 3,
-    "ytick.color": MUTED,
-    "ytick.labelsize": 8.5,
-    "ytick.major.size": 0,
-}
-
-
-@contextmanager
-def house_style() -> Iterator[None]:
-    """The house style, while a figure is made and again while it is drawn."""
-    with mpl.rc_context():
-        mpl.rcdefaults()  # not the caller's matplotlibrc
-        mpl.rcParams.update(_STYLE)
-        yield
-
-
-def figure_png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes, the same for the same figure."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def loss_figure(views: Sequence[RunView]) -> Figure:
@@ -276,21 +212,6 @@ def _confusion(axes: Axes, view: RunView) -> None:
 
 _TURNED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
 _WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
-
-
-def to_svg(figure: Figure) -> str:
-    """An <svg> element, the same for the same figure, whose ids clash with no other figure's."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with house_style():
-        figure.savefig(buffer, format="svg", metadata=nothing)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # A <style> inside an inline SVG would hold for the whole page.
-    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
-    svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
-    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}-"
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
 
 
 def _figure(height_inches: float) -> tuple[Figure, Axes]:

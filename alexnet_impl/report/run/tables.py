@@ -10,9 +10,10 @@ from rich.text import Text
 
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.report.run.differences import Equality, comparison_rows, equalities
 from alexnet_impl.report.run.verdict import collapses
-from alexnet_impl.report.run.views import framework_label, view_runs
+from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import (

@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet_impl.data.batches import BatchPlan, num_batches
 from alexnet_impl.recipe.phases import phases
+from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
@@ -19,14 +20,6 @@ from alexnet_impl.runs.records import (
 )
 from alexnet_impl.stats.accuracy import Accuracy, top1_accuracy
 
-FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
-
-COLOURS: dict[str, tuple[str, ...]] = {
-    "torch": ("#ee4c2c", "#b7791f", "#9d4edd"),
-    "tensorflow": ("#1f77b4", "#0f9b8e", "#6c757d"),
-}
-"""A framework's colour wherever it is shown; the further ones tell its second and third run
-apart. Orange-red and blue differ for colour-blind eyes too."""
 _OTHER_COLOURS = ("#6c757d",)
 
 
@@ -126,11 +119,6 @@ def _view(run: RunFolder, config: RunConfig, label: str, colour: str) -> RunView
         result=result,
         predictions=run.read_predictions() if finished else None,
     )
-
-
-def framework_label(framework: str) -> str:
-    """The name that a framework gives itself."""
-    return FRAMEWORK_LABELS.get(framework, framework)
 
 
 def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str]:

@@ -45,7 +45,7 @@ def test_page_has_the_numbers_of_the_folders(pair, pair_html):
         assert folder.dataset.fingerprint in html
     assert "80.00% [68.22%, 88.17%]" in html
     assert "+5.00 points [-9.96, +19.71]" in html
-    assert "The same went in: 6 of 6 checks hold" in html
+    assert "Equality checks: 6 of 6 hold" in html
     assert "468,090 parameters" in html
     assert "Seeded noise &amp; nothing else." in html
 
@@ -82,7 +82,7 @@ def test_page_of_one_run_compares_nothing(pair, report):
     html = report(pair[:1])
     assert "PyTorch 80.00% of the test images classified rightly" in html
     assert "TensorFlow" not in html
-    assert "The same went in" not in html
+    assert "Equality checks" not in html
     assert html.count("<svg ") == 5
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from alexnet_impl.report.figures import to_svg
+from alexnet_impl.report.formatting import COLOURS
 from alexnet_impl.report.run import plots
-from alexnet_impl.report.run.views import COLOURS, view_runs
+from alexnet_impl.report.run.views import view_runs
 
 pytestmark = pytest.mark.fast
 
@@ -23,7 +25,7 @@ FIGURES = (
 def svgs(pair):
     """Each figure of the pair as an SVG."""
     views = view_runs(pair)
-    return [plots.to_svg(draw(views)) for draw in FIGURES]
+    return [to_svg(draw(views)) for draw in FIGURES]
 
 
 def ids_of(svg):
@@ -32,7 +34,7 @@ def ids_of(svg):
 
 def test_figures_become_the_same_svg_every_time(pair, svgs):
     views = view_runs(pair)
-    assert [plots.to_svg(draw(views)) for draw in FIGURES] == svgs
+    assert [to_svg(draw(views)) for draw in FIGURES] == svgs
     for svg in svgs:
         assert svg.startswith("<svg ")
         assert "<dc:date>" not in svg
@@ -88,7 +90,7 @@ def test_long_curve_is_thinned_but_keeps_its_extremes(make_run):
 def test_difference_figure_has_a_logarithmic_axis_and_counts_equal_steps(make_run):
     runs = [make_run("a", noise=0.0), make_run("b", framework="tensorflow", noise=0.0)]
     figure = plots.difference_figure(view_runs(runs))
-    assert "equal to the last bit at 40 of 40 steps" in plots.to_svg(figure)
+    assert "equal to the last bit at 40 of 40 steps" in to_svg(figure)
     runs = [make_run("c"), make_run("d", framework="tensorflow")]
     assert plots.difference_figure(view_runs(runs)).axes[0].get_yscale() == "log"
 
@@ -102,7 +104,7 @@ def test_confusion_figure_writes_the_counts(pair):
 
 def test_class_names_are_text_and_not_mathematics(make_run):
     folder = make_run("odd", classes=("$a$", "b<c", r"\frac"))
-    svg = plots.to_svg(plots.confusion_figure(view_runs([folder])))
+    svg = to_svg(plots.confusion_figure(view_runs([folder])))
     assert "$a$" in svg
     assert "b&lt;c" in svg
 
@@ -120,5 +122,5 @@ def test_figures_leave_the_callers_matplotlib_settings_alone(pair):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    plots.to_svg(plots.loss_figure(view_runs(pair)))
+    to_svg(plots.loss_figure(view_runs(pair)))
     assert dict(mpl.rcParams) == before
