@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
-from alexnet_impl.report.figures import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
 from alexnet_impl.report.formatting import COLOURS
 
 LEAST = 1e-17

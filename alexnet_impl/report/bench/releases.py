@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.releases import Environment
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figures import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
 from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.report.templates import render_page, write_page
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from alexnet_impl.measurement.rounds import Compared, Measured
 from alexnet_impl.report.bench.speeds import ratio_text
-from alexnet_impl.report.figures import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
 from alexnet_impl.report.formatting import COLOURS
 
 GROUPS_A_ROUND = 2

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from alexnet_impl.explain.results import Effect, Explanation
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
-from alexnet_impl.report.figures import (
+from alexnet_impl.report.figure_style import (
     GRID,
     INK,
     MUTED,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figures import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
 from alexnet_impl.report.formatting import COLOURS
 from alexnet_impl.report.ledger.pairs import (
     HEADER,

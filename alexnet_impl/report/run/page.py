@@ -1,4 +1,4 @@
-"""One HTML file that shows runs side by side and opens offline: no script, no outside address."""
+"""The HTML page of runs side by side: one file that opens offline, without scripts."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import kernel_text, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figures import GRID, INK, MUTED, png_data_uri, to_svg
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, png_data_uri, to_svg
 from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
 from alexnet_impl.report.run.differences import comparison_rows, equalities
@@ -32,8 +32,8 @@ _MAX_IMAGE_SIDE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
-    """What one run says of one image."""
+class SamplePrediction:
+    """The prediction of one run for one image."""
 
     view: RunView
     class_name: str
@@ -43,11 +43,11 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One test image with what each finished run says of it."""
+    """One test image with the prediction of each finished run."""
 
     data_uri: str
     class_name: str
-    guesses: tuple[Guess, ...]
+    predictions: tuple[SamplePrediction, ...]
 
 
 def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None) -> None:
@@ -55,11 +55,11 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 
     Args:
         path: The .html file.
-        runs: In the order of their columns; unfinished ones are shown as far as they came.
-        title: By default, what was trained on what.
+        runs: In the order of their columns; unfinished runs are shown up to their last step.
+        title: By default the variant, the dataset and the frameworks.
 
     Raises:
-        RunError: If there is no run, a run folder is damaged, or the file cannot be written.
+        RunError: If no run is given, a run folder is damaged, or the file cannot be written.
     """
     if not runs:
         raise RunError(f"{path}: a report needs at least one run; none was given.")
@@ -67,7 +67,7 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 
 
 def render(views: Sequence[RunView], title: str | None = None) -> str:
-    """The page as text."""
+    """Render the page as HTML text."""
     return render_page("run/run.html.jinja", _context(views, title))
 
 
@@ -124,7 +124,7 @@ def _recipe_name(recipe: Recipe) -> str:
 
 
 def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
-    """Inline SVGs by their place in the template; only those that the runs have data for."""
+    """Inline SVGs by their names in the template; only those that the runs have data for."""
     figures: dict[str, Figure] = {}
     if any(view.history.step_loss for view in views):
         figures["loss"] = plots.loss_figure(views)
@@ -140,7 +140,7 @@ def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
 
 
 def _themed(svg: str, views: Sequence[RunView]) -> Markup:
-    """The figure in the page's typeface, and its colours as the page's light or dark theme has."""
+    """The figure with the page's typeface and the colours of its light or dark theme."""
     names = {INK: "ink", MUTED: "muted", GRID: "line"}
     names |= {view.colour: f"run-{index}" for index, view in enumerate(views)}
     for colour, name in names.items():
@@ -157,34 +157,34 @@ def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
 
 
 def _samples(views: Sequence[RunView]) -> list[Sample]:
-    """The images kept by the first finished run; others join in if they saw the same ones."""
+    """The images stored by the first finished run, with every run's predictions for them."""
     measured = [view for view in views if view.predictions is not None]
     if not measured or measured[0].predictions is None:
         return []
     shown = measured[0].predictions
     fingerprint = measured[0].dataset.fingerprint
-    alike = [view for view in measured if view.dataset.fingerprint == fingerprint]
+    same_images = [view for view in measured if view.dataset.fingerprint == fingerprint]
     names = measured[0].dataset.class_names
     return [
         Sample(
             data_uri=_png_data_uri(image),
             class_name=names[shown.labels[index]],
-            guesses=tuple(_guesses(alike, int(index))),
+            predictions=tuple(_predictions(same_images, int(index))),
         )
         for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
     ]
 
 
-def _guesses(views: Sequence[RunView], index: int) -> Iterator[Guess]:
+def _predictions(views: Sequence[RunView], index: int) -> Iterator[SamplePrediction]:
     for view in views:
         if view.predictions is not None:
-            yield _guess(view, view.predictions, index)
+            yield _prediction(view, view.predictions, index)
 
 
-def _guess(view: RunView, predictions: Predictions, index: int) -> Guess:
+def _prediction(view: RunView, predictions: Predictions, index: int) -> SamplePrediction:
     probabilities = predictions.probabilities[index]
     predicted = int(probabilities.argmax())
-    return Guess(
+    return SamplePrediction(
         view=view,
         class_name=view.dataset.class_names[predicted],
         probability=f"{probabilities[predicted]:.1%}",
@@ -202,7 +202,7 @@ def _png_data_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
-    """One row per field: each run's value (once, if they are all the same), and the default."""
+    """One row per recipe field: the value of each run (once if all are equal) and the default."""
     defaults = Recipe().to_dict()
     recipes = [view.config.recipe.to_dict() for view in views]
     rows = []
@@ -223,7 +223,7 @@ def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as rows, keys joined by dots."""
+    """The leaves of a nested mapping as rows, their keys joined by dots."""
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
