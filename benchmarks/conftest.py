@@ -10,7 +10,7 @@ from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.files import finite
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import busyness, quiet_warnings
+from alexnet_impl.machine.interference import interference_warnings, measure_interference
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
@@ -53,14 +53,14 @@ def pytest_collection_finish(session):
     config = session.config
     benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
     if benchmarks and not config.option.collectonly:
-        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": busyness(1.0)}
+        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
 
 
 def disturbed(config):
     """What the machine did since then; looked at once, behind the last benchmark."""
     if DISTURBED not in config.stash:
         before, after = config.stash.get(BEFORE, {}), machine_fingerprint()
-        warnings = quiet_warnings(before, after)
+        warnings = interference_warnings(before, after)
         config.stash[DISTURBED] = Disturbed(machine_after=after, warnings=warnings)
     return config.stash[DISTURBED]
 

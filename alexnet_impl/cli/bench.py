@@ -15,7 +15,7 @@ from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import busyness, quiet_warnings
+from alexnet_impl.machine.interference import interference_warnings, measure_interference
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
@@ -66,14 +66,14 @@ def _record(
     console: Console,
 ) -> int:
     """Measure, show what was found, and write it; the exit code."""
-    before = machine_fingerprint() | {"busy_share": busyness(1.0)}
+    before = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
     else:
         entries, pairs, code = _two(cases, asked, plan, interpreters, console)
     machine = before | {"packages": environment_fingerprint()["packages"]}
     after = machine_fingerprint()
-    disturbed = Disturbed(machine_after=after, warnings=quiet_warnings(before, after))
+    disturbed = Disturbed(machine_after=after, warnings=interference_warnings(before, after))
     for warning in disturbed.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     write_recording(folder, machine, entries, pairs, disturbed)

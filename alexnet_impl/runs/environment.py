@@ -1,6 +1,5 @@
 """The environment of a run: package versions, git commit, machine, peak memory."""
 
-import os
 import platform
 import re
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts
+from alexnet_impl.machine.facts import hardware_facts, set_variables
 
 
 def environment_fingerprint() -> dict[str, Any]:
@@ -24,7 +23,7 @@ def environment_fingerprint() -> dict[str, Any]:
         **hardware_facts(),
         "packages": dict(_package_versions()),
         "git_commit": _git_commit(),
-        "variables": {k: os.environ[k] for k in TELLING_VARIABLES if k in os.environ},
+        "variables": set_variables(),
     }
 
 

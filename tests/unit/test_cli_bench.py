@@ -65,7 +65,7 @@ def measured(monkeypatch):
         return side(case.config.framework, 0.1, 0.1, 0.1)
 
     monkeypatch.setattr(bench, "measure", measure)
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
     return cases
 
 
@@ -193,7 +193,7 @@ def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
 
 def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "measure", lambda *_: side("torch", 0.1, 0.1))
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.7)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.7)
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
     busy = "Other processes kept 70% of all cores busy just before the start."
     assert f"warning: {busy}" in capsys.readouterr().out
@@ -209,7 +209,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
     monkeypatch.setattr(bench, "compare", out_of_memory)
     monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
     assert main(asked) == 1
     said = capsys.readouterr().out
