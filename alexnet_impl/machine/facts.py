@@ -62,7 +62,7 @@ def _usable_cpus() -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _physical_cpus() -> int | None:
+def _physical_cpus() -> Any:
     """Cores, their hardware threads counted once."""
     return psutil.cpu_count(logical=False)
 
