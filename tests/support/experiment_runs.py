@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from alexnet_impl.data.cifar10 import CLASS_NAMES
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import get_experiment
-from alexnet_impl.reproduction.claims.rows import CLASSES
 from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
@@ -55,13 +55,13 @@ def pixels(num_train, num_test, num_validation=0):
 
     def split(count):
         return Split(
-            images=np.zeros((count, 1, 1, 3), np.uint8), labels=np.arange(count) % len(CLASSES)
+            images=np.zeros((count, 1, 1, 3), np.uint8), labels=np.arange(count) % len(CLASS_NAMES)
         )
 
     return Dataset(
         name="pixels",
         source="black",
-        class_names=CLASSES,
+        class_names=CLASS_NAMES,
         train=split(num_train - num_validation),
         test=split(num_test),
         validation=split(num_validation) if num_validation else None,
@@ -138,7 +138,7 @@ def _epoch(number, loss, accuracy):
 
 
 def _predictions(labels, accuracy):
-    num_images, num_classes = len(labels), len(CLASSES)
+    num_images, num_classes = len(labels), len(CLASS_NAMES)
     named = labels.copy()
     first_wrong = round(accuracy * num_images)
     named[first_wrong:] = (labels[first_wrong:] + 1) % num_classes

@@ -1,5 +1,10 @@
-"""A claim: one figure that a report published, as it is printed, and where it stands."""
+"""A claim: one figure or conclusion that a report published, as printed, with its line.
 
+The five reports, cited as R0 to R4, are course reports of 2025 that train AlexNet on CIFAR-10 in
+PyTorch and in Keras (docs/reports.md introduces them).
+"""
+
+import functools
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,7 +16,7 @@ FILES = {
     "R3": "003_bcbf86262f8b3394.txt",
     "R4": "004_09b705a8a93e3fd7.txt",
 }
-"""Each report's text, beside REPORTS.md."""
+"""File name of each report's text."""
 
 Quantity = Literal[
     "test_top1_accuracy",
@@ -40,11 +45,11 @@ Quantity = Literal[
     "listing",
     "conclusion",
 ]
-"""What a figure is of. `eval_` is the report's validation; `evaluation_` a pass over the test
-images; `precision_difference` of the macro averages; `steps_taken` the last step that was printed
-of an epoch; `sample_` one image that the report shows, and the number of a class or its
-probability. The last three are words instead of figures; `listing` is of the code that it prints.
-"""
+"""What a claim states. `eval_*` is measured on the report's validation part; `evaluation_*` is the
+time of a pass over the test images; `precision_difference` compares macro averages; `steps_taken`
+is the last printed step of an epoch; `sample_*` describes one image that the report shows: the
+number of its predicted class, or that class's probability. The last three are words instead of
+figures; a `listing` is a line of code that the report prints."""
 
 SCALES = {
     "": 1.0,
@@ -56,35 +61,36 @@ SCALES = {
     "MB": 2.0**20,
     "GB": 1e9,
 }
-"""Printed unit to the project's: shares, seconds, bytes. Keras calls 2**20 bytes a MB."""
+"""Factor from each printed unit to the project's: shares, seconds, bytes. Keras prints 2**20 bytes
+as 1 MB."""
 
 PER_CLASS: tuple[Quantity, ...] = ("precision", "recall", "f1")
 MOST_DECIMALS, SHORT_DECIMALS = 6, 4
-"""A figure with more decimals is shown with so many."""
+"""A figure with more than the first number of decimals is shown with the second number of them."""
 READING_DECIMALS = 12
-"""Beyond them, two ways to print one value differ by the arithmetic of floats."""
+"""Figures that agree to this many decimals are one value; the rest is floating-point error."""
 AVERAGES = ("macro avg", "weighted avg")
-"""Rows of a classification report that are of no class."""
+"""Rows of a classification report that average over the classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One published figure.
+    """One published figure or conclusion; each field is a column of claims.csv.
 
     Attributes:
-        experiment: The id; the report is its first part.
-        quantity: What the figure is of.
-        line: Line of the report's text, from 1.
+        experiment: The experiment's id, such as R3-torch; it starts with the report's name.
+        quantity: What the claim states.
+        line: Line of the report's text, counted from 1.
         quote: Words of that line.
-        printed: The figure as it stands in the quote; empty for words.
+        printed: The figure exactly as it stands in the quote; empty if the claim is in words.
         unit: The unit it is printed in; shares have none.
         upto: Upper end of a range, in the same unit.
-        about: By so much, in the same unit, 'about' or 'above' may mean another value.
-        epoch: Which one, of figures by epoch.
-        of: The class or layer.
-        says: In our words, where there is no figure or it is spelled out; a reader is shown these.
-        from_bar: Read off Keras's progress bar, which prints the mean of running means.
-        steps: Of an epoch that did not end: its figure is of so many steps. None: of all.
+        about: How far 'about' or 'above' may lie from the printed figure, in the same unit.
+        epoch: The epoch that the figure belongs to; None if it describes the whole run.
+        of: The class, the layer, or the second experiment of a comparison.
+        says: The claim in our words, where it has no figure or spells it out; shown to readers.
+        from_bar: Whether Keras's progress bar printed it: a mean of running means.
+        steps: Number of steps that the figure covers, if the epoch did not end; None: all steps.
     """
 
     experiment: str
@@ -103,17 +109,17 @@ class Claim:
 
     @property
     def report(self) -> str:
-        """R0 to R4."""
+        """The report's name, R0 to R4."""
         return self.experiment.partition("-")[0]
 
     @property
     def subject(self) -> tuple[str, str, str, int | None]:
-        """What it speaks of: two claims with one subject must agree."""
+        """Experiment, quantity, class and epoch; claims with one subject must agree."""
         return self.experiment, self.quantity, self.of, self.epoch
 
     @property
     def id(self) -> str:
-        """Names it: subject and line."""
+        """Unique name of the claim: its subject and line."""
         parts = [self.experiment, self.quantity]
         parts += [self.of] if self.of else []
         parts += [f"epoch-{self.epoch}"] if self.epoch is not None else []
@@ -122,12 +128,12 @@ class Claim:
 
     @property
     def quantity_words(self) -> str:
-        """'test accuracy', 'epoch time'."""
+        """The quantity as words: 'test accuracy', 'epoch time'."""
         return self.quantity.replace("_", " ").replace("top1 ", "")
 
     @property
     def what(self) -> str:
-        """The quantity in words: 'recall of cat', 'loss, epoch 3'."""
+        """The quantity with its class and epoch: 'recall of cat', 'loss, epoch 3'."""
         name = self.quantity_words
         if self.quantity in ("conclusion", "listing"):
             return name
@@ -137,52 +143,51 @@ class Claim:
 
     @property
     def has_figure(self) -> bool:
-        """Whether there is a number."""
+        """Whether the claim has a number."""
         return bool(self.printed)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of a printed range in the project's units; a single figure is both ends."""
+        scale = SCALES[self.unit]
+        return (
+            float(read_number(self.printed)) * scale,
+            float(read_number(self.upto or self.printed)) * scale,
+        )
 
     @property
     def value(self) -> float:
         """The figure in the project's units; the middle of a range."""
-        middle = _number(self.printed)
+        middle = read_number(self.printed)
         if self.upto:
-            middle = (middle + _number(self.upto)) / 2
+            middle = (middle + read_number(self.upto)) / 2
         return float(middle) * SCALES[self.unit]
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The figures as they are printed, in the project's units; one is both of its ends."""
-        first, last = _number(self.printed), _number(self.upto or self.printed)
-        return float(first) * SCALES[self.unit], float(last) * SCALES[self.unit]
-
-    @property
     def low(self) -> float:
-        """The least that rounds to what is printed."""
-        return (float(_number(self.printed)) - self._leeway) * SCALES[self.unit]
+        """Smallest value that rounds to the printed figure, in the project's units."""
+        return (float(read_number(self.printed)) - self._leeway) * SCALES[self.unit]
 
     @property
     def high(self) -> float:
-        """The most that rounds to what is printed."""
-        return (float(_number(self.upto or self.printed)) + self._leeway) * SCALES[self.unit]
+        """Largest value that rounds to the printed figure, in the project's units."""
+        return (float(read_number(self.upto or self.printed)) + self._leeway) * SCALES[self.unit]
 
     @property
     def reading(self) -> tuple[float, float] | str:
-        """What is printed, whatever its unit: 79.22 % and 0.7922 are one reading."""
+        """The printed value whatever its unit: 79.22 % and 0.7922 have one reading."""
         if not self.has_figure:
             return self.says
         return round(self.low, READING_DECIMALS), round(self.high, READING_DECIMALS)
 
     @property
     def _leeway(self) -> float:
-        return max(self.about, 0.5 * 10.0**self._exponent)
-
-    @property
-    def _exponent(self) -> int:
-        exponent = _number(self.printed).as_tuple().exponent
-        return exponent if isinstance(exponent, int) else 0
+        exponent = read_number(self.printed).as_tuple().exponent
+        return max(self.about, 0.5 * 10.0 ** (exponent if isinstance(exponent, int) else 0))
 
     @property
     def text(self) -> str:
-        """The words; or the figure as a reader finds it, with its unit, long ones rounded."""
+        """The words, or the figure with its unit; long figures are rounded."""
         if self.says:
             return self.says
         sign = "about " if self.about else ""
@@ -191,17 +196,19 @@ class Claim:
 
 
 def percent(share: float, decimals: int = 2) -> str:
-    """A share as the claims print it: '71.95 %'."""
+    """A share in the form of the claims: '71.95 %'."""
     return f"{100 * share:.{decimals}f} %"
 
 
 def _short(printed: str) -> str:
-    """A figure that was printed with all the digits that a float has, as others print it."""
+    """A figure printed with all digits of a float, shortened to SHORT_DECIMALS."""
     _, _, digits = printed.partition(".")
     if len(digits) <= MOST_DECIMALS or not digits.isdecimal():
         return printed
-    return f"{_number(printed):.{SHORT_DECIMALS}f}"
+    return f"{read_number(printed):.{SHORT_DECIMALS}f}"
 
 
-def _number(printed: str) -> Decimal:
+@functools.cache
+def read_number(printed: str) -> Decimal:
+    """The exact number of a printed figure; commas separate thousands."""
     return Decimal(printed.replace(",", ""))

@@ -1,11 +1,12 @@
-"""All claims, and how to find some of them."""
+"""All published claims (`claims.csv`), and functions that select some of them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from alexnet_impl.reproduction.claims import r0, r1, r2, r3, r4
 from alexnet_impl.reproduction.claims.claim import Claim, Quantity
+from alexnet_impl.reproduction.claims.table import read_claims
 
-CLAIMS: tuple[Claim, ...] = r0.CLAIMS + r1.CLAIMS + r2.CLAIMS + r3.CLAIMS + r4.CLAIMS
+CLAIMS = read_claims(Path(__file__).with_name("claims.csv"))
 """Report by report, each in the order of its text."""
 
 

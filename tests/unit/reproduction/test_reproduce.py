@@ -15,13 +15,13 @@ from support.experiment_runs import base_config, pixels, request_of, write_exper
 from support.fake_framework import Killed
 
 from alexnet_impl.cli import main
+from alexnet_impl.data.cifar10 import CLASS_NAMES
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, RunError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
-from alexnet_impl.reproduction.claims.rows import CLASSES
 from alexnet_impl.reproduction.runs.runner import (
     Record,
     check_memory,
@@ -77,7 +77,7 @@ def images(tmp_path):
     """A folder of four training images and one test image a class."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 4), ("test", 1)):
-        for name in CLASSES:
+        for name in CLASS_NAMES:
             folder = tmp_path / "images" / part / name
             folder.mkdir(parents=True)
             for number in range(count):
@@ -162,7 +162,7 @@ def test_run_is_found_again_by_its_images_wherever_they_lie(
         assert alexnet("R3-torch")[0] == 0
     moved = images.rename(tmp_path / "elsewhere")
     if other:
-        Image.new("RGB", (4, 4)).save(moved / "train" / CLASSES[0] / "0.png")
+        Image.new("RGB", (4, 4)).save(moved / "train" / CLASS_NAMES[0] / "0.png")
     code, _, err = alexnet("R3-torch", data_dir=moved)
     assert code == int(other)
     assert ("holds a run on images with fingerprint" in err) == other

@@ -1,8 +1,8 @@
 """Every claim stands in its report, word for word; and figures read as they are printed."""
 
+import csv
 import os
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.claims.claim import AVERAGES, FILES, Claim
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims, final_claims
+from alexnet_impl.reproduction.claims.table import COLUMNS, read_claims
 
 pytestmark = pytest.mark.fast
 
@@ -123,8 +124,7 @@ def test_every_figure_stands_in_its_quote_or_is_spelled_out():
     assert strange == []
 
 
-def test_every_claim_has_a_name_of_its_own_and_a_known_experiment():
-    assert [name for name, count in Counter(c.id for c in CLAIMS).items() if count > 1] == []
+def test_every_claim_has_a_known_experiment():
     assert {claim.experiment for claim in CLAIMS} <= set(EXPERIMENTS)
 
 
@@ -188,3 +188,58 @@ def test_figures_of_an_epoch_that_did_not_end_are_of_the_steps_that_it_had():
 def test_final_claims_leave_out_progress_bars_epochs_and_other_runs():
     assert {c.printed for c in final_claims("R3-tf", "test_top1_accuracy")} == {"80.4", "80.76"}
     assert {c.printed for c in final_claims("R3-torch", "training_time")} == {"10"}
+
+
+ROW = {"experiment": "R1-tf", "quantity": "loss", "line": "9", "printed": "0.5", "quote": "0.5"}
+
+
+def written(path, *rows, columns=COLUMNS):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        file.write("# a comment\n")
+        writer.writerows(rows)
+    return path
+
+
+def test_row_of_the_file_is_a_claim(tmp_path):
+    path = written(tmp_path / "claims.csv", ROW | {"epoch": "3", "about": "1.5", "from_bar": "yes"})
+    (claim,) = read_claims(path)
+    assert claim == Claim(
+        experiment="R1-tf",
+        quantity="loss",
+        line=9,
+        printed="0.5",
+        quote="0.5",
+        epoch=3,
+        about=1.5,
+        from_bar=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quantity": "losses"}, "quantity='losses' is none of"),
+        ({"unit": "hours"}, "unit='hours' is none of"),
+        ({"from_bar": "true"}, "from_bar='true' is none of"),
+        ({"experiment": "R9-tf"}, "experiment='R9-tf' belongs to none of"),
+        ({"line": "nine"}, "invalid literal for int"),
+        ({"printed": "0,5,x"}, "printed='0,5,x' is not a number"),
+        (
+            {"line": "", "quote": ""},
+            "missing 2 required keyword-only arguments: 'line' and 'quote'",
+        ),
+    ],
+    ids=str,
+)
+def test_row_that_is_no_claim_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read_claims(written(tmp_path / "claims.csv", ROW | changes))
+
+
+def test_rows_with_one_id_and_other_columns_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="two rows have the id R1-tf/loss@9"):
+        read_claims(written(tmp_path / "claims.csv", ROW, ROW))
+    with pytest.raises(ValueError, match="valid are"):
+        read_claims(written(tmp_path / "claims.csv", ROW, columns=COLUMNS[:-1]))
