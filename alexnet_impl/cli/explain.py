@@ -12,11 +12,11 @@ from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import read_explanation, write_explanation
 from alexnet_impl.explain.study import (
-    Request,
+    ExplainRequest,
+    aligned_config,
     check_plan,
-    equal_config,
+    dataset_facts,
     execute,
-    images_of,
     make_plan,
     make_request,
     read_request,
@@ -43,7 +43,7 @@ def explain_command(command: Explain, console: Console) -> int:
     else:
         folder = new_folder(command.options, "explain")
         request, dataset = _requested(command, folder, console)
-    plan = make_plan(request, images_of(dataset))
+    plan = make_plan(request, dataset_facts(dataset))
     check_plan(plan, dataset)
     del dataset  # each worker loads its own
     if not (folder / "plan.json").is_file():
@@ -53,7 +53,7 @@ def explain_command(command: Explain, console: Console) -> int:
     return _show(folder, console)
 
 
-def _resumed(command: Explain) -> Request:
+def _resumed(command: Explain) -> ExplainRequest:
     """The request of a folder; a flag that says otherwise would be ignored."""
     given = replace(command, resume=None, interpreter=())
     if given != Explain(options=explain_options(EXPLAIN_RECIPE)) or command.resume is None:
@@ -63,12 +63,12 @@ def _resumed(command: Explain) -> Request:
     return read_request(command.resume)
 
 
-def _requested(command: Explain, folder: Path, console: Console) -> tuple[Request, Dataset]:
+def _requested(command: Explain, folder: Path, console: Console) -> tuple[ExplainRequest, Dataset]:
     """The request of these flags with its images; a folder with the same one is gone on with."""
     names = [name for given in command.only for name in given.split(",") if name]
     config = _config(command)
     seeds = seeds_from(config.recipe.seed, command.seeds)
-    Request(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
+    ExplainRequest(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
     if not (folder / "plan.json").is_file():
         check_free(folder)
     dataset = load_images(config, console)
@@ -90,7 +90,9 @@ def _config(command: Explain) -> RunConfig:
     if recipe.input_size is None and get_variant(options.variant).input_size > INPUT_SIZE:
         recipe = replace(recipe, input_size=INPUT_SIZE)
     width = WIDTH if options.width is None else options.width
-    return equal_config(run_config(replace(options, recipe=recipe, width=width), command.framework))
+    return aligned_config(
+        run_config(replace(options, recipe=recipe, width=width), command.framework)
+    )
 
 
 def _show(folder: Path, console: Console) -> int:

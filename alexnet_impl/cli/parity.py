@@ -16,11 +16,11 @@ from alexnet_impl.cli.shared import (
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.parity.ladder import FEW_STEPS
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
+from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_pair
+from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.report.parity import (
     CHECK_HEADER,
     check_lines,

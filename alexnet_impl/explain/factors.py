@@ -34,7 +34,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class DatasetFacts:
     """What decides, of the images at hand, whether a factor can matter.
 
     Attributes:
@@ -47,14 +47,14 @@ class Images:
 
 
 Change = Callable[[Setting], Setting]
-Reason = Callable[[Setting, Images], str]
+Reason = Callable[[Setting, DatasetFacts], str]
 
 
 def _unchanged(setting: Setting) -> Setting:
     return setting
 
 
-def _always(_: Setting, __: Images) -> str:
+def _always(_: Setting, __: DatasetFacts) -> str:
     return ""
 
 
@@ -72,7 +72,7 @@ class Factor:
             neither. 'switch': users of both set it now and then.
         as_torch: From any setting to PyTorch's reading of it.
         as_keras: From a made-equal setting to the other reading.
-        idle: Why it cannot matter to a made-equal setting on these images; empty if it may.
+        not_applicable: Why it cannot matter here; empty if it may.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Factor:
     as_keras: Change
     kind: Kind = "default"
     as_torch: Change = _unchanged
-    idle: Reason = _always
+    not_applicable: Reason = _always
 
 
 def _recipe(**fields: Any) -> Change:
@@ -135,12 +135,12 @@ def _optimizer(names: dict[str, str]) -> Change:
     return apply
 
 
-def _without_epsilon(setting: Setting, _: Images) -> str:
+def _without_epsilon(setting: Setting, _: DatasetFacts) -> str:
     optimizer = setting.recipe.optimizer
     return "" if optimizer in ("adam", "adamw") else f"{optimizer} has no epsilon"
 
 
-def _without_momentum(setting: Setting, _: Images) -> str:
+def _without_momentum(setting: Setting, _: DatasetFacts) -> str:
     recipe = setting.recipe
     if recipe.optimizer == "muon":
         return "muon has one formula alone"
@@ -153,17 +153,17 @@ def _without_momentum(setting: Setting, _: Images) -> str:
     return ""
 
 
-def _same_anyway(setting: Setting, _: Images) -> str:
+def _same_anyway(setting: Setting, _: DatasetFacts) -> str:
     if _variant("same-padding")(setting) != setting:
         return ""
     return f"every padded convolution of {setting.variant} is padded so already"
 
 
-def _no_dropout(setting: Setting, _: Images) -> str:
+def _no_dropout(setting: Setting, _: DatasetFacts) -> str:
     return "" if _has_dropout(setting) else f"{setting.variant} has no dropout"
 
 
-def _not_shrunk(setting: Setting, images: Images) -> str:
+def _not_shrunk(setting: Setting, images: DatasetFacts) -> str:
     wanted = input_size(setting)
     if wanted == images.size[0] == images.size[1]:
         return "images are not resized"
@@ -177,19 +177,19 @@ def input_size(setting: Setting) -> int:
     return build_spec(setting.variant, input_size=setting.recipe.input_size).input_shape[1]
 
 
-def _buffer_holds_all(_: Setting, images: Images) -> str:
+def _buffer_holds_all(_: Setting, images: DatasetFacts) -> str:
     count = images.num_train_images
     return "" if count > SHUFFLE_BUFFER else f"the buffer holds all {count} training images"
 
 
-def _no_second_epoch(setting: Setting, images: Images) -> str:
+def _no_second_epoch(setting: Setting, images: DatasetFacts) -> str:
     recipe = setting.recipe
     batches = -(-images.num_train_images // recipe.global_batch_size)
     steps = recipe.epochs * batches if recipe.steps is None else recipe.steps
     return "" if steps > batches else "there is one epoch only"
 
 
-def _no_partial_batch(setting: Setting, images: Images) -> str:
+def _no_partial_batch(setting: Setting, images: DatasetFacts) -> str:
     recipe = setting.recipe
     full = images.num_train_images // recipe.global_batch_size
     if full == 0:
@@ -201,7 +201,7 @@ def _no_partial_batch(setting: Setting, images: Images) -> str:
     return ""
 
 
-def _no_decay(setting: Setting, _: Images) -> str:
+def _no_decay(setting: Setting, _: DatasetFacts) -> str:
     recipe = setting.recipe
     if recipe.weight_decay == 0:
         return "the recipe has no weight decay"
@@ -238,7 +238,7 @@ _TABLE = (
         source="torch.optim.Adam; keras.optimizers.Adam",
         as_torch=_recipe(epsilon=1e-8, epsilon_formula="torch"),
         as_keras=_recipe(epsilon=1e-7, epsilon_formula="keras"),
-        idle=_without_epsilon,
+        not_applicable=_without_epsilon,
     ),
     Factor(
         name="momentum-formula",
@@ -248,7 +248,7 @@ _TABLE = (
         source="torch.optim.SGD; keras.optimizers.SGD",
         as_torch=_recipe(momentum_formula="torch"),
         as_keras=_recipe(momentum_formula="keras"),
-        idle=_without_momentum,
+        not_applicable=_without_momentum,
     ),
     Factor(
         name="padding",
@@ -257,7 +257,7 @@ _TABLE = (
         in_keras="'same', which depends on the input size",
         source="torch.nn.Conv2d(padding=); keras.layers.Conv2D(padding='same')",
         as_keras=_variant("same-padding"),
-        idle=_same_anyway,
+        not_applicable=_same_anyway,
     ),
     Factor(
         name="dropout-place",
@@ -267,7 +267,7 @@ _TABLE = (
         source="torchvision.models.alexnet; the Keras ports of the reports, after the paper",
         as_torch=_place_of_dropout("dropout-before"),
         as_keras=_place_of_dropout("dropout-behind"),
-        idle=_no_dropout,
+        not_applicable=_no_dropout,
     ),
     Factor(
         name="input-scaling",
@@ -286,7 +286,7 @@ _TABLE = (
         source="torchvision.transforms.Resize(antialias=True); tf.image.resize(antialias=False)",
         as_torch=_recipe(resize="antialiased"),
         as_keras=_recipe(resize="bilinear"),
-        idle=_not_shrunk,
+        not_applicable=_not_shrunk,
     ),
     Factor(
         name="shuffle",
@@ -296,7 +296,7 @@ _TABLE = (
         source="torch.utils.data.DataLoader(shuffle=True); tf.data.Dataset.shuffle(1000)",
         as_torch=_recipe(shuffle_buffer=None),
         as_keras=_recipe(shuffle_buffer=SHUFFLE_BUFFER),
-        idle=_buffer_holds_all,
+        not_applicable=_buffer_holds_all,
     ),
     Factor(
         name="weight-decay",
@@ -306,7 +306,7 @@ _TABLE = (
         source="weight_decay= of torch.optim.SGD and Adam; of keras.optimizers.SGD and Adam",
         as_torch=_optimizer(_COUPLED),
         as_keras=_optimizer(_DECOUPLED),
-        idle=_no_decay,
+        not_applicable=_no_decay,
     ),
     Factor(
         name="from-logits",
@@ -347,7 +347,7 @@ _TABLE = (
         kind="switch",
         as_torch=_recipe(drop_last=False),
         as_keras=_recipe(drop_last=True),
-        idle=_no_partial_batch,
+        not_applicable=_no_partial_batch,
     ),
     Factor(
         name="reshuffle",
@@ -358,7 +358,7 @@ _TABLE = (
         kind="switch",
         as_torch=_recipe(reshuffle=True),
         as_keras=_recipe(reshuffle=False),
-        idle=_no_second_epoch,
+        not_applicable=_no_second_epoch,
     ),
     Factor(
         name="precision",
@@ -389,7 +389,7 @@ def get_factors(names: Iterable[str]) -> tuple[Factor, ...]:
     return tuple(factor for name, factor in FACTORS.items() if not wanted or name in wanted)
 
 
-def made_equal(base: Setting) -> Setting:
+def aligned(base: Setting) -> Setting:
     """The base with PyTorch's reading of every factor; what no factor names stays the base's."""
     for factor in FACTORS.values():
         base = factor.as_torch(base)
@@ -403,15 +403,15 @@ def switched(setting: Setting, factors: Iterable[Factor]) -> Setting:
     return setting
 
 
-def not_applicable_reason(factor: Factor, equal: Setting, images: Images) -> str:
+def not_applicable_reason(factor: Factor, equal: Setting, images: DatasetFacts) -> str:
     """Why a factor cannot change a made-equal training on these images; empty if it may."""
-    reason = factor.idle(equal, images)
+    reason = factor.not_applicable(equal, images)
     if not reason and factor.as_keras(equal) == equal:
         return "both readings are the same here"
     return reason
 
 
-def as_it_comes(framework: str, equal: Setting, images: Images) -> Setting:
+def framework_defaults(framework: str, equal: Setting, images: DatasetFacts) -> Setting:
     """A made-equal setting as a user of 'torch' or 'tensorflow' would write it.
 
     Readings that change nothing on these images are left as they are.

@@ -10,12 +10,12 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.study import (
-    EQUAL,
+    ALIGNED,
     SCHEMA_VERSION,
     Arm,
-    Plan,
-    Row,
-    images_of,
+    EffectRow,
+    ExplainPlan,
+    dataset_facts,
     make_plan,
     read_request,
     run_path,
@@ -86,7 +86,7 @@ class Effect:
         ends_before: The same of the arm that it is compared with.
     """
 
-    row: Row
+    row: EffectRow
     estimates: dict[str, Estimate]
     holm: dict[str, float | None]
     num_seeds: int
@@ -110,7 +110,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class ExplainResults:
     """All that follows from the run folders of an explanation.
 
     Attributes:
@@ -123,7 +123,7 @@ class Explanation:
         environments: Machine and versions, by framework.
     """
 
-    plan: Plan
+    plan: ExplainPlan
     folder: Path
     outcomes: dict[tuple[Arm, int], Outcome]
     factors: tuple[Effect, ...]
@@ -132,17 +132,17 @@ class Explanation:
     environments: dict[str, dict[str, Any]]
 
 
-def read_explanation(folder: Path) -> Explanation:
+def read_explanation(folder: Path) -> ExplainResults:
     """Work out the effects from the run folders.
 
     Raises:
         RunError: If there is no explanation, or one of its runs has not ended.
     """
     request = read_request(folder)
-    equal = [Arm(name=EQUAL, framework=name, setting=request.equal) for name in FRAMEWORKS]
+    equal = [Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS]
     first = [RunFolder.open(run_path(folder, arm, request.seeds[0])) for arm in equal]
     dataset = first[0].dataset
-    plan = make_plan(request, images_of(dataset))
+    plan = make_plan(request, dataset_facts(dataset))
     outcomes = {
         (arm, seed): read_outcome(run_path(folder, arm, seed))
         for name in FRAMEWORKS
@@ -150,7 +150,7 @@ def read_explanation(folder: Path) -> Explanation:
     }
     effects = measure(plan, outcomes)
     factors = [effect for effect in effects if effect.row.factor is not None]
-    return Explanation(
+    return ExplainResults(
         plan=plan,
         folder=folder,
         outcomes=outcomes,
@@ -163,7 +163,7 @@ def read_explanation(folder: Path) -> Explanation:
     )
 
 
-def measure(plan: Plan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Effect]:
+def measure(plan: ExplainPlan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Effect]:
     """The effect of every row, in the plan's order."""
     effects = [_effect(row, plan.request.seeds, outcomes) for row in plan.rows]
     singles = [effect for effect in effects if effect.row.factor is not None]
@@ -176,7 +176,7 @@ def measure(plan: Plan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Eff
 
 
 def _effect(
-    row: Row, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
+    row: EffectRow, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
 ) -> Effect:
     if row.after is None:
         return Effect(row=row, estimates={}, holm={}, num_seeds=0)
@@ -205,13 +205,13 @@ def _unfinished(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     return tuple(outcome.status for outcome in outcomes if not outcome.finished)
 
 
-def write_explanation(explanation: Explanation) -> None:
+def write_explanation(explanation: ExplainResults) -> None:
     """Write explain.json: the budget, every run with its figures, and the effects."""
     text = json.dumps(to_dict(explanation), indent=1, allow_nan=False)
     write_bytes(explanation.folder / "explain.json", text.encode())
 
 
-def to_dict(explanation: Explanation) -> dict[str, Any]:
+def to_dict(explanation: ExplainResults) -> dict[str, Any]:
     """Plain values for JSON; a figure that is no number becomes null."""
     request = explanation.plan.request
     return {
@@ -241,7 +241,7 @@ def _effect_dict(effect: Effect) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.factor.kind if row.factor is not None else "summary",
-        "does_not_apply": row.idle,
+        "does_not_apply": row.not_applicable,
         "after": _arm_dict(row.after),
         "before": _arm_dict(row.before),
         "num_seeds": effect.num_seeds,

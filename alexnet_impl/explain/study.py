@@ -22,12 +22,12 @@ from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain.factors import (
+    DatasetFacts,
     Factor,
-    Images,
     Setting,
-    as_it_comes,
+    aligned,
+    framework_defaults,
     get_factors,
-    made_equal,
     not_applicable_reason,
     switched,
 )
@@ -45,14 +45,14 @@ SCHEMA_VERSION = 1
 RUNS_PER_WORKER = 24
 """TensorFlow keeps memory of each run, 10 MB at width 0.125 and 70 MB at 0.5: start it afresh."""
 
-EQUAL, TOGETHER, COMES = "made-equal", "all-together", "as-it-comes"
+ALIGNED, TOGETHER, DEFAULTS = "made-equal", "all-together", "as-it-comes"
 """Arms that are no single factor."""
-TOGETHER_ROW, FRAMEWORK_ROW, COMES_ROW = "all together", "the framework itself", "as they come"
+TOGETHER_ROW, FRAMEWORK_ROW, DEFAULTS_ROW = "all together", "the framework itself", "as they come"
 """Comparisons that are no single factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ExplainRequest:
     """What an explanation was asked to find out.
 
     Attributes:
@@ -77,7 +77,7 @@ class Request:
         get_factors(self.factors)
 
     @property
-    def equal(self) -> Setting:
+    def aligned(self) -> Setting:
         """The setting that the factors are switched in."""
         return Setting(variant=self.config.variant, recipe=self.config.recipe)
 
@@ -101,7 +101,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class EffectRow:
     """Two arms that are compared; or a factor that has no arm, and why.
 
     Attributes:
@@ -109,22 +109,22 @@ class Row:
         after: The arm that something was switched in; None where it would change nothing.
         before: The arm that it is compared with.
         factor: Which one was switched; None where it is no single one.
-        idle: Why nothing was run.
+        not_applicable: Why nothing was run.
     """
 
     name: str
     after: Arm | None
     before: Arm
     factor: Factor | None = None
-    idle: str = ""
+    not_applicable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ExplainPlan:
     """The comparisons of an explanation, and the runs that they need."""
 
-    request: Request
-    rows: tuple[Row, ...]
+    request: ExplainRequest
+    rows: tuple[EffectRow, ...]
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -148,9 +148,9 @@ class Plan:
         )
 
 
-def equal_config(config: RunConfig) -> RunConfig:
+def aligned_config(config: RunConfig) -> RunConfig:
     """The made-equal training of a base."""
-    equal = made_equal(Setting(variant=config.variant, recipe=config.recipe))
+    equal = aligned(Setting(variant=config.variant, recipe=config.recipe))
     return replace(config, variant=equal.variant, recipe=equal.recipe)
 
 
@@ -167,7 +167,7 @@ def seeds_from(first: int, count: int) -> tuple[int, ...]:
 
 def make_request(
     config: RunConfig, num_train_images: int, seeds: tuple[int, ...], factors: Iterable[str]
-) -> Request:
+) -> ExplainRequest:
     """The request of a command line.
 
     Args:
@@ -181,60 +181,64 @@ def make_request(
     """
     recipe = config.recipe
     batches = -(-num_train_images // recipe.global_batch_size)
-    return Request(
+    return ExplainRequest(
         config=replace(config, recipe=replace(recipe, steps=total_steps(recipe, batches))),
         seeds=seeds,
         factors=tuple(factors),
     )
 
 
-def images_of(dataset: Dataset | DatasetRecord) -> Images:
+def dataset_facts(dataset: Dataset | DatasetRecord) -> DatasetFacts:
     """What the factors need to know of the images."""
     record = dataset if isinstance(dataset, DatasetRecord) else DatasetRecord.of(dataset)
-    return Images(num_train_images=record.num_train_images, size=record.image_size)
+    return DatasetFacts(num_train_images=record.num_train_images, size=record.image_size)
 
 
-def make_plan(request: Request, images: Images) -> Plan:
+def make_plan(request: ExplainRequest, images: DatasetFacts) -> ExplainPlan:
     """Every factor by itself, all of them together, and both ends in both frameworks."""
-    arms = {name: Arm(name=EQUAL, framework=name, setting=request.equal) for name in FRAMEWORKS}
+    arms = {name: Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS}
     equal = {str(name): arm for name, arm in arms.items()}
     before = equal[request.config.framework]
     rows = [_factor_row(factor, before, images) for factor in get_factors(request.factors)]
     rows.append(_together_row(rows, before))
     rows += _framework_rows(equal, rows[-1], images)
-    return Plan(request=request, rows=tuple(rows))
+    return ExplainPlan(request=request, rows=tuple(rows))
 
 
-def _factor_row(factor: Factor, equal: Arm, images: Images) -> Row:
+def _factor_row(factor: Factor, equal: Arm, images: DatasetFacts) -> EffectRow:
     reason = not_applicable_reason(factor, equal.setting, images)
     setting = factor.as_keras(equal.setting)
     after = None if reason else replace(equal, name=factor.name, setting=setting)
-    return Row(name=factor.name, after=after, before=equal, factor=factor, idle=reason)
+    return EffectRow(
+        name=factor.name, after=after, before=equal, factor=factor, not_applicable=reason
+    )
 
 
-def _together_row(rows: Iterable[Row], equal: Arm) -> Row:
+def _together_row(rows: Iterable[EffectRow], equal: Arm) -> EffectRow:
     """All default factors that were switched, on top of each other."""
     active = [row.factor for row in rows if row.after is not None and row.factor is not None]
     defaults = [factor for factor in active if factor.kind == "default"]
     if len(defaults) < 2:
         reason = "fewer than two defaults were switched"
-        return Row(name=TOGETHER_ROW, after=None, before=equal, idle=reason)
+        return EffectRow(name=TOGETHER_ROW, after=None, before=equal, not_applicable=reason)
     after = replace(equal, name=TOGETHER, setting=switched(equal.setting, defaults))
-    return Row(name=TOGETHER_ROW, after=after, before=equal)
+    return EffectRow(name=TOGETHER_ROW, after=after, before=equal)
 
 
-def _framework_rows(equal: Mapping[str, Arm], together: Row, images: Images) -> Iterator[Row]:
+def _framework_rows(
+    equal: Mapping[str, Arm], together: EffectRow, images: DatasetFacts
+) -> Iterator[EffectRow]:
     """The other framework under the same setting, and each framework as it comes."""
     torch, tensorflow = (equal[name] for name in FRAMEWORKS)
-    yield Row(name=FRAMEWORK_ROW, after=tensorflow, before=torch)
-    comes = as_it_comes("tensorflow", torch.setting, images)
-    after = replace(tensorflow, name=COMES, setting=comes)
+    yield EffectRow(name=FRAMEWORK_ROW, after=tensorflow, before=torch)
+    comes = framework_defaults("tensorflow", torch.setting, images)
+    after = replace(tensorflow, name=DEFAULTS, setting=comes)
     if together.after == replace(after, name=TOGETHER):  # the factors were switched in it too
         after = replace(after, name=TOGETHER)
-    yield Row(name=COMES_ROW, after=after, before=torch)
+    yield EffectRow(name=DEFAULTS_ROW, after=after, before=torch)
 
 
-def check_plan(plan: Plan, dataset: Dataset) -> None:
+def check_plan(plan: ExplainPlan, dataset: Dataset) -> None:
     """Refuse a plan one of whose runs could not start, before any work is done.
 
     Args:
@@ -272,12 +276,12 @@ def run_path(folder: Path, arm: Arm, seed: int) -> Path:
     return folder / "runs" / arm.framework / arm.name / f"seed-{seed}"
 
 
-def write_request(folder: Path, request: Request) -> None:
+def write_request(folder: Path, request: ExplainRequest) -> None:
     """Write plan.json, whole or not at all."""
     write_bytes(folder / "plan.json", json.dumps(request.to_dict(), indent=1).encode())
 
 
-def read_request(folder: Path) -> Request:
+def read_request(folder: Path) -> ExplainRequest:
     """What the explanation in a folder was asked to find out.
 
     Raises:
@@ -292,7 +296,7 @@ def read_request(folder: Path) -> Request:
             raise RunError(
                 f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
             )
-        return Request(
+        return ExplainRequest(
             config=RunConfig.from_dict(values["config"]),
             seeds=tuple(values["seeds"]),
             factors=tuple(values["factors"]),
@@ -318,7 +322,9 @@ def has_ended(path: Path, config: RunConfig) -> bool:
     return result is not None and result.status != "interrupted"
 
 
-def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[str, str]) -> None:
+def execute(
+    plan: ExplainPlan, folder: Path, console: Console, interpreters: Mapping[str, str]
+) -> None:
     """Train every run that has not ended yet, each framework's in one worker.
 
     Args:
@@ -352,7 +358,7 @@ def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[st
 
 
 def _execute(
-    plan: Plan,
+    plan: ExplainPlan,
     folder: Path,
     runs: Sequence[tuple[Arm, int]],
     progress: "_Progress",

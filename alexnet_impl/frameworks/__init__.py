@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.timed_call import TimedCall
-from alexnet_impl.frameworks.user_model import ForeignModel
+from alexnet_impl.frameworks.user_model import UserModel
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
@@ -209,7 +209,7 @@ class Framework(Protocol):
     def set_weights(self, model: Any, spec: Spec, weights: Weights) -> None:
         """Put weights of the canonical layout into the model, bit for bit."""
 
-    def load_model(self, place: str, folder: Path) -> ForeignModel:
+    def load_model(self, place: str, folder: Path) -> UserModel:
         """The model that a user's 'module:function' returns, on the CPU.
 
         Raises:

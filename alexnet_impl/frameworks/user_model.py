@@ -4,7 +4,6 @@ The adapters' foreign.py read such models; alexnet_impl.parity compares two of t
 """
 
 import importlib
-import math
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from alexnet_impl.errors import FrameworkError
+from alexnet_impl.network.spec import same_padding
 from alexnet_impl.weights.canonical import Array, Weights
 
 LayerKind = Literal["conv", "dense", "batchnorm", "other"]
 FeatureOrder = Literal["", "channels-first", "channels-last"]
-Sides = tuple[tuple[int, int], tuple[int, int]]
+ZeroPadding = tuple[tuple[int, int], tuple[int, int]]
 """Pixels of zeros: (above, below), (left, right)."""
 
 
@@ -41,7 +41,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignLayer:
+class UserLayer:
     """A layer that bears weights.
 
     Attributes:
@@ -67,7 +67,7 @@ class ForeignLayer:
     frozen: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     stride: tuple[int, int] = (1, 1)
-    padding: Sides = ((0, 0), (0, 0))
+    padding: ZeroPadding = ((0, 0), (0, 0))
     padding_name: str = ""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
@@ -82,10 +82,10 @@ class ForeignLayer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignFacts:
+class UserModelFacts:
     """A model's layers in the order of their calls, and what is computed behind the last."""
 
-    layers: tuple[ForeignLayer, ...]
+    layers: tuple[UserLayer, ...]
     after: tuple[Operation, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class ForeignFacts:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "ForeignFacts":
+    def from_dict(cls, plain: dict[str, Any]) -> "UserModelFacts":
         """What to_dict made, through JSON as well."""
         return cls(
             layers=tuple(_read_layer(entry) for entry in plain["layers"]),
@@ -112,18 +112,18 @@ def _read_operations(entries: Any) -> tuple[Operation, ...]:
     )
 
 
-def _read_layer(entry: dict[str, Any]) -> ForeignLayer:
+def _read_layer(entry: dict[str, Any]) -> UserLayer:
     values = {key: _tuples(value) for key, value in entry.items()}
     values["shapes"] = {key: tuple(shape) for key, shape in entry["shapes"].items()}
     values["before"] = _read_operations(entry["before"])
-    return ForeignLayer(**values)
+    return UserLayer(**values)
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-class ForeignModel(Protocol):
+class UserModel(Protocol):
     """A user's model behind arrays; the names of its weights are '<layer>.<short name>'.
 
     Weights lie as in PyTorch, but for the features of a dense layer, which stay in the order in
@@ -134,7 +134,7 @@ class ForeignModel(Protocol):
     def input_shape(self) -> tuple[int, int, int] | None:
         """(height, width, channels) of the images, where the model says it."""
 
-    def describe(self, images: Array) -> ForeignFacts:
+    def describe(self, images: Array) -> UserModelFacts:
         """The layers, as a call on these images shows them; before anything else is asked.
 
         Args:
@@ -170,7 +170,7 @@ class ForeignModel(Protocol):
 
 
 def descend(
-    model: ForeignModel, images: Array, labels: Array, *, learning_rate: float, steps: int
+    model: UserModel, images: Array, labels: Array, *, learning_rate: float, steps: int
 ) -> list[float]:
     """Take plain steps of gradient descent; the loss before each, and after the last."""
     losses = []
@@ -208,10 +208,8 @@ def feature_order(maps: Array, features: Array) -> FeatureOrder:
 
 
 def same_sides(size: int, kernel_size: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """The zeros that TensorFlow's 'same' adds before and behind a side of so many pixels."""
-    extent = (kernel_size - 1) * dilation + 1
-    total = max((math.ceil(size / stride) - 1) * stride + extent - size, 0)
-    return total // 2, total - total // 2
+    """Pixels of zeros that TensorFlow's 'same' adds (before, after) a side of `size` pixels."""
+    return same_padding(size, (kernel_size - 1) * dilation + 1, stride)
 
 
 def pair_of(value: Any) -> tuple[Any, Any]:

@@ -9,9 +9,9 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.largest_batch import of_batch_size
 from alexnet_impl.measurement.workloads import get_work
-from alexnet_impl.parity.ladder import FEW_STEPS, static_checks
-from alexnet_impl.parity.prove import both_sides, make_question
+from alexnet_impl.parity.prove import both_sides, make_parity_case
 from alexnet_impl.parity.record import CheckResult
+from alexnet_impl.parity.stages import FEW_STEPS, static_checks
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
@@ -94,7 +94,7 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     with both_sides(config, interpreters) as sides:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
-            question = make_question(replace(config, recipe=recipe), images, FEW_STEPS)
+            question = make_parity_case(replace(config, recipe=recipe), images, FEW_STEPS)
             gate = Gate(checks=tuple(static_checks(sides, question, explain=False)))
             if gate.holds:
                 break

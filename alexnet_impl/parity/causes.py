@@ -27,7 +27,13 @@ from alexnet_impl.network.spec import (
     trace,
     weight_shapes,
 )
-from alexnet_impl.parity.lockstep import Question, Side, Sides, apart, free_losses
+from alexnet_impl.parity.lockstep import (
+    FrameworkSide,
+    FrameworkSides,
+    ParityCase,
+    apart,
+    free_losses,
+)
 from alexnet_impl.parity.record import Cause
 from alexnet_impl.recipe.recipe import MOMENTUM_OPTIMIZERS, Recipe
 from alexnet_impl.weights.canonical import Weights
@@ -41,31 +47,31 @@ MOST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
+class CandidateCause:
     """One known cause, ready to be enacted.
 
     Attributes:
         what: As in Cause.
         remedy: As in Cause.
-        question: The network and recipe with the cause in them.
+        case: The network and recipe with the cause in them.
         weights: Those that the cause would have put in.
         feed: What the cause would have made of the images.
     """
 
     what: str
     remedy: str
-    question: Question
+    case: ParityCase
     weights: Weights
     feed: Callable[[Pixels], Pixels] = lambda images: images
 
 
-Enact = Callable[[Side, Hypothesis], NDArray[Any]]
+Enact = Callable[[FrameworkSide, CandidateCause], NDArray[Any]]
 
 
 def find_causes(
-    sides: Sides,
+    sides: FrameworkSides,
     observed: dict[str, NDArray[Any]],
-    hypotheses: Iterable[Hypothesis],
+    candidates: Iterable[CandidateCause],
     enact: Enact,
     fault: str,
 ) -> tuple[Cause, ...]:
@@ -74,8 +80,8 @@ def find_causes(
     Args:
         sides: The two frameworks.
         observed: By framework, what it computed: arrays of one shape.
-        hypotheses: What to try.
-        enact: Computes the same figure on a side with a hypothesis put in.
+        candidates: What to try.
+        enact: Computes the same figure on a side with a candidate put in.
         fault: The framework that departs from what NumPy computes: the causes are enacted on the
             other one. '' if that is not known: then on both, and either may be named.
 
@@ -87,17 +93,17 @@ def find_causes(
     found: list[Cause] = []
     if not math.isfinite(difference):
         return ()
-    for hypothesis in filter(_fits, hypotheses):
+    for candidate in filter(_fits, candidates):
         for side, other in ((first, second), (second, first)):
             if fault not in ("", other.name):
                 continue
-            distance = apart(observed[other.name], enact(side, hypothesis))
+            distance = apart(observed[other.name], enact(side, candidate))
             if distance <= EXPLAINS * difference:
                 found.append(
                     Cause(
                         side=other.name,
-                        what=hypothesis.what,
-                        remedy=hypothesis.remedy,
+                        what=candidate.what,
+                        remedy=candidate.remedy,
                         distance=distance,
                     )
                 )
@@ -109,82 +115,80 @@ def _rank(cause: Cause) -> float:
     return round(math.log10((cause.distance or 0.0) + LAST_BITS))
 
 
-def _fits(hypothesis: Hypothesis) -> bool:
+def _fits(candidate: CandidateCause) -> bool:
     """Whether the changed network can still take the weights; if not, ours could not either."""
     try:
-        shapes = weight_shapes(hypothesis.question.spec)
+        shapes = weight_shapes(candidate.case.spec)
     except SpecError:
         return False
-    return shapes == {name: array.shape for name, array in hypothesis.weights.items()}
+    return shapes == {name: array.shape for name, array in candidate.weights.items()}
 
 
 def forward_causes(
-    sides: Sides, question: Question, images: Pixels, fault: str
+    sides: FrameworkSides, case: ParityCase, images: Pixels, fault: str
 ) -> tuple[Cause, ...]:
     """Why the logits of one set of weights differ."""
 
-    def enact(side: Side, hypothesis: Hypothesis) -> NDArray[Any]:
-        asked = hypothesis.question
-        trainer = side.make(asked.spec, asked.recipe, hypothesis.weights)
-        return trainer.logits(hypothesis.feed(images))
+    def enact(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
+        asked = candidate.case
+        trainer = side.make(asked.spec, asked.recipe, candidate.weights)
+        return trainer.logits(candidate.feed(images))
 
     observed = {
-        side.name: side.make(question.spec, question.recipe, question.weights()).logits(images)
+        side.name: side.make(case.spec, case.recipe, case.weights()).logits(images)
         for side in sides
     }
-    return find_causes(sides, observed, forward_hypotheses(question), enact, fault)
+    return find_causes(sides, observed, forward_candidates(case), enact, fault)
 
 
 def training_causes(
-    sides: Sides, question: Question, hypotheses: Iterable[Hypothesis], fault: str
+    sides: FrameworkSides, case: ParityCase, candidates: Iterable[CandidateCause], fault: str
 ) -> tuple[Cause, ...]:
     """Why the losses of a few steps differ."""
 
-    def enact(side: Side, hypothesis: Hypothesis) -> NDArray[Any]:
-        return np.array(free_losses(side, hypothesis.question, hypothesis.weights)[0])
+    def enact(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
+        return np.array(free_losses(side, candidate.case, candidate.weights)[0])
 
-    observed = {
-        side.name: np.array(free_losses(side, question, question.weights())[0]) for side in sides
-    }
-    return find_causes(sides, observed, hypotheses, enact, fault)
+    observed = {side.name: np.array(free_losses(side, case, case.weights())[0]) for side in sides}
+    return find_causes(sides, observed, candidates, enact, fault)
 
 
-def forward_hypotheses(question: Question) -> Iterator[Hypothesis]:
+def forward_candidates(case: ParityCase) -> Iterator[CandidateCause]:
     """What makes logits of the same weights and images differ."""
-    yield from _weight_hypotheses(question)
-    yield from _layer_hypotheses(question)
-    yield from _image_hypotheses(question)
+    yield from _weight_candidates(case)
+    yield from _layer_candidates(case)
+    yield from _image_candidates(case)
 
 
-def _weight_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    weights = question.weights()
-    steps = trace(question.spec).layers
+def _weight_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    weights = case.weights()
+    steps = trace(case.spec).layers
     flattens = [step for step in steps if isinstance(step.layer, Flatten)]
     denses = [step for step in steps if isinstance(step.layer, Dense)]
     for flatten, dense in zip(flattens, denses[:1], strict=False):
         name = f"{dense.layer.name}.weight"
-        yield Hypothesis(
+        yield CandidateCause(
             what=f"the rows of {dense.layer.name} had not been permuted from channels first to "
             "channels last",
             remedy="permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
-            question=question,
+            case=case,
             weights=weights | {name: unpermuted(weights[name], flatten.input_shape)},
         )
     kernels = {n: w for n, w in weights.items() if w.ndim == 4}
     turned = {n: np.ascontiguousarray(w.swapaxes(2, 3)) for n, w in kernels.items()}
     transpose = "transpose convolution kernels by (2, 3, 1, 0), not with .T"
     if len(kernels) > 1:
-        yield Hypothesis(
+        yield CandidateCause(
             what="all convolution kernels had height and width swapped",
             remedy=transpose,
-            question=question,
+            case=case,
             weights=weights | turned,
         )
     for kernel, array in turned.items():
-        yield Hypothesis(
+        yield CandidateCause(
             what=f"{kernel} had height and width swapped",
             remedy=transpose,
-            question=question,
+            case=case,
             weights=weights | {kernel: array},
         )
 
@@ -197,16 +201,16 @@ def unpermuted(kernel: NDArray[Any], map_shape: Shape) -> NDArray[Any]:
     return np.ascontiguousarray(moved)
 
 
-def _layer_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    spec = question.spec
+def _layer_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    spec = case.spec
     for step in trace(spec).layers:
         match step.layer:
             case LocalResponseNorm() as layer:
                 for changed, what, remedy in _other_norms(layer):
-                    yield _with_layers(question, {layer.name: changed}, what, remedy)
+                    yield _with_layers(case, {layer.name: changed}, what, remedy)
             case Conv() as layer:
                 for changed, what, remedy in _other_paddings(layer, step.input_shape):
-                    yield _with_layers(question, {layer.name: changed}, what, remedy)
+                    yield _with_layers(case, {layer.name: changed}, what, remedy)
             case _:
                 pass
     norms = [layer for layer in spec.layers if isinstance(layer, LocalResponseNorm)]
@@ -216,7 +220,7 @@ def _layer_hypotheses(question: Question) -> Iterator[Hypothesis]:
             layers = {layer.name: layer for layer, _, _ in option}
             _, what, remedy = option[0]
             _, _, rest = what.partition("'s ")
-            yield _with_layers(question, layers, f"every LRN's {rest}", remedy)
+            yield _with_layers(case, layers, f"every LRN's {rest}", remedy)
 
 
 def _other_norms(layer: LocalResponseNorm) -> Iterator[tuple[Layer, str, str]]:
@@ -268,86 +272,86 @@ def _other_paddings(layer: Conv, input_shape: Shape) -> Iterator[tuple[Layer, st
 
 
 def _with_layers(
-    question: Question, layers: dict[str, Layer], what: str, remedy: str
-) -> Hypothesis:
+    case: ParityCase, layers: dict[str, Layer], what: str, remedy: str
+) -> CandidateCause:
     spec = replace(
-        question.spec,
-        layers=tuple(layers.get(layer.name, layer) for layer in question.spec.layers),
+        case.spec,
+        layers=tuple(layers.get(layer.name, layer) for layer in case.spec.layers),
     )
-    return Hypothesis(
+    return CandidateCause(
         what=what,
         remedy=remedy,
-        question=replace(question, spec=spec),
-        weights=question.weights(),
+        case=replace(case, spec=spec),
+        weights=case.weights(),
     )
 
 
-def _image_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    yield Hypothesis(
+def _image_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    yield CandidateCause(
         what="the images' channels were in the order blue, green, red",
         remedy="read them as RGB",
-        question=question,
-        weights=question.weights(),
+        case=case,
+        weights=case.weights(),
         feed=lambda images: np.ascontiguousarray(images[..., ::-1]),
     )
-    yield Hypothesis(
+    yield CandidateCause(
         what="the images lay on their side",
         remedy="move the axes by (0, 3, 1, 2), not with .T",
-        question=question,
-        weights=question.weights(),
+        case=case,
+        weights=case.weights(),
         feed=lambda images: np.ascontiguousarray(images.swapaxes(1, 2)),
     )
     for name in INPUT_SCALINGS:
-        yield from _recipe_hypotheses(
-            question,
+        yield from _recipe_candidates(
+            case,
             {"input_scaling": name},
-            f"pixels were scaled as '{name}' instead of '{question.recipe.input_scaling}'",
+            f"pixels were scaled as '{name}' instead of '{case.recipe.input_scaling}'",
             "scale them alike",
         )
     for method in ("bilinear", "nearest"):
-        yield from _recipe_hypotheses(
-            question, {"resize": method}, f"images were resized by '{method}'", "resize alike"
+        yield from _recipe_candidates(
+            case, {"resize": method}, f"images were resized by '{method}'", "resize alike"
         )
 
 
-def _recipe_hypotheses(
-    question: Question, change: dict[str, Any], what: str, remedy: str
-) -> Iterator[Hypothesis]:
-    """The hypothesis, unless the recipe says just that."""
-    if any(getattr(question.recipe, name) != value for name, value in change.items()):
-        recipe = replace(question.recipe, **change)
-        yield Hypothesis(
+def _recipe_candidates(
+    case: ParityCase, change: dict[str, Any], what: str, remedy: str
+) -> Iterator[CandidateCause]:
+    """The candidate, unless the recipe says just that."""
+    if any(getattr(case.recipe, name) != value for name, value in change.items()):
+        recipe = replace(case.recipe, **change)
+        yield CandidateCause(
             what=what,
             remedy=remedy,
-            question=replace(question, recipe=recipe),
-            weights=question.weights(),
+            case=replace(case, recipe=recipe),
+            weights=case.weights(),
         )
 
 
-def loss_hypotheses(question: Question) -> Iterator[Hypothesis]:
+def loss_candidates(case: ParityCase) -> Iterator[CandidateCause]:
     """What makes the loss of the same logits differ."""
-    yield from _recipe_hypotheses(
-        question,
+    yield from _recipe_candidates(
+        case,
         {"loss_input": "softmax-twice"},
         "softmax were taken twice: the network ends in one and the loss takes another",
         "give the loss logits",
     )
-    yield from _recipe_hypotheses(
-        question,
+    yield from _recipe_candidates(
+        case,
         {"loss_input": "probabilities"},
         "the loss were taken of clipped probabilities, whose softmax it could not see",
         "give the loss logits (in Keras with from_logits=True), or end the model in the softmax",
     )
-    yield from _recipe_hypotheses(
-        question, {"label_smoothing": 0.0}, "labels were not smoothed", "smooth them in both"
+    yield from _recipe_candidates(
+        case, {"label_smoothing": 0.0}, "labels were not smoothed", "smooth them in both"
     )
 
 
-def update_hypotheses(question: Question) -> Iterator[Hypothesis]:
+def update_candidates(case: ParityCase) -> Iterator[CandidateCause]:
     """What makes weights differ after the same gradients."""
-    recipe = question.recipe
+    recipe = case.recipe
     for change, what, remedy in _other_updates(recipe):
-        yield from _recipe_hypotheses(question, change, what, remedy)
+        yield from _recipe_candidates(case, change, what, remedy)
 
 
 def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
@@ -406,7 +410,7 @@ def _other_adam(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
 
 
 def batch_causes(
-    sides: Sides, recipe: Recipe, observed: dict[str, tuple[int, str]]
+    sides: FrameworkSides, recipe: Recipe, observed: dict[str, tuple[int, str]]
 ) -> tuple[Cause, ...]:
     """Why the two draw other batches."""
     first, second = sides

@@ -35,7 +35,7 @@ HALF_BITS: dict[Precision, float] = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 """The last bit's smallest share of a number, where weights are kept in float32."""
 
 
-class Side(Protocol):
+class FrameworkSide(Protocol):
     """One framework of a comparison, in this process or in another."""
 
     name: str
@@ -50,11 +50,11 @@ class Side(Protocol):
         """Versions, device and flags."""
 
 
-Sides = Sequence[Side]
+FrameworkSides = Sequence[FrameworkSide]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ParityCase:
     """What two frameworks are to do alike.
 
     Attributes:
@@ -67,7 +67,7 @@ class Question:
     recipe: Recipe
     batches: tuple[Batch, ...]
 
-    def at(self, precision: Precision) -> "Question":
+    def at(self, precision: Precision) -> "ParityCase":
         """The same in another precision."""
         return replace(self, recipe=replace(self.recipe, precision=precision))
 
@@ -141,41 +141,43 @@ def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weigh
     return moved
 
 
-def free_losses(side: Side, question: Question, weights: Weights) -> tuple[list[float], Trainer]:
+def free_losses(
+    side: FrameworkSide, case: ParityCase, weights: Weights
+) -> tuple[list[float], Trainer]:
     """The loss at every step of one framework on its own, and its trainer at the end."""
-    trainer = side.make(question.spec, question.recipe, weights)
+    trainer = side.make(case.spec, case.recipe, weights)
     handles = [
         trainer.train_step(batch.images, batch.labels, rate)
-        for batch, rate in zip(question.batches, question.rates, strict=True)
+        for batch, rate in zip(case.batches, case.rates, strict=True)
     ]
     return [value.loss for value in trainer.read(handles)], trainer
 
 
-def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Series:
+def train_freely(sides: FrameworkSides, case: ParityCase, *, with_controls: bool) -> Series:
     """Both frameworks from the same weights, each on its own.
 
     Args:
         sides: The two frameworks.
-        question: What to do.
+        case: What to do.
         with_controls: Also train each of them from weights that differ by one last bit.
 
     Returns:
         Losses by framework, and by framework how far one last bit takes it from itself.
     """
-    weights = question.weights()
-    losses = {side.name: free_losses(side, question, weights)[0] for side in sides}
-    name = f"free {question.recipe.precision}"
+    weights = case.weights()
+    losses = {side.name: free_losses(side, case, weights)[0] for side in sides}
+    name = f"free {case.recipe.precision}"
     series = Series(name=name, losses=losses, controls={})
-    return add_controls(sides, question, series) if with_controls else series
+    return add_controls(sides, case, series) if with_controls else series
 
 
-def add_controls(sides: Sides, question: Question, series: Series) -> Series:
+def add_controls(sides: FrameworkSides, case: ParityCase, series: Series) -> Series:
     """One more draw of every control; each framework's is the largest of its draws so far."""
-    weights, precision = question.weights(), question.recipe.precision
+    weights, precision = case.weights(), case.recipe.precision
     controls: dict[str, list[float]] = {}
     for place, side in enumerate(sides):
         seed = series.draws * len(sides) + place
-        moved, _ = free_losses(side, question, moved_by_one_bit(weights, seed, precision))
+        moved, _ = free_losses(side, case, moved_by_one_bit(weights, seed, precision))
         found = divergence(series.losses[side.name], moved)
         before = series.controls.get(side.name, found)
         controls[side.name] = [float(value) for value in np.maximum(before, found)]
@@ -219,31 +221,31 @@ class Resynchronised:
 
 
 def train_in_step(
-    sides: Sides, question: Question, *, look_every: int = 1, judge: bool = False
+    sides: FrameworkSides, case: ParityCase, *, look_every: int = 1, judge: bool = False
 ) -> Resynchronised:
     """The second framework is put where the first stands before each step.
 
     Args:
         sides: The two frameworks.
-        question: What to do.
+        case: What to do.
         look_every: Compare gradients and updates at every so many steps: they are large.
         judge: Compare each update that is looked at with NumPy's, too.
     """
-    weights = question.weights()
-    first, second = (side.make(question.spec, question.recipe, weights) for side in sides)
+    weights = case.weights()
+    first, second = (side.make(case.spec, case.recipe, weights) for side in sides)
     losses: dict[str, list[float]] = {side.name: [] for side in sides}
     faults = dict.fromkeys(losses, 0.0) if judge else {}
     gradients: dict[int, dict[str, float]] = {}
     updates: dict[int, dict[str, float]] = {}
     before = weights
-    for step, (batch, rate) in enumerate(zip(question.batches, question.rates, strict=True)):
+    for step, (batch, rate) in enumerate(zip(case.batches, case.rates, strict=True)):
         looks = step % look_every == 0
         state = shared_state(first.state())
         second.restore(before, state)
         expected = None
         if looks:
             gradients[step], gradient = _gradients_apart(first, second, batch)
-            expected = update(question.recipe, before, gradient, state, rate) if judge else None
+            expected = update(case.recipe, before, gradient, state, rate) if judge else None
             del gradient
         del state  # large, as all that is named after weights
         for values, trainer in zip(losses.values(), (first, second), strict=True):
@@ -261,7 +263,7 @@ def train_in_step(
                     faults[name] = largest((faults[name], *far.values()))
             del moved
         before = after
-    name = f"re-synchronised {question.recipe.precision}"
+    name = f"re-synchronised {case.recipe.precision}"
     return Resynchronised(
         series=Series(name=name, losses=losses, controls={}),
         gradients=gradients,

@@ -1,4 +1,4 @@
-"""One question from its beginning to its record: two processes, the ladder, the file."""
+"""One case from its beginning to its record: two processes, the ladder, the file."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,15 +9,15 @@ from typing import Any
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import refuse_library
-from alexnet_impl.parity.ladder import climb
-from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
+from alexnet_impl.parity.lockstep import FrameworkSides, ParityCase, draw_batches, parity_recipe
 from alexnet_impl.parity.record import CheckResult, ParityRecord
+from alexnet_impl.parity.stages import run_stages
 from alexnet_impl.processes.remote_trainer import remote_side
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
 
 
-def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
+def make_parity_case(config: RunConfig, dataset: Dataset, steps: int) -> ParityCase:
     """What the ladder is to be climbed with.
 
     Args:
@@ -27,11 +27,11 @@ def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
     """
     spec = refuse_library(config.spec(dataset.num_classes))
     recipe = parity_recipe(config.recipe, spec)
-    return Question(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
+    return ParityCase(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
 
 
 @contextmanager
-def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[Sides]:
+def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[FrameworkSides]:
     """Each framework in a process of its own, with the config's images, device and threads.
 
     Args:
@@ -60,7 +60,7 @@ def prove(
     interpreters: Mapping[str, str],
     announce: Callable[[ParityRecord], None],
 ) -> ParityRecord:
-    """Climb the ladder with each framework in a process of its own.
+    """StageResults the ladder with each framework in a process of its own.
 
     Args:
         config: What to compare; its framework is not used.
@@ -72,12 +72,12 @@ def prove(
     Raises:
         RunError: If a process fails.
     """
-    question = make_question(config, dataset, steps)
+    case = make_parity_case(config, dataset, steps)
     with both_sides(config, interpreters) as sides:
         environment: dict[str, Any] = environment_fingerprint()
         environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
         blank = ParityRecord(
-            request=request_of(config, dataset, steps, question),
+            request=request_of(config, dataset, steps, case),
             environment=environment,
             checks=(),
             complete=False,
@@ -88,13 +88,11 @@ def prove(
             checks.append(check)
             announce(replace(blank, checks=tuple(checks)))
 
-        climbed = climb(sides, question, dataset.test, keep)
-    return replace(blank, checks=climbed.checks, series=climbed.series, complete=climbed.complete)
+        results = run_stages(sides, case, dataset.test, keep)
+    return replace(blank, checks=results.checks, series=results.series, complete=results.complete)
 
 
-def request_of(
-    config: RunConfig, dataset: Dataset, steps: int, question: Question
-) -> dict[str, Any]:
+def request_of(config: RunConfig, dataset: Dataset, steps: int, case: ParityCase) -> dict[str, Any]:
     """What was asked, as the record keeps it."""
     asked = config.to_dict()
     del asked["framework"]
@@ -102,5 +100,5 @@ def request_of(
         "steps": steps,
         "num_classes": dataset.num_classes,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "parity_recipe": asdict(question.recipe),
+        "parity_recipe": asdict(case.recipe),
     }

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, Sides, pair_of, same_sides
+from alexnet_impl.frameworks.user_model import (
+    Operation,
+    UserLayer,
+    ZeroPadding,
+    pair_of,
+    same_sides,
+)
 from alexnet_impl.ports.pairing import whole_padding
 from alexnet_impl.stats.accuracy import softmax
 from alexnet_impl.weights.canonical import Array, Weights
 
 
-def compute_layer(layer: ForeignLayer, inputs: Array, weights: Weights) -> Array:
+def compute_layer(layer: UserLayer, inputs: Array, weights: Weights) -> Array:
     """What a layer yields.
 
     Args:
@@ -35,7 +41,7 @@ def compute_layer(layer: ForeignLayer, inputs: Array, weights: Weights) -> Array
             return np.empty(0)
 
 
-def convolve(layer: ForeignLayer, padding: Sides, inputs: Array, weights: Weights) -> Array:
+def convolve(layer: UserLayer, padding: ZeroPadding, inputs: Array, weights: Weights) -> Array:
     """Cross-correlation, group by group."""
     kernel = weights["weight"]
     maps = np.pad(inputs, ((0, 0), (0, 0), *padding))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, are_probabilities
+from alexnet_impl.frameworks.user_model import Operation, UserLayer, are_probabilities
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import TOLERANCES
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
@@ -15,7 +15,7 @@ from alexnet_impl.ports.chain_hypotheses import chain_hypotheses, double_hypothe
 from alexnet_impl.ports.hypotheses import Hypothesis, apart, best_causes, explains, rank
 from alexnet_impl.ports.layer_hypotheses import layer_hypotheses
 from alexnet_impl.ports.pairing import LayerPair, trailing_pad
-from alexnet_impl.ports.session import IMAGES, Bench
+from alexnet_impl.ports.session import IMAGES, PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
 READS = 1e-4
@@ -31,26 +31,26 @@ class _Mismatch:
     causes: tuple[Cause, ...] = ()
 
 
-def settle_precision(bench: Bench) -> None:
+def settle_precision(session: PairSession) -> None:
     """Go on in float64 if both models can be had in it."""
-    reasons = bench.each(lambda side: side.model.use_precision("float64"))
+    reasons = session.each(lambda side: side.model.use_precision("float64"))
     why = next((reason for reason in reasons if reason), "")
     if not why:
         try:
-            bench.each(lambda side: side.forward(bench.images[:1]))
+            session.each(lambda side: side.forward(session.images[:1]))
         except Exception as error:  # noqa: BLE001 - a model with constants of its own in float32
             said = str(error).splitlines() or [type(error).__name__]
             why = f"a model does not run in float64 ({said[0]})"
     if why:
-        fall_back(bench, why)
+        fall_back(session, why)
     else:
-        bench.precision = "float64"
+        session.precision = "float64"
 
 
-def fall_back(bench: Bench, why: str) -> None:
+def fall_back(session: PairSession, why: str) -> None:
     """Go on in float32, and keep the reason."""
-    bench.each(lambda side: side.model.use_precision("float32"))
-    bench.precision, bench.note = "float32", f"; in float32: {why}"
+    session.each(lambda side: side.model.use_precision("float32"))
+    session.precision, session.note = "float32", f"; in float32: {why}"
 
 
 def is_rounding(layers: CheckResult) -> bool:
@@ -60,28 +60,28 @@ def is_rounding(layers: CheckResult) -> bool:
     return not layers.holds and small and not explained
 
 
-def compare_layers(bench: Bench) -> CheckResult:
+def compare_layers(session: PairSession) -> CheckResult:
     """What each layer reads and yields, in order."""
-    tolerance = TOLERANCES["layers", bench.precision]
-    bench.values = bench.each(lambda side: side.forward(bench.images))
-    mismatch = _walk(bench, *bench.values)
+    tolerance = TOLERANCES["layers", session.precision]
+    session.values = session.each(lambda side: side.forward(session.images))
+    mismatch = _walk(session, *session.values)
     return CheckResult(
         name="layers",
-        precision=bench.precision,
+        precision=session.precision,
         measured=mismatch.measured,
         tolerance=tolerance.bound,
-        reason=tolerance.reason + bench.note,
+        reason=tolerance.reason + session.note,
         where=mismatch.where,
         causes=mismatch.causes,
     )
 
 
-def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
+def _walk(session: PairSession, ours: Weights, theirs: Weights) -> _Mismatch:
     """Follow both through the layers up to where they part."""
-    bound = TOLERANCES["layers", bench.precision].bound
-    before, values = "the images", bench.images.transpose(0, 3, 1, 2)
+    bound = TOLERANCES["layers", session.precision].bound
+    before, values = "the images", session.images.transpose(0, 3, 1, 2)
     worst = 0.0
-    for pair in bench.pairs:
+    for pair in session.pairs:
         name = f"{pair.name}.input"
         distance = apart(ours[name], theirs[name])
         if not distance <= bound:
@@ -98,7 +98,7 @@ def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
         name = f"{pair.name}.output"
         distance = apart(ours[name], theirs[name])
         if not distance <= bound:
-            causes = _layer_causes(bench, pair, ours, theirs)
+            causes = _layer_causes(session, pair, ours, theirs)
             return _Mismatch(measured=distance, where=pair.label, causes=causes)
         worst = max(worst, distance)
         before, values = pair.torch.title, ours[name]
@@ -124,7 +124,7 @@ class _Span:
     last: bool = False
 
 
-def _chain(layer: ForeignLayer) -> tuple[Operation, ...]:
+def _chain(layer: UserLayer) -> tuple[Operation, ...]:
     """What is computed before a layer, without a padding that counts as its own."""
     return layer.before if trailing_pad(layer) is None else layer.before[:-1]
 
@@ -159,19 +159,19 @@ def _span_causes(span: _Span, expected: Array, observed: Array, noise: float) ->
 
 
 def _layer_causes(
-    bench: Bench, pair: LayerPair, ours: Weights, theirs: Weights
+    session: PairSession, pair: LayerPair, ours: Weights, theirs: Weights
 ) -> tuple[Cause, ...]:
     """What Keras may compute in a layer whose input agrees."""
     inputs = _samples(ours[f"{pair.name}.input"])
     expected = _samples(ours[f"{pair.name}.output"])
     observed = _samples(theirs[f"{pair.name}.output"])
-    weights = {s: bench.weights[f"{pair.name}.{s}"].astype(np.float64) for s in pair.torch.shapes}
+    weights = {s: session.weights[f"{pair.name}.{s}"].astype(np.float64) for s in pair.torch.shapes}
     hypotheses = layer_hypotheses(pair.torch, pair.tensorflow, inputs, weights)
-    noise = TOLERANCES["layers", bench.precision].bound
+    noise = TOLERANCES["layers", session.precision].bound
     found = rank(expected, observed, hypotheses, noise=noise)
     if found and explains(found[0], apart(observed, expected)):
         return found
-    held = bench.sides["tensorflow"].weights()
+    held = session.sides["tensorflow"].weights()
     other = {s: held[f"{pair.name}.{s}"].astype(np.float64) for s in pair.tensorflow.shapes}
     hypotheses.append(
         Hypothesis(
@@ -183,15 +183,15 @@ def _layer_causes(
     return rank(expected, observed, hypotheses, noise=noise)
 
 
-def compare_logits(bench: Bench, *, follows: bool) -> tuple[CheckResult, bool]:
+def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult, bool]:
     """What the models return; and whether losses of the two can be compared.
 
     Args:
-        bench: The two models.
+        session: The two models.
         follows: Whether a layer parted before.
     """
-    tolerance = TOLERANCES["logits", bench.precision]
-    ours, theirs = bench.values
+    tolerance = TOLERANCES["logits", session.precision]
+    ours, theirs = session.values
     distance = apart(ours["output"], theirs["output"])
     holds = distance <= tolerance.bound
     where = ""
@@ -199,10 +199,10 @@ def compare_logits(bench: Bench, *, follows: bool) -> tuple[CheckResult, bool]:
     if not holds and follows:
         where = "the layers above"
     elif not holds:
-        last = bench.pairs[-1]
+        last = session.pairs[-1]
         span = _Span(
-            ours=bench.facts["torch"].after,
-            theirs=bench.facts["tensorflow"].after,
+            ours=session.facts["torch"].after,
+            theirs=session.facts["tensorflow"].after,
             values=ours[f"{last.name}.output"],
             last=True,
         )
@@ -210,15 +210,15 @@ def compare_logits(bench: Bench, *, follows: bool) -> tuple[CheckResult, bool]:
         causes = _span_causes(span, ours["output"], theirs["output"], tolerance.bound)
     check = CheckResult(
         name="logits",
-        precision=bench.precision,
+        precision=session.precision,
         measured=distance,
         tolerance=tolerance.bound,
         reason=tolerance.reason,
         where=where,
         causes=causes,
     )
-    comparable = all(each["output"].ndim == 2 for each in bench.values)
-    probable = any(_of_softmax(each["output"]) for each in bench.values)
+    comparable = all(each["output"].ndim == 2 for each in session.values)
+    probable = any(_of_softmax(each["output"]) for each in session.values)
     same_shape = ours["output"].shape == theirs["output"].shape
     return check, comparable and (holds or (probable and same_shape))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Sides
+from alexnet_impl.frameworks.user_model import ZeroPadding
 from alexnet_impl.parity.record import Cause
 from alexnet_impl.weights.canonical import Array
 
@@ -95,7 +95,7 @@ def explains(cause: Cause, difference: float) -> bool:
     return cause.distance is not None and cause.distance <= EXPLAINED * min(difference, 1.0)
 
 
-def sides_text(sides: Sides) -> str:
+def sides_text(sides: ZeroPadding) -> str:
     """As short as it can be said: 2, (3, 4) or ((1, 2), (0, 1))."""
     rows, columns = sides
     if rows != columns:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Sides, same_sides
+from alexnet_impl.frameworks.user_model import UserLayer, ZeroPadding, same_sides
 from alexnet_impl.ports.arithmetic import compute_layer, convolve, normalise
 from alexnet_impl.ports.hypotheses import Hypothesis, sides_text
 from alexnet_impl.ports.pairing import whole_padding
@@ -14,7 +14,7 @@ from alexnet_impl.weights.canonical import Array, Weights
 
 
 def layer_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
     """What the Keras layer may compute from an input that agrees.
 
@@ -49,7 +49,7 @@ def layer_hypotheses(
 
 
 def _padding_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> Iterator[Hypothesis]:
     here, kernel = whole_padding(ours), weights["weight"].shape[2:]
     same: Any = tuple(
@@ -62,7 +62,7 @@ def _padding_hypotheses(
         if any(map(any, here))
         else "take padding='valid'"
     )
-    readings: list[tuple[str, Sides]] = [
+    readings: list[tuple[str, ZeroPadding]] = [
         ("TensorFlow's 'same'", same),
         ("symmetric", symmetric),
         ("left out", ((0, 0), (0, 0))),
@@ -81,7 +81,7 @@ def _padding_hypotheses(
 
 
 def _declared_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
     """Where the two layers say different numbers: each alone, and all together."""
     fields = [f for f in ("stride", "dilation") if getattr(ours, f) != getattr(theirs, f)]
@@ -105,7 +105,7 @@ def _declared_hypotheses(
     return found
 
 
-def _kernel_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _kernel_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
     def compute(kernel: Array) -> Callable[[], Array]:
         changed = weights | {"weight": kernel}
         return lambda: convolve(layer, whole_padding(layer), inputs, changed)
@@ -120,7 +120,7 @@ Reading = tuple[str, str, Array]
 """(what, remedy, the kernel that it makes)"""
 
 
-def kernel_readings(layer: ForeignLayer, kernel: Array) -> list[Reading]:
+def kernel_readings(layer: UserLayer, kernel: Array) -> list[Reading]:
     """Each way in which a kernel is usually converted wrongly, by what it then is."""
     match layer.kind:
         case "conv":
@@ -131,7 +131,7 @@ def kernel_readings(layer: ForeignLayer, kernel: Array) -> list[Reading]:
             return []
 
 
-def _convolution_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
+def _convolution_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
     name = layer.title
     yield (
         f"{name}'s kernel had height and width exchanged, as w.T leaves them",
@@ -161,7 +161,7 @@ def _convolution_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Readin
 PERMUTED = "transpose(0, 2, 3, 1).reshape(len(w), -1).T"
 
 
-def _dense_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
+def _dense_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
     name = layer.title
     if layer.flattened is not None:
         channels, height, width = layer.flattened
@@ -179,7 +179,7 @@ def _dense_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
         )
 
 
-def _dense_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _dense_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
     return [
         Hypothesis(
             what=what,
@@ -193,7 +193,7 @@ def _dense_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> l
 
 
 def _norm_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
     axes = (0, *range(2, inputs.ndim))
     of_batch = {"running_mean": inputs.mean(axes), "running_var": inputs.var(axes)}

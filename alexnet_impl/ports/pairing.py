@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alexnet_impl.errors import ParityError
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignLayer, ForeignModel, Operation
+from alexnet_impl.frameworks.user_model import Operation, UserLayer, UserModel, UserModelFacts
 from alexnet_impl.weights.canonical import Array, Weights
 
 
@@ -14,8 +14,8 @@ from alexnet_impl.weights.canonical import Array, Weights
 class LayerPair:
     """Two layers that ought to compute the same; known by the name of the PyTorch one."""
 
-    torch: ForeignLayer
-    tensorflow: ForeignLayer
+    torch: UserLayer
+    tensorflow: UserLayer
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class LayerPair:
 
 
 def pair_layers(
-    torch: ForeignFacts, tensorflow: ForeignFacts, names: dict[str, str]
+    torch: UserModelFacts, tensorflow: UserModelFacts, names: dict[str, str]
 ) -> tuple[LayerPair, ...]:
     """Put the layers that bear weights side by side.
 
@@ -64,7 +64,7 @@ def pair_layers(
 
 
 def _check_names(
-    names: dict[str, str], ours: dict[str, ForeignLayer], theirs: dict[str, ForeignLayer]
+    names: dict[str, str], ours: dict[str, UserLayer], theirs: dict[str, UserLayer]
 ) -> None:
     for name, other in names.items():
         for framework, wanted, known in (("torch", name, ours), ("tensorflow", other, theirs)):
@@ -79,8 +79,8 @@ def _check_names(
 
 
 def _counts(
-    ours: Sequence[ForeignLayer],
-    theirs: Sequence[ForeignLayer],
+    ours: Sequence[UserLayer],
+    theirs: Sequence[UserLayer],
     left: list[str],
     right: list[str],
 ) -> str:
@@ -93,11 +93,11 @@ def _counts(
     )
 
 
-def _list(layers: Sequence[ForeignLayer], names: list[str]) -> str:
+def _list(layers: Sequence[UserLayer], names: list[str]) -> str:
     return ", ".join(_describe(layer) for layer in layers if layer.name in names) or "none"
 
 
-def _describe(layer: ForeignLayer) -> str:
+def _describe(layer: UserLayer) -> str:
     kernel = layer.shapes.get("weight")
     return f"{layer.name} ({layer.kind}{f' {kernel}' if kernel else ''})"
 
@@ -136,14 +136,14 @@ def _with_order(pair: LayerPair) -> LayerPair:
     return LayerPair(torch=ours, tensorflow=read)
 
 
-def trailing_pad(layer: ForeignLayer) -> Operation | None:
+def trailing_pad(layer: UserLayer) -> Operation | None:
     """The zero padding that stands right before a convolution: it counts as the convolution's."""
     if layer.kind != "conv" or not layer.before or layer.before[-1].kind != "pad":
         return None
     return layer.before[-1] if layer.before[-1].numbers["zeros"] else None
 
 
-def whole_padding(layer: ForeignLayer) -> tuple[tuple[int, int], tuple[int, int]]:
+def whole_padding(layer: UserLayer) -> tuple[tuple[int, int], tuple[int, int]]:
     """A convolution's padding, with that of a padding layer right before it."""
     pad = trailing_pad(layer)
     if pad is None:
@@ -153,10 +153,10 @@ def whole_padding(layer: ForeignLayer) -> tuple[tuple[int, int], tuple[int, int]
     return ((above + own_above, below + own_below), (left + own_left, right + own_right))
 
 
-class Side:
+class PairedModel:
     """A model whose arrays bear PyTorch's names and lie in the canonical layout."""
 
-    def __init__(self, model: ForeignModel, layers: dict[str, ForeignLayer]) -> None:
+    def __init__(self, model: UserModel, layers: dict[str, UserLayer]) -> None:
         self.model = model
         self.layers = layers
         """The name of each pair to this model's layer."""
@@ -197,7 +197,7 @@ class Side:
         }
 
 
-def _unpadded(layer: ForeignLayer, inputs: Array) -> Array:
+def _unpadded(layer: UserLayer, inputs: Array) -> Array:
     """A layer's input with dense features channels first and without the padding before it."""
     if layer.features == "channels-last":
         return _reorder(layer, inputs, back=False)
@@ -208,14 +208,14 @@ def _unpadded(layer: ForeignLayer, inputs: Array) -> Array:
     return inputs[:, :, above : height - below, left : width - right]
 
 
-def _columns(layer: ForeignLayer, short: str, array: Array, *, back: bool = False) -> Array:
+def _columns(layer: UserLayer, short: str, array: Array, *, back: bool = False) -> Array:
     """A kernel (out, features) with its features channels first, or back in the model's order."""
     if short != "weight" or layer.features != "channels-last":
         return array
     return _reorder(layer, array, back=back)
 
 
-def _reorder(layer: ForeignLayer, rows: Array, *, back: bool) -> Array:
+def _reorder(layer: UserLayer, rows: Array, *, back: bool) -> Array:
     """(n, features), the features of a channels-last map, to channels-first; or back."""
     channels, height, width = layer.flattened or (rows.shape[1], 1, 1)
     if back:

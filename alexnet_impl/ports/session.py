@@ -9,8 +9,8 @@ import numpy as np
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignModel
-from alexnet_impl.ports.pairing import LayerPair, Side, pair_layers
+from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.weights.canonical import Array, Weights
@@ -24,7 +24,7 @@ only: half of the images are as large as trained activations are."""
 
 
 @dataclass(kw_only=True)
-class Bench:
+class PairSession:
     """Two models side by side, and what was found out about them so far.
 
     Attributes:
@@ -35,22 +35,22 @@ class Bench:
 
     request: PairRequest
     pairs: tuple[LayerPair, ...]
-    facts: dict[FrameworkName, ForeignFacts]
-    sides: dict[FrameworkName, Side]
+    facts: dict[FrameworkName, UserModelFacts]
+    sides: dict[FrameworkName, PairedModel]
     images: Array
     precision: Precision = "float32"
     note: str = ""
     weights: Weights = field(default_factory=dict)
     values: tuple[Weights, Weights] = ({}, {})
 
-    def each(self, work: Callable[[Side], T]) -> tuple[T, T]:
+    def each(self, work: Callable[[PairedModel], T]) -> tuple[T, T]:
         """The same of both sides, at the same time: they may be processes of their own."""
         with ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
             first, second = pool.map(work, [self.sides[name] for name in FRAMEWORKS])
         return first, second
 
 
-def make_bench(torch: ForeignModel, tensorflow: ForeignModel, request: PairRequest) -> Bench:
+def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) -> PairSession:
     """Describe both models and pair their layers.
 
     Raises:
@@ -63,13 +63,13 @@ def make_bench(torch: ForeignModel, tensorflow: ForeignModel, request: PairReque
         if not facts.layers:
             raise ParityError(f"the {name} model calls no layer with weights.")
     pairs = pair_layers(ours, theirs, parse_names(request.names))
-    return Bench(
+    return PairSession(
         request=request,
         pairs=pairs,
         facts={"torch": ours, "tensorflow": theirs},
         sides={
-            "torch": Side(torch, {pair.name: pair.torch for pair in pairs}),
-            "tensorflow": Side(tensorflow, {pair.name: pair.tensorflow for pair in pairs}),
+            "torch": PairedModel(torch, {pair.name: pair.torch for pair in pairs}),
+            "tensorflow": PairedModel(tensorflow, {pair.name: pair.tensorflow for pair in pairs}),
         },
         images=images,
     )

@@ -5,7 +5,7 @@ import numpy as np
 from alexnet_impl.parity.record import Cause, CheckResult, Series
 from alexnet_impl.parity.tolerances import TOLERANCES
 from alexnet_impl.ports.hypotheses import worst_of
-from alexnet_impl.ports.session import IMAGES, Bench
+from alexnet_impl.ports.session import IMAGES, PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
 STEPS = 3
@@ -14,22 +14,22 @@ STEP_SIZE = 0.02
 small enough that rounding does not grow as in a loss that explodes."""
 
 
-def _batch(bench: Bench) -> tuple[Array, Array]:
+def _batch(session: PairSession) -> tuple[Array, Array]:
     """Images of unit scale, and labels for them."""
-    num_classes = bench.values[0]["output"].shape[-1]
-    return bench.images[:IMAGES], np.arange(IMAGES, dtype=np.int64) % num_classes
+    num_classes = session.values[0]["output"].shape[-1]
+    return session.images[:IMAGES], np.arange(IMAGES, dtype=np.int64) % num_classes
 
 
-def compare_gradients(bench: Bench) -> list[CheckResult]:
+def compare_gradients(session: PairSession) -> list[CheckResult]:
     """The loss of one batch and its gradients, a check each."""
-    images, labels = _batch(bench)
-    found = bench.each(lambda side: side.gradients(images, labels))
+    images, labels = _batch(session)
+    found = session.each(lambda side: side.gradients(images, labels))
     (loss, ours), (other, theirs) = found
-    bound = TOLERANCES["loss", bench.precision]
+    bound = TOLERANCES["loss", session.precision]
     checks = [
         CheckResult(
             name="loss",
-            precision=bench.precision,
+            precision=session.precision,
             measured=abs(loss - other) / max(abs(loss), 1e-30),
             tolerance=bound.bound,
             reason=f"softmax cross-entropy {loss:.4f} and {other:.4f}; {bound.reason}",
@@ -39,11 +39,11 @@ def compare_gradients(bench: Bench) -> list[CheckResult]:
     distances = _gradient_distances(ours, theirs)
     distances |= dict.fromkeys(missing, float("inf"))
     worst, measured = worst_of(distances)
-    bound = TOLERANCES["gradients", bench.precision]
+    bound = TOLERANCES["gradients", session.precision]
     checks.append(
         CheckResult(
             name="gradients",
-            precision=bench.precision,
+            precision=session.precision,
             measured=measured,
             tolerance=bound.bound,
             reason=bound.reason,
@@ -71,28 +71,28 @@ def _missing_cause(name: str, ours: Weights) -> Cause:
     return Cause(side=side, what=f"{name} were frozen, or not part of the loss", remedy=remedy)
 
 
-def compare_steps(bench: Bench, series: list[Series]) -> CheckResult:
+def compare_steps(session: PairSession, series: list[Series]) -> CheckResult:
     """Plain gradient descent, each side on its own gradients; its losses go to the series."""
-    images, labels = _batch(bench)
-    loss, gradients = bench.sides["torch"].gradients(images, labels)
+    images, labels = _batch(session)
+    loss, gradients = session.sides["torch"].gradients(images, labels)
     square = sum(float((array.astype(np.float64) ** 2).sum()) for array in gradients.values())
     rate = STEP_SIZE * loss / max(square, 1e-30)
-    ours, theirs = bench.each(
+    ours, theirs = session.each(
         lambda side: side.model.descend(images, labels, learning_rate=rate, steps=STEPS)
     )
     distances = [abs(a - b) / max(abs(ours[0]), 1e-30) for a, b in zip(ours, theirs, strict=True)]
-    bound = TOLERANCES["update", bench.precision]
+    bound = TOLERANCES["update", session.precision]
     worst = float(np.max(distances))
     series.append(
         Series(
-            name=f"plain {bench.precision}",
+            name=f"plain {session.precision}",
             losses={"torch": ours, "tensorflow": theirs},
             controls={},
         )
     )
     return CheckResult(
         name="steps",
-        precision=bench.precision,
+        precision=session.precision,
         measured=worst,
         tolerance=bound.bound,
         reason=f"{STEPS} plain steps at learning rate {rate:.2g}, losses "

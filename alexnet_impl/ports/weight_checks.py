@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation
+from alexnet_impl.frameworks.user_model import Operation, UserLayer
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import Hypothesis, apart, rank, worst_of
 from alexnet_impl.ports.layer_hypotheses import kernel_readings
-from alexnet_impl.ports.pairing import LayerPair, Side
-from alexnet_impl.ports.session import Bench
+from alexnet_impl.ports.pairing import LayerPair, PairedModel
+from alexnet_impl.ports.session import PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
 WEIGHTS_TOLERANCE = tolerance("weights", "float32")
@@ -21,23 +21,23 @@ UNRELATED = 0.1
 """Kernels that lie farther apart in every layout, relative to their largest value, are others."""
 
 
-def compare_architectures(bench: Bench) -> CheckResult:
+def compare_architectures(session: PairSession) -> CheckResult:
     """Weights that one side lacks or has in another shape, and dropout."""
-    found = [entry for pair in bench.pairs for entry in _weight_differences(pair)]
-    found += _dropout_differences(bench)
-    total = sum(_num_weights(pair.torch) for pair in bench.pairs)
+    found = [entry for pair in session.pairs for entry in _weight_differences(pair)]
+    found += _dropout_differences(session)
+    total = sum(_num_weights(pair.torch) for pair in session.pairs)
     return CheckResult(
         name="architecture",
         precision="",
         measured=float(len(found)),
         tolerance=0.0,
-        reason=f"{len(bench.pairs)} layers with weights are paired, of {total:,} weights in torch",
+        reason=f"{len(session.pairs)} pairs of layers, {total:,} weights in torch",
         where=found[0][0] if found else "",
         causes=tuple(cause for _, cause in found),
     )
 
 
-def _num_weights(layer: ForeignLayer) -> int:
+def _num_weights(layer: UserLayer) -> int:
     return sum(int(np.prod(shape)) for shape in layer.shapes.values())
 
 
@@ -58,11 +58,11 @@ def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
     return found
 
 
-def _dropout_differences(bench: Bench) -> list[tuple[str, Cause]]:
+def _dropout_differences(session: PairSession) -> list[tuple[str, Cause]]:
     """Rates in training, of which nothing is seen in evaluation."""
-    after = {name: facts.after for name, facts in bench.facts.items()}
+    after = {name: facts.after for name, facts in session.facts.items()}
     spans = [
-        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in bench.pairs),
+        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in session.pairs),
         ("behind the last layer", after["torch"], after["tensorflow"]),
     ]
     found = []
@@ -84,25 +84,25 @@ def _rates(operations: Sequence[Operation]) -> list[float]:
     return [rate for rate in rates if rate]
 
 
-def compare_weights(bench: Bench) -> CheckResult:
+def compare_weights(session: PairSession) -> CheckResult:
     """Keras's weights against PyTorch's, both in the canonical layout."""
-    ours, theirs = bench.each(Side.weights)
-    bench.weights = ours
-    names = [f"{pair.name}.{short}" for pair in bench.pairs for short in pair.shared]
+    ours, theirs = session.each(PairedModel.weights)
+    session.weights = ours
+    names = [f"{pair.name}.{short}" for pair in session.pairs for short in pair.shared]
     distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
     broken = [n for n in names if not (_is_finite(ours[n]) and _is_finite(theirs[n]))]
-    copy = bench.request.copy_weights
+    copy = session.request.copy_weights
     # NaN is no fresh initialisation: a copy that nobody asked for would hide it.
     fresh = copy == "always" or (
-        copy == "auto" and not broken and _are_unrelated(bench, ours, theirs)
+        copy == "auto" and not broken and _are_unrelated(session, ours, theirs)
     )
     wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
     if copy != "never" and wrong:
-        bench.sides["tensorflow"].set_weights({name: ours[name] for name in names})
+        session.sides["tensorflow"].set_weights({name: ours[name] for name in names})
     reason = f"{len(names)} weights; a conversion moves numbers and computes none"
     if fresh:
         said = "as asked" if copy == "always" else "as the two models' weights are unrelated"
-        theirs = bench.sides["tensorflow"].weights()
+        theirs = session.sides["tensorflow"].weights()
         distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
         wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
         reason += f"; PyTorch's were copied into the Keras model, {said}"
@@ -118,7 +118,7 @@ def compare_weights(bench: Bench) -> CheckResult:
         tolerance=WEIGHTS_TOLERANCE,
         reason=reason,
         where=first,
-        causes=_weight_causes(bench, first, ours, theirs) if first else (),
+        causes=_weight_causes(session, first, ours, theirs) if first else (),
     )
 
 
@@ -131,9 +131,9 @@ def _weight_distance(first: Array, second: Array) -> float:
     return apart(first.reshape(1, -1), second.reshape(1, -1))
 
 
-def _are_unrelated(bench: Bench, ours: Weights, theirs: Weights) -> bool:
+def _are_unrelated(session: PairSession, ours: Weights, theirs: Weights) -> bool:
     """Whether no kernel is the other's in any layout, as of two fresh initialisations."""
-    for pair in bench.pairs:
+    for pair in session.pairs:
         name = f"{pair.name}.weight"
         if "weight" not in pair.shared or pair.torch.kind not in ("conv", "dense"):
             continue
@@ -143,14 +143,16 @@ def _are_unrelated(bench: Bench, ours: Weights, theirs: Weights) -> bool:
     return True
 
 
-def _weight_causes(bench: Bench, name: str, ours: Weights, theirs: Weights) -> tuple[Cause, ...]:
+def _weight_causes(
+    session: PairSession, name: str, ours: Weights, theirs: Weights
+) -> tuple[Cause, ...]:
     """Which wrong conversion makes Keras's weight of PyTorch's."""
     for side, weights in (("torch", ours), ("tensorflow", theirs)):
         if not _is_finite(weights[name]):
             what, remedy = f"{name} held NaN or infinity", "save and load it anew"
             return (Cause(side=side, what=what, remedy=remedy),)
     layer_name, _, short = name.rpartition(".")
-    pair = next(pair for pair in bench.pairs if pair.name == layer_name)
+    pair = next(pair for pair in session.pairs if pair.name == layer_name)
     right, seen = ours[name].reshape(1, -1), theirs[name].reshape(1, -1)
     readings: list[tuple[str, str, Array]] = []
     if short == "weight":

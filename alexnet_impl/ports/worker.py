@@ -8,13 +8,13 @@ from typing import Any
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignModel
+from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
 from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
 from alexnet_impl.weights.canonical import Array, Weights
 
 
 class RemoteModel:
-    """The ForeignModel protocol over a channel.
+    """The UserModel protocol over a channel.
 
     Attributes:
         input_shape: What the model says it reads.
@@ -33,36 +33,36 @@ class RemoteModel:
         self.input_shape = None if values["input_shape"] is None else tuple(values["input_shape"])
         self.environment = values["environment"]
 
-    def describe(self, images: Array) -> ForeignFacts:
-        """See ForeignModel."""
+    def describe(self, images: Array) -> UserModelFacts:
+        """See UserModel."""
         values, _ = self.ask("describe", {}, {"images": images})
-        return ForeignFacts.from_dict(values)
+        return UserModelFacts.from_dict(values)
 
     def use_precision(self, precision: str) -> str:
-        """See ForeignModel."""
+        """See UserModel."""
         return str(self.ask("use_precision", {"precision": precision})[0])
 
     def weights(self) -> Weights:
-        """See ForeignModel."""
+        """See UserModel."""
         return self.ask("weights")[1]
 
     def set_weights(self, weights: Weights) -> None:
-        """See ForeignModel."""
+        """See UserModel."""
         self.ask("set_weights", {}, weights)
 
     def forward(self, images: Array) -> Weights:
-        """See ForeignModel."""
+        """See UserModel."""
         return self.ask("forward", {}, {"images": images})[1]
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """See ForeignModel."""
+        """See UserModel."""
         loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), found
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """See ForeignModel."""
+        """See UserModel."""
         numbers = {"learning_rate": learning_rate, "steps": steps}
         losses, _ = self.ask("descend", numbers, {"images": images, "labels": labels})
         return list(losses)
@@ -91,7 +91,7 @@ class PairServer:
     """What the other process does with requests."""
 
     def __init__(self) -> None:
-        self.model: ForeignModel | None = None
+        self.model: UserModel | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
         """The values and arrays that a request asks for."""
@@ -99,7 +99,7 @@ class PairServer:
             return self._open(values), {}
         if self.model is None:
             raise FrameworkError(f"{call}: no model was opened yet.")
-        answers: dict[str, Callable[[ForeignModel], Answer]] = {
+        answers: dict[str, Callable[[UserModel], Answer]] = {
             "describe": lambda model: (model.describe(arrays["images"]).to_dict(), {}),
             "use_precision": lambda model: (model.use_precision(values["precision"]), {}),
             "weights": lambda model: (None, model.weights()),
@@ -119,12 +119,12 @@ class PairServer:
         }
 
 
-def _set_weights(model: ForeignModel, weights: Weights) -> Answer:
+def _set_weights(model: UserModel, weights: Weights) -> Answer:
     model.set_weights(weights)
     return None, {}
 
 
-def _descend(model: ForeignModel, values: dict[str, Any], arrays: Weights) -> list[float]:
+def _descend(model: UserModel, values: dict[str, Any], arrays: Weights) -> list[float]:
     return model.descend(
         arrays["images"],
         arrays["labels"],

@@ -10,7 +10,7 @@ from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RecipeError
 from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec
-from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe, train_in_step
+from alexnet_impl.parity.lockstep import ParityCase, draw_batches, parity_recipe, train_in_step
 from alexnet_impl.parity.reference import orthogonal_step
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.remote_trainer import LocalSide
@@ -124,10 +124,8 @@ def test_both_frameworks_and_numpy_agree_on_every_update():
     data = DataConfig(dataset="synthetic", train_images=60, test_images=20, image_size=8)
     train = load_dataset(data).train
     recipe = replace(parity_recipe(replace(MUON, global_batch_size=8), SPEC), precision="float64")
-    question = Question(spec=SPEC, recipe=recipe, batches=draw_batches(train, recipe, 4))
-    done = train_in_step(
-        [LocalSide(n, train) for n in ("torch", "tensorflow")], question, judge=True
-    )
+    case = ParityCase(spec=SPEC, recipe=recipe, batches=draw_batches(train, recipe, 4))
+    done = train_in_step([LocalSide(n, train) for n in ("torch", "tensorflow")], case, judge=True)
     bound = tolerance("weights' change", "float64")
     assert max(done.faults.values()) <= bound
     assert max(far for step in done.updates.values() for far in step.values()) <= bound

@@ -15,9 +15,9 @@ from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.factors import FACTORS, Factor
 from alexnet_impl.explain.results import METRICS, measure, read_explanation
 from alexnet_impl.explain.study import (
-    equal_config,
+    aligned_config,
+    dataset_facts,
     execute,
-    images_of,
     make_plan,
     make_request,
     write_request,
@@ -75,10 +75,10 @@ def found(tmp_path_factory):
         patch.setattr(training, "environment_fingerprint", dict)
         for factor in factors:
             patch.setitem(FACTORS, factor.name, factor)
-        config = equal_config(fake_framework.linear_config(RECIPE, DATA))
+        config = aligned_config(fake_framework.linear_config(RECIPE, DATA))
         request = make_request(config, 200, (0, 1, 2), [factor.name for factor in factors])
         write_request(folder, request)
-        plan = make_plan(request, images_of(load_dataset(DATA)))
+        plan = make_plan(request, dataset_facts(load_dataset(DATA)))
         execute(plan, folder, Console(quiet=True), {})
         yield read_explanation(folder)
 

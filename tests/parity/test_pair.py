@@ -7,7 +7,7 @@ import pytest
 from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_models
+from alexnet_impl.ports.user_pair import compare_models
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 fast, slow = pytest.mark.fast, pytest.mark.slow

@@ -19,11 +19,11 @@ from alexnet_impl.errors import AlexNetError, DataError, RunError, StoppedError,
 from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.results import METRICS, read_explanation, read_outcome, to_dict
 from alexnet_impl.explain.study import (
-    Request,
+    ExplainRequest,
+    aligned_config,
     check_plan,
-    equal_config,
+    dataset_facts,
     execute,
-    images_of,
     make_plan,
     make_request,
     read_request,
@@ -109,14 +109,14 @@ def console():
 def request_of(*factors, num_seeds=2, **changes):
     config = fake_framework.linear_config(replace(RECIPE, **changes), DATA)
     seeds = seeds_from(config.recipe.seed, num_seeds)
-    return make_request(equal_config(config), 50, seeds, factors)
+    return make_request(aligned_config(config), 50, seeds, factors)
 
 
 def explained(folder, request, console):
     """Train everything, and read it back."""
     folder.mkdir(exist_ok=True)
     write_request(folder, request)
-    execute(make_plan(request, images_of(load_dataset(DATA))), folder, console, INTERPRETERS)
+    execute(make_plan(request, dataset_facts(load_dataset(DATA))), folder, console, INTERPRETERS)
     return read_explanation(folder)
 
 
@@ -128,7 +128,7 @@ def named(effects, name):
 
 
 def test_plan_trains_each_arm_once_with_every_seed(framework):  # noqa: ARG001
-    plan = make_plan(request_of(*FACTORS), images_of(load_dataset(DATA)))
+    plan = make_plan(request_of(*FACTORS), dataset_facts(load_dataset(DATA)))
     torch = [(arm.name, seed) for arm, seed in plan.runs("torch")]
     names = ["made-equal", "initializer", "softmax-twice"]
     assert torch == [(name, seed) for seed in (0, 1) for name in names]
@@ -138,7 +138,7 @@ def test_plan_trains_each_arm_once_with_every_seed(framework):  # noqa: ARG001
 
 def test_plan_puts_defaults_together_but_no_mistake(framework):  # noqa: ARG001
     request = request_of("initializer", "input-scaling", "softmax-twice")
-    plan = make_plan(request, images_of(load_dataset(DATA)))
+    plan = make_plan(request, dataset_facts(load_dataset(DATA)))
     together = next(arm for arm in plan.arms if arm.name == "all-together")
     recipe = together.setting.recipe
     assert (recipe.initializer, recipe.input_scaling) == ("keras-default", "unit")
@@ -148,7 +148,7 @@ def test_plan_puts_defaults_together_but_no_mistake(framework):  # noqa: ARG001
 def test_plan_in_tensorflow_trains_what_comes_and_all_together_once(framework):  # noqa: ARG001
     request = request_of()
     request = replace(request, config=replace(request.config, framework="tensorflow"))
-    plan = make_plan(request, images_of(load_dataset(DATA)))
+    plan = make_plan(request, dataset_facts(load_dataset(DATA)))
     assert [arm.name for arm, _ in plan.runs("torch")] == ["made-equal"] * 2
     names = [arm.name for arm, seed in plan.runs("tensorflow") if seed == 0]
     assert "all-together" in names
@@ -158,7 +158,7 @@ def test_plan_in_tensorflow_trains_what_comes_and_all_together_once(framework): 
 
 
 def test_run_differs_from_made_equal_by_its_factor_and_seed_alone(framework):  # noqa: ARG001
-    plan = make_plan(request_of("input-scaling"), images_of(load_dataset(DATA)))
+    plan = make_plan(request_of("input-scaling"), dataset_facts(load_dataset(DATA)))
     arm = next(arm for arm in plan.arms if arm.name == "input-scaling")
     config = plan.config(arm, 1)
     expected = replace(plan.request.config.recipe, input_scaling="unit", seed=1)
@@ -199,9 +199,9 @@ def test_requests_that_cannot_be_are_refused(framework):  # noqa: ARG001
     with pytest.raises(RunError, match="seeds=0 must be at least 1"):
         request_of(num_seeds=0)
     with pytest.raises(RunError, match=r"seeds=\(1, 1\) must be one seed or several"):
-        Request(config=request.config, seeds=(1, 1))
+        ExplainRequest(config=request.config, seeds=(1, 1))
     with pytest.raises(UnknownNameError, match="Unknown framework 'keras'"):
-        Request(config=replace(request.config, framework="keras"), seeds=(0,))
+        ExplainRequest(config=replace(request.config, framework="keras"), seeds=(0,))
     with pytest.raises(UnknownNameError, match=r"Unknown factor 'paddin'\. Did you mean 'padding'"):
         request_of("paddin")
 
@@ -211,7 +211,7 @@ def test_plan_with_a_run_that_cannot_start_is_refused(framework, monkeypatch):  
         raise DataError(f"too few images for {options['validation_split']}.")
 
     dataset = load_dataset(DATA)
-    plan = make_plan(request_of("validation-split"), images_of(dataset))
+    plan = make_plan(request_of("validation-split"), dataset_facts(dataset))
     check_plan(plan, dataset)
     monkeypatch.setattr(explain, "load_dataset", refuse)
     with pytest.raises(RunError, match=r"validation-split: too few images for last\. Or leave it"):

@@ -7,11 +7,11 @@ import pytest
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.explain.factors import (
     FACTORS,
-    Images,
+    DatasetFacts,
     Setting,
-    as_it_comes,
+    aligned,
+    framework_defaults,
     get_factors,
-    made_equal,
     not_applicable_reason,
     switched,
 )
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fast
 
 SGD = Recipe(weight_decay=5e-4, schedule="one-cycle", steps=100, input_size=67)
 ADAM = replace(SGD, optimizer="adam")
-CIFAR = Images(num_train_images=50_000, size=(32, 32))
+CIFAR = DatasetFacts(num_train_images=50_000, size=(32, 32))
 
 CHANGES = {
     "initializer": {"initializer": "keras-default", "bias_initializer": "uniform"},
@@ -55,7 +55,7 @@ def differences(before, after):
 
 
 def equal(recipe=ADAM, variant="torchvision"):
-    return made_equal(Setting(variant=variant, recipe=recipe))
+    return aligned(Setting(variant=variant, recipe=recipe))
 
 
 def idle(name, recipe=ADAM, variant="torchvision", images=CIFAR):
@@ -79,33 +79,33 @@ def test_weight_decay_of_sgd_is_decoupled_too():
 
 def test_a_recipe_of_pytorchs_defaults_is_made_equal_already():
     base = Setting(variant="torchvision", recipe=ADAM)
-    assert made_equal(base) == base
+    assert aligned(base) == base
 
 
 def test_made_equal_takes_back_every_other_reading():
     """But for AdamW, which PyTorch has as well, and 'same' padding, which no name undoes."""
     factors = [f for name, f in FACTORS.items() if name not in ("weight-decay", "padding")]
     keras = switched(equal(), factors)
-    assert made_equal(keras) == equal()
+    assert aligned(keras) == equal()
     sgdw = FACTORS["weight-decay"].as_keras(equal(SGD))
-    assert made_equal(sgdw) == equal(SGD)
+    assert aligned(sgdw) == equal(SGD)
 
 
 def test_made_equal_keeps_what_no_factor_names():
     base = Setting(variant="cifar", recipe=RECIPES["speedrun"])
     kept = {"learning_rate", "nesterov", "schedule", "optimizer", "flip", "alternate_flips"}
-    assert not kept & set(differences(base, made_equal(base)))
-    assert made_equal(base).recipe.precision == "float32"
-    assert made_equal(base).recipe.last_layer_std is None
+    assert not kept & set(differences(base, aligned(base)))
+    assert aligned(base).recipe.precision == "float32"
+    assert aligned(base).recipe.last_layer_std is None
 
 
 def test_probabilities_are_a_mistake_as_keras_sees_through_a_softmax():
     assert FACTORS["from-logits"].kind == "mistake"
-    assert as_it_comes("tensorflow", equal(), CIFAR).recipe.loss_input == "logits"
+    assert framework_defaults("tensorflow", equal(), CIFAR).recipe.loss_input == "logits"
 
 
 def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
-    comes = as_it_comes("tensorflow", equal(), CIFAR)
+    comes = framework_defaults("tensorflow", equal(), CIFAR)
     expected = {}
     for name, factor in FACTORS.items():
         if factor.kind == "default" and not idle(name):
@@ -116,7 +116,7 @@ def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
 
 
 def test_pytorch_as_it_comes_is_made_equal():
-    assert as_it_comes("torch", equal(), CIFAR) == equal()
+    assert framework_defaults("torch", equal(), CIFAR) == equal()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_factor_that_may_matter_gives_no_reason(name, recipe, variant):
 
 
 def test_shuffle_buffer_that_holds_all_images_cannot_matter():
-    few = Images(num_train_images=1000, size=(32, 32))
+    few = DatasetFacts(num_train_images=1000, size=(32, 32))
     assert idle("shuffle", images=few) == "the buffer holds all 1000 training images"
     assert idle("shuffle") == ""
 

@@ -9,9 +9,9 @@ from support import reference
 
 from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks.user_model import (
-    ForeignFacts,
-    ForeignLayer,
     Operation,
+    UserLayer,
+    UserModelFacts,
     call_by_name,
     descend,
     feature_order,
@@ -21,9 +21,9 @@ from alexnet_impl.network.spec import Conv, LocalResponseNorm, MaxPool
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses
 from alexnet_impl.ports.hypotheses import apart, rank
-from alexnet_impl.ports.pairing import Side, pair_layers, whole_padding
+from alexnet_impl.ports.pairing import PairedModel, pair_layers, whole_padding
 from alexnet_impl.ports.request import PairRequest, parse_names
-from alexnet_impl.ports.stages import compare_models
+from alexnet_impl.ports.user_pair import compare_models
 
 pytestmark = pytest.mark.fast
 
@@ -33,16 +33,16 @@ FLATTEN = Operation(kind="flatten", name="flatten", numbers={})
 
 def conv(name, *shape, **facts):
     shapes = {"weight": shape, "bias": shape[:1]}
-    return ForeignLayer(name=name, kind="conv", shapes=shapes, **facts)
+    return UserLayer(name=name, kind="conv", shapes=shapes, **facts)
 
 
 def dense(name, *shape, **facts):
     shapes = {"weight": shape, "bias": shape[:1]}
-    return ForeignLayer(name=name, kind="dense", shapes=shapes, **facts)
+    return UserLayer(name=name, kind="dense", shapes=shapes, **facts)
 
 
 def model(*layers):
-    return ForeignFacts(layers=layers, after=())
+    return UserModelFacts(layers=layers, after=())
 
 
 PAIR = (conv("c", 4, 3, 3, 3), dense("a", 8, 4), dense("b", 8, 8))
@@ -149,14 +149,14 @@ def test_map_that_keras_reads_unseen_counts_as_channels_last():
 
 
 def test_facts_survive_json():
-    facts = ForeignFacts(
+    facts = UserModelFacts(
         layers=(
             conv("c", 4, 3, 3, 3, before=(RELU, max_pool(2, 2)), padding=((1, 2), (0, 1))),
             dense("a", 8, 12, flattened=(3, 2, 2), features="channels-last", frozen=("bias",)),
         ),
         after=(FLATTEN,),
     )
-    assert ForeignFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    assert UserModelFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
 
 
 def max_pool(size, stride, padding=((0, 0), (0, 0)), **numbers):
@@ -272,7 +272,7 @@ def test_difference_is_relative_to_each_image():
 
 
 class PlainModel:
-    """conv, ReLU, flatten, dense in NumPy behind the ForeignModel protocol.
+    """conv, ReLU, flatten, dense in NumPy behind the UserModel protocol.
 
     Its gradients are no gradients: they are what the test says, or the weights themselves.
     """
@@ -302,7 +302,7 @@ class PlainModel:
 
     def describe(self, images):
         assert images.shape[1:] == self.input_shape
-        return ForeignFacts(layers=self.layers, after=())
+        return UserModelFacts(layers=self.layers, after=())
 
     def use_precision(self, precision):
         self.dtype = np.dtype(precision).type
@@ -444,7 +444,7 @@ def test_side_speaks_canonically_and_back():
     kernel = np.arange(24.0).reshape(2, 12)
     inner = PlainModel()
     inner.layers, inner.held = (fc,), {"fc.weight": kernel, "fc.bias": np.zeros(2)}
-    side = Side(inner, {"fc": fc})
+    side = PairedModel(inner, {"fc": fc})
     seen = side.weights()["fc.weight"]
     assert np.array_equal(seen[0].reshape(3, 2, 2), kernel[0].reshape(2, 2, 3).transpose(2, 0, 1))
     side.set_weights({"fc.weight": seen})

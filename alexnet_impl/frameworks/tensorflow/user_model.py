@@ -1,4 +1,4 @@
-"""A user's own keras.Model behind the ForeignModel protocol.
+"""A user's own keras.Model behind the UserModel protocol.
 
 Layers are heard as they are called, so that nested and subclassed models are read as well.
 """
@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.user_model import (
-    ForeignFacts,
-    ForeignLayer,
     LayerKind,
     Operation,
+    UserLayer,
+    UserModelFacts,
     are_probabilities,
     call_by_name,
     descend,
@@ -44,7 +44,7 @@ FLATTENERS = (keras.layers.Flatten, keras.layers.Reshape)
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
-def load_model(place: str, folder: Path) -> "TensorflowForeign":
+def load_model(place: str, folder: Path) -> "TensorflowUserModel":
     """The model that a user's function returns.
 
     Raises:
@@ -54,7 +54,7 @@ def load_model(place: str, folder: Path) -> "TensorflowForeign":
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise FrameworkError(f"{place}: returned a {kind}; it must return a Keras 3 keras.Model.")
-    return TensorflowForeign(model)
+    return TensorflowUserModel(model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ class _Call:
     maps: Array | None
 
 
-class TensorflowForeign:
-    """The ForeignModel protocol over a keras.Model."""
+class TensorflowUserModel:
+    """The UserModel protocol over a keras.Model."""
 
     def __init__(self, model: keras.Model) -> None:
         self.original = self.model = model
@@ -96,12 +96,12 @@ class TensorflowForeign:
         _, height, width, channels = shapes[0]
         return None if None in (height, width, channels) else (height, width, channels)
 
-    def describe(self, images: Array) -> ForeignFacts:
+    def describe(self, images: Array) -> UserModelFacts:
         """The layers with weights of their own, in the order of their calls."""
         self.sample = images
         recording = self._record(images)
         self.layers = {call.name: call.layer for call in recording.calls}
-        return ForeignFacts(
+        return UserModelFacts(
             layers=tuple(_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
         )
@@ -442,7 +442,7 @@ def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> A
     return array
 
 
-def _layer(call: _Call) -> ForeignLayer:
+def _layer(call: _Call) -> UserLayer:
     layer, kind = call.layer, _kind(call.layer)
     variables = _variables(layer)
     facts: dict[str, Any] = {}
@@ -453,7 +453,7 @@ def _layer(call: _Call) -> ForeignLayer:
     elif kind == "dense" and call.maps is not None and call.inputs.ndim == 2:
         order = feature_order(call.maps, call.inputs)
         facts = {"flattened": call.maps.shape[1:], "features": order} if order else {}
-    return ForeignLayer(
+    return UserLayer(
         name=call.name,
         kind=kind,
         shapes={

@@ -1,4 +1,4 @@
-"""A user's own nn.Module behind the ForeignModel protocol."""
+"""A user's own nn.Module behind the UserModel protocol."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.weights import to_numpy
 from alexnet_impl.frameworks.user_model import (
     FeatureOrder,
-    ForeignFacts,
-    ForeignLayer,
     LayerKind,
     Operation,
-    Sides,
+    UserLayer,
+    UserModelFacts,
+    ZeroPadding,
     are_probabilities,
     call_by_name,
     descend,
@@ -61,7 +61,7 @@ SILENT = {"__get__", "contiguous", "to", "type", "float", "double", "clone", "de
 SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
-def load_model(place: str, folder: Path) -> "TorchForeign":
+def load_model(place: str, folder: Path) -> "TorchUserModel":
     """The model that a user's function returns.
 
     Raises:
@@ -72,11 +72,11 @@ def load_model(place: str, folder: Path) -> "TorchForeign":
         raise FrameworkError(
             f"{place}: returned a {type(model).__name__}; it must return a torch.nn.Module."
         )
-    return TorchForeign(model)
+    return TorchUserModel(model)
 
 
-class TorchForeign:
-    """The ForeignModel protocol over an nn.Module, on the CPU.
+class TorchUserModel:
+    """The UserModel protocol over an nn.Module, on the CPU.
 
     Attributes:
         input_shape: None: a module does not say what it reads.
@@ -88,11 +88,11 @@ class TorchForeign:
         self.input_shape: tuple[int, int, int] | None = None
         self.modules: dict[str, nn.Module] = {}
 
-    def describe(self, images: Array) -> ForeignFacts:
+    def describe(self, images: Array) -> UserModelFacts:
         """The modules with parameters of their own, in the order of their calls."""
         recording = self._record(images)
         self.modules = {name: module for name, module, *_ in recording.calls}
-        return ForeignFacts(
+        return UserModelFacts(
             layers=tuple(_layer(*call) for call in recording.calls),
             after=tuple(recording.operations),
         )
@@ -290,7 +290,7 @@ def _layer(
     inputs: Array,
     _: Array,
     maps: Array | None,
-) -> ForeignLayer:
+) -> UserLayer:
     tensors = {short: getattr(module, short) for short in _short_names(module)}
     facts: dict[str, Any] = {}
     kind: LayerKind = "other"
@@ -305,7 +305,7 @@ def _layer(
             facts = {"flattened": maps.shape[1:], "features": order}
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
-    return ForeignLayer(
+    return UserLayer(
         name=name,
         kind=kind,
         shapes={short: tuple(tensor.shape) for short, tensor in tensors.items()},
@@ -321,7 +321,7 @@ def _layer(
 
 def _convolution(module: nn.Conv2d, inputs: Array) -> dict[str, Any]:
     stride, dilation = pair_of(module.stride), pair_of(module.dilation)
-    padding: Sides
+    padding: ZeroPadding
     if module.padding == "same":
         height, width = (
             same_sides(size, kernel, 1, wide)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet_impl.explain.results import Effect, Explanation
+from alexnet_impl.explain.results import Effect, ExplainResults
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
 from alexnet_impl.report.figure_style import (
@@ -42,7 +42,7 @@ class RowText:
     says: str
 
 
-def write_explain_page(path: Path, explanation: Explanation) -> None:
+def write_explain_page(path: Path, explanation: ExplainResults) -> None:
     """Write the page, and its figure as a PNG beside it, each whole or not at all.
 
     Raises:
@@ -52,12 +52,12 @@ def write_explain_page(path: Path, explanation: Explanation) -> None:
     write_page(path, render(explanation, png), png)
 
 
-def render(explanation: Explanation, png: bytes) -> str:
+def render(explanation: ExplainResults, png: bytes) -> str:
     """The page as text; the figure is inside it."""
     return render_page("explain/explain.html.jinja", _context(explanation, png))
 
 
-def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:
+def _context(explanation: ExplainResults, png: bytes) -> dict[str, Any]:
     config = explanation.plan.request.config
     return {
         "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
@@ -88,7 +88,7 @@ def _row_text(effect: Effect) -> RowText:
     )
 
 
-def _run_rows(explanation: Explanation) -> list[tuple[str, ...]]:
+def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
     """(framework, arm, seed, status, accuracy, loss, folder) of every run."""
     rows: list[tuple[str, ...]] = []
     for (arm, seed), outcome in explanation.outcomes.items():
@@ -107,7 +107,7 @@ def _run_rows(explanation: Explanation) -> list[tuple[str, ...]]:
     return rows
 
 
-def forest_figure(explanation: Explanation) -> Figure:
+def forest_figure(explanation: ExplainResults) -> Figure:
     """Each effect as a point with its interval, the largest on top; below, those of the whole."""
     factors = [effect for effect in explanation.factors if effect.estimates]
     summaries = [effect for effect in explanation.summaries if effect.estimates]

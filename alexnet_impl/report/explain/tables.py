@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.explain.factors import FACTORS, input_size
-from alexnet_impl.explain.results import METRICS, NUM_LAST_STEPS, Effect, Explanation
-from alexnet_impl.explain.study import COMES_ROW, EQUAL, FRAMEWORK_ROW, TOGETHER_ROW
+from alexnet_impl.explain.results import METRICS, NUM_LAST_STEPS, Effect, ExplainResults
+from alexnet_impl.explain.study import ALIGNED, DEFAULTS_ROW, FRAMEWORK_ROW, TOGETHER_ROW
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.stats.paired_effects import Estimate
@@ -24,7 +24,7 @@ NONE = "none measurable"
 _SIGNIFICANT = 0.05
 
 
-def effects_table(explanation: Explanation) -> Table:
+def effects_table(explanation: ExplainResults) -> Table:
     """Every factor, the largest effect first, and below them the comparisons of the whole."""
     table = Table(
         title="What each factor does, switched by itself",
@@ -64,7 +64,7 @@ def markdown_factors() -> str:
     return "\n".join(lines) + "\n"
 
 
-def not_applicable_lines(explanation: Explanation) -> list[str]:
+def not_applicable_lines(explanation: ExplainResults) -> list[str]:
     """What was not run, and why."""
     effects = (*explanation.factors, *explanation.summaries)
     return [f"{e.row.name} {verdict(e)}" for e in effects if e.row.after is None]
@@ -100,7 +100,7 @@ def verdict(effect: Effect) -> str:
     """What a row says, in words."""
     row = effect.row
     if row.after is None:
-        return f"does not apply: {row.idle}"
+        return f"does not apply: {row.not_applicable}"
     if effect.ends_before:
         return f"cannot be told: {row.before.name} {_counted(effect.ends_before, effect)}"
     if effect.ends:
@@ -121,7 +121,7 @@ def _counted(ends: tuple[str, ...], effect: Effect) -> str:
     return ", ".join(f"{status} in {count} of {effect.num_seeds} seeds" for status, count in counts)
 
 
-def headline(explanation: Explanation) -> str:
+def headline(explanation: ExplainResults) -> str:
     """The outcome in one sentence; what chance alone would show now and then is said to be that."""
     ran = [effect for effect in explanation.factors if effect.row.after is not None]
     if len(explanation.plan.request.seeds) < 2:
@@ -153,18 +153,18 @@ def _holds(effect: Effect, metric: str) -> bool:
     return effect.estimates[metric].measurable and adjusted is not None and adjusted < _SIGNIFICANT
 
 
-def notes(explanation: Explanation) -> list[str]:
+def notes(explanation: ExplainResults) -> list[str]:
     """What the figures rest on, in sentences."""
     return [budget(explanation), *_ends(explanation), *_statistics(explanation)]
 
 
-def budget(explanation: Explanation) -> str:
+def budget(explanation: ExplainResults) -> str:
     """The images, steps, network, seeds, machine and versions, in one paragraph."""
     request, dataset = explanation.plan.request, explanation.dataset
     recipe = request.config.recipe
     steps = recipe.steps or 0
     epochs = steps * recipe.global_batch_size / dataset.num_train_images
-    size = input_size(request.equal)
+    size = input_size(request.aligned)
     seeds = ", ".join(str(seed) for seed in request.seeds)
     plural = "seed" if len(request.seeds) == 1 else "seeds"
     return (
@@ -181,7 +181,7 @@ def budget(explanation: Explanation) -> str:
     )
 
 
-def _machine(explanation: Explanation) -> str:
+def _machine(explanation: ExplainResults) -> str:
     first = next(iter(explanation.environments.values()))
     versions = [
         f"{name} {version}"
@@ -191,11 +191,11 @@ def _machine(explanation: Explanation) -> str:
     return f"{first.get('logical_cpus')} CPUs, {first.get('cpu')}; {', '.join(versions)}."
 
 
-def _ends(explanation: Explanation) -> Iterator[str]:
+def _ends(explanation: ExplainResults) -> Iterator[str]:
     """The accuracies at both ends, and what they leave to the frameworks themselves."""
     means = []
     for arm in explanation.plan.arms:
-        if arm.name == EQUAL:
+        if arm.name == ALIGNED:
             values = _accuracies(explanation, arm.framework)
             label = framework_label(arm.framework)
             shown = numbers.percent(sum(values) / len(values)) if values else numbers.MISSING
@@ -209,23 +209,23 @@ def _ends(explanation: Explanation) -> Iterator[str]:
     }
     yield (
         f"'{FRAMEWORK_ROW}' is TensorFlow - PyTorch, both made equal: {texts[FRAMEWORK_ROW]} "
-        f"points. '{COMES_ROW}' is Keras with its defaults - PyTorch with its own, which is "
-        f"made equal: {texts[COMES_ROW]} points."
+        f"points. '{DEFAULTS_ROW}' is Keras with its defaults - PyTorch with its own, which is "
+        f"made equal: {texts[DEFAULTS_ROW]} points."
     )
     if TOGETHER_ROW in texts:
         yield f"'{TOGETHER_ROW}' switches every default, no mistake and no plain switch."
 
 
-def _accuracies(explanation: Explanation, framework: str) -> list[float]:
+def _accuracies(explanation: ExplainResults, framework: str) -> list[float]:
     return [
         accuracy
         for (arm, _), outcome in explanation.outcomes.items()
-        if (arm.name, arm.framework) == (EQUAL, framework)
+        if (arm.name, arm.framework) == (ALIGNED, framework)
         and (accuracy := outcome.figures["test_top1_accuracy"]) is not None
     ]
 
 
-def _statistics(explanation: Explanation) -> Iterator[str]:
+def _statistics(explanation: ExplainResults) -> Iterator[str]:
     count = len(explanation.plan.request.seeds)
     if count < 2:
         yield "One seed gives no interval: nothing is called measurable. Ask for --seeds 3 or more."

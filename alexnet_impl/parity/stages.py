@@ -20,14 +20,14 @@ from alexnet_impl.parity.causes import (
     batch_causes,
     dropout_causes,
     forward_causes,
-    loss_hypotheses,
+    loss_candidates,
     training_causes,
-    update_hypotheses,
+    update_candidates,
 )
 from alexnet_impl.parity.lockstep import (
-    Question,
+    FrameworkSides,
+    ParityCase,
     Resynchronised,
-    Sides,
     add_controls,
     apart,
     differences,
@@ -68,7 +68,7 @@ Announce = Callable[[CheckResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Climb:
+class StageResults:
     """What a climb of the ladder found.
 
     Attributes:
@@ -83,12 +83,14 @@ class Climb:
     complete: bool
 
 
-def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> Climb:
-    """Climb the ladder until a stage fails.
+def run_stages(
+    sides: FrameworkSides, case: ParityCase, test: Split, announce: Announce
+) -> StageResults:
+    """Run the stages until a stage fails.
 
     Args:
         sides: The two frameworks.
-        question: What to do; its recipe's precision is the one that is judged beside float64.
+        case: What to do; its recipe's precision is the one that is judged beside float64.
         test: The images whose predictions are compared.
         announce: Is told of every check as it is measured.
 
@@ -110,21 +112,21 @@ def climb(sides: Sides, question: Question, test: Split, announce: Announce) -> 
             held = held and result.holds
         return held
 
-    precisions: tuple[Precision, ...] = ("float64", question.recipe.precision)
+    precisions: tuple[Precision, ...] = ("float64", case.recipe.precision)
     stages = [
-        batch_checks(sides, question),
-        *(static_checks(sides, question.at(precision)) for precision in dict.fromkeys(precisions)),
-        lockstep_checks(sides, question, test),
+        batch_checks(sides, case),
+        *(static_checks(sides, case.at(precision)) for precision in dict.fromkeys(precisions)),
+        lockstep_checks(sides, case, test),
     ]
     complete = all(stage(results) for results in stages)  # ends at the first that fails
-    return Climb(checks=tuple(checks), series=tuple(series), complete=complete)
+    return StageResults(checks=tuple(checks), series=tuple(series), complete=complete)
 
 
-def batch_checks(sides: Sides, question: Question) -> Iterator[CheckResult]:
+def batch_checks(sides: FrameworkSides, case: ParityCase) -> Iterator[CheckResult]:
     """Whether both draw the same bytes for their first epoch."""
-    observed = {side.name: side.epoch_digest(question.recipe) for side in sides}
+    observed = {side.name: side.epoch_digest(case.recipe) for side in sides}
     (first, second) = observed.values()
-    causes = () if first == second else batch_causes(sides, question.recipe, observed)
+    causes = () if first == second else batch_causes(sides, case.recipe, observed)
     where = "" if first == second else f"{first[0]} and {second[0]} batches"
     yield CheckResult(
         name="batches of the first epoch",
@@ -139,20 +141,20 @@ def batch_checks(sides: Sides, question: Question) -> Iterator[CheckResult]:
 
 
 def static_checks(
-    sides: Sides, question: Question, *, explain: bool = True
+    sides: FrameworkSides, case: ParityCase, *, explain: bool = True
 ) -> Iterator[CheckResult]:
     """One set of weights and one batch: everything up to a few updates, in one precision.
 
     Args:
         sides: The two frameworks.
-        question: What to do.
+        case: What to do.
         explain: Whether causes of a check that fails are sought, which takes as long again.
     """
-    weights = question.weights()
-    trainers = [side.make(question.spec, question.recipe, weights) for side in sides]
-    yield _weights_check(question, weights, [trainer.weights() for trainer in trainers])
+    weights = case.weights()
+    trainers = [side.make(case.spec, case.recipe, weights) for side in sides]
+    yield _weights_check(case, weights, [trainer.weights() for trainer in trainers])
     for stage in (_forward_stage, _training_stage, _update_stage):
-        checks, find = stage(sides, question)
+        checks, find = stage(sides, case)
         yield from _explained(checks, find) if explain else checks
         if not all(check.holds for check in checks):
             return
@@ -162,8 +164,8 @@ def _few(batch: Batch) -> Batch:
     return Batch(images=batch.images[:FEW_IMAGES], labels=batch.labels[:FEW_IMAGES])
 
 
-def _shortened(question: Question) -> Question:
-    return replace(question, batches=question.batches[:FEW_STEPS])
+def _shortened(case: ParityCase) -> ParityCase:
+    return replace(case, batches=case.batches[:FEW_STEPS])
 
 
 def _explained(
@@ -179,10 +181,10 @@ def _explained(
 
 
 def _result(
-    row: Check, question: Question, measured: float, *, where: str, name: str = ""
+    row: Check, case: ParityCase, measured: float, *, where: str, name: str = ""
 ) -> CheckResult:
     """A check judged by a row of the table."""
-    precision = question.recipe.precision
+    precision = case.recipe.precision
     tolerated = TOLERANCES[row, precision]
     return CheckResult(
         name=name or row,
@@ -194,7 +196,7 @@ def _result(
     )
 
 
-def _weights_check(question: Question, given: Weights, read: list[Weights]) -> CheckResult:
+def _weights_check(case: ParityCase, given: Weights, read: list[Weights]) -> CheckResult:
     changed = [
         name
         for name, array in given.items()
@@ -202,7 +204,7 @@ def _weights_check(question: Question, given: Weights, read: list[Weights]) -> C
     ]
     return CheckResult(
         name="weights",
-        precision=question.recipe.precision,
+        precision=case.recipe.precision,
         measured=float(len(changed)),
         tolerance=0.0,
         reason="into the framework and out again, bit for bit: how many weights change",
@@ -210,60 +212,56 @@ def _weights_check(question: Question, given: Weights, read: list[Weights]) -> C
     )
 
 
-def _make(sides: Sides, question: Question) -> list[Trainer]:
-    weights = question.weights()
-    return [side.make(question.spec, question.recipe, weights) for side in sides]
+def _make(sides: FrameworkSides, case: ParityCase) -> list[Trainer]:
+    weights = case.weights()
+    return [side.make(case.spec, case.recipe, weights) for side in sides]
 
 
-def _forward_stage(sides: Sides, question: Question) -> Stage:
+def _forward_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
     """Preprocessed images, every layer, and the logits; in float64 against NumPy as well."""
-    few, trainers = _few(question.batches[0]), _make(sides, question)
+    few, trainers = _few(case.batches[0]), _make(sides, case)
     found = [trainer.activations(few.images) for trainer in trainers]
     first, second = found
     checks = [
-        _result(
-            "preprocessing", question, apart(first["images"], second["images"]), where="images"
-        ),
-        _layers_check(question, first, second),
+        _result("preprocessing", case, apart(first["images"], second["images"]), where="images"),
+        _layers_check(case, first, second),
         _result(
             "logits",
-            question,
+            case,
             apart(*(trainer.logits(few.images) for trainer in trainers)),
-            where=question.spec.layers[-1].name,
+            where=case.spec.layers[-1].name,
         ),
     ]
     by_side = {side.name: outputs for side, outputs in zip(sides, found, strict=True)}
-    faults = {name: _layer_faults(question, outputs) for name, outputs in by_side.items()}
-    if question.recipe.precision == "float64":
-        checks[2:2] = [_fault_check(question, "layers", faults)]
-    preprocessing = {
-        n: _preprocessing_fault(question, outputs, few) for n, outputs in by_side.items()
-    }
+    faults = {name: _layer_faults(case, outputs) for name, outputs in by_side.items()}
+    if case.recipe.precision == "float64":
+        checks[2:2] = [_fault_check(case, "layers", faults)]
+    preprocessing = {n: _preprocessing_fault(case, outputs, few) for n, outputs in by_side.items()}
     row: Check = "layers" if checks[0].holds else "preprocessing"
-    bound = tolerance(row, question.recipe.precision)
+    bound = tolerance(row, case.recipe.precision)
     fault = _guilty(faults if checks[0].holds else preprocessing, bound)
-    return checks, lambda: forward_causes(sides, question, few.images, fault)
+    return checks, lambda: forward_causes(sides, case, few.images, fault)
 
 
-def _preprocessing_fault(question: Question, outputs: Activations, few: Batch) -> float:
+def _preprocessing_fault(case: ParityCase, outputs: Activations, few: Batch) -> float:
     """How far the preprocessed images are from NumPy's."""
-    recipe, size = question.recipe, question.spec.input_shape[1]
+    recipe, size = case.recipe, case.spec.input_shape[1]
     expected = preprocess(
         few.images, INPUT_SCALINGS[recipe.input_scaling], size, resize=recipe.resize
     )
     return apart(expected.transpose(0, 3, 1, 2), outputs["images"])
 
 
-def _layer_faults(question: Question, outputs: Activations) -> float:
+def _layer_faults(case: ParityCase, outputs: Activations) -> float:
     """How far the worst layer is from what NumPy makes of the same preprocessed images."""
-    expected = forward(question.spec, question.weights(), outputs["images"])
+    expected = forward(case.spec, case.weights(), outputs["images"])
     return max((apart(expected[name], outputs[name]) for name in expected), key=_nan_last)
 
 
-def _fault_check(question: Question, row: Check, faults: dict[str, float]) -> CheckResult:
+def _fault_check(case: ParityCase, row: Check, faults: dict[str, float]) -> CheckResult:
     """Both frameworks against NumPy: two that agree may both be wrong."""
     worst = max(faults, key=lambda name: _nan_last(faults[name]))
-    return _result(row, question, faults[worst], where=worst, name=f"{row} against NumPy")
+    return _result(row, case, faults[worst], where=worst, name=f"{row} against NumPy")
 
 
 def _guilty(faults: dict[str, float], bound: float) -> str:
@@ -273,40 +271,40 @@ def _guilty(faults: dict[str, float], bound: float) -> str:
 
 
 def _layers_check(
-    question: Question, first: Activations, second: Activations, name: str = "layers"
+    case: ParityCase, first: Activations, second: Activations, name: str = "layers"
 ) -> CheckResult:
     distances = {name: apart(first[name], second[name]) for name in first if name != "images"}
-    bound = tolerance("layers", question.recipe.precision)
+    bound = tolerance("layers", case.recipe.precision)
     where = next((name for name, distance in distances.items() if not distance <= bound), "")
     worst = max(distances.values(), key=_nan_last)
-    return _result("layers", question, worst, name=name, where=where)
+    return _result("layers", case, worst, name=name, where=where)
 
 
 def _nan_last(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _training_stage(sides: Sides, question: Question) -> Stage:
+def _training_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
     """Dropout, the loss and its gradients."""
-    batch, trainers = question.batches[0], _make(sides, question)
+    batch, trainers = case.batches[0], _make(sides, case)
     checks = []
-    if _has_dropout(question.spec):
-        checks.append(_dropout_check(sides, question, trainers))
+    if _has_dropout(case.spec):
+        checks.append(_dropout_check(sides, case, trainers))
     found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
     (loss1, first), (loss2, second) = found
-    checks.append(_result("loss", question, abs(loss1 - loss2) / abs(loss1), where="the loss"))
+    checks.append(_result("loss", case, abs(loss1 - loss2) / abs(loss1), where="the loss"))
     apart_by_weight = {name: l2_apart(first[name], second[name]) for name in first}
-    checks.extend(_gradient_checks(question, {0: apart_by_weight}))
+    checks.extend(_gradient_checks(case, {0: apart_by_weight}))
 
     def find() -> tuple[Cause, ...]:
-        last = question.spec.layers[-1].name
+        last = case.spec.layers[-1].name
         faults = {}
         for side, trainer, (value, _) in zip(sides, trainers, found, strict=True):
             logits = trainer.activations(batch.images, training=True)[last]
-            faults[side.name] = abs(value - loss(logits, batch.labels, question.recipe))
-        short = _shortened(question)
-        bound = tolerance("loss", question.recipe.precision) * abs(loss1)
-        return training_causes(sides, short, loss_hypotheses(short), _guilty(faults, bound))
+            faults[side.name] = abs(value - loss(logits, batch.labels, case.recipe))
+        short = _shortened(case)
+        bound = tolerance("loss", case.recipe.precision) * abs(loss1)
+        return training_causes(sides, short, loss_candidates(short), _guilty(faults, bound))
 
     return checks, find
 
@@ -315,13 +313,13 @@ def _has_dropout(spec: Spec) -> bool:
     return any(isinstance(layer, Dropout) for layer in spec.layers)
 
 
-def _dropout_check(sides: Sides, question: Question, trainers: list[Trainer]) -> CheckResult:
-    few = _few(question.batches[0])
+def _dropout_check(sides: FrameworkSides, case: ParityCase, trainers: list[Trainer]) -> CheckResult:
+    few = _few(case.batches[0])
     first, second = (trainer.activations(few.images, training=True) for trainer in trainers)
-    check = _layers_check(question, first, second, name="layers with dropout")
+    check = _layers_check(case, first, second, name="layers with dropout")
     if check.holds:
         return check
-    layers = question.spec.layers
+    layers = case.spec.layers
     place = [layer.name for layer in layers].index(check.where)
     layer = layers[place]
     if not isinstance(layer, Dropout):
@@ -333,7 +331,7 @@ def _dropout_check(sides: Sides, question: Question, trainers: list[Trainer]) ->
 
 
 def _gradient_checks(
-    question: Question, gradients: dict[int, dict[str, float]]
+    case: ParityCase, gradients: dict[int, dict[str, float]]
 ) -> Iterator[CheckResult]:
     """Worst and median over weights and steps; in half precision the median alone.
 
@@ -341,10 +339,10 @@ def _gradient_checks(
     """
     every = [value for step in gradients.values() for value in step.values()]
     where = ""
-    if question.recipe.precision in FULL:
-        where = _first_weight(gradients, tolerance("gradients", question.recipe.precision))
-        yield _result("gradients", question, largest(every), where=where)
-    yield _result("median gradient", question, float(np.median(every)), where=where)
+    if case.recipe.precision in FULL:
+        where = _first_weight(gradients, tolerance("gradients", case.recipe.precision))
+        yield _result("gradients", case, largest(every), where=where)
+    yield _result("median gradient", case, float(np.median(every)), where=where)
 
 
 def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
@@ -356,13 +354,13 @@ def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
     return ""
 
 
-def _update_stage(sides: Sides, question: Question) -> Stage:
+def _update_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
     """A few updates from the same weights, state and batch; in float64 against NumPy as well."""
-    short = _shortened(question)
-    exact = question.recipe.precision == "float64"
+    short = _shortened(case)
+    exact = case.recipe.precision == "float64"
     done = train_in_step(sides, short, judge=exact)
     checks = list(_changes_checks(short, done))
-    if question.recipe.precision not in FULL:
+    if case.recipe.precision not in FULL:
         checks.append(_median_change_check(short, done))
     if exact:
         checks.append(_fault_check(short, "weights' change", done.faults))
@@ -371,28 +369,28 @@ def _update_stage(sides: Sides, question: Question) -> Stage:
         fault = ""
         if done.faults:  # judged in float64 alone
             fault = _guilty(done.faults, tolerance("weights' change", "float64"))
-        return training_causes(sides, short, update_hypotheses(short), fault)
+        return training_causes(sides, short, update_candidates(short), fault)
 
     return checks, find
 
 
-def _changes_checks(question: Question, done: Resynchronised) -> Iterator[CheckResult]:
+def _changes_checks(case: ParityCase, done: Resynchronised) -> Iterator[CheckResult]:
     """The worst update of any weight; not in half precision, where it may be all noise."""
-    if question.recipe.precision in FULL:
+    if case.recipe.precision in FULL:
         every = [value for step in done.updates.values() for value in step.values()]
-        bound = tolerance("weights' change", question.recipe.precision)
+        bound = tolerance("weights' change", case.recipe.precision)
         where = _first_weight(done.updates, bound)
-        yield _result("weights' change", question, largest(every), where=where)
+        yield _result("weights' change", case, largest(every), where=where)
 
 
-def _median_change_check(question: Question, done: Resynchronised) -> CheckResult:
+def _median_change_check(case: ParityCase, done: Resynchronised) -> CheckResult:
     """In half precision: the median over weights and steps, of the kind where it is largest.
 
     Kinds, for an optimiser may update each differently: kernels of convolutions after the first,
     all other kernels, biases. Of the weights' changes alone: the optimiser's slots follow from
     gradients that were compared.
     """
-    dimensions = {name: len(shape) for name, shape in weight_shapes(question.spec).items()}
+    dimensions = {name: len(shape) for name, shape in weight_shapes(case.spec).items()}
     inner = inner_kernels(dimensions)
     by_kind: dict[str, list[float]] = {}
     for step in done.updates.values():
@@ -401,69 +399,69 @@ def _median_change_check(question: Question, done: Resynchronised) -> CheckResul
             by_kind.setdefault(kind, []).append(step[name])
     medians = {kind: float(np.median(values)) for kind, values in by_kind.items()}
     worst = max(medians, key=lambda kind: _nan_last(medians[kind]))
-    return _result("median change", question, medians[worst], where=worst)
+    return _result("median change", case, medians[worst], where=worst)
 
 
 def lockstep_checks(
-    sides: Sides, question: Question, test: Split
+    sides: FrameworkSides, case: ParityCase, test: Split
 ) -> Iterator[CheckResult | Series]:
     """Many steps: free in float64, re-synchronised and free in the recipe's own precision."""
-    exact = question.at("float64")
+    exact = case.at("float64")
     series = train_freely(sides, exact, with_controls=False)
     yield series
     yield _losses_check("lockstep", exact, series)
-    done = train_in_step(sides, question, look_every=_look_every(question))
-    if question.recipe.precision != "float64":  # there, the free form says more
+    done = train_in_step(sides, case, look_every=_look_every(case))
+    if case.recipe.precision != "float64":  # there, the free form says more
         yield done.series
-        yield _losses_check("re-synchronised", question, done.series)
-        yield from _gradient_checks(question, done.gradients)
-        yield from _changes_checks(question, done)
-        free = train_beside_controls(sides, question)
+        yield _losses_check("re-synchronised", case, done.series)
+        yield from _gradient_checks(case, done.gradients)
+        yield from _changes_checks(case, done)
+        free = train_beside_controls(sides, case)
         yield free
-        yield from _free_checks(question, free)
-    yield predictions_check(sides, question, done.weights, test)
+        yield from _free_checks(case, free)
+    yield predictions_check(sides, case, done.weights, test)
 
 
-def _look_every(question: Question) -> int:
-    return max(1, math.ceil(len(question.batches) / LOOKS))
+def _look_every(case: ParityCase) -> int:
+    return max(1, math.ceil(len(case.batches) / LOOKS))
 
 
-def _losses_check(check: Check, question: Question, series: Series) -> CheckResult:
+def _losses_check(check: Check, case: ParityCase, series: Series) -> CheckResult:
     """The largest difference of the losses at any step."""
     found = differences(*series.losses.values())
-    beyond = np.flatnonzero(~(found <= tolerance(check, question.recipe.precision)))
+    beyond = np.flatnonzero(~(found <= tolerance(check, case.recipe.precision)))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    return _result(check, question, float(found.max()), where=where)
+    return _result(check, case, float(found.max()), where=where)
 
 
-def _free_checks(question: Question, series: Series) -> Iterator[CheckResult]:
+def _free_checks(case: ParityCase, series: Series) -> Iterator[CheckResult]:
     """The first steps against bounds of their own, and all against the controls."""
     found = divergence(*series.losses.values())
-    if question.recipe.precision == "float32":
+    if case.recipe.precision == "float32":
         for step, row in EARLY_STEPS.items():
             if step <= len(found):
-                yield _result(row, question, found[step - 1], where=f"step {step}")
-    bound = tolerance("against control", question.recipe.precision)
+                yield _result(row, case, found[step - 1], where=f"step {step}")
+    bound = tolerance("against control", case.recipe.precision)
     ratios = bound * np.divide(found, series.allowed)
     beyond = np.flatnonzero(~(ratios <= bound))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    yield _result("against control", question, float(ratios.max()), where=where)
+    yield _result("against control", case, float(ratios.max()), where=where)
 
 
-def train_beside_controls(sides: Sides, question: Question) -> Series:
+def train_beside_controls(sides: FrameworkSides, case: ParityCase) -> Series:
     """Free training, and what its divergence may be.
 
     One draw of a control may meet no flip in all its steps. So before the frameworks are said to
     lie too far apart, the controls are drawn again, up to MOST_DRAWS times.
     """
-    precision = question.recipe.precision
-    series = train_freely(sides, question, with_controls=True)
+    precision = case.recipe.precision
+    series = train_freely(sides, case, with_controls=True)
     while True:
         series = replace(series, allowed=allowed_divergence(series, precision))
         within = np.less_equal(divergence(*series.losses.values()), series.allowed).all()
         if within or series.draws >= MOST_DRAWS:
             return series
-        series = add_controls(sides, question, series)
+        series = add_controls(sides, case, series)
 
 
 def allowed_divergence(series: Series, precision: Precision) -> list[float]:
@@ -482,7 +480,7 @@ def allowed_divergence(series: Series, precision: Precision) -> list[float]:
 
 
 def predictions_check(
-    sides: Sides, question: Question, weights: Weights, test: Split
+    sides: FrameworkSides, case: ParityCase, weights: Weights, test: Split
 ) -> CheckResult:
     """The share of test images whose predicted class differs, ties apart.
 
@@ -491,20 +489,20 @@ def predictions_check(
     """
     found = []
     for side in sides:
-        trainer = side.make(question.spec, question.recipe, weights)
-        size = eval_batch_size(question.spec.input_shape[1])
+        trainer = side.make(case.spec, case.recipe, weights)
+        size = eval_batch_size(case.spec.input_shape[1])
         batches = eval_batches(test, size)
         found.append(np.concatenate([trainer.logits(batch.images) for batch in batches]))
     first, second = found
     two_largest = np.sort(first, axis=1)[:, -2:]
-    margin = 2 * tolerance("logits", question.recipe.precision) * np.abs(first).max(axis=1)
+    margin = 2 * tolerance("logits", case.recipe.precision) * np.abs(first).max(axis=1)
     ties = np.ptp(two_largest, axis=1) <= margin
     finite = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
     differ = ~finite | ((first.argmax(1) != second.argmax(1)) & ~ties)
     indices = np.flatnonzero(differ)
     return CheckResult(
         name="predictions",
-        precision=question.recipe.precision,
+        precision=case.recipe.precision,
         measured=float(differ.mean()),
         tolerance=0.0,
         reason=f"share of {len(test)} test images that differ; {int(ties.sum())} ties apart",
