@@ -32,7 +32,7 @@ from alexnet_impl.training.start import check_run
 
 
 def parity_command(command: Parity, console: Console) -> int:
-    """Climb the ladder for what was chosen; 0 only if every check held."""
+    """Run the parity stages; the exit code is 0 only if every check held."""
     refuse_weights(command.options, "parity")
     pair = _pair(command)
     if command.steps < FEW_STEPS:
@@ -96,7 +96,7 @@ def _refuse_on_collapse(options: TrainingOptions) -> None:
 def _prove(
     command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
-    """Climb it for a variant and a recipe; the record is kept after every check."""
+    """Compare a variant and recipe; the record is written after every check."""
     config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
@@ -113,7 +113,7 @@ def _prove(
 
 
 def show_record(record: ParityRecord, console: Console) -> int:
-    """Say whether all held, or where the two part first; the exit code."""
+    """Print the verdict or the first mismatch, and return the exit code."""
     if record.holds:
         console.print(f"All {len(record.checks)} checks hold.", style="green", highlight=False)
         return 0

@@ -1,4 +1,4 @@
-"""One case from its beginning to its record: two processes, the ladder, the file."""
+"""Runs a parity comparison of a built-in network, each framework in its own process."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +18,12 @@ from alexnet_impl.runs.environment import environment_fingerprint
 
 
 def make_parity_case(config: RunConfig, dataset: Dataset, steps: int) -> ParityCase:
-    """What the ladder is to be climbed with.
+    """Build the parity case: network, adapted recipe and batches.
 
     Args:
-        config: Its variant, width, recipe and data; its framework is not used.
-        dataset: What config.data loads.
-        steps: How many the lockstep forms take.
+        config: Variant, width, recipe and data; its framework is not used.
+        dataset: The images of config.data.
+        steps: Number of lockstep steps.
     """
     spec = refuse_library(config.spec(dataset.num_classes))
     recipe = parity_recipe(config.recipe, spec)
@@ -32,7 +32,7 @@ def make_parity_case(config: RunConfig, dataset: Dataset, steps: int) -> ParityC
 
 @contextmanager
 def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[FrameworkSides]:
-    """Each framework in a process of its own, with the config's images, device and threads.
+    """Start each framework in its own process, with the config's images, device and threads.
 
     Args:
         config: Its framework is not used.
@@ -60,14 +60,14 @@ def prove(
     interpreters: Mapping[str, str],
     announce: Callable[[ParityRecord], None],
 ) -> ParityRecord:
-    """StageResults the ladder with each framework in a process of its own.
+    """Run the parity stages with each framework in its own process.
 
     Args:
         config: What to compare; its framework is not used.
-        dataset: What config.data loads.
-        steps: How many the lockstep forms take.
+        dataset: The images of config.data.
+        steps: Number of lockstep steps.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is given the record so far after every check: a climb may take an hour.
+        announce: Called with the record so far after every check; all may take an hour.
 
     Raises:
         RunError: If a process fails.
@@ -93,7 +93,7 @@ def prove(
 
 
 def request_of(config: RunConfig, dataset: Dataset, steps: int, case: ParityCase) -> dict[str, Any]:
-    """What was asked, as the record keeps it."""
+    """The request as parity.json stores it."""
     asked = config.to_dict()
     del asked["framework"]
     return asked | {

@@ -1,4 +1,4 @@
-"""What a ladder found, check by check, as data and as a file that others can ask."""
+"""Results of a parity comparison, check by check, and the parity.json file that stores them."""
 
 import json
 import math
@@ -15,14 +15,14 @@ FILE_NAME = "parity.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What may explain a difference.
+    """A likely cause of a difference.
 
     Attributes:
-        side: The framework that computes otherwise, or 'either' where that cannot be told.
-        what: What it does, as the end of 'tensorflow computes as if ...'.
-        remedy: What makes it right.
-        distance: How far the difference is from what this cause would make of the other side,
-            relative: near 0 where the cause explains it all; None where only its kind is known.
+        side: The framework with the mistake, or 'either' if that is not known.
+        what: The mistake, as the end of 'tensorflow computes as if ...'.
+        remedy: How to correct it.
+        distance: Relative difference that remains after the other framework makes the same mistake:
+            near 0 if the cause explains everything; None if only its kind is known.
     """
 
     side: str
@@ -37,15 +37,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check of the ladder.
+    """The result of one parity check.
 
     Attributes:
         name: What was compared, such as 'logits'.
-        precision: It was computed in; '' where nothing was computed.
-        measured: The difference, relative unless the check says otherwise.
-        tolerance: What it may be.
-        reason: Why the tolerance lies there.
-        where: The layer, weight or step at which the two part first; '' if they do not.
+        precision: Precision of the computation; '' if nothing was computed.
+        measured: The difference; relative unless the reason says otherwise.
+        tolerance: The largest difference allowed.
+        reason: Why the tolerance has this size.
+        where: Layer, weight or step of the first mismatch; '' if there is none.
         causes: Likely causes of a failure, the likeliest first.
         sought: Whether causes were looked for.
     """
@@ -61,22 +61,21 @@ class CheckResult:
 
     @property
     def holds(self) -> bool:
-        """Whether the difference lies within its tolerance; NaN does not."""
+        """Whether the difference is within its tolerance; NaN is not."""
         return self.measured <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Losses step by step of both frameworks from one form of lockstep training.
+    """Loss curves of both frameworks in one form of lockstep training.
 
     Attributes:
         name: 'free float64', 're-synchronised float32', 'free float32', ...
         losses: Framework to its loss at every step.
-        controls: What stands beside it: framework to the largest loss difference so far of that
-            framework against itself, started from weights that differ by one last bit.
-        draws: How often each control was drawn; it is the largest of them.
-        allowed: What the largest difference so far may be at every step, where that follows from
-            the controls.
+        controls: Framework to its divergence, up to each step, from itself started with weights
+            that differ in the last bit.
+        draws: Number of trainings of each control; the largest divergence is kept.
+        allowed: The largest divergence allowed at each step, if controls decide it.
     """
 
     name: str
@@ -88,14 +87,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRecord:
-    """What was compared and what came out.
+    """The request and results of a parity comparison.
 
     Attributes:
-        request: The variant, width, recipe, data and steps that were asked for.
-        environment: Machine and versions, by framework.
-        checks: In the order of the ladder.
-        series: The loss curves of the lockstep checks.
-        complete: Whether the ladder was climbed to its end; not if it failed or was stopped.
+        request: Variant, width, recipe, data and steps that were requested.
+        environment: Machine, and versions by framework.
+        checks: In the order of the stages.
+        series: Loss curves of the lockstep checks.
+        complete: Whether the last stage was reached and held; not if one failed or was stopped.
     """
 
     request: dict[str, Any]
@@ -106,7 +105,7 @@ class ParityRecord:
 
     @property
     def holds(self) -> bool:
-        """Whether the ladder was climbed to its end and every check held."""
+        """Whether the comparison is complete and every check held."""
         return self.complete and bool(self.checks) and all(check.holds for check in self.checks)
 
     @property
@@ -137,10 +136,10 @@ def _finite(value: Any) -> Any:
 
 
 def read_record(path: Path) -> ParityRecord:
-    """What write_record wrote.
+    """Read a record that write_record() wrote.
 
     Args:
-        path: The file, or the folder that it lies in.
+        path: The file or its folder.
 
     Raises:
         RunError: If it is missing, damaged or of another release.

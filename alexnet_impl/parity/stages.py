@@ -1,8 +1,8 @@
-"""The ladder: from the weights' bytes to a trained network's predictions, one check at a time.
+"""Stages of a parity comparison: from the batches' bytes to a trained network's predictions.
 
-Each check starts from what the one below has shown to be equal, so a check that fails names
-the part that is at fault. The ladder ends at the first stage that fails: what follows from a fault
-says nothing of its own.
+Each check starts from values that an earlier check has shown to be equal, so the first check that
+fails names the part with the error. The comparison ends with the first stage that fails, since
+later differences follow from it.
 """
 
 import math
@@ -39,7 +39,7 @@ from alexnet_impl.parity.lockstep import (
 )
 from alexnet_impl.parity.record import Cause, CheckResult, Series
 from alexnet_impl.parity.reference import forward, loss
-from alexnet_impl.parity.tolerances import TOLERANCES, Check, tolerance
+from alexnet_impl.parity.tolerances import Check, judged, tolerance
 from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.training.evaluation import eval_batch_size
 from alexnet_impl.weights.canonical import Weights, inner_kernels
@@ -47,61 +47,57 @@ from alexnet_impl.weights.canonical import Weights, inner_kernels
 FULL = ("float64", "float32")
 """Precisions in which single gradients and updates can be compared."""
 FEW_IMAGES = 16
-"""Whose activations are compared layer by layer: those of a 227x227 network are large."""
+"""Images whose activations are compared layer by layer: those of a 227x227 network are large."""
 FEW_STEPS = 4
-"""Enough to see every update formula: the rate changes half-way."""
+"""Steps that show every update formula: the learning rate changes half-way."""
 LOOKS = 10
-"""How many steps of a long lockstep have their gradients and updates compared."""
+"""Number of steps of a long lockstep training whose gradients and updates are compared."""
 MOST_DRAWS = 6
-"""Of each control, before the frameworks are said to lie too far apart."""
+"""Trainings of each control before the frameworks' divergence counts as too large."""
 EARLY_STEPS: dict[int, Check] = {
     1: "free step 1",
     2: "free step 2",
     5: "free step 5",
     10: "free step 10",
 }
-"""Steps of the free float32 training with bounds of their own."""
+"""Steps of free float32 training that have their own bounds."""
 
 Stage = tuple[list[CheckResult], Callable[[], tuple[Cause, ...]]]
-"""Checks, and what finds the causes if one of them fails."""
+"""The checks of a stage, and a function that finds the causes if one of them fails."""
 Announce = Callable[[CheckResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResults:
-    """What a climb of the ladder found.
+    """Results of all stages that were run.
 
     Attributes:
-        checks: In their order; the last ones are missing where an earlier one failed.
+        checks: In order; those after the first failing stage are missing.
         series: Loss curves of the lockstep forms.
-        complete: Whether the last check was reached.
+        complete: Whether the last stage held.
     """
 
     checks: tuple[CheckResult, ...]
     series: tuple[Series, ...]
-
     complete: bool
 
 
 def run_stages(
     sides: FrameworkSides, case: ParityCase, test: Split, announce: Announce
 ) -> StageResults:
-    """Run the stages until a stage fails.
+    """Run the stages in order until one fails.
 
     Args:
         sides: The two frameworks.
-        case: What to do; its recipe's precision is the one that is judged beside float64.
+        case: The network, recipe and batches; compared in float64 and in the recipe's precision.
         test: The images whose predictions are compared.
-        announce: Is told of every check as it is measured.
-
-    Returns:
-        Checks and loss curves.
+        announce: Called with every check as soon as it is measured.
     """
     checks: list[CheckResult] = []
     series: list[Series] = []
 
     def stage(results: Iterator[CheckResult | Series]) -> bool:
-        """Take in what a stage finds; whether all of it held."""
+        """Collect a stage's results; return whether every check held."""
         held = True
         for result in results:
             if isinstance(result, Series):
@@ -123,7 +119,7 @@ def run_stages(
 
 
 def batch_checks(sides: FrameworkSides, case: ParityCase) -> Iterator[CheckResult]:
-    """Whether both draw the same bytes for their first epoch."""
+    """Check that both frameworks draw the same bytes for epoch 0."""
     observed = {side.name: side.epoch_digest(case.recipe) for side in sides}
     (first, second) = observed.values()
     causes = () if first == second else batch_causes(sides, case.recipe, observed)
@@ -143,12 +139,12 @@ def batch_checks(sides: FrameworkSides, case: ParityCase) -> Iterator[CheckResul
 def static_checks(
     sides: FrameworkSides, case: ParityCase, *, explain: bool = True
 ) -> Iterator[CheckResult]:
-    """One set of weights and one batch: everything up to a few updates, in one precision.
+    """Check weights, forward pass, gradients and a few updates in one precision.
 
     Args:
         sides: The two frameworks.
-        case: What to do.
-        explain: Whether causes of a check that fails are sought, which takes as long again.
+        case: The network, recipe and batches.
+        explain: Look for the causes of a failure, which doubles the time.
     """
     weights = case.weights()
     trainers = [side.make(case.spec, case.recipe, weights) for side in sides]
@@ -171,29 +167,13 @@ def _shortened(case: ParityCase) -> ParityCase:
 def _explained(
     checks: list[CheckResult], find: Callable[[], tuple[Cause, ...]]
 ) -> Iterator[CheckResult]:
-    """The checks, the first failing one with its causes."""
+    """Yield the checks, the first failing one with its causes."""
     failing = next((check for check in checks if not check.holds), None)
     for check in checks:
         if check is failing and not check.causes:
             yield replace(check, causes=find(), sought=True)
         else:
             yield check
-
-
-def _result(
-    row: Check, case: ParityCase, measured: float, *, where: str, name: str = ""
-) -> CheckResult:
-    """A check judged by a row of the table."""
-    precision = case.recipe.precision
-    tolerated = TOLERANCES[row, precision]
-    return CheckResult(
-        name=name or row,
-        precision=precision,
-        measured=measured,
-        tolerance=tolerated.bound,
-        reason=tolerated.reason,
-        where="" if measured <= tolerated.bound else where,
-    )
 
 
 def _weights_check(case: ParityCase, given: Weights, read: list[Weights]) -> CheckResult:
@@ -207,7 +187,7 @@ def _weights_check(case: ParityCase, given: Weights, read: list[Weights]) -> Che
         precision=case.recipe.precision,
         measured=float(len(changed)),
         tolerance=0.0,
-        reason="into the framework and out again, bit for bit: how many weights change",
+        reason="number of weights that change on the way into the framework and out again",
         where=changed[0] if changed else "",
     )
 
@@ -218,16 +198,21 @@ def _make(sides: FrameworkSides, case: ParityCase) -> list[Trainer]:
 
 
 def _forward_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
-    """Preprocessed images, every layer, and the logits; in float64 against NumPy as well."""
+    """Compare preprocessed images, every layer and the logits; in float64 with NumPy too."""
     few, trainers = _few(case.batches[0]), _make(sides, case)
     found = [trainer.activations(few.images) for trainer in trainers]
     first, second = found
     checks = [
-        _result("preprocessing", case, apart(first["images"], second["images"]), where="images"),
+        judged(
+            "preprocessing",
+            case.recipe.precision,
+            apart(first["images"], second["images"]),
+            where="images",
+        ),
         _layers_check(case, first, second),
-        _result(
+        judged(
             "logits",
-            case,
+            case.recipe.precision,
             apart(*(trainer.logits(few.images) for trainer in trainers)),
             where=case.spec.layers[-1].name,
         ),
@@ -244,7 +229,7 @@ def _forward_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
 
 
 def _preprocessing_fault(case: ParityCase, outputs: Activations, few: Batch) -> float:
-    """How far the preprocessed images are from NumPy's."""
+    """Distance of the preprocessed images from NumPy's."""
     recipe, size = case.recipe, case.spec.input_shape[1]
     expected = preprocess(
         few.images, INPUT_SCALINGS[recipe.input_scaling], size, resize=recipe.resize
@@ -253,19 +238,21 @@ def _preprocessing_fault(case: ParityCase, outputs: Activations, few: Batch) -> 
 
 
 def _layer_faults(case: ParityCase, outputs: Activations) -> float:
-    """How far the worst layer is from what NumPy makes of the same preprocessed images."""
+    """Distance of the worst layer from NumPy's, computed from the same preprocessed images."""
     expected = forward(case.spec, case.weights(), outputs["images"])
     return max((apart(expected[name], outputs[name]) for name in expected), key=_nan_last)
 
 
 def _fault_check(case: ParityCase, row: Check, faults: dict[str, float]) -> CheckResult:
-    """Both frameworks against NumPy: two that agree may both be wrong."""
+    """Compare both frameworks with NumPy: two that agree may both be wrong."""
     worst = max(faults, key=lambda name: _nan_last(faults[name]))
-    return _result(row, case, faults[worst], where=worst, name=f"{row} against NumPy")
+    return judged(
+        row, case.recipe.precision, faults[worst], where=worst, name=f"{row} against NumPy"
+    )
 
 
 def _guilty(faults: dict[str, float], bound: float) -> str:
-    """The framework that alone lies farther from NumPy than allowed; '' if none or both do."""
+    """The only framework that differs from NumPy by more than the bound; otherwise ''."""
     beyond = [name for name, distance in faults.items() if not distance <= bound]
     return beyond[0] if len(beyond) == 1 else ""
 
@@ -277,7 +264,7 @@ def _layers_check(
     bound = tolerance("layers", case.recipe.precision)
     where = next((name for name, distance in distances.items() if not distance <= bound), "")
     worst = max(distances.values(), key=_nan_last)
-    return _result("layers", case, worst, name=name, where=where)
+    return judged("layers", case.recipe.precision, worst, name=name, where=where)
 
 
 def _nan_last(value: float) -> float:
@@ -285,14 +272,16 @@ def _nan_last(value: float) -> float:
 
 
 def _training_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
-    """Dropout, the loss and its gradients."""
+    """Compare layers with dropout, the loss and its gradients."""
     batch, trainers = case.batches[0], _make(sides, case)
     checks = []
     if _has_dropout(case.spec):
         checks.append(_dropout_check(sides, case, trainers))
     found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
     (loss1, first), (loss2, second) = found
-    checks.append(_result("loss", case, abs(loss1 - loss2) / abs(loss1), where="the loss"))
+    checks.append(
+        judged("loss", case.recipe.precision, abs(loss1 - loss2) / abs(loss1), where="the loss")
+    )
     apart_by_weight = {name: l2_apart(first[name], second[name]) for name in first}
     checks.extend(_gradient_checks(case, {0: apart_by_weight}))
 
@@ -333,20 +322,20 @@ def _dropout_check(sides: FrameworkSides, case: ParityCase, trainers: list[Train
 def _gradient_checks(
     case: ParityCase, gradients: dict[int, dict[str, float]]
 ) -> Iterator[CheckResult]:
-    """Worst and median over weights and steps; in half precision the median alone.
+    """Check worst and median gradient over weights and steps; in half precision only the median.
 
-    There a single weight's gradient may be all noise.
+    A single weight's gradient may be pure noise in half precision.
     """
     every = [value for step in gradients.values() for value in step.values()]
     where = ""
     if case.recipe.precision in FULL:
         where = _first_weight(gradients, tolerance("gradients", case.recipe.precision))
-        yield _result("gradients", case, largest(every), where=where)
-    yield _result("median gradient", case, float(np.median(every)), where=where)
+        yield judged("gradients", case.recipe.precision, largest(every), where=where)
+    yield judged("median gradient", case.recipe.precision, float(np.median(every)), where=where)
 
 
 def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
-    """The first step, and in it the weight nearest to the loss, beyond the bound."""
+    """The first step beyond the bound, and in it the weight nearest to the loss."""
     for step, by_weight in distances.items():
         for name, distance in reversed(by_weight.items()):
             if not distance <= bound:
@@ -355,7 +344,7 @@ def _first_weight(distances: dict[int, dict[str, float]], bound: float) -> str:
 
 
 def _update_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
-    """A few updates from the same weights, state and batch; in float64 against NumPy as well."""
+    """Compare a few updates from equal weights, state and batch; in float64 with NumPy too."""
     short = _shortened(case)
     exact = case.recipe.precision == "float64"
     done = train_in_step(sides, short, judge=exact)
@@ -367,7 +356,7 @@ def _update_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
 
     def find() -> tuple[Cause, ...]:
         fault = ""
-        if done.faults:  # judged in float64 alone
+        if done.faults:  # measured in float64 only
             fault = _guilty(done.faults, tolerance("weights' change", "float64"))
         return training_causes(sides, short, update_candidates(short), fault)
 
@@ -375,20 +364,19 @@ def _update_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
 
 
 def _changes_checks(case: ParityCase, done: Resynchronised) -> Iterator[CheckResult]:
-    """The worst update of any weight; not in half precision, where it may be all noise."""
+    """Check the worst update of any weight; in half precision it may be pure noise."""
     if case.recipe.precision in FULL:
         every = [value for step in done.updates.values() for value in step.values()]
         bound = tolerance("weights' change", case.recipe.precision)
         where = _first_weight(done.updates, bound)
-        yield _result("weights' change", case, largest(every), where=where)
+        yield judged("weights' change", case.recipe.precision, largest(every), where=where)
 
 
 def _median_change_check(case: ParityCase, done: Resynchronised) -> CheckResult:
-    """In half precision: the median over weights and steps, of the kind where it is largest.
+    """Check the median update in half precision, for the kind of weight where it is largest.
 
-    Kinds, for an optimiser may update each differently: kernels of convolutions after the first,
-    all other kernels, biases. Of the weights' changes alone: the optimiser's slots follow from
-    gradients that were compared.
+    An optimiser may update kinds differently: inner kernels (see inner_kernels), other kernels,
+    biases. Optimiser slots are left out: they follow from gradients that were compared.
     """
     dimensions = {name: len(shape) for name, shape in weight_shapes(case.spec).items()}
     inner = inner_kernels(dimensions)
@@ -399,13 +387,13 @@ def _median_change_check(case: ParityCase, done: Resynchronised) -> CheckResult:
             by_kind.setdefault(kind, []).append(step[name])
     medians = {kind: float(np.median(values)) for kind, values in by_kind.items()}
     worst = max(medians, key=lambda kind: _nan_last(medians[kind]))
-    return _result("median change", case, medians[worst], where=worst)
+    return judged("median change", case.recipe.precision, medians[worst], where=worst)
 
 
 def lockstep_checks(
     sides: FrameworkSides, case: ParityCase, test: Split
 ) -> Iterator[CheckResult | Series]:
-    """Many steps: free in float64, re-synchronised and free in the recipe's own precision."""
+    """Check many steps: free in float64, re-synchronised and free in the recipe's precision."""
     exact = case.at("float64")
     series = train_freely(sides, exact, with_controls=False)
     yield series
@@ -427,32 +415,32 @@ def _look_every(case: ParityCase) -> int:
 
 
 def _losses_check(check: Check, case: ParityCase, series: Series) -> CheckResult:
-    """The largest difference of the losses at any step."""
+    """Check the largest difference of the losses at any step."""
     found = differences(*series.losses.values())
     beyond = np.flatnonzero(~(found <= tolerance(check, case.recipe.precision)))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    return _result(check, case, float(found.max()), where=where)
+    return judged(check, case.recipe.precision, float(found.max()), where=where)
 
 
 def _free_checks(case: ParityCase, series: Series) -> Iterator[CheckResult]:
-    """The first steps against bounds of their own, and all against the controls."""
+    """Check the first steps against their own bounds, and all steps against the controls."""
     found = divergence(*series.losses.values())
     if case.recipe.precision == "float32":
         for step, row in EARLY_STEPS.items():
             if step <= len(found):
-                yield _result(row, case, found[step - 1], where=f"step {step}")
+                yield judged(row, case.recipe.precision, found[step - 1], where=f"step {step}")
     bound = tolerance("against control", case.recipe.precision)
     ratios = bound * np.divide(found, series.allowed)
     beyond = np.flatnonzero(~(ratios <= bound))
     where = f"step {beyond[0] + 1}" if len(beyond) else ""
-    yield _result("against control", case, float(ratios.max()), where=where)
+    yield judged("against control", case.recipe.precision, float(ratios.max()), where=where)
 
 
 def train_beside_controls(sides: FrameworkSides, case: ParityCase) -> Series:
-    """Free training, and what its divergence may be.
+    """Train freely, and find the divergence that the controls allow.
 
-    One draw of a control may meet no flip in all its steps. So before the frameworks are said to
-    lie too far apart, the controls are drawn again, up to MOST_DRAWS times.
+    A control may happen to meet no flip at all. So controls are trained up to MOST_DRAWS times
+    before the frameworks' divergence counts as too large.
     """
     precision = case.recipe.precision
     series = train_freely(sides, case, with_controls=True)
@@ -465,10 +453,10 @@ def train_beside_controls(sides: FrameworkSides, case: ParityCase) -> Series:
 
 
 def allowed_divergence(series: Series, precision: Precision) -> list[float]:
-    """What two frameworks may be apart by, step by step: so many times the larger control.
+    """Allowed divergence of two frameworks at each step: a multiple of the larger control.
 
-    When the first ReLU or pool flips is chance, in the controls as well: one that has not met its
-    first flip counts as a third of what the tenth step may differ by.
+    The step of the first flip is random, in the controls too: a control without a flip so far
+    counts as a third of the bound of step 10.
     """
     bound = tolerance("against control", precision)
     if precision == "float32":
@@ -482,10 +470,10 @@ def allowed_divergence(series: Series, precision: Precision) -> list[float]:
 def predictions_check(
     sides: FrameworkSides, case: ParityCase, weights: Weights, test: Split
 ) -> CheckResult:
-    """The share of test images whose predicted class differs, ties apart.
+    """Check the fraction of test images whose predicted class differs, ties excluded.
 
-    A tie: the image's two largest logits lie nearer to each other than twice the logits' own
-    tolerance. Logits that are not finite count as differing.
+    In a tie the two largest logits differ by less than twice the tolerance of logits. Logits that
+    are not finite count as different.
     """
     found = []
     for side in sides:
@@ -505,6 +493,6 @@ def predictions_check(
         precision=case.recipe.precision,
         measured=float(differ.mean()),
         tolerance=0.0,
-        reason=f"share of {len(test)} test images that differ; {int(ties.sum())} ties apart",
+        reason=f"fraction of {len(test)} test images that differ; {int(ties.sum())} ties excluded",
         where=f"test image {indices[0]}" if len(indices) else "",
     )

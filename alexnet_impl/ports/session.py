@@ -1,4 +1,4 @@
-"""Two models side by side: the images that both read, and what was found out so far."""
+"""State of a comparison of two user models: pairs of layers, images, precision, values."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +17,21 @@ from alexnet_impl.weights.canonical import Array, Weights
 
 T = TypeVar("T")
 IMAGES = 2
-"""Of each scale."""
+"""Number of images of each scale."""
 LARGE_SCALE = 64.0
-"""On inputs of unit scale a wrong alpha of a local response normalisation changes the last digits
-only: half of the images are as large as trained activations are."""
+"""Half of the images have the scale of trained activations: at unit scale a wrong alpha of a local
+response normalisation changes the last digits only."""
 
 
 @dataclass(kw_only=True)
 class PairSession:
-    """Two models side by side, and what was found out about them so far.
+    """A user's two models, and what the checks have found so far.
 
     Attributes:
-        note: Why it is not float64.
-        weights: PyTorch's, canonical.
-        values: What every layer reads and yields, in PyTorch and in Keras.
+        images: Shape (batch, height, width, channels).
+        note: Why the precision is not float64.
+        weights: PyTorch's weights in the canonical layout.
+        values: Inputs and outputs of every layer, see PairedModel.forward(), by framework.
     """
 
     request: PairRequest
@@ -44,7 +45,7 @@ class PairSession:
     values: tuple[Weights, Weights] = ({}, {})
 
     def each(self, work: Callable[[PairedModel], T]) -> tuple[T, T]:
-        """The same of both sides, at the same time: they may be processes of their own."""
+        """Call a function on both models in parallel: each may run in its own process."""
         with ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
             first, second = pool.map(work, [self.sides[name] for name in FRAMEWORKS])
         return first, second
@@ -54,7 +55,7 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
     """Describe both models and pair their layers.
 
     Raises:
-        ParityError: If the two cannot be paired, or if nothing says which images they read.
+        ParityError: If they cannot be paired, or if the size of their images is unknown.
     """
     images = _images(request, tensorflow.input_shape)
     with ThreadPoolExecutor(2) as pool:
@@ -76,12 +77,12 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
 
 
 def _images(request: PairRequest, shape: tuple[int, int, int] | None) -> Array:
-    """Noise of shape (batch, height, width, channels): half of unit scale, half larger."""
+    """Noise of shape (batch, height, width, channels), half of it LARGE_SCALE times larger."""
     if request.image_size is not None:
         channels = 3 if shape is None else shape[2]
         shape = (request.image_size, request.image_size, channels)
     if shape is None:
-        raise ParityError("the Keras model does not say which images it reads; give --image-size.")
+        raise ParityError("the Keras model declares no image size; give it with --image-size.")
     noise = np.random.default_rng(request.seed).standard_normal((2 * IMAGES, *shape))
     noise[IMAGES:] *= LARGE_SCALE
     return noise.astype(np.float32)

@@ -1,6 +1,6 @@
-"""A user's own pair of models, one in PyTorch and one in Keras: where do they part?
+"""Compares a user's PyTorch model with its Keras port: all checks, in order.
 
-The checks are climbed in order; what needs equal layers is left out where they are not.
+Checks that need equal layers are left out if the layers differ.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,15 +32,15 @@ def compare_pair(
     interpreters: dict[str, str] | None = None,
     announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
-    """Compare a user's two models, each in a process of its own.
+    """Compare a user's two models, each in its own process.
 
     Args:
-        request: The two models, and how they are paired.
+        request: The two models, and how their layers are paired.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is told of each check as it is decided.
+        announce: Called with each check as soon as it is measured.
 
     Raises:
-        ParityError: If the two cannot be paired.
+        ParityError: If the models cannot be paired.
         RunError: If one of them cannot be built or run.
     """
     parse_names(request.names)  # before seconds are spent
@@ -68,11 +68,11 @@ def compare_models(
     request: PairRequest,
     announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
-    """Compare two models that are there already; their weights are changed."""
+    """Compare two models that are built already; their weights are changed."""
     session = open_session(torch, tensorflow, request)
     checks = []
     series: list[Series] = []
-    for check in _climb(session, series):
+    for check in _checks(session, series):
         announce(check)
         checks.append(check)
     return ParityRecord(
@@ -80,14 +80,13 @@ def compare_models(
     )
 
 
-def _climb(session: PairSession, series: list[Series]) -> Iterator[CheckResult]:
-    """The checks in order; what needs equal layers is left out where they are not."""
+def _checks(session: PairSession, series: list[Series]) -> Iterator[CheckResult]:
     yield compare_architectures(session)
     yield compare_weights(session)
     settle_precision(session)
     layers = compare_layers(session)
     if session.precision == "float64" and is_rounding(layers):
-        fall_back(session, "a layer of one of the models computes in float32 all the same")
+        fall_back(session, "a layer of one of the models still computes in float32")
         layers = compare_layers(session)
     yield layers
     logits, alike = compare_logits(session, follows=not layers.holds)

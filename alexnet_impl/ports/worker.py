@@ -1,4 +1,4 @@
-"""A user's model in a process of its own, used like one in this."""
+"""Runs a user's model in a worker process, behind the same protocol as a local model."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ class RemoteModel:
     """The UserModel protocol over a channel.
 
     Attributes:
-        input_shape: What the model says it reads.
+        input_shape: See UserModel.
         environment: Versions and device of its framework.
     """
 
@@ -27,7 +27,7 @@ class RemoteModel:
         self.environment: dict[str, Any] = {}
 
     def open(self, framework: FrameworkName, place: str, folder: Path) -> None:
-        """Build the model there; before anything else is asked."""
+        """Build the model in the worker; the first call."""
         request = {"framework": framework, "place": place, "folder": str(folder)}
         values, _ = self.ask("open", request)
         self.input_shape = None if values["input_shape"] is None else tuple(values["input_shape"])
@@ -72,29 +72,29 @@ class RemoteModel:
 def remote_model(
     framework: FrameworkName, *, interpreter: str = sys.executable
 ) -> Iterator[RemoteModel]:
-    """Start a process for one framework, on the CPU; it ends with the block.
+    """Start a worker for one framework on the CPU; it ends with the block.
 
     Args:
-        framework: Whose model it is.
+        framework: The model's framework.
         interpreter: The Python to run; its environment needs this package and the framework.
 
     Raises:
-        RunError: If it cannot be started, or ended before it was asked to.
+        RunError: If it cannot be started, or ends too early.
     """
-    # On the CPU: its rounding is what the tolerances know.
+    # The tolerances were measured with the CPU's rounding.
     cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
     with open_channel(framework, "pair-worker", interpreter=interpreter, variables=cpu) as channel:
         yield RemoteModel(channel)
 
 
 class PairServer:
-    """What the other process does with requests."""
+    """Answers the requests of a RemoteModel in the worker process."""
 
     def __init__(self) -> None:
         self.model: UserModel | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values and arrays that a request asks for."""
+        """Answer one request with values and arrays."""
         if call == "open":
             return self._open(values), {}
         if self.model is None:

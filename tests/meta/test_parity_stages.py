@@ -190,7 +190,7 @@ def test_channel_order_swapped(monkeypatch, dataset):
 def test_softmax_twice(dataset):
     check = first_failure(dataset, SGD, changes={"loss_input": "softmax-twice"})
     assert check.name == "loss"
-    assert explained(check, "softmax were taken twice", where="loss")
+    assert explained(check, "softmax were applied twice", where="loss")
 
 
 @pytest.mark.parametrize(("factor", "words"), [(0.5, "not divided by"), (2.0, "twice")])
@@ -213,7 +213,7 @@ def test_dropout_scaled_wrongly(monkeypatch, dataset, factor, words):
 @pytest.mark.parametrize(
     ("recipe", "change", "words", "step"),
     [
-        (ADAM, {"epsilon": 1e-7}, "epsilon were 1e-07, added behind", 1),
+        (ADAM, {"epsilon": 1e-7}, "epsilon were 1e-07, added after", 1),
         (ADAM, {"epsilon_formula": "keras"}, "added before the bias correction", 1),
         (SGD, {"momentum_formula": "keras"}, "other side of momentum's buffer", 1),
         (SGD, {"nesterov": True}, "momentum were Nesterov", 1),
@@ -231,7 +231,7 @@ def test_another_update(dataset, recipe, change, words, step):
 def test_the_last_batch_dropped(dataset):
     check = first_failure(dataset, SGD, changes={"drop_last": True})
     assert check.name == "batches of the first epoch"
-    assert explained(check, "the last batch that is not full were dropped", where="8 and 7 batches")
+    assert explained(check, "the last, smaller batch were dropped", where="8 and 7 batches")
 
 
 def test_a_break_that_no_cause_explains_is_red_without_one(dataset):

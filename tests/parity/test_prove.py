@@ -38,7 +38,7 @@ def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):
     broken = ["--interpreter", f"tensorflow={python}", "--output", str(tmp_path / "out")]
     assert main([*ASK, *broken]) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "They part first at: layers (float64), fc1" in out
+    assert "First mismatch: layers (float64), fc1" in out
     assert "tensorflow computes as if the rows of fc1 had not been permuted" in out
     assert not read_record(tmp_path / "out").holds
 
