@@ -98,7 +98,7 @@ def test_planted_effect_is_found_and_leads_the_ranking(found):
 def test_planted_nulls_are_said_to_have_no_effect(found):
     assert verdict(effect(found, "unheeded")) == "none measurable"
     assert effect(found, "unheeded").num_seeds == 3
-    message = "does not apply: both readings are the same here"
+    message = "not applicable: both values are the same here"
     assert verdict(effect(found, "unchanged")) == message
 
 
@@ -106,11 +106,11 @@ def test_effect_goes_away_where_runs_are_not_paired_by_seed(found):
     """The break: made-equal's figures handed to the wrong seeds."""
     spread = {}
     for (arm, seed), outcome in found.outcomes.items():
-        gain = 0.0 if arm.name == "made-equal" else 1.0 + seed / 100
+        gain = 0.0 if arm.name == "aligned" else 1.0 + seed / 100
         spread[arm, seed] = replace(outcome, figures=dict.fromkeys(METRICS, 10.0 * seed + gain))
     assert unheeded(measure(found.plan, spread)).measurable
     mixed = {
-        (arm, seed): spread[arm, (seed + 1) % 3] if arm.name == "made-equal" else outcome
+        (arm, seed): spread[arm, (seed + 1) % 3] if arm.name == "aligned" else outcome
         for (arm, seed), outcome in spread.items()
     }
     assert not unheeded(measure(found.plan, mixed)).measurable

@@ -130,10 +130,12 @@ def named(effects, name):
 def test_plan_trains_each_arm_once_with_every_seed(framework):  # noqa: ARG001
     plan = make_plan(request_of(*FACTORS), dataset_facts(load_dataset(DATA)))
     torch = [(arm.name, seed) for arm, seed in plan.runs("torch")]
-    names = ["made-equal", "initializer", "softmax-twice"]
+    names = ["aligned", "initializer", "softmax-twice"]
     assert torch == [(name, seed) for seed in (0, 1) for name in names]
     tensorflow = [(arm.name, seed) for arm, seed in plan.runs("tensorflow")]
-    assert tensorflow == [(name, seed) for seed in (0, 1) for name in ("made-equal", "as-it-comes")]
+    assert tensorflow == [
+        (name, seed) for seed in (0, 1) for name in ("aligned", "framework-defaults")
+    ]
 
 
 def test_plan_puts_defaults_together_but_no_mistake(framework):  # noqa: ARG001
@@ -149,12 +151,12 @@ def test_plan_in_tensorflow_trains_what_comes_and_all_together_once(framework): 
     request = request_of()
     request = replace(request, config=replace(request.config, framework="tensorflow"))
     plan = make_plan(request, dataset_facts(load_dataset(DATA)))
-    assert [arm.name for arm, _ in plan.runs("torch")] == ["made-equal"] * 2
+    assert [arm.name for arm, _ in plan.runs("torch")] == ["aligned"] * 2
     names = [arm.name for arm, seed in plan.runs("tensorflow") if seed == 0]
     assert "all-together" in names
-    assert "as-it-comes" not in names
+    assert "framework-defaults" not in names
     rows = {row.name: row for row in plan.rows}
-    assert rows["as they come"].after == rows["all together"].after
+    assert rows["framework defaults"].after == rows["all together"].after
 
 
 def test_run_differs_from_made_equal_by_its_factor_and_seed_alone(framework):  # noqa: ARG001
@@ -180,9 +182,9 @@ def test_request_survives_its_file(tmp_path, framework):  # noqa: ARG001
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "holds no explanation; start one without --resume"),
+        (None, "contains no plan.json of `alexnet explain`; start without --resume"),
         ("{", "plan.json: is damaged"),
-        ("[1]", r"plan.json: is damaged \(it holds no JSON object\)"),
+        ("[1]", r"plan.json: is damaged \(it contains no JSON object\)"),
         ('{"schema_version": 9}', "schema_version=9; this release reads 1"),
         ('{"schema_version": 1, "config": {}}', "is damaged"),
     ],
@@ -196,9 +198,9 @@ def test_folder_without_a_request_is_refused(tmp_path, text, message):
 
 def test_requests_that_cannot_be_are_refused(framework):  # noqa: ARG001
     request = request_of()
-    with pytest.raises(RunError, match="seeds=0 must be at least 1"):
+    with pytest.raises(RunError, match="seeds=0: must be at least 1"):
         request_of(num_seeds=0)
-    with pytest.raises(RunError, match=r"seeds=\(1, 1\) must be one seed or several"):
+    with pytest.raises(RunError, match=r"seeds=\(1, 1\): must be one seed or several"):
         ExplainRequest(config=request.config, seeds=(1, 1))
     with pytest.raises(UnknownNameError, match="Unknown framework 'keras'"):
         ExplainRequest(config=replace(request.config, framework="keras"), seeds=(0,))
@@ -214,7 +216,9 @@ def test_plan_with_a_run_that_cannot_start_is_refused(framework, monkeypatch):  
     plan = make_plan(request_of("validation-split"), dataset_facts(dataset))
     check_plan(plan, dataset)
     monkeypatch.setattr(explain, "load_dataset", refuse)
-    with pytest.raises(RunError, match=r"validation-split: too few images for last\. Or leave it"):
+    with pytest.raises(
+        RunError, match=r"validation-split: too few images for last\. To leave it out"
+    ):
         check_plan(plan, dataset)
 
 
@@ -230,7 +234,7 @@ def test_explanation_finds_what_matters_and_what_does_not(tmp_path, framework, s
     twice = named(found.factors, "softmax-twice")
     assert verdict(twice) == "none measurable"
     assert [effect_text(twice, metric) for metric in METRICS] == ["0.00", "0.000", "0.000"]
-    assert "does not apply: images are not resized" in verdict(named(found.factors, "resize"))
+    assert "not applicable: images are not resized" in verdict(named(found.factors, "resize"))
     itself = named(found.summaries, "the framework itself")
     assert itself.estimates["test_loss"].differences == (0, 0, 0)
     initializer = named(found.factors, "initializer")
@@ -264,7 +268,7 @@ def test_what_has_ended_is_not_run_again(tmp_path, framework, series, console):
     assert len(framework.trainers) == count
     (before.outcomes[before.plan.arms[0], 1].path / "result.json").unlink()
     series.clear()
-    with pytest.raises(RunError, match="has not ended; go on with --resume"):
+    with pytest.raises(RunError, match="has not ended; continue with --resume"):
         read_explanation(tmp_path)
     execute(before.plan, tmp_path, console, INTERPRETERS)
     assert [folder.name for folder in series[0].trained] == ["seed-1"]
@@ -292,7 +296,7 @@ def test_folder_with_a_run_of_something_else_is_not_gone_on_with(
     console,
 ):
     explained(tmp_path, request_of("initializer"), console)
-    with pytest.raises(RunError, match="made-equal/seed-0: holds a run of something else"):
+    with pytest.raises(RunError, match="aligned/seed-0: contains a run with another config"):
         explained(tmp_path, request_of("initializer", learning_rate=0.2), console)
 
 
@@ -316,7 +320,7 @@ def test_run_that_diverges_is_shown_and_ends_nothing(tmp_path, framework, series
     assert verdict(twice) == "diverged in 2 of 3 seeds"
     assert len(twice.estimates["test_loss"].differences) == 1
     assert not twice.measurable
-    assert "not all runs finished with softmax-twice" in headline(found)
+    assert "some runs did not finish with softmax-twice" in headline(found)
     json.dumps(to_dict(found), allow_nan=False)
     render(found, b"")
 
@@ -341,7 +345,7 @@ def test_nothing_can_be_told_where_made_equal_diverges(tmp_path, framework, seri
 
     framework.before_step = break_loss
     found = explained(tmp_path, request_of("softmax-twice"), console)
-    assert verdict(found.factors[0]) == "cannot be told: made-equal diverged in 1 of 2 seeds"
+    assert verdict(found.factors[0]) == "unknown: aligned diverged in 1 of 2 seeds"
     assert not found.factors[0].measurable
     render(found, b"")
 
@@ -351,10 +355,10 @@ def test_nothing_can_be_told_where_made_equal_diverges(tmp_path, framework, seri
 
 def test_one_seed_makes_nothing_measurable(tmp_path, framework, series, console):  # noqa: ARG001
     found = explained(tmp_path, request_of("initializer", num_seeds=1), console)
-    assert verdict(found.factors[0]) == "one seed: cannot be told"
+    assert verdict(found.factors[0]) == "unknown with one seed"
     assert found.factors[0].estimates["test_loss"].low is None
-    assert "no effect can be told from chance" in headline(found)
-    assert any("nothing is called measurable" in note for note in notes(found))
+    assert "inseparable" in headline(found)
+    assert any("nothing is measurable" in note for note in notes(found))
 
 
 def test_report_names_the_budget_the_effects_and_every_run(
@@ -380,7 +384,7 @@ def test_report_names_the_budget_the_effects_and_every_run(
         "Test accuracy, points",
         "Test loss",
     ]
-    assert not_applicable_lines(found)[0] == "resize does not apply: images are not resized"
+    assert not_applicable_lines(found)[0] == "resize not applicable: images are not resized"
     console.print(effects_table(found))
     printed = console.file.getvalue()
     for name in ("initializer", "softmax-twice", "the framework itself", "none measurable"):
@@ -421,11 +425,11 @@ def test_command_explains_and_goes_on(command, tmp_path, framework):
     folder = tmp_path / "explained"
     code, out, err = command(*SMALL, "--output", folder)
     assert (code, err) == (0, "")
-    assert "10/10  tensorflow  as-it-comes  seed 1  top-1 " in out
+    assert "10/10  tensorflow  framework-defaults  seed 1  top-1 " in out
     assert "Budget: 50 training and 30 test images of synthetic" in out
     effects = json.loads((folder / "explain.json").read_text())["effects"]
     assert [e["name"] for e in effects][2:] == [
-        *("all together", "the framework itself", "as they come")
+        *("all together", "the framework itself", "framework defaults")
     ]
     count = len(framework.trainers)
     assert command(*SMALL, "--output", folder)[0] == 0
@@ -449,10 +453,10 @@ def test_command_refuses_another_explanations_folder(command, tmp_path):
     ("arguments", "message"),
     [
         (["--only", "paddin"], "Unknown factor 'paddin'. Did you mean 'padding'?"),
-        (["--seeds", "0"], "seeds=0 must be at least 1"),
+        (["--seeds", "0"], "seeds=0: must be at least 1"),
         (["--framework", "keras"], "Unknown framework 'keras'"),
         (["--steps", "0"], "steps=0 must be at least 1"),
-        (["--resume", "nowhere"], "nowhere: holds no explanation"),
+        (["--resume", "nowhere"], "nowhere: contains no plan.json"),
         (["--resume", "nowhere", "--seeds", "5"], "leave other flags out"),
         (["--variant", "cifer"], "Unknown variant 'cifer'"),
     ],

@@ -1,4 +1,4 @@
-"""explain.html and explain.png: the effects as a forest plot, a table, and what they rest on."""
+"""Writes explain.html and explain.png: effects as a forest plot and a table, with the budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from alexnet_impl.report.templates import render_page, write_page
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
 _SHOWN = COLOURS["tensorflow"][0]
-"""Of what is measurable; the rest is muted."""
+"""Colour of measurable effects; others are muted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def write_explain_page(path: Path, explanation: ExplainResults) -> None:
 
 
 def render(explanation: ExplainResults, png: bytes) -> str:
-    """The page as text; the figure is inside it."""
+    """The page as text with the PNG figure embedded."""
     return render_page("explain/explain.html.jinja", _context(explanation, png))
 
 
@@ -89,7 +89,7 @@ def _row_text(effect: Effect) -> RowText:
 
 
 def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
-    """(framework, arm, seed, status, accuracy, loss, folder) of every run."""
+    """Rows (framework, arm, seed, status, accuracy, loss, folder), one per run."""
     rows: list[tuple[str, ...]] = []
     for (arm, seed), outcome in explanation.outcomes.items():
         accuracy, loss = outcome.figures["test_top1_accuracy"], outcome.figures["test_loss"]
@@ -108,13 +108,13 @@ def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
 
 
 def forest_figure(explanation: ExplainResults) -> Figure:
-    """Each effect as a point with its interval, the largest on top; below, those of the whole."""
+    """Forest plot: each effect as a point with its interval, summary comparisons at the bottom."""
     factors = [effect for effect in explanation.factors if effect.estimates]
     summaries = [effect for effect in explanation.summaries if effect.estimates]
     shown = [*factors, *summaries]
     with house_style():
         figure = Figure(figsize=(8.6, 1.1 + 0.29 * len(shown)), layout="constrained", dpi=110)
-        figure.patch.set_facecolor("#ffffff")  # a PNG is shown on any ground
+        figure.patch.set_facecolor("#ffffff")  # a PNG may be shown on any background
         panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
         for axes, metric in zip(panels, _PANELS, strict=True):
             _forest(axes, shown, metric)
@@ -125,7 +125,7 @@ def forest_figure(explanation: ExplainResults) -> Figure:
         what = "95% intervals over" if count > 1 else "no interval from"
         figure.supxlabel(
             f"after - before switching; {what} {count} seed{'s' if count > 1 else ''}; "
-            "blue: the interval leaves out 0",
+            "blue: the interval excludes 0",
             fontsize=8.5,
             color=MUTED,
         )
