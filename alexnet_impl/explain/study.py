@@ -40,6 +40,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, EpochRecord, RunResult
 from alexnet_impl.training.observers import LineObserver
 from alexnet_impl.training.start import check_run
+from alexnet_impl.typed_json import read, to_json
 
 SCHEMA_VERSION = 1
 RUNS_PER_WORKER = 24
@@ -89,12 +90,7 @@ class ExplainRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible values."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "config": self.config.to_dict(),
-            "seeds": list(self.seeds),
-            "factors": list(self.factors),
-        }
+        return {"schema_version": SCHEMA_VERSION, **to_json(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,20 +297,16 @@ def read_request(folder: Path) -> ExplainRequest:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):
             raise RunError(f"{path}: is damaged (it contains no JSON object).")
-        if (version := values["schema_version"]) != SCHEMA_VERSION:
+        if (version := values.pop("schema_version")) != SCHEMA_VERSION:
             raise RunError(
                 f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
             )
-        return ExplainRequest(
-            config=RunConfig.from_dict(values["config"]),
-            seeds=tuple(values["seeds"]),
-            factors=tuple(values["factors"]),
-        )
+        return read(ExplainRequest, values)
     except FileNotFoundError as error:
         raise RunError(
             f"{folder}: contains no plan.json of `alexnet explain`; start without --resume."
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise RunError(f"{path}: is damaged ({error}).") from error
 
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -39,6 +39,15 @@ class Operation:
     kind: str
     name: str
     numbers: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        # JSON makes lists of tuples.
+        tuples = {key: _tuples(value) for key, value in self.numbers.items()}
+        object.__setattr__(self, "numbers", tuples)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,40 +97,6 @@ class UserModelFacts:
 
     layers: tuple[UserLayer, ...]
     after: tuple[Operation, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "UserModelFacts":
-        """Facts from the values that to_dict() returned, JSON lists included."""
-        return cls(
-            layers=tuple(_read_layer(entry) for entry in plain["layers"]),
-            after=_read_operations(plain["after"]),
-        )
-
-
-def _read_operations(entries: Any) -> tuple[Operation, ...]:
-    return tuple(
-        Operation(
-            kind=entry["kind"],
-            name=entry["name"],
-            numbers={key: _tuples(value) for key, value in entry["numbers"].items()},
-        )
-        for entry in entries
-    )
-
-
-def _read_layer(entry: dict[str, Any]) -> UserLayer:
-    values = {key: _tuples(value) for key, value in entry.items()}
-    values["shapes"] = {key: tuple(shape) for key, shape in entry["shapes"].items()}
-    values["before"] = _read_operations(entry["before"])
-    return UserLayer(**values)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 class UserModel(Protocol):

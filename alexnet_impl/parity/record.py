@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
+from alexnet_impl.typed_json import read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "parity.json"
@@ -117,15 +118,15 @@ class ParityRecord:
 def write_record(folder: Path, record: ParityRecord) -> Path:
     """Write parity.json into a folder, whole or not at all."""
     path = folder / FILE_NAME
-    plain = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
-    for check, entry in zip(record.checks, plain["checks"], strict=True):
+    values = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
+    for check, entry in zip(record.checks, values["checks"], strict=True):
         entry["holds"] = check.holds
-    write_bytes(path, json.dumps(_finite(plain), indent=1).encode())
+    write_bytes(path, json.dumps(_finite(values), indent=1).encode())
     return path
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they are written as text."""
+    """The value with NaN and infinities as text, which JSON has no numbers for."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
@@ -146,42 +147,30 @@ def read_record(path: Path) -> ParityRecord:
     """
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        plain = json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise RunError(f"{path}: there is no such file; `alexnet parity` writes one.") from error
+        raise RunError(f"{path}: no such file; `alexnet parity` writes it.") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: is no parity record, or is damaged ({error}).") from error
-    if not isinstance(plain, dict) or plain.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{path}: is no parity record of this release; run `alexnet parity` again.")
+        raise RunError(f"{path}: is not a parity record, or is damaged ({error}).") from error
+    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{path}: is not a parity record of this release; run `alexnet parity`.")
+    # Before 2026-11-29 a check was called a rung.
+    checks = values.pop("checks", None) or values.pop("rungs", None)
+    kept = {key: values[key] for key in values if key not in ("schema_version", "holds")}
     try:
-        return ParityRecord(
-            request=plain["request"],
-            environment=plain["environment"],
-            checks=tuple(_read_check(entry) for entry in plain.get("checks") or plain["rungs"]),
-            series=tuple(_read_series(entry) for entry in plain["series"]),
-            complete=plain["complete"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: is a damaged parity record ({error!r}).") from error
+        kept["checks"] = [
+            {"name" if key == "rung" else key: entry[key] for key in entry if key != "holds"}
+            for entry in checks
+        ]
+        return read(ParityRecord, _with_floats(kept))
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path}: is a damaged parity record ({error}).") from error
 
 
-def _read_check(entry: dict[str, Any]) -> CheckResult:
-    # "rung" is the name in files written before 2026-11-29.
-    values = {"name" if key == "rung" else key: entry[key] for key in entry if key != "holds"}
-    values["measured"] = float(values["measured"])
-    values["causes"] = tuple(_read_cause(cause) for cause in values["causes"])
-    return CheckResult(**values)
-
-
-def _read_cause(entry: dict[str, Any]) -> Cause:
-    distance = entry["distance"]
-    return Cause(**entry | {"distance": None if distance is None else float(distance)})
-
-
-def _read_series(entry: dict[str, Any]) -> Series:
-    curves = {
-        part: {name: [float(value) for value in values] for name, values in entry[part].items()}
-        for part in ("losses", "controls")
-    }
-    allowed = [float(value) for value in entry["allowed"]]
-    return Series(name=entry["name"], draws=entry["draws"], allowed=allowed, **curves)
+def _with_floats(value: Any) -> Any:
+    """The value with the numbers that _finite() wrote as text."""
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value

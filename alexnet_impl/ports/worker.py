@@ -10,6 +10,7 @@ from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
 from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
 from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Array, Weights
 
 
@@ -36,7 +37,7 @@ class RemoteModel:
     def describe(self, images: Array) -> UserModelFacts:
         """See UserModel."""
         values, _ = self.ask("describe", {}, {"images": images})
-        return UserModelFacts.from_dict(values)
+        return read(UserModelFacts, values)
 
     def use_precision(self, precision: str) -> str:
         """See UserModel."""
@@ -100,7 +101,7 @@ class PairServer:
         if self.model is None:
             raise FrameworkError(f"{call}: no model was opened yet.")
         answers: dict[str, Callable[[UserModel], Answer]] = {
-            "describe": lambda model: (model.describe(arrays["images"]).to_dict(), {}),
+            "describe": lambda model: (to_json(model.describe(arrays["images"])), {}),
             "use_precision": lambda model: (model.use_precision(values["precision"]), {}),
             "weights": lambda model: (None, model.weights()),
             "set_weights": lambda model: _set_weights(model, arrays),

@@ -24,6 +24,7 @@ from alexnet_impl.ports.hypotheses import rank, rows_apart
 from alexnet_impl.ports.pairing import PairedModel, pair_layers, whole_padding
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.user_pair import compare_models
+from alexnet_impl.typed_json import read, to_json
 
 pytestmark = pytest.mark.fast
 
@@ -156,7 +157,7 @@ def test_facts_survive_json():
         ),
         after=(FLATTEN,),
     )
-    assert UserModelFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    assert read(UserModelFacts, json.loads(json.dumps(to_json(facts)))) == facts
 
 
 def max_pool(size, stride, padding=((0, 0), (0, 0)), **numbers):

@@ -88,10 +88,10 @@ def test_record_of_before_with_rungs_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "there is no such file"),
+        (None, "no such file"),
         ("{", "damaged"),
-        ("[]", "no parity record of this release"),
-        ('{"schema_version": 99}', "no parity record of this release"),
+        ("[]", "not a parity record of this release"),
+        ('{"schema_version": 99}', "not a parity record of this release"),
         ('{"schema_version": 1}', "damaged parity record"),
     ],
 )
