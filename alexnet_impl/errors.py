@@ -4,6 +4,7 @@ Every message names where it happened, what was received, what must hold, and th
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -63,13 +64,39 @@ class ParityError(AlexNetError, ValueError):
     """Two models that cannot be put side by side."""
 
 
-class UnknownNameError(AlexNetError, KeyError):
-    """A name that is not in its table; the message offers the nearest ones."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: of similar spelling, initials (lr), or a part of it.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    Returns:
+        None if no known name is near.
+    """
+    names = {known_name.replace("_", "-").lower(): known_name for known_name in known}
+    asked = name.replace("_", "-").lower()
+    close = difflib.get_close_matches(asked, names, n=1, cutoff=0.8)
+    if not close and len(asked) > 1:
+        initials = {spelled: "".join(re.findall(r"\b\w", spelled)) for spelled in names}
+        close = [spelled for spelled, letters in initials.items() if letters.endswith(asked)]
+        close += [spelled for spelled in names if len(asked) > 2 and asked in spelled]
+    close = close or difflib.get_close_matches(asked, names, n=1, cutoff=0.4)
+    return names[close[0]] if close else None
+
+
+class UnknownNameError(AlexNetError, KeyError):
+    """A name that is not in its table; the message suggests the nearest known name.
+
+    Args:
+        kind: What the name should name, as in "Unknown KIND 'name'".
+        name: The name received.
+        known: All valid names.
+        near: The suggestion; by default the nearest of `known`.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, near: str | None = None
+    ) -> None:
         names = list(known)
-        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        near = near or nearest(name, names)
+        hint = f" Did you mean '{near}'?" if near else ""
         self.message = f"Unknown {kind} '{name}'.{hint} Known: {', '.join(names)}."
         super().__init__(self.message)
 

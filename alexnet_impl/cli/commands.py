@@ -1,41 +1,25 @@
 """What each subcommand does with its flags; each returns the exit code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from alexnet_impl.cli.bench import bench_command, bench_compare_command, versions_command
-from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
-    Bench,
-    BenchCompare,
     BenchWorker,
     Compare,
     Convert,
-    Describe,
     Evaluate,
-    Explain,
-    Ledger,
     PairWorker,
-    Parity,
     Predict,
-    Recipes,
     Report,
-    Reproduce,
     Serve,
     Train,
     TrainingOptions,
-    Variants,
-    Versions,
     Worker,
 )
-from alexnet_impl.cli.listings import describe_command, recipes_command, variants_command
-from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
-from alexnet_impl.cli.reproduce import ledger_command, reproduce_command
 from alexnet_impl.cli.shared import (
     check_target,
     load_images,
@@ -236,27 +220,3 @@ def bench_worker_command(_: BenchWorker, __: Console) -> int:
 def pair_worker_command(_: PairWorker, __: Console) -> int:
     """Answer another process's requests for a user's own model."""
     return serve_pair()
-
-
-HANDLERS: dict[type, Callable[[Any, Console], int]] = {
-    Variants: variants_command,
-    Recipes: recipes_command,
-    Describe: describe_command,
-    Train: train_command,
-    Compare: compare_command,
-    Explain: explain_command,
-    Evaluate: evaluate_command,
-    Predict: predict_command,
-    Convert: convert_command,
-    Report: report_command,
-    Worker: worker_command,
-    Parity: parity_command,
-    Serve: serve_command,
-    PairWorker: pair_worker_command,
-    Bench: bench_command,
-    BenchCompare: bench_compare_command,
-    Versions: versions_command,
-    Reproduce: reproduce_command,
-    Ledger: ledger_command,
-    BenchWorker: bench_worker_command,
-}

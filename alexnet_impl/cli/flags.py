@@ -1,10 +1,10 @@
-"""The subcommands and their flags: dataclasses, whose fields' docstrings are the help texts."""
+"""The flags of every command, as dataclasses; the fields' docstrings are the help texts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from alexnet_impl.recipe.named import RECIPES, get_recipe
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
@@ -14,50 +14,77 @@ EXPLAIN_RECIPE = "explain"
 """The default of `explain`."""
 
 
+def by_rule(metavar: str, rule: str) -> Any:
+    """Show a flag whose default is a rule rather than a value, such as "(default: all)"."""
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {rule})")
+
+
+def value(metavar: str) -> Any:
+    """Show a flag that does nothing unless it is given, with no default."""
+    return arg(metavar=metavar, help_behavior_hint="")
+
+
+FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
+DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+Interpreters = Annotated[
+    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
+]
+"""Choices are checked later, by the code that knows them: its message suggests the nearest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What a training and a benchmark share: a network, a recipe and images, on a machine."""
+    """What training and benchmarks have in common: a network, a recipe, images and a machine."""
 
-    variant: str = "cifar"
-    """The architecture; `alexnet variants` lists them."""
-    width: float | None = None
-    """Multiplies channels and features. Default: 1, and 0.25 on the embedded digits."""
+    variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
+    """Architecture; `alexnet variants` lists them."""
+    width: Annotated[float | None, by_rule("FLOAT", "1, and 0.25 for the digits dataset")] = None
+    """Multiplier of the numbers of channels and features."""
     recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
-    """Every number of the training; `alexnet recipes` lists them, --recipe.FIELD changes one."""
-    dataset: str | None = None
-    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else digits."""
-    data_dir: Path | None = None
-    """A folder, zip or archive with the images."""
-    train_images: int | None = None
-    """Train on so many images only, evenly from every class."""
-    test_images: int | None = None
-    """Test on so many images only, evenly from every class."""
-    classes: tuple[str, ...] = ()
-    """Train and test on these classes alone."""
-    image_size: int | None = None
-    """Store images of a folder in this size, where they differ in size."""
-    seed: int | None = None
-    """The same as --recipe.seed."""
-    device: str = "auto"
-    """auto, cpu or gpu."""
-    threads: int | None = None
-    """CPU threads of the framework; its own choice by default."""
-    output: Path | None = None
-    """The folder to write, which must not hold anything yet. Default: one under runs/."""
-    recipe: Recipe = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+    """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
+    dataset: Annotated[
+        str | None,
+        by_rule("{digits,cifar10,image_folder,synthetic}", "what --data-dir holds, or digits"),
+    ] = None
+    """Dataset. The digits come with the package; synthetic is noise."""
+    data_dir: Annotated[Path | None, value("PATH")] = None
+    """Folder, zip or archive with the images."""
+    train_images: Annotated[int | None, by_rule("INT", "all")] = None
+    """Limit the training set to N images, balanced over the classes."""
+    test_images: Annotated[int | None, by_rule("INT", "all")] = None
+    """Limit the test set to N images, balanced over the classes."""
+    classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
+    """Train and test on these classes only."""
+    image_size: Annotated[
+        int | None,
+        by_rule("INT", "the files' own, or if they differ the smallest side, at most 256"),
+    ] = None
+    """Height and width in pixels to which images of a folder or of noise are decoded."""
+    seed: Annotated[int | None, by_rule("INT", "the recipe's")] = None
+    """Random seed, the same as --recipe.seed."""
+    device: DeviceFlag = "auto"
+    """Device."""
+    threads: Annotated[int | None, by_rule("INT", "the framework's choice")] = None
+    """CPU threads of the framework."""
+    output: Annotated[Path | None, by_rule("PATH", "a new one in runs/")] = None
+    """Folder to write; it must be empty or new."""
+    recipe: Suppress[Recipe] = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+    """The named recipe, with the fields changed that --recipe.FIELD names."""
+    given: Suppress[tuple[str, ...]] = field(default=(), compare=False)
+    """Recipe fields that have a flag on the command line, even with their usual value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(NetworkOptions):
-    """What `train` and `compare` share."""
+    """Flags of every command that trains."""
 
-    weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
-    """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
-    then preprocessed as those weights need it, unless you say otherwise, which is refused."""
+    weights: Annotated[str | None, by_rule("NAME|FILE", "random ones")] = None
+    """Initial weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. They set the
+    preprocessing of images too; recipe fields that contradict it are refused."""
     cache_features: bool = False
-    """Compute what frozen layers make of each image once, and train the head on that."""
+    """Compute the output of the frozen layers once for each image, and train the head on it."""
     on_collapse: OnCollapse = "warn"
-    """What to do when the network's units die in the first epoch: stop, warn, or ignore it."""
+    """What to do when the network's units die in the first epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +108,7 @@ class BenchOptions(NetworkOptions):
 def explain_options(recipe_name: str) -> TrainingOptions:
     """The defaults of `explain`: a variant that has padding and dropout to switch.
 
-    Its runs are short and many, and a collapse is one of their results.
+    Its runs are many and short, and a collapse is one of their results.
     """
     return TrainingOptions(
         variant="torchvision",
@@ -93,93 +120,92 @@ def explain_options(recipe_name: str) -> TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Variants:
-    """List the AlexNets: parameters, MACs, published totals, sources."""
+    """List the variants: parameters, MACs, published totals, sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipes:
-    """List the named recipes: purpose, and fields that differ from the defaults."""
+    """List the named recipes, or all fields of a recipe."""
 
     fields: bool = False
-    """Show every field of a recipe instead: its flag, type or choices, default and meaning."""
+    """Show every field of a recipe: its flag, type or choices, default and meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describe:
-    """Print a variant layer by layer: kernel, output shape, parameters, MACs."""
+    """Print the layers of a variant: kernel, output shape, parameters, MACs."""
 
-    variant: Positional[str]
+    variant: Annotated[Positional[str], arg(metavar="VARIANT")]
     """A name from `alexnet variants`."""
     num_classes: int = 10
     """Number of logits."""
-    input_size: int | None = None
-    """Height and width of the images in pixels; the variant's own by default."""
+    input_size: Annotated[int | None, by_rule("INT", "the variant's own")] = None
+    """Height and width of the images in pixels."""
     width: float = 1.0
-    """Multiplies channels and features."""
+    """Multiplier of the numbers of channels and features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train one framework and write a run folder."""
 
-    framework: str = "torch"
-    """torch or tensorflow."""
-    resume: Path | None = None
-    """Go on with this interrupted run instead; every other flag is the run's own."""
+    framework: FrameworkFlag = "torch"
+    """Framework to train."""
+    resume: Annotated[Path | None, value("RUN")] = None
+    """Continue this interrupted run; leave the other flags out, because the run has its own."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train both frameworks on the same bytes from the same weights, and report."""
+    """Train both frameworks with equal weights and batches, and report."""
 
-    resume: Path | None = None
-    """Go on with this comparison, which was interrupted; its other flags are its own."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    resume: Annotated[Path | None, value("FOLDER")] = None
+    """Continue this interrupted comparison. Only --interpreter may be given with it."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Prove that both frameworks compute the same, check by check, or say where they part and why.
+    """Prove that both frameworks compute the same, or find the first mismatch.
 
-    The initial weights are He's and dropout masks are shared, whatever the recipe says: else a
-    comparison would not see much. Exit code 0 only if every check holds.
+    Initial weights are He's and dropout masks are shared, whatever the recipe says; otherwise
+    differences could stay hidden. The exit code is 0 only if every check holds.
     """
 
     steps: int = 20
     """Training steps of each form of lockstep."""
-    torch: str | None = None
-    """MODULE:FUNCTION that returns your own torch.nn.Module, instead of a variant."""
-    tensorflow: str | None = None
-    """MODULE:FUNCTION that returns your own keras.Model, its port."""
-    names: str | None = None
-    """Of your own pair: TORCH_LAYER=KERAS_LAYER,... or a JSON file, where the names differ."""
+    torch: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """Function that returns your own torch.nn.Module, in place of a variant."""
+    tensorflow: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """Function that returns your own keras.Model, its port."""
+    names: Annotated[str | None, value("TORCH_LAYER=KERAS_LAYER,...|FILE")] = None
+    """Layers of your own models whose names differ; or a JSON file with them."""
     copy_weights: Literal["auto", "always", "never"] = "auto"
-    """Of your own pair: copy PyTorch's weights into the port; auto: if they have nothing in
-    common."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    """Copy PyTorch's weights into your own port; auto: if the two have no weights in common."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Switch every default that separates PyTorch and Keras, one at a time, and rank them."""
+    """Switch each default that differs between PyTorch and Keras, and rank the effects."""
 
-    framework: str = "torch"
-    """Where the factors are switched: torch or tensorflow."""
-    only: tuple[str, ...] = ()
-    """FACTOR,...: switch these alone; an unknown one lists all there are."""
+    framework: FrameworkFlag = "torch"
+    """Framework in which the factors are switched."""
+    only: Annotated[tuple[str, ...], by_rule("FACTOR,...", "all")] = ()
+    """Switch these factors only; an unknown name lists all factors."""
     seeds: int = 3
-    """Train everything with so many seeds, counted up from --seed."""
-    steps: int | None = None
-    """The same as --recipe.steps."""
-    resume: Path | None = None
-    """Go on with this explanation, which was interrupted; its other flags are its own."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    """Number of seeds for every training, counted from --seed."""
+    steps: Annotated[int | None, by_rule("INT", "the recipe's")] = None
+    """Training steps, the same as --recipe.steps."""
+    resume: Annotated[Path | None, value("FOLDER")] = None
+    """Continue this interrupted study. Only --interpreter may be given with it."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(
         default_factory=lambda: explain_options(EXPLAIN_RECIPE)
     )
@@ -187,58 +213,63 @@ class Explain:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Print a run's accuracy, per-class figures and confusion matrix."""
+    """Print a run's accuracy, figures per class and confusion matrix."""
 
-    run: Positional[Path]
-    """The run folder."""
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Name the class of image files."""
+    """Predict the classes of image files."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
-    """The run folder; or a .safetensors, .keras or published file of weights; or
-    torchvision:IMAGENET1K_V1, which names the classes of ImageNet."""
-    images: Positional[tuple[Path, ...]]
+    """Run folder; a weight file; or torchvision:IMAGENET1K_V1, for the classes of ImageNet."""
+    images: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="IMAGE ...", help_behavior_hint="(required)")
+    ]
     """Image files of any kind and size."""
-    framework: str | None = None
-    """Run the weights in this framework; by default the run's own, and PyTorch for a file."""
+    framework: Annotated[
+        str | None, by_rule("{torch,tensorflow}", "the run's own, and torch for a file")
+    ] = None
+    """Framework that computes the predictions."""
     top: int = 3
-    """How many classes to show."""
-    device: str = "auto"
-    """auto, cpu or gpu."""
+    """Number of classes to show."""
+    device: DeviceFlag = "auto"
+    """Device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it.
+    """Convert a weight file to another format, and compare the outputs.
 
-    Keras 2's .h5 files are read as well.
+    Formats: .pt, .pth, .safetensors, .keras and .weights.h5; .h5 files of Keras 2 can be read.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """The file to read, or torchvision:IMAGENET1K_V1, which is downloaded once."""
+    """File to read; or torchvision:IMAGENET1K_V1, which is downloaded once."""
     target: Annotated[Positional[Path], arg(metavar="OUT")]
-    """The file to write."""
-    variant: str | None = None
-    """The network, where the file does not say it."""
-    num_classes: int | None = None
-    """Number of logits, where the file does not say it."""
-    input_size: int | None = None
-    """Height and width in pixels, where the file does not say it."""
-    width: float | None = None
-    """Width multiplier, where the file does not say it."""
+    """File to write."""
+    variant: Annotated[str | None, by_rule("VARIANT", "from the file")] = None
+    """Architecture; required if the file does not name it."""
+    num_classes: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Number of logits."""
+    input_size: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Height and width of the images in pixels."""
+    width: Annotated[float | None, by_rule("FLOAT", "from the file")] = None
+    """Multiplier of the numbers of channels and features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Write report.html again from run folders."""
 
-    runs: Positional[tuple[Path, ...]]
+    runs: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="RUN ...", help_behavior_hint="(required)")
+    ]
     """Run folders, or the folder of a comparison."""
     output: Path = Path("report.html")
-    """The file to write."""
+    """File to write."""
 
 
 @dataclass(frozen=True, kw_only=True)

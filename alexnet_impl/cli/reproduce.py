@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
+from alexnet_impl.cli.listings import chosen_experiments, widen
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
@@ -17,8 +18,6 @@ from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImage
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.report.ledger.experiments import assumption_lines, experiments_table
-from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
 from alexnet_impl.report.ledger.terminal import (
     ledger_renderables,
     write_ledger_json,
@@ -26,7 +25,6 @@ from alexnet_impl.report.ledger.terminal import (
 from alexnet_impl.report.run.tables import comparison_table
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
-from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
 from alexnet_impl.reproduction.runs.runner import (
     Request,
     check_images,
@@ -45,8 +43,6 @@ from alexnet_impl.training.start import check_run
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import Published, find_published, published_of
 
-ALL = "all"
-
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
     """Run what was asked for, one after the other, and show how it ended.
@@ -58,9 +54,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         RunError: At the end if one could not start, at once if one failed later.
         StoppedError: If the user stopped it.
     """
-    experiments = list(_experiments(command.ids))
-    if command.list:
-        return _list(experiments, console)
+    experiments = list(chosen_experiments(command.ids))
     if not experiments:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
     check_output(command.output)
@@ -108,25 +102,6 @@ def _show(runs: list[RunFolder], troubles: list[str], output: Path, console: Con
 
 def _path(request: Request, root: Path) -> Path:
     return request.folder(root) / request.config.framework
-
-
-def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
-    """Each once; 'all' leaves out what is only there to be refused."""
-    names: dict[str, None] = {}
-    for name in ids:
-        plain = [one.id for one in EXPERIMENTS.values() if not one.in_memory]
-        names |= dict.fromkeys(plain if name == ALL else [name])
-    yield from (get_experiment(name) for name in names)
-
-
-def _list(experiments: list[Experiment], console: Console) -> int:
-    _widen(console)
-    console.print(experiments_table(console.width))
-    for experiment in experiments or EXPERIMENTS.values():
-        console.print(experiment.id, style="bold", highlight=False)
-        for line in assumption_lines(experiment):
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
-    return 0
 
 
 def _requests(command: Reproduce, experiments: list[Experiment]) -> Iterator[Request]:
@@ -216,12 +191,6 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
 
 
-def _widen(console: Console) -> None:
-    """Give tables room in a file or a pipe, which have no columns to keep to."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)
-
-
 def _load_images(request: Request, console: Console) -> Dataset:
     """The images that the budget takes.
 
@@ -248,7 +217,7 @@ def ledger_command(command: Ledger, console: Console) -> int:
             f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
             "folder given to reproduce --output."
         )
-    _widen(console)
+    widen(console)
     for renderable in ledger_renderables(ledger, console.width):
         console.print(renderable, highlight=False)
     if command.json is not None:

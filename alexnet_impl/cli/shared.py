@@ -1,7 +1,6 @@
 """What several commands do with their flags."""
 
 import os
-import sys
 import time
 import warnings
 from dataclasses import replace
@@ -29,8 +28,8 @@ from alexnet_impl.weights.pretrained_files import (
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""
-PREPROCESSING_FLAGS = ("--recipe.input-scaling", "--recipe.resize-to")
-"""They say what becomes of images, as weights do that were trained before."""
+PREPROCESSING_FIELDS = {"input_scaling", "resize_to"}
+"""Recipe fields that pretrained weights determine too."""
 
 
 def run_config(options: TrainingOptions, framework: str) -> RunConfig:
@@ -102,16 +101,10 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) ->
         )
     named = get_recipe(options.recipe_name)
     as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
-    if as_named and not _names_preprocessing():
+    if as_named and PREPROCESSING_FIELDS.isdisjoint(options.given):
         return adopt_preprocessing(recipe, found)
     check_preprocessing(recipe, found)
     return recipe
-
-
-def _names_preprocessing() -> bool:
-    """Whether the command line has such a flag, even with the value that the recipe has anyway."""
-    said = (argument.partition("=")[0].replace("_", "-") for argument in sys.argv[1:])
-    return not set(PREPROCESSING_FLAGS).isdisjoint(said)
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

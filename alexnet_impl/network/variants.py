@@ -271,7 +271,8 @@ def get_variant(name: str) -> Variant:
     base, *changes = name.split(SEPARATOR)
     known = VARIANTS | BACKBONE_VARIANTS
     if base not in known:
-        raise UnknownNameError("variant", base, known)
+        near = "torchvision" if "alexnet" in base.lower() else None
+        raise UnknownNameError("variant", base, known, near=near)
     for change in changes:
         if change not in SPEC_CHANGES:
             raise UnknownNameError("change of a variant", change, SPEC_CHANGES)

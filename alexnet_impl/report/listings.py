@@ -177,7 +177,7 @@ def _field_docstrings(kind: type) -> dict[str, str]:
     """The string below each field in the source of a dataclass, on one line."""
     (body,) = (node for node in ast.parse(getsource(kind)).body if isinstance(node, ast.ClassDef))
     return {
-        field.target.id: " ".join(below.value.value.split())
+        field.target.id: " ".join(str(below.value.value).split())
         for field, below in pairwise(body.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
