@@ -124,8 +124,8 @@ class Trainer(Protocol):
 class DeviceTrainer(Trainer, Protocol):
     """A Trainer of this process: what nobody asks of one in another; none waits for the device."""
 
-    def hold(self, images: Pixels, padding: int) -> None:
-        """Keep all training images in the device's memory, so that steps may take GatherIndices.
+    def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
+        """Puts all training images on the device, so that steps may take GatherIndices.
 
         Args:
             images: uint8 of shape (num_images, height, width, 3).
@@ -135,7 +135,7 @@ class DeviceTrainer(Trainer, Protocol):
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> Any:
-        """As a Trainer's; also takes GatherIndices of the images that hold() was given."""
+        """Trainer.train_step, which also takes GatherIndices of the dataset on the device."""
 
     def train_steps(
         self,

@@ -75,7 +75,7 @@ class Bench:
         count = recipe.steps_per_call
         rates = [LEARNING_RATE] * count
         if recipe.device_data:
-            trainer.hold(self.train.images, recipe.crop_padding)
+            trainer.put_dataset_on_device(self.train.images, recipe.crop_padding)
 
         def call() -> None:
             take_steps(trainer, list(itertools.islice(batches, count)), rates)

@@ -107,7 +107,7 @@ class _Run:
         self.shapes_seen: set[tuple[int, int]] = set()
         self.watch = self._watch()
         if self.recipe.device_data:
-            self.trainer.hold(dataset.train.images, self.recipe.crop_padding)
+            self.trainer.put_dataset_on_device(dataset.train.images, self.recipe.crop_padding)
 
     def _begin_phase(self, phase: Phase, weights: Weights) -> None:
         """Another training on the weights of the one before: its own optimizer, its own layers."""
@@ -119,7 +119,7 @@ class _Run:
             self.network.spec, recipe, weights, self.config.device
         )
         if self.recipe.device_data:
-            self.trainer.hold(self.dataset.train.images, self.recipe.crop_padding)
+            self.trainer.put_dataset_on_device(self.dataset.train.images, self.recipe.crop_padding)
         self.shapes_seen.clear()  # it traces and allocates anew
         if self.watch is not None:
             self.watch.trainer = self.trainer

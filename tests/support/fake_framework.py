@@ -57,7 +57,7 @@ class FakeTrainer:
         pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
         return pixels.astype(np.float32) / np.float32(127.5) - 1
 
-    def hold(self, images, padding):
+    def put_dataset_on_device(self, images, padding):
         self.held = images, padding
 
     def train_steps(self, images, labels, learning_rates):
