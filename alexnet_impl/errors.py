@@ -39,6 +39,10 @@ class FrameworkError(AlexNetError, RuntimeError):
     """A framework that is missing, or cannot do what was asked of it on this device."""
 
 
+class RecordError(AlexNetError, ValueError):
+    """JSON without the fields and types of the record that it should be."""
+
+
 class RunError(AlexNetError, RuntimeError):
     """A run folder or a training run that cannot go on."""
 

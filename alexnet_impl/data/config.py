@@ -1,12 +1,12 @@
 """What data to use, as one frozen dataclass that a run folder can keep as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import DataError, UnknownNameError
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read, to_json
 
 DATASETS = ("digits", "cifar10", "image_folder", "synthetic")
 
@@ -60,21 +60,14 @@ class DataConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        data_dir = None if self.data_dir is None else str(self.data_dir)
-        return asdict(self) | {"data_dir": data_dir}
+        """Returns the fields as JSON holds them."""
+        return dict(to_json(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config that `to_dict` wrote.
+        """Returns the config that to_dict() wrote.
 
         Raises:
-            DataError: If a key is no field.
-            TypeError: If a value is of another type.
+            RecordError: If a key is no field, or a value is of another type.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise DataError(f"{unknown[0]!r} is no field of DataConfig; it has {sorted(known)}.")
-        data_dir = values.get("data_dir")
-        settled = {"data_dir": None if data_dir is None else Path(data_dir)}
-        return from_plain(cls, {**values, **settled})
+        return read(cls, values)

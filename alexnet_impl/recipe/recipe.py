@@ -4,13 +4,14 @@ The adapters translate; where a framework's own argument of the same name means 
 the formula here is the one that holds.
 """
 
+import functools
 import math
 import struct
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
-from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.typed_json import fits, type_name
+from alexnet_impl.errors import RecipeError, RecordError, UnknownNameError
+from alexnet_impl.typed_json import read, to_json
 
 Optimizer = Literal["sgd", "sgdw", "adam", "adamw", "muon"]
 UpdateFormula = Literal["torch", "keras"]
@@ -202,29 +203,27 @@ class Recipe:
     """Of initial weights, validation split, batches, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _check_types({field.name: getattr(self, field.name) for field in fields(self)})
         _check_ranges(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Returns the fields as JSON holds them."""
+        return dict(to_json(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """The recipe of these plain values.
+        """Returns the recipe that to_dict() wrote.
 
         Raises:
             RecipeError: If a value is out of range or of the wrong type.
-            UnknownNameError: If a field is unknown.
+            UnknownNameError: If a field or a choice is unknown.
         """
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
                 raise UnknownNameError("recipe field", name, known)
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**plain)
+        _check_types(values)
+        return read(cls, values)
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
@@ -269,15 +268,26 @@ def _float32(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-def _check_types(recipe: Recipe) -> None:
-    hints = get_type_hints(Recipe)
-    for field in fields(recipe):
-        value = getattr(recipe, field.name)
-        hint = hints[field.name]
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise UnknownNameError(f"{field.name}", str(value), [str(a) for a in get_args(hint)])
-        if not fits(value, hint):
-            raise RecipeError(f"{field.name}={value!r} must be of type {type_name(hint)}.")
+@functools.cache
+def _field_types() -> tuple[dict[str, Any], Any]:
+    """Returns the fields' types, and a TypedDict of them: msgspec checks no finished dataclass."""
+    types = get_type_hints(Recipe)
+    return types, TypedDict("_Fields", types, total=False)  # type: ignore[operator]
+
+
+def _check_types(values: dict[str, Any]) -> None:
+    """Raises an error if a value is not of its field's type, or is no choice of its field."""
+    types, checked = _field_types()
+    for name, value in values.items():
+        choices = get_args(types[name]) if get_origin(types[name]) is Literal else None
+        if choices is not None and value not in choices:
+            raise UnknownNameError(name, str(value), map(str, choices))
+    # NumPy's float64 is a float, but msgspec wants Python's own.
+    plain = {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
+    try:
+        read(checked, plain)
+    except RecordError as error:
+        raise RecipeError(f"{error}.") from None
 
 
 _AT_LEAST: dict[str, float] = {

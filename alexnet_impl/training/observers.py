@@ -22,6 +22,7 @@ from alexnet_impl.runs.records import (
     EpochRecord,
     RunResult,
 )
+from alexnet_impl.typed_json import read
 
 
 def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
@@ -205,9 +206,9 @@ def replay(event: dict[str, Any], observer: LineObserver) -> None:
         case "warned":
             observer.warned(**values)
         case "epoch_ended":
-            observer.epoch_ended(EpochRecord(**values["record"]))
+            observer.epoch_ended(read(EpochRecord, values["record"]))
         case "ended":
-            observer.ended(RunResult.from_dict(values["result"]))
+            observer.ended(read(RunResult, values["result"]))
         case unknown:
             raise RunError(f"a worker sent the unknown event {unknown!r}: is it another release?")
 

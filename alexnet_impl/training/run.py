@@ -52,6 +52,7 @@ from alexnet_impl.training.feeding import batch_plan, prefetch_depth, take_steps
 from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.network import Network
 from alexnet_impl.training.observers import Observer
+from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import Weights
 
 READ_EVERY_S = 0.5
@@ -157,7 +158,7 @@ class _Run:
         if self.progress.step > phase.first_step or phase is self.phases[0]:
             self.trainer.restore(parts["weights"], parts["state"])
         if self.watch is not None and self.progress.collapse is not None:
-            self.watch.report = CollapseReport.from_dict(self.progress.collapse)
+            self.watch.report = read(CollapseReport, self.progress.collapse)
         history = self.folder.history
         self.history = History(
             epochs=history.epochs[: self.progress.epoch],
@@ -486,7 +487,7 @@ class _Run:
             peak_memory_bytes=process_peak_memory_bytes(),
             peak_device_memory_bytes=self.trainer.peak_memory_bytes(),
             batches_sha256=progress.batches_sha256,
-            collapse=CollapseReport.from_dict(progress.collapse) if progress.collapse else None,
+            collapse=read(CollapseReport, progress.collapse) if progress.collapse else None,
         )
         self.folder.write_result(result)
         self.observer.ended(result)

@@ -277,7 +277,7 @@ def test_damaged_or_newer_run_is_refused(run, content, said):
 def test_damaged_config_is_refused(run, changed):
     damage(run, "run.json", config=changed)
     refusal = refusal_of(lambda: run.config)
-    assert refusal.startswith(f"{run.path}: run.json is damaged (")
+    assert refusal.startswith(f"{run.path / 'run.json'}: is damaged (")
 
 
 @pytest.mark.parametrize("changed", [None, 3, {}, {"name": "digits"}], ids=str)
@@ -338,7 +338,7 @@ def test_unfinished_run_says_how_to_go_on(run, status):
     if status is not None:
         run.write_result(replace(RESULT, status=status))
     assert refusal_of(run.finished_result) == (
-        f"{run.path}: this run is not finished; go on with: alexnet train --resume {run.path}"
+        f"{run.path}: this run is not finished; continue with: alexnet train --resume {run.path}"
     )
 
 
@@ -351,7 +351,7 @@ def test_diverged_run_says_why(run):
 
 def test_missing_file_says_that_the_run_did_not_get_so_far(run):
     path = run.path / "environment.json"
-    message = f"{path}: is missing; the run did not get so far."
+    message = f"{path}: is missing; the run stopped before it was written."
     assert refusal_of(lambda: run.environment) == message
 
 
@@ -414,7 +414,10 @@ def test_predictions_come_back(run):
 
 def test_missing_predictions_say_that_the_run_did_not_get_so_far(run):
     path = run.path / "predictions.npz"
-    assert refusal_of(run.read_predictions) == f"{path}: is missing; the run did not get so far."
+    assert (
+        refusal_of(run.read_predictions)
+        == f"{path}: is missing; the run stopped before it was written."
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300])

@@ -17,7 +17,7 @@ from rich.console import Console
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.progress import Progress, silent
-from alexnet_impl.errors import RunError, StoppedError
+from alexnet_impl.errors import RecordError, RunError, StoppedError
 from alexnet_impl.files import file_digest, write_bytes
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.processes.training_worker import log_of, train_in_worker
@@ -33,7 +33,7 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.training.observers import make_observer
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read
 from alexnet_impl.weights.pretrained_files import Pretrained, find_pretrained
 from alexnet_impl.weights.published_files import PUBLISHED, is_published_name, published_of
 
@@ -110,14 +110,14 @@ class Record:
             values = json.loads(path.read_bytes())
             version = values.pop("schema_version", None) if isinstance(values, dict) else None
             if version == SCHEMA_VERSION:
-                return from_plain(cls, values)
+                return read(cls, values)
             trouble = f"has schema_version={version!r}, not {SCHEMA_VERSION}"
         except OSError as error:
             trouble = f"cannot be read ({error.strerror})"
+        except RecordError as error:
+            trouble = f"is no record of an experiment ({error})"
         except ValueError:
             trouble = "is no JSON"
-        except TypeError as error:
-            trouble = f"is no record of an experiment ({error})"
         raise RunError(f"{path}: {trouble}; {AGAIN}.")
 
     def write(self, path: Path) -> None:
