@@ -67,7 +67,7 @@ def _reason(kind: Any, value: Any, message: str) -> str:
         message: msgspec's: "Expected `int`, got `str` - at `$.runs[2].step`".
     """
     problem, _, place = message.partition(" - at `$")
-    for key in re.findall(r"[^.\[\]`]+", place):
+    for key in re.findall(r"[^.\[\]`]+|\.{3}", place):
         kind, value = _step(kind, value, key)
     name = place.strip(".`")
     problem = problem.replace("`", "").replace("Object", "object").replace("Expected", "expected")

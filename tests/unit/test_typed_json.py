@@ -84,7 +84,7 @@ def test_whole_numbers_are_taken_for_floats():
         ({"inner": None}, "inner=None: expected object, got null"),
         ({"many": [{"count": 1}, {"count": "2"}]}, "many[1].count='2': expected int, got str"),
         ({"maybe": {"count": 1, "mode": 3}}, "maybe.mode=3: expected fast, slow"),
-        ({"table": {"a": "b"}}, "table[...]={'a': 'b'}: expected float, got str"),
+        ({"table": {"a": "b"}}, "table[...]: expected float, got str"),
         ({"by_name": {"a": {"count": "2"}}}, "by_name[...].count: expected int, got str"),
         ({"color": 1}, "Unknown field of Outer 'color'. Known: inner, share"),
         ({"plac": 1}, "Unknown field of Outer 'plac'. Did you mean 'place'?"),
