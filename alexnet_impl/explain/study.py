@@ -347,7 +347,7 @@ def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[st
                     _execute(plan, folder, some, progress, interpreter)
             except StoppedError as error:
                 raise StoppedError(
-                    f"stopped; go on with: alexnet explain --resume {folder}"
+                    f"Stopped; continue with: alexnet explain --resume {folder}"
                 ) from error
 
 
