@@ -75,16 +75,16 @@ def compare(
         except StoppedError as error:
             raise _stopped(folder) from error
         if result.status == "interrupted":
-            raise _stopped(folder)
+            raise _stopped(folder, f" {name} after step {result.steps}")
         runs.append(RunFolder.open(path))
     return runs
 
 
-def _stopped(folder: Path) -> StoppedError:
-    """What to do after Ctrl-C."""
+def _stopped(folder: Path, where: str = "") -> StoppedError:
+    """Returns the message after Ctrl-C, which says how to continue."""
     if any(folder.glob("*/run.json")):
-        return StoppedError(f"stopped; go on with: alexnet compare --resume {folder}")
-    return StoppedError(f"stopped before the first step; {folder} holds nothing to go on with")
+        return StoppedError(f"Stopped{where}; continue with: alexnet compare --resume {folder}")
+    return StoppedError(f"Stopped before the first step; {folder} holds no run to continue.")
 
 
 def _ended(path: Path) -> RunFolder | None:

@@ -1,6 +1,6 @@
-"""The errors that this package raises on purpose; the command line shows each as one line.
+"""Errors that this package raises on purpose; the command line prints each as one line.
 
-Every message names where it happened, what was received, what must hold, and the remedy.
+Every message says where it happened, what was received, what is valid, and the remedy.
 """
 
 import difflib
@@ -9,19 +9,19 @@ from collections.abc import Iterable
 
 
 class AlexNetError(Exception):
-    """Something the caller can put right; the base of every error raised on purpose."""
+    """A problem that the user can solve; the base class of all errors raised on purpose."""
 
 
 class AlexNetWarning(UserWarning):
-    """Something that went on all the same, and that the user should know."""
+    """A warning: the work continues, but the user should know."""
 
 
 class SpecError(AlexNetError, ValueError):
-    """A specification that no framework could build."""
+    """A network specification that no framework can build."""
 
 
 class RecipeError(AlexNetError):
-    """A recipe that cannot be followed; no ValueError, which tyro would not let through."""
+    """A recipe that is not valid; no ValueError, because tyro would catch it."""
 
 
 class WeightsError(AlexNetError, ValueError):
@@ -33,11 +33,11 @@ class DataError(AlexNetError, ValueError):
 
 
 class TooFewImagesError(DataError):
-    """Fewer images than were asked for."""
+    """A dataset with fewer images than were requested."""
 
 
 class FrameworkError(AlexNetError, RuntimeError):
-    """A framework that is missing, or cannot do what was asked of it on this device."""
+    """A framework that is missing, or does not support a request on this device."""
 
 
 class RecordError(AlexNetError, ValueError):
@@ -45,23 +45,23 @@ class RecordError(AlexNetError, ValueError):
 
 
 class RunError(AlexNetError, RuntimeError):
-    """A run folder or a training run that cannot go on."""
+    """A run folder that cannot be used, or a training run that cannot continue."""
 
 
 class StoppedError(RunError):
-    """A run that the user stopped; it can be resumed."""
+    """A run that the user stopped; the message is a sentence that says how to continue it."""
 
 
 class DivergedError(RunError):
-    """A loss that is no longer a finite number."""
+    """A loss, a weight or a probability that is no longer a finite number."""
 
 
 class CollapsedError(RunError):
-    """A network whose units have died, so that it learns no more."""
+    """A network whose units have died, so that it no longer learns."""
 
 
 class ParityError(AlexNetError, ValueError):
-    """Two models that cannot be put side by side."""
+    """Two models that cannot be compared."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

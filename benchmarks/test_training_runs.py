@@ -4,7 +4,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
@@ -15,7 +14,7 @@ from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.events import ignore_events
 
 CLAIM = 0.8076
 """R3-tf: the best accuracy from scratch in the reports."""
@@ -38,7 +37,7 @@ def measure(benchmark, config, folder, interpreters, *, target):
 
     def one_run():
         path = folder / f"run{len(results)}"
-        observer = LineObserver(Console(quiet=True))
+        observer = ignore_events
         results.append(train_in_worker(config, path, observer, interpreter=interpreter))
 
     benchmark.pedantic(one_run, rounds=RUNS, iterations=1)

@@ -37,8 +37,8 @@ from alexnet_impl.processes.training_worker import worker_series
 from alexnet_impl.recipe.recipe import total_steps
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import DatasetRecord, EpochRecord, RunResult
-from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.runs.records import DatasetRecord, RunResult
+from alexnet_impl.training.events import Ended, Event, Stepped
 from alexnet_impl.training.start import check_run
 from alexnet_impl.typed_json import read, to_json
 
@@ -356,7 +356,7 @@ def execute(
                     _execute(plan, folder, some, progress, interpreter)
             except StoppedError as error:
                 raise StoppedError(
-                    f"stopped; continue with: alexnet explain --resume {folder}"
+                    f"Stopped; continue with: alexnet explain --resume {folder}"
                 ) from error
 
 
@@ -382,11 +382,11 @@ def _execute(
             (path / "weights.safetensors").unlink(missing_ok=True)
 
 
-class _Progress(LineObserver):
+class _Progress:
     """A bar over all runs on a terminal, one line per run elsewhere."""
 
     def __init__(self, console: Console, total: int) -> None:
-        super().__init__(console)
+        self.console, self.label = console, ""
         self.done, self.total = 0, total
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -417,30 +417,16 @@ class _Progress(LineObserver):
         place = f"run {self.done + 1} of {self.total}"
         self.bar.update(self.task, description=label, place=place)
 
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """Show nothing: begin() did."""
+    def __call__(self, event: Event) -> None:
+        """Moves the bar by steps and by runs; what else happens is in the runs' figures."""
+        match event:
+            case Stepped(step=step, num_steps=num_steps):
+                self.bar.update(self.task, completed=self.done + step / num_steps)
+            case Ended(result=result):
+                self._end(result)
 
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Show nothing: the bar counts runs."""
-
-    def warned(self, message: str) -> None:
-        """Show nothing: a warning's outcome is in the run's figures."""
-
-    def stepped(
-        self,
-        step: int,
-        num_steps: int,
-        loss: float,  # noqa: ARG002 - the protocol's
-        images_per_second: float,  # noqa: ARG002
-    ) -> None:
-        """Advance the bar by a fraction of a run."""
-        self.bar.update(self.task, completed=self.done + step / num_steps)
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Show nothing: runs are short."""
-
-    def ended(self, result: RunResult) -> None:
-        """Count the run; print a line if there is no bar."""
+    def _end(self, result: RunResult) -> None:
+        """Counts the run; prints it as a line where there is no bar."""
         if result.status == "interrupted":
             return
         self.done += 1

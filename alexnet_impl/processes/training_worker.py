@@ -26,7 +26,8 @@ from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import RunResult
-from alexnet_impl.training.observers import JsonObserver, LineObserver, replay
+from alexnet_impl.training.events import Observer
+from alexnet_impl.training.observers import JsonObserver, replay
 from alexnet_impl.training.start import resume_run, start_run
 
 LOG_LINES = 5
@@ -38,7 +39,7 @@ def log_of(folder: Path) -> Path:
 
 
 def train_in_worker(
-    config: RunConfig, folder: Path, observer: LineObserver, *, interpreter: str = sys.executable
+    config: RunConfig, folder: Path, observer: Observer, *, interpreter: str = sys.executable
 ) -> RunResult:
     """Train in a process of its own, or go on with a run that was interrupted there.
 
@@ -80,7 +81,7 @@ class WorkerSeries:
         self.framework, self.log, self.interrupts = framework, log, interrupts
         self.worker: subprocess.Popen[str] | None = None
 
-    def train(self, config: RunConfig, folder: Path, observer: LineObserver) -> RunResult:
+    def train(self, config: RunConfig, folder: Path, observer: Observer) -> RunResult:
         """Train one run, or go on with it where it was interrupted.
 
         Args:
@@ -103,7 +104,7 @@ class WorkerSeries:
             raise RunError(message)
         return result or _no_result(folder)
 
-    def _serve(self, request: str, observer: LineObserver) -> str:
+    def _serve(self, request: str, observer: Observer) -> str:
         """Hand over a request and replay its events; the worker's message if it failed."""
         worker = self.worker
         if worker is None or worker.stdin is None or worker.stdout is None:
@@ -198,7 +199,7 @@ def _no_result(folder: Path) -> RunResult:
     raise RunError(f"{folder}: the worker ended without a result.")
 
 
-def _relay(worker: "subprocess.Popen[str]", request: str, observer: LineObserver) -> str:
+def _relay(worker: "subprocess.Popen[str]", request: str, observer: Observer) -> str:
     """Hand over the request and replay every event; the worker's message if it failed."""
     if worker.stdin is None or worker.stdout is None:
         raise RunError("the worker has no pipes.")

@@ -7,6 +7,7 @@ from alexnet_impl.frameworks import DeviceTrainer, get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.events import Observer, Prepared
 from alexnet_impl.training.features import (
     Features,
     cache_key,
@@ -15,7 +16,6 @@ from alexnet_impl.training.features import (
     head_recipe,
     head_weights,
 )
-from alexnet_impl.training.observers import Observer
 from alexnet_impl.weights.canonical import Weights
 
 
@@ -56,7 +56,13 @@ def make_network(
     heads = head_weights(whole, cut)
     versions = framework.fingerprint(config.device)
     key = cache_key(whole, cut, recipe, dataset, versions)
-    features = compute_features(trainer, cut, dataset, key, observer.prepared)
+    features = compute_features(
+        trainer,
+        cut,
+        dataset,
+        key,
+        lambda what, done, total: observer(Prepared(what=what, done=done, total=total)),
+    )
     del trainer  # its memory is free for the head's
     return Network(
         trainer=framework.make_trainer(

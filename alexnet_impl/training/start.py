@@ -17,14 +17,16 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
     RunResult,
 )
+from alexnet_impl.training.checkpoint import restore
+from alexnet_impl.training.events import Observer
 from alexnet_impl.training.features import (
     cut_network,
 )
 from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.network import make_network, set_threads
-from alexnet_impl.training.observers import Observer
-from alexnet_impl.training.run import _Run
+from alexnet_impl.training.run import train
+from alexnet_impl.training.state import initial_state
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.pretrained_files import check_preprocessing, find_pretrained
 
@@ -59,8 +61,7 @@ def start_run(
         given_sha256=_given_sha256(config, spec),
     )
     folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    return run.execute()
+    return train(initial_state(folder, config, dataset, network, observer))
 
 
 def check_run(config: RunConfig, dataset: Dataset) -> Spec:
@@ -125,9 +126,9 @@ def resume_run(
     network = make_network(config, spec, begun, dataset, observer)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    run.restore()
-    return run.execute()
+    state = initial_state(folder, config, dataset, network, observer)
+    restore(state)
+    return train(state)
 
 
 def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:

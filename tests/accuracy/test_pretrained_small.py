@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 from support.experiment_runs import base_config
 from support.published_files import write_published
 
@@ -22,8 +21,8 @@ from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.events import ignore_events
 from alexnet_impl.training.initial_weights import first_weights
-from alexnet_impl.training.observers import LineObserver
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
@@ -90,7 +89,7 @@ def train(few_images, series, published, tmp_path_factory):
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             config = _config(name, framework, data, published)
-            series[framework].train(config, path, LineObserver(Console(quiet=True)))
+            series[framework].train(config, path, ignore_events)
         return RunFolder.open(path)
 
     return train

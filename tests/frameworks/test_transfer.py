@@ -199,16 +199,16 @@ def test_phases_train_one_after_the_other(framework_name, given, tmp_path):
     np.testing.assert_array_equal(before["conv1.weight"], unmoved["conv1.weight"])
 
 
-class Interrupts(RecordingObserver):
-    """Asks to stop, as Ctrl-C does, after so many epochs."""
+def interrupts(after):
+    """An observer that raises KeyboardInterrupt at the end of an epoch."""
 
-    def __init__(self, after):
-        super().__init__()
-        self.after = after
-
-    def epoch_ended(self, record):
-        if record.epoch == self.after:
+    def stop(record):
+        if record.epoch == after:
             raise KeyboardInterrupt
+
+    observer = RecordingObserver()
+    observer.on.epoch_ended = stop
+    return observer
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_an_interrupted_run_of_phases_goes_on_to_the_same_end(
     whole = train(tmp_path / "whole", config)
     dataset = load_dataset(config.data)
     with pytest.raises(KeyboardInterrupt):
-        start_run(tmp_path / "cut", config, dataset, Interrupts(after))
+        start_run(tmp_path / "cut", config, dataset, interrupts(after))
     folder = RunFolder.open(tmp_path / "cut")
     resume_run(folder, dataset, RecordingObserver())
     assert folder.history.step_loss == whole.history.step_loss
@@ -235,7 +235,7 @@ def test_a_run_with_kept_features_is_resumed(framework_name, given, tmp_path):
     config = config_of(framework_name, given, recipe, cache_features=True)
     whole, dataset = train(tmp_path / "whole", config), load_dataset(config.data)
     with pytest.raises(KeyboardInterrupt):
-        start_run(tmp_path / "cut", config, dataset, Interrupts(2))
+        start_run(tmp_path / "cut", config, dataset, interrupts(2))
     folder = RunFolder.open(tmp_path / "cut")
     resume_run(folder, dataset, RecordingObserver())
     assert folder.history.step_loss == whole.history.step_loss

@@ -16,6 +16,14 @@ from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.accuracy import softmax
+from alexnet_impl.training.events import (
+    Ended,
+    EpochEnded,
+    Prepared,
+    Started,
+    Stepped,
+    Warned,
+)
 
 LINEAR = Variant(
     source="Softmax regression, for tests",
@@ -235,7 +243,7 @@ def linear_config(recipe, data):
 
 
 class RecordingObserver:
-    """Remembers what it is told."""
+    """Remembers the events it is called with."""
 
     def __init__(self):
         self.started_at, self.num_steps = None, None
@@ -243,24 +251,23 @@ class RecordingObserver:
         self.prepared_images = {}
         self.on = SimpleNamespace(epoch_ended=lambda _: None)
 
-    def prepared(self, what, done, total):
-        assert done <= total
-        self.prepared_images[what] = (*self.prepared_images.get(what, ()), done)
-
-    def started(self, config, num_steps, step):  # noqa: ARG002 - the protocol's
-        self.num_steps, self.started_at = num_steps, step
-
-    def stepped(self, step, num_steps, loss, images_per_second):
-        assert num_steps == self.num_steps
-        assert images_per_second >= 0
-        self.steps.append((step, loss))
-
-    def warned(self, message):
-        self.warnings.append(message)
-
-    def epoch_ended(self, record):
-        self.epochs.append(record)
-        self.on.epoch_ended(record)
-
-    def ended(self, result):
-        self.results.append(result)
+    def __call__(self, event):
+        match event:
+            case Prepared(what=what, done=done, total=total):
+                assert done <= total
+                self.prepared_images[what] = (*self.prepared_images.get(what, ()), done)
+            case Started():
+                self.num_steps, self.started_at = event.num_steps, event.step
+            case Stepped():
+                assert event.num_steps == self.num_steps
+                assert event.images_per_second >= 0
+                self.steps.append((event.step, event.loss))
+            case Warned():
+                self.warnings.append(event.message)
+            case EpochEnded():
+                self.epochs.append(event.record)
+                self.on.epoch_ended(event.record)
+            case Ended():
+                self.results.append(event.result)
+            case _:
+                raise AssertionError(event)

@@ -133,7 +133,8 @@ READERS = {
     "measurement/timing.py": {"perf_counter"},
     "measurement/rounds.py": {"monotonic"},  # whether the budget is spent
     "training/clock.py": {"perf_counter"},
-    "training/run.py": {"perf_counter"},  # evaluations, when to save
+    "training/run.py": {"perf_counter"},  # when to save
+    "training/epoch_end.py": {"perf_counter"},  # evaluations
     "training/collapse.py": {"perf_counter"},  # the trial step
     "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "data/cache.py": {"time.time("},  # how old a file is

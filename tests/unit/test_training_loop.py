@@ -393,7 +393,7 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_good_weights(
     assert message == (
         f"{folder.path}: the loss is {loss} at step {step} of 12 (learning_rate=0.25, "
         "precision=float32); try a lower --recipe.learning-rate or --recipe.clip-norm 1. The "
-        "weights of the last good checkpoint, or else the initial ones, are kept."
+        "weights of the last good checkpoint are kept, or the initial ones if there is none."
     )
     assert (folder.result.status, folder.result.message) == ("diverged", message)
     assert folder.result.test_top1_accuracy is None

@@ -327,7 +327,9 @@ def reproduce(
         _forget_if_not_begun(path, error)
         raise
     if result.status == "interrupted":
-        raise StoppedError(f"{path}: stopped; the same command goes on with it")
+        raise StoppedError(
+            f"Stopped {path} after step {result.steps}; the same command continues it."
+        )
     return RunFolder.open(path)
 
 
