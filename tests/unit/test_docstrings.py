@@ -16,11 +16,12 @@ TREES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-FRAGMENTS = (
-    "above after also although and as at because before behind below beside between but by else "
-    "except for from if in into like likewise not of on or over per since so than through to "
-    "under unless until what when while with within without"
-).split()
+FRAGMENT = re.compile(
+    r"\W*(\Z|(above|after|also|although|and|as|at|because|before|behind|below|beside|between|but|by"
+    r"|else|except|for|from|if|in|into|like|likewise|not|of|on|or|over|per|since|so|than|through|to"
+    r"|under|unless|until|what|when|while|with|within|without)\b)",
+    re.IGNORECASE,
+)
 """Prepositions, conjunctions and 'what': a first line that starts with one leaves a word out."""
 
 ARRAYS = re.compile(
@@ -202,8 +203,7 @@ PENDING_SHAPES = frozenset(
 
 def is_fragment(docstring):
     """Whether a docstring's first line starts with a word that no sentence starts with."""
-    words = re.findall(r"\w+", docstring.splitlines()[0])
-    return not words or words[0].lower() in FRAGMENTS
+    return FRAGMENT.match(docstring.splitlines()[0]) is not None
 
 
 def documented(tree):
