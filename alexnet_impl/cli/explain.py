@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
-from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, settle_run
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
@@ -14,11 +14,11 @@ from alexnet_impl.explain.results import read_explanation, write_explanation
 from alexnet_impl.explain.study import (
     ExplainRequest,
     aligned_config,
-    check_plan,
     dataset_facts,
     execute,
     make_plan,
     make_request,
+    prepare_arms,
     read_request,
     seeds_from,
     write_request,
@@ -26,6 +26,7 @@ from alexnet_impl.explain.study import (
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import check_free, make_folder
+from alexnet_impl.weights.pretrained_files import Pretrained
 
 WIDTH = 0.125
 """Default: dozens of runs end in minutes on a CPU."""
@@ -37,19 +38,21 @@ def explain_command(command: Explain, console: Console) -> int:
     """Train every arm with every seed, and show what each factor did."""
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
+    given = None
     if command.resume is not None:
         request, folder = _resumed(command), command.resume
         dataset = load_images(request.config, console)
     else:
         folder = new_folder(command.options, "explain")
-        request, dataset = _requested(command, folder, console)
+        config, given = _config(command)
+        request, dataset = _requested(command, config, folder, console)
     plan = make_plan(request, dataset_facts(dataset))
-    check_plan(plan, dataset)
+    arms = prepare_arms(plan, dataset, given, interpreters)
     del dataset  # each worker loads its own
     if not (folder / "plan.json").is_file():
         make_folder(folder)
         write_request(folder, request)
-    execute(plan, folder, console, interpreters)
+    execute(plan, arms, folder, console, interpreters)
     return _show(folder, console)
 
 
@@ -63,10 +66,11 @@ def _resumed(command: Explain) -> ExplainRequest:
     return read_request(command.resume)
 
 
-def _requested(command: Explain, folder: Path, console: Console) -> tuple[ExplainRequest, Dataset]:
+def _requested(
+    command: Explain, config: RunConfig, folder: Path, console: Console
+) -> tuple[ExplainRequest, Dataset]:
     """The request of these flags with its images; a folder with the same one is gone on with."""
     names = [name for given in command.only for name in given.split(",") if name]
-    config = _config(command)
     seeds = seeds_from(config.recipe.seed, command.seeds)
     ExplainRequest(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
     if not (folder / "plan.json").is_file():
@@ -81,8 +85,8 @@ def _requested(command: Explain, folder: Path, console: Console) -> tuple[Explai
     return request, dataset
 
 
-def _config(command: Explain) -> RunConfig:
-    """The base of these flags, small where they do not say how large."""
+def _config(command: Explain) -> tuple[RunConfig, Pretrained | None]:
+    """The aligned training of these flags, small by default, and the weights it starts from."""
     options = command.options
     recipe = options.recipe
     if command.steps is not None:
@@ -90,9 +94,9 @@ def _config(command: Explain) -> RunConfig:
     if recipe.input_size is None and get_variant(options.variant).input_size > INPUT_SIZE:
         recipe = replace(recipe, input_size=INPUT_SIZE)
     width = WIDTH if options.width is None else options.width
-    return aligned_config(
-        run_config(replace(options, recipe=recipe, width=width), command.framework)
-    )
+    options = replace(options, recipe=recipe, width=width)
+    config, given = settle_run(options, command.framework)
+    return aligned_config(config), given
 
 
 def _show(folder: Path, console: Console) -> int:

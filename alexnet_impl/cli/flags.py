@@ -273,16 +273,6 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serve:
-    """Answer requests on standard input for one framework; `alexnet parity` starts it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairWorker:
-    """Answer requests for one of your own models; `alexnet parity --torch` starts it."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Time one side, or two against each other in interleaved rounds.
 
@@ -411,10 +401,8 @@ class Ledger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchWorker:
-    """Time what requests on standard input say; `alexnet bench` starts it."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Train what a request on standard input says; `alexnet compare` starts it."""
+    """Answer a job's requests on standard input; jobs start their worker processes with it."""
+
+    kind: Annotated[Positional[str], arg(metavar="KIND")]
+    """Kind of the requests."""

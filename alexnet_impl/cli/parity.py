@@ -28,7 +28,7 @@ from alexnet_impl.report.parity import (
     write_lockstep_figure,
 )
 from alexnet_impl.runs.folder import check_free, make_folder
-from alexnet_impl.training.start import check_run
+from alexnet_impl.training.prepare import prepare_run
 
 
 def parity_command(command: Parity, console: Console) -> int:
@@ -101,7 +101,7 @@ def _prove(
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
-    check_run(config, dataset)
+    run = prepare_run(config, dataset)
     make_folder(folder)
     console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
 
@@ -109,7 +109,7 @@ def _prove(
         write_record(folder, record)
         _show_check(record.checks[-1], console)
 
-    return prove(config, dataset, command.steps, interpreters, keep)
+    return prove(run, dataset, command.steps, interpreters, keep)
 
 
 def show_record(record: ParityRecord, console: Console) -> int:

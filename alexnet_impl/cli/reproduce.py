@@ -1,5 +1,6 @@
 """`alexnet reproduce` and `alexnet ledger`: the reports' experiments, and what became of them."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,6 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
 from alexnet_impl.cli.listings import chosen_experiments, widen
-from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.config import DataConfig
@@ -30,16 +30,14 @@ from alexnet_impl.reproduction.runs.runner import (
     check_images,
     check_memory,
     existing_run,
-    find_source,
     make_request,
     on_images,
-    prepare_weights,
+    prepare_request,
     reproduce,
 )
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import check_run
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import Published, find_published, published_of
 
@@ -171,7 +169,6 @@ def _taken(run: RunFolder, request: Request, console: Console) -> RunFolder:
 
 
 def _run(request: Request, root: Path, console: Console, interpreters: dict[str, str]) -> RunFolder:
-    config = request.config
     label = request.budget.label(request.experiment.recipe) or "as long as the report's"
     console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
     said = check_memory(request)
@@ -183,12 +180,10 @@ def _run(request: Request, root: Path, console: Console, interpreters: dict[str,
     if said:
         console.print(said, highlight=False, soft_wrap=True)
     with terminal_progress() as progress:
-        find_source(request, progress)
-    with quiet_stderr():  # TensorFlow may be what reads them
-        prepare_weights(request)
-    check_run(config, dataset)
+        run = prepare_request(request, dataset, interpreters, progress)
     del dataset  # the worker loads its own
-    return reproduce(request, root, console, interpreter=interpreters.get(config.framework))
+    interpreter = interpreters.get(request.config.framework, sys.executable)
+    return reproduce(request, run, root, console, interpreter=interpreter)
 
 
 def _load_images(request: Request, console: Console) -> Dataset:

@@ -60,9 +60,6 @@ COMMANDS = {
         Command("variants", flags.Variants, "listings:variants_command", LOOK_UP),
         Command("describe", flags.Describe, "listings:describe_command", LOOK_UP),
         Command("recipes", flags.Recipes, "listings:recipes_command", LOOK_UP),
-        Command("worker", flags.Worker, "commands:worker_command", None),
-        Command("serve", flags.Serve, "commands:serve_command", None),
-        Command("pair-worker", flags.PairWorker, "commands:pair_worker_command", None),
-        Command("bench-worker", flags.BenchWorker, "commands:bench_worker_command", None),
+        Command("worker", flags.Worker, "workers:worker_command", None),
     )
 }

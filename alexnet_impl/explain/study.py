@@ -11,6 +11,7 @@ with the same initial weights, order and augmentation, and the same test images.
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import AlexNetError, RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import (
+    AlexNetError,
+    DivergedError,
+    RunError,
+    StoppedError,
+    UnknownNameError,
+)
 from alexnet_impl.explain.factors import (
     DatasetFacts,
     Factor,
@@ -33,14 +40,16 @@ from alexnet_impl.explain.factors import (
 )
 from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.training_worker import worker_series
 from alexnet_impl.recipe.recipe import total_steps
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, RunResult
 from alexnet_impl.training.events import Ended, Event, Stepped
-from alexnet_impl.training.start import check_run
+from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.typed_json import read, to_json
+from alexnet_impl.weights.pretrained_files import Pretrained
 
 SCHEMA_VERSION = 1
 RUNS_PER_WORKER = 24
@@ -241,24 +250,35 @@ def _framework_rows(
     yield EffectRow(name=DEFAULTS_ROW, after=after, before=torch)
 
 
-def check_plan(plan: ExplainPlan, dataset: Dataset) -> None:
-    """Refuse a plan with a run that could not start, before any work is done.
+def prepare_arms(
+    plan: ExplainPlan,
+    dataset: Dataset,
+    given: Pretrained | None = None,
+    interpreters: Mapping[str, str] | None = None,
+) -> dict[Arm, PreparedRun]:
+    """Prepare every arm's run with the first seed; refuses a plan with a run that cannot start.
 
     Args:
         plan: The runs.
         dataset: The images of the aligned training.
+        given: The weights of its config, if the caller has found them already.
+        interpreters: Framework to the Python that runs it; by default this one.
 
     Raises:
-        RunError: With the name of the arm.
+        RunError: If a run cannot start; names the arm.
     """
+    arms = {}
     for arm in plan.arms:
         try:
             config = plan.config(arm, plan.request.seeds[0])
-            check_run(config, _images_for(config, dataset))
+            images = _images_for(config, dataset)
+            arms[arm] = prepare_job(config, images, given, interpreters=interpreters)
+            given = arms[arm].given
         except AlexNetError as error:
             raise RunError(
                 f"{arm.name}: {error} To leave it out, name the other factors with --only."
             ) from error
+    return arms
 
 
 def _images_for(config: RunConfig, dataset: Dataset) -> Dataset:
@@ -326,15 +346,20 @@ def has_ended(path: Path, config: RunConfig) -> bool:
 
 
 def execute(
-    plan: ExplainPlan, folder: Path, console: Console, interpreters: Mapping[str, str]
+    plan: ExplainPlan,
+    arms: Mapping[Arm, PreparedRun],
+    folder: Path,
+    console: Console,
+    interpreters: Mapping[str, str],
 ) -> None:
-    """Train every run that has not ended yet, one worker per framework.
+    """Train every run that has not ended yet, each framework's in one worker process.
 
     Args:
         plan: The runs.
+        arms: The arms, prepared by prepare_arms().
         folder: The folder of the study.
-        console: Shows progress.
-        interpreters: Framework to the Python that runs it; this one by default.
+        console: Shows the progress.
+        interpreters: Framework to the Python that runs it; by default this one.
 
     Raises:
         RunError: If a worker failed; finished runs stay.
@@ -352,8 +377,11 @@ def execute(
             interpreter = interpreters.get(name, sys.executable)
             try:
                 for first in range(0, len(todo), RUNS_PER_WORKER):
-                    some = todo[first : first + RUNS_PER_WORKER]
-                    _execute(plan, folder, some, progress, interpreter)
+                    some = [
+                        (run_path(folder, *run), replace(arms[run[0]], config=plan.config(*run)))
+                        for run in todo[first : first + RUNS_PER_WORKER]
+                    ]
+                    _execute(folder / f"{name}.log", some, progress, interpreter)
             except StoppedError as error:
                 raise StoppedError(
                     f"Stopped; continue with: alexnet explain --resume {folder}"
@@ -361,23 +389,20 @@ def execute(
 
 
 def _execute(
-    plan: ExplainPlan,
-    folder: Path,
-    runs: Sequence[tuple[Arm, int]],
+    log: Path,
+    runs: Sequence[tuple[Path, PreparedRun]],
     progress: "_Progress",
     interpreter: str,
 ) -> None:
-    """Train runs of one framework in one worker, one after the other."""
-    framework = runs[0][0].framework
-    log = folder / f"{framework}.log"
+    """Train the runs of one framework in one worker process, one after the other."""
+    framework = runs[0][1].config.framework
     with worker_series(framework, log, interpreter=interpreter) as series:
-        for arm, seed in runs:
-            path = run_path(folder, arm, seed)
+        for path, run in runs:
             path.parent.mkdir(parents=True, exist_ok=True)
-            progress.begin(f"{framework}  {arm.name}  seed {seed}")
-            result = series.train(plan.config(arm, seed), path, progress)
-            if result.status == "interrupted":
-                raise StoppedError(f"{path}: stopped")
+            progress.begin(f"{framework}  {path.parent.name}  {path.name.replace('-', ' ')}")
+            with suppress(DivergedError):  # that is a result too
+                if series.train(run, path, progress).status == "interrupted":
+                    raise StoppedError(f"{path}: stopped")
             # Dozens of networks that were not requested; `alexnet train` makes one again.
             (path / "weights.safetensors").unlink(missing_ok=True)
 

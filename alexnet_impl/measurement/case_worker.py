@@ -20,7 +20,7 @@ from alexnet_impl.measurement.timing import (
     warm_up,
 )
 from alexnet_impl.measurement.workloads import get_work, make_bench
-from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.host_memory import keep_freed_memory, keeps_freed_memory
 from alexnet_impl.runs.environment import process_peak_memory_bytes
 from alexnet_impl.weights.canonical import Weights
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
     *("unable to allocate", "memoryerror"),
 )
 """What frameworks, NumPy and Python say, in lower case, where memory is short."""
-KILLED = "code -9"
+KILLED = "killed by signal 9"
 """How a process ends that the system has killed, as it does where memory is short."""
 
 
@@ -132,7 +132,7 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
         interpreter: The Python to run; its environment needs this package and the framework.
     """
     config = case.config
-    with open_channel(config.framework, "bench-worker", interpreter=interpreter) as channel:
+    with open_channel(config.framework, "case", interpreter=interpreter) as channel:
         values = {"framework": config.framework, "device": config.device}
         threads = config.threads or usable_cores()
         device, _ = channel.ask("start", values | {"threads": threads})
@@ -147,8 +147,8 @@ def usable_cores() -> int:
     return psutil.cpu_count() or 1
 
 
-class CaseServer:
-    """What the other process does with requests."""
+class CaseCalls:
+    """Answers calls about one case in its worker process."""
 
     def __init__(self) -> None:
         self.framework, self.device = "", ""
@@ -156,7 +156,7 @@ class CaseServer:
         self.repeated: TimedCall | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values that a request asks for."""
+        """The values that a call returns; see CaseWorker."""
         del arrays
         answers: dict[str, Callable[[], Any]] = {
             "start": lambda: self._start(values),
@@ -233,10 +233,10 @@ def _host(call: Callable[[], Any]) -> TimedCall:
     return TimedCall(call=call, amount=1, unit="calls", synchronize=lambda: None)
 
 
-def serve_case() -> int:
-    """Answer requests on standard input until it ends.
+def run_case_worker() -> int:
+    """Answer calls about one case on standard input until it ends.
 
     Returns:
         The exit code, 0.
     """
-    return serve(CaseServer().answer)
+    return answer_calls(CaseCalls().answer)

@@ -12,6 +12,7 @@ from alexnet_impl.measurement.workloads import get_work
 from alexnet_impl.parity.prove import both_sides, make_parity_case
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.parity.stages import FEW_STEPS, static_checks
+from alexnet_impl.training.prepare import PreparedRun
 
 GATE_IMAGES = 8
 """Batch size that the two are compared at."""
@@ -91,10 +92,12 @@ def pass_gate(case: Case, interpreters: Mapping[str, str]) -> Gate:
     config = of_batch_size(replace(case, work="training"), GATE_IMAGES).config
     config = replace(config, recipe=replace(config.recipe, drop_last=True))
     images = load_dataset(config.data)
+    run = PreparedRun(config=config, spec=config.spec(images.num_classes))
     with both_sides(config, interpreters) as sides:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
-            question = make_parity_case(replace(config, recipe=recipe), images, FEW_STEPS)
+            drawn = replace(run, config=replace(config, recipe=recipe))
+            question = make_parity_case(drawn, images, FEW_STEPS)
             gate = Gate(checks=tuple(static_checks(sides, question, explain=False)))
             if gate.holds:
                 break

@@ -17,7 +17,6 @@ from alexnet_impl.network.spec import (
     Padding,
     Relu,
     Spec,
-    backbone_of,
     same_padding,
     trace,
 )
@@ -279,18 +278,19 @@ def get_variant(name: str) -> Variant:
     return known[base]
 
 
-def refuse_library(spec: Spec) -> Spec:
-    """The Spec, if all of its layers are said here, so that two frameworks can be compared.
+def refuse_library(name: str) -> None:
+    """Refuse a variant with a library's backbone: frameworks can compare only layers said here.
 
     Raises:
+        UnknownNameError: If there is no such variant or change.
         SpecError: If it has a backbone: the libraries' networks of one name differ.
     """
-    if backbone_of(spec) is not None:
+    get_variant(name)
+    if name.partition(SEPARATOR)[0] in BACKBONE_VARIANTS:
         raise SpecError(
-            f"{spec.name}: the backbones of torchvision and keras.applications are different "
+            f"{name}: the backbones of torchvision and keras.applications are different "
             "networks, and no comparison of frameworks; train each with alexnet train."
         )
-    return spec
 
 
 def build_spec(

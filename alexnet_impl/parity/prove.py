@@ -15,19 +15,21 @@ from alexnet_impl.parity.stages import run_stages
 from alexnet_impl.processes.remote_trainer import remote_side
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
+from alexnet_impl.training.prepare import PreparedRun
 
 
-def make_parity_case(config: RunConfig, dataset: Dataset, steps: int) -> ParityCase:
+def make_parity_case(run: PreparedRun, dataset: Dataset, steps: int) -> ParityCase:
     """Build the parity case: network, adapted recipe and batches.
 
     Args:
-        config: Variant, width, recipe and data; its framework is not used.
-        dataset: The images of config.data.
+        run: The prepared run; its framework is not used.
+        dataset: The images that its config loads.
         steps: Number of lockstep steps.
     """
-    spec = refuse_library(config.spec(dataset.num_classes))
-    recipe = parity_recipe(config.recipe, spec)
-    return ParityCase(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
+    refuse_library(run.config.variant)
+    recipe = parity_recipe(run.config.recipe, run.spec)
+    batches = draw_batches(dataset.train, recipe, steps)
+    return ParityCase(spec=run.spec, recipe=recipe, batches=batches)
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[F
 
 
 def prove(
-    config: RunConfig,
+    run: PreparedRun,
     dataset: Dataset,
     steps: int,
     interpreters: Mapping[str, str],
@@ -63,8 +65,8 @@ def prove(
     """Run the parity stages with each framework in its own process.
 
     Args:
-        config: What to compare; its framework is not used.
-        dataset: The images of config.data.
+        run: What to compare; its framework is not used.
+        dataset: The images that its config loads.
         steps: Number of lockstep steps.
         interpreters: Framework to the Python that runs it; this one by default.
         announce: Called with the record so far after every check; all may take an hour.
@@ -72,7 +74,7 @@ def prove(
     Raises:
         RunError: If a process fails.
     """
-    case = make_parity_case(config, dataset, steps)
+    config, case = run.config, make_parity_case(run, dataset, steps)
     with both_sides(config, interpreters) as sides:
         environment: dict[str, Any] = environment_fingerprint()
         environment["frameworks"] = {side.name: side.fingerprint() for side in sides}

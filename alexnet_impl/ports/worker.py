@@ -9,7 +9,7 @@ from typing import Any
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
 from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
-from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -84,11 +84,11 @@ def remote_model(
     """
     # The tolerances were measured with the CPU's rounding.
     cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
-    with open_channel(framework, "pair-worker", interpreter=interpreter, variables=cpu) as channel:
+    with open_channel(framework, "model", interpreter=interpreter, variables=cpu) as channel:
         yield RemoteModel(channel)
 
 
-class PairServer:
+class ModelCalls:
     """Answers the requests of a RemoteModel in the worker process."""
 
     def __init__(self) -> None:
@@ -134,10 +134,10 @@ def _descend(model: UserModel, values: dict[str, Any], arrays: Weights) -> list[
     )
 
 
-def serve_pair() -> int:
-    """Answer requests on standard input until it ends.
+def run_model_worker() -> int:
+    """Answer calls to a user's model on standard input until it ends.
 
     Returns:
         The exit code, 0.
     """
-    return serve(PairServer().answer)
+    return answer_calls(ModelCalls().answer)

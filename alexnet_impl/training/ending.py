@@ -14,7 +14,6 @@ from alexnet_impl.runs.records import (
 from alexnet_impl.training.clock import images_per_second
 from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.events import Ended
-from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.state import RunState
 from alexnet_impl.weights.canonical import Weights
 
@@ -61,10 +60,8 @@ def end_diverged(state: RunState, message: str, good: Weights | None) -> RunResu
         good: The last good weights of what is trained, in the canonical layout; None: the initial
             weights are kept.
     """
-    if good is None:
-        weights = first_weights(state.config, state.spec)
-    else:
-        weights = state.network.kept_weights | good
+    network = state.network
+    weights = network.first_weights() if good is None else network.kept_weights | good
     state.folder.write_history(state.history)
     state.folder.write_weights(weights, state.spec)
     return _end(state, "diverged", message)

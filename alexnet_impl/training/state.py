@@ -159,7 +159,6 @@ def initial_state(
     observer: Observer,
 ) -> RunState:
     """Returns the state of a run before its first step."""
-    spec = config.spec(dataset.num_classes)
     batches_per_epoch = num_batches(batch_plan(config.recipe), len(dataset.train))
     parts = phases(config.recipe, batches_per_epoch)
     state = RunState(
@@ -168,7 +167,7 @@ def initial_state(
         dataset=dataset,
         network=network,
         observer=observer,
-        spec=spec,
+        spec=network.whole,
         batches_per_epoch=batches_per_epoch,
         phases=parts,
         phase=parts[0],
@@ -176,6 +175,6 @@ def initial_state(
     )
     if config.on_collapse != "ignore" and network.features is None:
         last_step = min(batches_per_epoch, state.num_steps)
-        state.watch = make_watch(network.trainer, spec, dataset.train.images, last_step)
+        state.watch = make_watch(network.trainer, network.whole, dataset.train.images, last_step)
     state.put_dataset_on_device()
     return state

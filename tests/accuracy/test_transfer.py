@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
@@ -12,7 +13,6 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 from alexnet_impl.training.events import ignore_events
-from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.slow
 

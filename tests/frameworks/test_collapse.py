@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.comparing import TINY, TINY_DROPOUT
 from support.fake_framework import RecordingObserver
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -19,7 +20,6 @@ from alexnet_impl.training.collapse import (
     layer_statistics,
     probe,
 )
-from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 

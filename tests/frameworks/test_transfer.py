@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.fake_framework import RecordingObserver
+from support.starting import resume_run, start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -13,7 +14,6 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import resume_run, start_run
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from support import fake_framework
+from support.starting import train_prepared
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -20,6 +21,7 @@ from alexnet_impl.explain.study import (
     execute,
     make_plan,
     make_request,
+    prepare_arms,
     write_request,
 )
 from alexnet_impl.recipe.recipe import Recipe
@@ -27,7 +29,6 @@ from alexnet_impl.report.explain.tables import verdict
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.paired_effects import estimate, holm
 from alexnet_impl.training import start as training
-from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.fast
 
@@ -38,9 +39,8 @@ RECIPE = Recipe(learning_rate=0.1, steps=20, global_batch_size=16)
 class InProcess:
     """A worker series without a process."""
 
-    def train(self, config, folder, observer):
-        start_run(folder, config, load_dataset(config.data, seed=config.recipe.seed), observer)
-        return RunFolder.open(folder).result
+    def train(self, run, folder, observer):
+        return train_prepared(run, folder, observer)
 
 
 @contextmanager
@@ -78,8 +78,9 @@ def found(tmp_path_factory):
         config = aligned_config(fake_framework.linear_config(RECIPE, DATA))
         request = make_request(config, 200, (0, 1, 2), [factor.name for factor in factors])
         write_request(folder, request)
-        plan = make_plan(request, dataset_facts(load_dataset(DATA)))
-        execute(plan, folder, Console(quiet=True), {})
+        dataset = load_dataset(DATA)
+        plan = make_plan(request, dataset_facts(dataset))
+        execute(plan, prepare_arms(plan, dataset), folder, Console(quiet=True), {})
         yield read_explanation(folder)
 
 

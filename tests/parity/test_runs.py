@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -14,7 +15,6 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.events import ignore_events
-from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]

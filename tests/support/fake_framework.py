@@ -24,6 +24,8 @@ from alexnet_impl.training.events import (
     Stepped,
     Warned,
 )
+from alexnet_impl.weights.canonical import check_weights
+from alexnet_impl.weights.safetensors_io import read_safetensors
 
 LINEAR = Variant(
     source="Softmax regression, for tests",
@@ -210,6 +212,15 @@ class FakeFramework:
     def set_threads(self, threads):
         self.threads = threads
 
+    def describe_checkpoint(self, path):  # noqa: ARG002 - the protocol's
+        return {}
+
+    def read_checkpoint(self, path, spec):
+        """Of a file that is safetensors, whatever its name ends in."""
+        weights, _ = read_safetensors(path)
+        check_weights(weights, spec, where=str(path))
+        return weights
+
     def fingerprint(self, device):
         return {"name": "numpy", "device": device}
 
@@ -219,13 +230,20 @@ class FakeFramework:
         return self.trainers[-1]
 
 
+def take_the_place_of_every_framework(framework):
+    """Register it under every framework's name, and its network among the variants."""
+    VARIANTS["linear"] = LINEAR
+    for name in FRAMEWORKS:
+        register(name, framework)
+
+
 def install(monkeypatch):
-    """Put the fake in the place of every framework, and its network among the variants."""
+    """Put a fake in the place of every framework until the test ends."""
     framework = FakeFramework()
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
     for name in FRAMEWORKS:
         monkeypatch.setitem(ADAPTERS, name, ADAPTERS[name])  # is put back after the test
-        register(name, framework)
+    take_the_place_of_every_framework(framework)
     return framework
 
 

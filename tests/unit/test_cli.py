@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import fake_framework, fake_worker
+from support import fake_framework
 from support.fake_framework import linear_config
+from support.fake_worker import fake_python
+from support.starting import start_run, train_prepared
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
@@ -27,7 +29,6 @@ from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
@@ -93,8 +94,8 @@ def started(monkeypatch, framework):  # noqa: ARG001 - no framework is imported
     def started(*arguments):
         found = []
 
-        def start(_, config, *__):
-            found.append(config)
+        def start(_, run, *__):
+            found.append(run.config)
             raise StoppedError("started")
 
         monkeypatch.setattr(commands, "start_run", start)
@@ -719,10 +720,7 @@ def test_train_that_ignores_a_collapse_says_nothing(alexnet, tmp_path):
 
 @pytest.mark.usefixtures("mortal")
 def test_compare_goes_on_when_a_run_stops_at_a_collapse(alexnet, tmp_path, monkeypatch):
-    def train_here(config, path, observer, *, interpreter):  # noqa: ARG001 - the worker's
-        return start_run(path, config, load_dataset(config.data), observer)
-
-    monkeypatch.setattr(comparison, "train_in_worker", train_here)
+    monkeypatch.setattr(comparison, "train_in_worker", train_prepared)
     monkeypatch.setattr(comparison, "check_frameworks", lambda _: None)
     folder = tmp_path / "both"
     for arguments in ((*MORTAL, "--on-collapse", "stop", "--output", folder), ("--resume", folder)):
@@ -748,9 +746,7 @@ def test_convert_prints_how_far_the_outputs_differ(alexnet, tmp_path):
 @pytest.mark.usefixtures("framework")
 def test_compare_trains_both_in_workers_and_writes_the_report(alexnet, tmp_path):
     """With the NumPy framework on both sides, each in a process of its own."""
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{fake_worker.__file__}'\n")
-    python.chmod(0o755)
+    python = fake_python(tmp_path)
     folder = tmp_path / "comparison"
     code, out, err = alexnet(
         *("compare", "--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support import fake_framework
 from support.fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
+from support.starting import resume_run, start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -36,7 +37,6 @@ from alexnet_impl.training.collapse import (
     layer_statistics,
     shift_over_std,
 )
-from alexnet_impl.training.start import resume_run, start_run
 from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import weights_sha256
 

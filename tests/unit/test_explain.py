@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support import fake_framework
+from support.starting import train_prepared
 
 import alexnet_impl
 from alexnet_impl.cli import main
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import AlexNetError, DataError, RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.results import METRICS, read_explanation, read_outcome, to_dict
 from alexnet_impl.explain.study import (
     ExplainRequest,
     aligned_config,
-    check_plan,
     dataset_facts,
     execute,
     make_plan,
     make_request,
+    prepare_arms,
     read_request,
     run_path,
     seeds_from,
@@ -46,7 +47,6 @@ from alexnet_impl.report.explain.tables import (
 )
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training import start as training
-from alexnet_impl.training.start import resume_run, start_run
 
 pytestmark = pytest.mark.fast
 
@@ -63,21 +63,10 @@ class InProcess:
     def __init__(self, framework):
         self.framework, self.trained = framework, []
 
-    def train(self, config, folder, observer):
-        assert config.framework == self.framework
+    def train(self, run, folder, observer):
+        assert run.config.framework == self.framework
         self.trained.append(folder)
-        dataset = load_dataset(
-            config.data,
-            validation_fraction=config.recipe.validation_fraction,
-            validation_split=config.recipe.validation_split,
-            seed=config.recipe.seed,
-        )
-        try:
-            if (folder / "run.json").is_file():
-                return resume_run(RunFolder.open(folder), dataset, observer)
-            return start_run(folder, config, dataset, observer)
-        except AlexNetError:
-            return RunFolder.open(folder).result
+        return train_prepared(run, folder, observer)
 
 
 @pytest.fixture
@@ -116,7 +105,9 @@ def explained(folder, request, console):
     """Train everything, and read it back."""
     folder.mkdir(exist_ok=True)
     write_request(folder, request)
-    execute(make_plan(request, dataset_facts(load_dataset(DATA))), folder, console, INTERPRETERS)
+    dataset = load_dataset(DATA)
+    plan = make_plan(request, dataset_facts(dataset))
+    execute(plan, prepare_arms(plan, dataset), folder, console, INTERPRETERS)
     return read_explanation(folder)
 
 
@@ -214,12 +205,12 @@ def test_plan_with_a_run_that_cannot_start_is_refused(framework, monkeypatch):  
 
     dataset = load_dataset(DATA)
     plan = make_plan(request_of("validation-split"), dataset_facts(dataset))
-    check_plan(plan, dataset)
+    prepare_arms(plan, dataset)
     monkeypatch.setattr(explain, "load_dataset", refuse)
     with pytest.raises(
         RunError, match=r"validation-split: too few images for last\. To leave it out"
     ):
-        check_plan(plan, dataset)
+        prepare_arms(plan, dataset)
 
 
 # ---- what is trained
@@ -270,7 +261,8 @@ def test_what_has_ended_is_not_run_again(tmp_path, framework, series, console):
     series.clear()
     with pytest.raises(RunError, match="has not ended; continue with --resume"):
         read_explanation(tmp_path)
-    execute(before.plan, tmp_path, console, INTERPRETERS)
+    arms = prepare_arms(before.plan, load_dataset(DATA))
+    execute(before.plan, arms, tmp_path, console, INTERPRETERS)
     assert [folder.name for folder in series[0].trained] == ["seed-1"]
     assert len(series) == 1
 

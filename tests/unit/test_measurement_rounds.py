@@ -11,7 +11,7 @@ from alexnet_impl.measurement import case_worker as worker
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement import rounds as paired
 from alexnet_impl.measurement.case import Case, complete_key
-from alexnet_impl.measurement.case_worker import CaseServer, CaseWorker, OutOfMemoryError
+from alexnet_impl.measurement.case_worker import CaseCalls, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import find_largest_batch, of_batch_size
 from alexnet_impl.measurement.rounds import Plan
 from alexnet_impl.measurement.timing import WarmUp
@@ -237,7 +237,7 @@ class Refusing(Channel):
         "torch: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
         "torch: Unable to allocate 29.8 GiB for an array with shape (4000000000,)",
         "torch: MemoryError",
-        "tensorflow: its process ended with code -9.",
+        "tensorflow: the worker process was killed by signal 9: it printed nothing",
     ],
 )
 def test_lack_of_memory_is_told_from_other_faults(message):
@@ -248,7 +248,9 @@ def test_lack_of_memory_is_told_from_other_faults(message):
 
 def test_other_faults_are_none_of_memory():
     with pytest.raises(RunError) as caught:
-        CaseWorker(Refusing("torch: its process ended with code 1."), CASE).memory()
+        CaseWorker(
+            Refusing("torch: the worker process ended with code 1: it printed nothing"), CASE
+        ).memory()
     assert not isinstance(caught.value, OutOfMemoryError)
 
 
@@ -259,7 +261,7 @@ def server(monkeypatch):
     )
     monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
     monkeypatch.setattr(worker, "keep_freed_memory", lambda: True)
-    made = CaseServer()
+    made = CaseCalls()
     made.answer("start", {"framework": "torch", "device": "cpu", "threads": 2}, {})
     return made
 
@@ -319,7 +321,7 @@ def test_a_worker_tells_the_device_that_it_found(monkeypatch, found, kind):
     adapter = SimpleNamespace(set_threads=lambda _: None, fingerprint=lambda _: {"device": found})
     monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
     asked = {"framework": "torch", "device": "auto", "threads": 2}
-    assert CaseServer().answer("start", asked, {})[0] == kind
+    assert CaseCalls().answer("start", asked, {})[0] == kind
     assert CASE.on(kind).key["device"] == kind
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support import fake_framework
 from support.fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
+from support.starting import resume_run, start_run
 
 from alexnet_impl.data.batches import chain_digest, epoch_batches
 from alexnet_impl.data.config import DataConfig
@@ -28,7 +29,6 @@ from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import run as training
 from alexnet_impl.training import start
 from alexnet_impl.training.feeding import batch_plan
-from alexnet_impl.training.start import resume_run, start_run
 from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
@@ -722,8 +722,8 @@ def test_run_is_not_resumed_on_other_images(tmp_path, dataset, framework):
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     other = load_dataset(replace(DATA, train_images=51))
     message = (
-        f"was started on images with fingerprint {dataset.fingerprint[:12]}, but those at hand "
-        f"have {other.fingerprint[:12]}"
+        f"was started on images with fingerprint {dataset.fingerprint[:12]}, but the images "
+        f"given have {other.fingerprint[:12]}"
     )
     with pytest.raises(RunError, match=message):
         resume(tmp_path / "run", other)

@@ -6,7 +6,8 @@ named by its framework, the run folder.
 
 import contextlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,12 +21,13 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RecordError, RunError, StoppedError
 from alexnet_impl.files import file_digest, write_bytes
 from alexnet_impl.network.variants import get_variant
+from alexnet_impl.processes.conversion import make_readable, prepare_job
 from alexnet_impl.processes.training_worker import log_of, train_in_worker
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN
+from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
 from alexnet_impl.reproduction.runs.dataset_check import other_images
 from alexnet_impl.reproduction.runs.unpermuted import UNPERMUTED, unpermuted_path, write_unpermuted
@@ -33,8 +35,8 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.training.observers import make_observer
+from alexnet_impl.training.prepare import PreparedRun, find_given, prepare_run
 from alexnet_impl.typed_json import read
-from alexnet_impl.weights.pretrained_files import Pretrained, find_pretrained
 from alexnet_impl.weights.published_files import PUBLISHED, is_published_name, published_of
 
 RECORD = "experiment.json"
@@ -226,30 +228,35 @@ def on_images(request: Request, dataset: Dataset) -> Request:
     return replace(request, mismatches=(*request.mismatches, *([other] if other else [])))
 
 
-def prepare_weights(request: Request, progress: Progress = silent) -> None:
-    """Have what a run begins with on this machine, with the experiment's mistake in it.
+def prepare_request(
+    request: Request, dataset: Dataset, interpreters: Mapping[str, str], progress: Progress = silent
+) -> PreparedRun:
+    """Prepare the run of a request: its weights are found, with the experiment's mistake in them.
+
+    Args:
+        request: What to train.
+        dataset: The images that its config loads.
+        interpreters: Framework to the Python that runs it; by default this one.
+        progress: Reports a download.
 
     Raises:
-        WeightsError: If it cannot be downloaded, is damaged, or is of another network.
-    """
-    config, found = request.config, find_source(request, progress)
-    if found is not None and request.experiment.unpermuted:
-        write_unpermuted(Path(str(config.weights)), found, config.spec(NUM_CLASSES), config.width)
-
-
-def find_source(request: Request, progress: Progress = silent) -> Pretrained | None:
-    """The weights that a run begins with, downloaded if need be; None if they are drawn.
-
-    Raises:
-        WeightsError: If they cannot be downloaded, or are of another network.
+        WeightsError: If the weights cannot be downloaded, are damaged, or belong to another
+            network.
+        RecipeError: If they were trained on other values than the recipe feeds.
     """
     config = request.config
     if request.source is None:
-        return None
-    size = config.spec(NUM_CLASSES).input_shape[1]
-    return find_pretrained(
-        request.source, config.variant, size, progress, framework=config.framework
+        return prepare_job(config, dataset)
+    found = find_given(request.source, config.variant, config.recipe, config.framework, progress)
+    if not request.experiment.unpermuted:
+        return prepare_job(config, dataset, found, interpreters=interpreters)
+    mistaken = replace(found, name=str(config.weights), path=Path(str(config.weights)))
+    run = prepare_run(config, dataset, mistaken)
+    readable = make_readable(
+        found, run.spec, config.width, frameworks=(), interpreters=interpreters
     )
+    write_unpermuted(mistaken.path, readable, run.spec, config.width)
+    return run
 
 
 def _of_stored_order(recipe: Recipe, data: DataConfig) -> Iterator[str]:
@@ -294,15 +301,21 @@ def check_memory(request: Request, available: int | None = None) -> str:
 
 
 def reproduce(
-    request: Request, root: Path, console: Console, *, interpreter: str | None = None
+    request: Request,
+    run: PreparedRun,
+    root: Path,
+    console: Console,
+    *,
+    interpreter: str = sys.executable,
 ) -> RunFolder:
-    """Train it in a worker, go on with it, or take what is there.
+    """Train a request in a worker process, continue it, or return the run that has ended.
 
     Args:
         request: What to train.
+        run: The same, prepared.
         root: Where all experiments' folders lie.
         console: Where progress is shown.
-        interpreter: The Python to run; this one by default.
+        interpreter: The Python to run.
 
     Returns:
         The run folder, also of a run that diverged: that is its result.
@@ -316,10 +329,9 @@ def reproduce(
         return done
     path.parent.mkdir(parents=True, exist_ok=True)
     Record.of(request).write(path.parent / RECORD)
-    options = {} if interpreter is None else {"interpreter": interpreter}
     try:
         with make_observer(console) as observer:
-            result = train_in_worker(request.config, path, observer, **options)
+            result = train_in_worker(run, path, observer, interpreter=interpreter)
     except RunError as error:
         left = RunFolder(path).result
         if left is not None and left.status in ENDED:
