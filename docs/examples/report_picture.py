@@ -1,4 +1,4 @@
-"""Make docs/report.png, the README's picture: the report of `alexnet compare`, in headless Chromium.
+"""Make docs/report.png, the README's picture: the report of `alexnet compare` in Chromium.
 
 python docs/examples/report_picture.py
 python docs/examples/report_picture.py --output report.png --browser /usr/bin/chromium
