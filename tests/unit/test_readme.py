@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import alexnet_impl
-from alexnet_impl.cli import _parse
+from alexnet_impl.cli.parsing import parse
+from alexnet_impl.cli.table import COMMANDS
 from alexnet_impl.report.listings import markdown_variants
 
 README = Path(alexnet_impl.__file__).parents[1] / "README.md"
@@ -65,7 +66,13 @@ def test_readme_commands_are_understood(tmp_path, monkeypatch):
     commands = list(alexnet_commands(TEXT))
     assert commands
     for arguments in commands:
-        _parse(arguments)
+        parse(arguments)
+
+
+def test_readme_lists_every_command_in_the_order_of_the_help():
+    table = TEXT.partition("| command | purpose |")[2].partition("\n\n")[0]
+    shown = [name for name, command in COMMANDS.items() if command.group]
+    assert re.findall(r"^\| `alexnet ([a-z ]+)` \|", table, re.MULTILINE) == shown
 
 
 def test_readme_shows_the_report():
