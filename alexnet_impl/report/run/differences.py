@@ -119,8 +119,8 @@ def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] 
 
 
 _TIMING_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("training time, first step left out", "training_time_s", numbers.seconds),
-    ("first step's time", "first_step_time_s", numbers.seconds),
+    ("training time without the first step", "training_time_s", numbers.seconds),
+    ("time of the first step", "first_step_time_s", numbers.seconds),
     ("evaluation time", "evaluation_time_s", numbers.seconds),
     ("training images/s", "images_per_second", numbers.rate),
 )

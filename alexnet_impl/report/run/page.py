@@ -110,7 +110,8 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
     yield "variant", f"{config.variant}{width}"
     yield "data", f"{view.dataset.name}, {numbers.count(view.dataset.num_train_images)} images"
     yield "recipe", _recipe_name(recipe)
-    yield "steps", f"{numbers.count(view.num_steps)} of {recipe.global_batch_size} images"
+    yield "steps", numbers.count(view.num_steps)
+    yield "batch size", numbers.count(recipe.global_batch_size)
     yield "precision", recipe.precision
     yield "seed", str(recipe.seed)
 

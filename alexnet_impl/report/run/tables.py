@@ -24,7 +24,7 @@ from alexnet_impl.stats.accuracy import (
 )
 
 MAX_MATRIX_CLASSES = 20
-"""Up to so many classes a confusion matrix is shown whole; beyond, its largest confusions."""
+"""With more classes, only the largest confusions are shown."""
 _NUM_CONFUSIONS = 15
 
 
@@ -41,7 +41,7 @@ def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Ta
 
 
 def comparison_table(runs: Sequence[RunFolder]) -> Table:
-    """The figures of runs, a column each; of exactly two, their difference as well."""
+    """Results of runs, one column each, and the difference if there are exactly two."""
     views = view_runs(runs)
     table = _table(title="Comparison" if len(views) > 1 else "Result")
     table.add_column("")
@@ -58,13 +58,13 @@ def comparison_table(runs: Sequence[RunFolder]) -> Table:
 
 
 def equality_lines(runs: Sequence[RunFolder]) -> list[Equality]:
-    """Whether the same went into all runs: network, recipe, images, weights, batches."""
+    """Check that all runs had equal networks, recipes, images, weights and batches."""
     return equalities(view_runs(runs))
 
 
 def equality_table(runs: Sequence[RunFolder]) -> Table:
-    """equality_lines() with a tick or a cross each."""
-    table = _table(title="The same went in")
+    """Table of equality_lines(), each with a tick or a cross."""
+    table = _table(title="Equality checks")
     for header in ("", "what", "value"):
         table.add_column(header)
     for line in equality_lines(runs):
@@ -76,7 +76,7 @@ _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text
 
 
 def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
-    """What a finished run says of the test images, for `alexnet evaluate`.
+    """Accuracy of a finished run on the test images, for `alexnet evaluate`.
 
     Returns:
         Accuracy with its 95 % interval, accuracy per class, scikit-learn's classification
@@ -160,7 +160,7 @@ def _confusion_table(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
 
 
 def _heat(share: float, *, right: bool) -> str:
-    """Green grows with the share on the diagonal, red beside it; 0 fades."""
+    """Style of a cell: green on the diagonal and red elsewhere, stronger with the share."""
     if share == 0:
         return "dim"
     strength = round(60 + 120 * share)

@@ -40,8 +40,8 @@ def test_comparison_table_shows_the_numbers_of_the_folders(pair):
     losses = [folder.history.epochs[-1].loss for folder in pair]
     assert row_of(table, "last epoch's train loss")[1:3] == [f"{loss:.4f}" for loss in losses]
     assert row_of(table, "training images/s")[1:] == ["195", "156", "1.25x"]
-    assert row_of(table, "training time, first step left out")[3] == "0.80x"
-    assert row_of(table, "first step's time")[1:] == ["0.250 s", "1.500 s", "0.17x"]
+    assert row_of(table, "training time without the first step")[3] == "0.80x"
+    assert row_of(table, "time of the first step")[1:] == ["0.250 s", "1.500 s", "0.17x"]
     assert row_of(table, "peak memory of the process")[1:] == ["512 MiB", "512 MiB", "1.00x"]
 
 
