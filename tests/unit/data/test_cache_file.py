@@ -213,11 +213,12 @@ def test_two_processes_may_build_the_same_cache_at_once(image_tree, tmp_path):
         )
         for ready in readies
     ]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not all(ready.exists() for ready in readies) and time.monotonic() < deadline:
         time.sleep(0.001)
+    assert all(ready.exists() for ready in readies)
     go.touch()
-    fingerprints = [worker.communicate(timeout=20)[0].strip() for worker in workers]
+    fingerprints = [worker.communicate(timeout=120)[0].strip() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert len(fingerprints[0]) == 64
     assert fingerprints[0] == fingerprints[1]
