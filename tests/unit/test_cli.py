@@ -184,7 +184,7 @@ def test_recipes_prints_every_recipe(alexnet):
         (("--dataset", "digit"), "Unknown dataset 'digit'. Did you mean 'digits'? Known: "),
         (("--device", "tpu"), "device 'tpu' is unknown; choose auto, cpu, gpu."),
         (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
-        (("--width", "0"), "cifar: width=0.0 must lie above 0 and at most at 16."),
+        (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
         (("--train-images", "0"), "train_images=0 must be at least 1; leave it out for all."),
         (("--train-images", "5000"), "train_images=5000 are more than the 1293 images"),
         (("--seed", "-1"), "seed=-1 must be at least 0."),
@@ -424,7 +424,7 @@ def test_predict_refuses_what_is_no_image(refusal, tmp_path, finished):
     [
         (("cifer",), "Unknown variant 'cifer'. Did you mean 'cifar'?"),
         (("cifar", "--num-classes", "0"), "cifar: num_classes=0 must be at least 1."),
-        (("cifar", "--width", "99"), "cifar: width=99.0 must lie above 0 and at most at 16."),
+        (("cifar", "--width", "99"), "cifar: width=99.0 must be above 0 and at most 16."),
         (("torchvision", "--input-size", "62"), "pool5: the map shrinks below 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

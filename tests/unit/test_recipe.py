@@ -107,7 +107,7 @@ def test_recipe_refuses_an_unknown_choice_with_the_nearest(name, value, near):
         ({"step_at": (math.nan,)}, "step_at=(nan,) must be fractions between 0 and 1."),
         (
             {"alternate_flips": True},
-            "alternate_flips=True needs flip=True: it says which epochs flip.",
+            "alternate_flips=True needs flip=True, since it decides which epochs flip.",
         ),
         ({"steps_per_call": 0}, "steps_per_call=0 must be at least 1."),
         (

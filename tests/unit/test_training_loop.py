@@ -346,7 +346,7 @@ def test_drop_last_leaves_the_small_batch_out(tmp_path, dataset):
             "50 images give no batch of global_batch_size=51 with drop_last=True",
         ),
         (RECIPE, {"variant": "liner"}, UnknownNameError, "Unknown variant 'liner'.*'linear'"),
-        (RECIPE, {"width": 0.0}, SpecError, "width=0.0 must lie above 0"),
+        (RECIPE, {"width": 0.0}, SpecError, "width=0.0 must be above 0"),
         (
             replace(RECIPE, input_size=8),
             {"variant": "cifar"},

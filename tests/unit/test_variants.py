@@ -293,10 +293,10 @@ def test_build_spec_makes_a_valid_network_of_any_width(name, width, num_classes)
     [
         ({"num_classes": 0}, "torchvision: num_classes=0 must be at least 1."),
         ({"num_classes": -3}, "torchvision: num_classes=-3 must be at least 1."),
-        ({"width": 0.0}, "torchvision: width=0.0 must lie above 0 and at most at 16."),
-        ({"width": -1.0}, "torchvision: width=-1.0 must lie above 0 and at most at 16."),
-        ({"width": 16.5}, "torchvision: width=16.5 must lie above 0 and at most at 16."),
-        ({"width": float("nan")}, "torchvision: width=nan must lie above 0 and at most at 16."),
+        ({"width": 0.0}, "torchvision: width=0.0 must be above 0 and at most 16."),
+        ({"width": -1.0}, "torchvision: width=-1.0 must be above 0 and at most 16."),
+        ({"width": 16.5}, "torchvision: width=16.5 must be above 0 and at most 16."),
+        ({"width": float("nan")}, "torchvision: width=nan must be above 0 and at most 16."),
         (
             {"input_size": 0},
             (
