@@ -138,7 +138,7 @@ def _rank(cause: Cause) -> float:
 def forward_causes(
     sides: FrameworkSides, case: ParityCase, images: Pixels, fault: str
 ) -> tuple[Cause, ...]:
-    """Why the logits differ for one set of weights and images (batch, height, width, channels)."""
+    """Find causes of different logits, given images (batch, height, width, channels)."""
 
     def logits(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
         changed = candidate.case
@@ -156,7 +156,7 @@ def forward_causes(
 def training_causes(
     sides: FrameworkSides, case: ParityCase, candidates: Iterable[CandidateCause], fault: str
 ) -> tuple[Cause, ...]:
-    """Why the losses of a few training steps differ."""
+    """Find causes of different losses in a few training steps."""
 
     def losses(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
         return np.array(free_losses(side, candidate.case, candidate.weights)[0])
@@ -395,7 +395,7 @@ def _adam_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
 def batch_causes(
     sides: FrameworkSides, recipe: Recipe, observed: dict[str, tuple[int, str]]
 ) -> tuple[Cause, ...]:
-    """Why the two frameworks draw different batches.
+    """Find causes of different batches.
 
     Args:
         sides: The two frameworks.
@@ -428,7 +428,7 @@ def batch_causes(
 def dropout_causes(
     layer: Dropout, given: NDArray[Any], observed: dict[str, NDArray[Any]]
 ) -> tuple[Cause, ...]:
-    """Why a dropout layer's outputs differ in training.
+    """Find causes of different outputs of a dropout layer in training.
 
     Args:
         layer: The layer of the first mismatch.
