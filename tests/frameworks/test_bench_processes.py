@@ -36,10 +36,10 @@ def test_two_frameworks_pass_the_gate_and_get_a_ratio(tmp_path, capsys):
     assert (tmp_path / "bench" / "rounds.png").is_file()
 
 
-@pytest.mark.parametrize("work", ["transfer", "plain-training"])
-def test_a_work_runs_in_a_process(framework_name, work, tmp_path, capsys):
-    assert bench(tmp_path / "bench", framework_name, "--work", work) == 0
-    assert f"{work} {framework_name} cifar" in capsys.readouterr().out
+@pytest.mark.parametrize("workload", ["transfer", "tutorial-loop"])
+def test_a_work_runs_in_a_process(framework_name, workload, tmp_path, capsys):
+    assert bench(tmp_path / "bench", framework_name, "--workload", workload) == 0
+    assert f"{workload} {framework_name} cifar" in capsys.readouterr().out
 
 
 def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
@@ -65,7 +65,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
     """The batch that was asked for is recorded with the largest that fits."""
     # Images that are resized take much room and little time.
-    sides = ["bench", "torch", "--work", "preprocessing", "--variant", "torchvision"]
+    sides = ["bench", "torch", "--workload", "preprocessing", "--variant", "torchvision"]
     flags = ["--width", "0.0625", "--batch-size", "8192", "--output", str(tmp_path / "bench")]
     command = [sys.executable, "-c", IN_LITTLE_ROOM, *sides, *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,11 +1,12 @@
-"""No timed work copies from the device to the host: that would wait for it in every call."""
+"""No timed workload copies from the device to the host: that would wait for it in every call."""
 
 from dataclasses import replace
 
 import pytest
 
+from alexnet_impl.measurement.case import synthetic_data
 from alexnet_impl.measurement.timing import time_calls
-from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
+from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 
@@ -22,7 +23,9 @@ CONFIG = RunConfig(
 READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
 """What a tensor of either framework copies to the host for."""
 MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}
-ON_DEVICE = [name for name, work in WORKS.items() if work.gated and work.unit == "images"]
+ON_DEVICE = [
+    name for name, workload in WORKLOADS.items() if workload.gated and workload.unit == "images"
+]
 
 
 class CopyToHostError(Exception):
@@ -54,18 +57,18 @@ def refuse_copies(framework_name, monkeypatch):
 
 
 def prepared(name, framework, **changes):
-    """A work that was called once: what traces may read its constants."""
+    """A workload that was called once: what traces may read its constants."""
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, **changes))
-    work = WORKS[name].prepare(make_bench(framework, config))
-    time_calls(work, 1)
-    return work
+    workload = WORKLOADS[name].prepare(workload_context(framework, config))
+    time_calls(workload, 1)
+    return workload
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
 def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
-    work = prepared(name, framework)
+    workload = prepared(name, framework)
     refuse_copies()
-    assert time_calls(work, 2) > 0
+    assert time_calls(workload, 2) > 0
 
 
 @pytest.mark.parametrize(
@@ -81,14 +84,14 @@ def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
 )
 def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
     """Float16's may: the scaler of the loss looks whether it is finite."""
-    work = prepared("training", framework, **changes)
+    workload = prepared("training", framework, **changes)
     refuse_copies()
-    assert time_calls(work, 2) > 0
+    assert time_calls(workload, 2) > 0
 
 
 def test_a_step_that_copies_to_the_host_is_seen(framework, refuse_copies):
     """The checks above fail on a step that reads its loss."""
-    bench = make_bench(framework, CONFIG)
+    bench = workload_context(framework, CONFIG)
     trainer, batch = bench.trainer(), next(bench.batches())
     handle = trainer.train_step(batch.images, batch.labels, 1e-4)
     refuse_copies()

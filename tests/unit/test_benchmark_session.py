@@ -67,7 +67,7 @@ class Worker:
 @pytest.fixture(autouse=True)
 def fake(request, monkeypatch):
     plugins = request.config.pluginmanager.get_plugins()
-    conftest = next(one for one in plugins if hasattr(one, "note_no_memory"))
+    conftest = next(one for one in plugins if hasattr(one, "note_out_of_memory"))
 
     @contextmanager
     def case_worker(case, **_):
@@ -119,7 +119,7 @@ def sessions(tmp_path_factory):
 def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
     folder, (_, told, _) = sessions
     old, new = folder / "old.json", folder / "new.json"
-    assert "out of memory at batch 512; 300 fits" in told.partition("share of the peak")[2]
+    assert "out of memory at batch 512; 300 fits" in told.partition("images/s, memory")[2]
     found = read_recording(new)
     assert [key["global_batch_size"] for key in found.out_of_memory] == [512]
     assert [entry.key["global_batch_size"] for entry in found.entries] == [64]
@@ -140,9 +140,9 @@ def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
     busy = "Other processes kept 70% of all cores busy just before the start."
     assert f"warning: {busy}" in told
     found = read_recording(folder / "old.json")
-    assert busy in found.disturbed.warnings
+    assert busy in found.interference.warnings
     assert found.machine["busy_share"] == 0.7
-    assert found.disturbed.machine_after["load_average"]
+    assert found.interference.machine_after["load_average"]
 
 
 @pytest.fixture
