@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cases import make_case
@@ -47,6 +48,20 @@ INTERFERENCE = pytest.StashKey[Interference]()
 """What may have interfered with the benchmarks."""
 OUT_OF_MEMORY = pytest.StashKey[list]()
 """Entries of the cases that ran out of memory: pytest-benchmark keeps no row without times."""
+
+
+def pytest_configure(config):
+    """Run the benchmarks of a CPU where only benchmarks are named: none of them is fast."""
+    if names_only_benchmarks(config) and config.option.markexpr == "fast":
+        config.option.markexpr = "not gpu"
+
+
+def names_only_benchmarks(config):
+    """Whether the command line names paths in this folder only, and no markers."""
+    flags, folder = config.invocation_params, Path(__file__).parent
+    paths = [(flags.dir / name.partition("::")[0]).resolve() for name in config.args]
+    has_marker = any(str(flag).startswith("-m") for flag in flags.args)
+    return not has_marker and all(path.is_relative_to(folder) for path in paths)
 
 
 def pytest_collection_finish(session):

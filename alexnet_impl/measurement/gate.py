@@ -60,8 +60,8 @@ def pass_gate(case: Case, interpreters: Interpreters) -> Gate:
     with both_sides(config, interpreters) as sides:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
-            question = make_parity_case(replace(config, recipe=recipe), images, FEW_STEPS)
-            gate = Gate(checks=tuple(static_checks(sides, question, explain=False)))
+            parity_case = make_parity_case(replace(config, recipe=recipe), images, FEW_STEPS)
+            gate = Gate(checks=tuple(static_checks(sides, parity_case, explain=False)))
             if gate.holds:
                 break
     return gate

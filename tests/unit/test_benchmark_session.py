@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cases import make_case
@@ -87,7 +88,7 @@ def test_speed(timed, batch_size):
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory):
-    """Both cases fit in the first and the last session, the larger one does not in the second.
+    """Both cases fit in the first session; the larger one runs out of memory in the second.
 
     Gives the folder, and what pytest printed of each.
     """
@@ -110,14 +111,13 @@ def sessions(tmp_path_factory):
         return done.stdout
 
     return folder, [
-        run(512, "--benchmark-json=old.json"),
-        run(64, "--benchmark-json=new.json", "--benchmark-save=first"),
-        run(512, "--benchmark-compare=0001"),
+        run(512, "--benchmark-json=old.json", "--benchmark-save=first"),
+        run(64, "--benchmark-json=new.json", "--benchmark-compare=0001"),
     ]
 
 
 def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
-    folder, (_, told, _) = sessions
+    folder, (_, told) = sessions
     old, new = folder / "old.json", folder / "new.json"
     assert "out of memory at batch 512; 300 fits" in told.partition("images/s, memory")[2]
     found = read_recording(new)
@@ -129,11 +129,11 @@ def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(session
 
 
 def test_saved_session_can_be_compared_by_pytest_benchmark_itself(sessions):
-    assert "(0001_first)" in sessions[1][2]
+    assert "(0001_first)" in sessions[1][1]
 
 
 def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
-    folder, (told, _, _) = sessions
+    folder, (told, _) = sessions
     row, warning, *_ = told.partition("images/s, memory")[2].splitlines()[2:]
     assert row.startswith("training torch cifar width 0.0625 b64 float32")
     assert warning.startswith("    warning: ")
@@ -154,6 +154,27 @@ def hooks(monkeypatch):
     monkeypatch.setattr(module, "is_installed", lambda _: True)
     monkeypatch.setattr(module, "pass_gate", lambda case, _: case)
     return module
+
+
+@pytest.mark.parametrize(
+    ("paths", "flags", "markers"),
+    [
+        (["benchmarks"], ["benchmarks", "-k", "training"], "not gpu"),
+        (["benchmarks/test_throughput.py::test_throughput"], [], "not gpu"),
+        (["benchmarks"], ["benchmarks", "-m", "fast"], "fast"),
+        (["benchmarks"], ["-mfast", "benchmarks"], "fast"),
+        (["tests", "benchmarks"], [], "fast"),
+        (["tests/unit"], ["tests/unit"], "fast"),
+    ],
+)
+def test_benchmarks_of_a_cpu_run_where_only_benchmarks_are_named(hooks, paths, flags, markers):
+    config = SimpleNamespace(
+        args=paths,
+        option=SimpleNamespace(markexpr="fast"),
+        invocation_params=SimpleNamespace(dir=BENCHMARKS.parent, args=flags),
+    )
+    hooks.pytest_configure(config)
+    assert config.option.markexpr == markers
 
 
 @pytest.mark.parametrize(
