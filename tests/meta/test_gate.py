@@ -117,8 +117,7 @@ def test_bench_writes_no_ratio_of_models_that_differ(tensorflow_follows, tmp_pat
     said = capsys.readouterr().out
     assert code == 1
     assert "gate: differs: median change" in said
-    assert "the times are taken all the same, and no ratio of them." in said
-    assert "no ratio: the two models are not the same." in said
+    assert "no speed ratio" in said
     found = read_recording(output)
     (pair,) = found.pairs
     assert not pair["gate"]["holds"]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.fast
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = """
+import os
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -29,9 +30,6 @@ import pytest
 from alexnet_impl.measurement.largest_batch import OutOfMemory
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, Prepared
-
-ROOM = int({room})
-
 
 class Worker:
     group = 2
@@ -42,7 +40,7 @@ class Worker:
 
     def prepare(self):
         asked = self.case.config.recipe.global_batch_size
-        if asked > ROOM:
+        if asked > int(os.environ["LARGEST_BATCH"]):
             raise OutOfMemoryError("no room", self.case)
         return Prepared(preparation_s=1.0, amount=asked, unit="images")
 
@@ -53,16 +51,16 @@ class Worker:
         return next(self.times)
 
     def memory(self):
-        return {{"process": 2**30, "device": None}}
+        return {"process": 2**30, "device": None}
 
     def peaks(self):
-        return {{"matmul float32": 1e12, "copy": 1e10}}
+        return {"matmul float32": 1e12, "copy": 1e10}
 
     def round_trip_s(self):
         return 1e-4
 
     def fingerprint(self):
-        return {{"torch": "2.9", "device": "cpu"}}
+        return {"torch": "2.9", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +84,20 @@ def test_speed(timed, batch_size):
 """
 
 
+SESSIONS = """
+import ast, os, sys
+import pytest
+
+shared = ["-q", "-p", "no:cacheprovider", "--benchmark-storage=file://storage"]
+for largest_batch, flags in ast.literal_eval(sys.argv[1]).items():
+    os.environ["LARGEST_BATCH"] = str(largest_batch)
+    if code := pytest.main([*shared, *flags]):
+        sys.exit(code)
+    print(end="\\f", flush=True)
+"""
+"""One session after another in one process; a form feed ends what each prints."""
+
+
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory):
     """Both cases fit in the first session; the larger one runs out of memory in the second.
@@ -95,25 +107,21 @@ def sessions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmarks")
     shutil.copy(BENCHMARKS / "cases.py", folder)
     conftest = (BENCHMARKS / "conftest.py").read_text()
-    (folder / "conftest.py").write_text(f"{conftest}\n\nbusyness = lambda _: 0.7\n")
+    (folder / "conftest.py").write_text(f"{conftest}\n\nmeasure_interference = lambda _: 0.7\n")
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-
-    def run(room, *flags):
-        (folder / "test_cases.py").write_text(CASES.format(room=room))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags]
-        command += ["--benchmark-storage=file://storage"]
-        # Of its own: what pytest-xdist tells its workers turns pytest-benchmark off.
-        environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST")}
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, env=environment
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return folder, [
-        run(512, "--benchmark-json=old.json", "--benchmark-save=first"),
-        run(64, "--benchmark-json=new.json", "--benchmark-compare=0001"),
-    ]
+    (folder / "test_cases.py").write_text(CASES)
+    asked = {
+        512: ["--benchmark-json=old.json", "--benchmark-save=first"],
+        64: ["--benchmark-json=new.json", "--benchmark-compare=0001"],
+    }
+    command = [sys.executable, "-c", SESSIONS, repr(asked)]
+    # Of its own: what pytest-xdist tells its workers turns pytest-benchmark off.
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST")}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout.split("\f")[:-1]
 
 
 def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
