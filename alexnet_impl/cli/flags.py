@@ -89,20 +89,20 @@ class TrainingOptions(NetworkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions(NetworkOptions):
-    """What `bench` has of these: its default is noise, and as many threads as there are cores."""
+    """Options of `bench`: the default images are noise, and the default threads all cores."""
 
     dataset: str | None = None
-    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else synthetic,
-    which is noise."""
+    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, otherwise
+    synthetic, which is noise."""
     train_images: int | None = None
-    """Take batches from so many images only, evenly from every class; of noise there are as many as
-    the batches need."""
+    """Draw batches from N images, balanced over the classes; noise has as many as the batches
+    need."""
     test_images: int | None = None
-    """Read so many test images only; none is timed."""
+    """Read N test images; none is timed."""
     classes: tuple[str, ...] = ()
-    """Take images of these classes alone."""
+    """Use images of these classes only."""
     threads: int | None = None
-    """CPU threads of the framework; as many as there are cores by default."""
+    """CPU threads of the framework. Default: the number of cores."""
 
 
 def explain_options(recipe_name: str) -> TrainingOptions:
@@ -274,38 +274,36 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Time one side, or two against each other in interleaved rounds.
+    """Time one side, or two sides in turns.
 
-    `alexnet bench compare OLD NEW` compares two files of this command.
-
-    A SIDE is FRAMEWORK, and behind commas what is its own: work=WORK and fields of the recipe, as
-    in torch,work=plain-training or torch,compile_mode=compiled. Images are noise unless --dataset
-    or --data-dir says otherwise. A ratio between the frameworks is shown only if their models were
-    found equal first, in the precision that is timed.
+    SIDE = FRAMEWORK[,workload=WORKLOAD][,FIELD=VALUE...], with fields of the recipe, as in
+    torch,workload=tutorial-loop or torch,compile_mode=compiled. Images are noise unless --dataset
+    or --data-dir is given. A speed ratio of two frameworks is shown only if their models were found
+    equal first, in the precision that is timed. `alexnet bench compare OLD NEW` reports regressions
+    between two files of this command.
     """
 
     sides: Annotated[Positional[tuple[str, ...]], arg(metavar="[SIDE [SIDE]]")] = (
         "torch",
         "tensorflow",
     )
-    """One or two; twice the same measures the harness itself."""
-    work: str = "training"
-    """What to time. Of a step: training, training-from-pipeline (its batches drawn beside it),
-    inference, forward, backward, update, transfer, preprocessing. Of the input: batching,
-    augmentation, decoding. Of a model: building, conversion. As the framework's tutorials do it:
-    plain-training."""
+    """One side or two; the same side twice measures the harness itself."""
+    workload: str = "training"
+    """What to time. Parts of a step: training, training-from-pipeline (with drawing its batches),
+    inference, forward, backward, update, transfer, preprocessing. Input: batching, augmentation,
+    decoding. Models: building, conversion. The loop of the framework's tutorials: tutorial-loop."""
     batch_size: int | None = None
     """The same as --recipe.global-batch-size."""
     rounds: int = 40
-    """Groups of calls of one side; of two sides at most so many rounds A B B A."""
+    """Measurement rounds; with two sides, the maximum number of ABBA rounds."""
     budget: float = 120.0
-    """No round, or group of one side, begins after so many seconds."""
+    """Time limit in seconds."""
     margin: float = 0.02
-    """A side counts as faster or slower only beyond this share."""
+    """Smallest relative difference of speed that counts as faster or slower."""
     width_of_interval: float = 0.01
-    """Rounds end once the ratio's interval reaches only this share to either side."""
+    """Stop when the 95 % interval's half-width is below this fraction of the ratio."""
     warm_up: float = 20.0
-    """Warm-up ends after so many seconds even if the times still fall."""
+    """Time limit of the warm-up in seconds."""
     interpreter: tuple[str, ...] = ()
     """FRAMEWORK=PYTHON: run that framework in another environment."""
     options: Annotated[BenchOptions, arg(name="")] = field(default_factory=BenchOptions)
@@ -313,10 +311,10 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCompare:
-    """Compare two files of benchmarks, of `alexnet bench` or of pytest-benchmark.
+    """Report regressions between two benchmark files, of `alexnet bench` or of pytest-benchmark.
 
-    Cases are matched by what was measured, whatever the tests are called. Exit code 1 if one has
-    become slower beyond its threshold, or does not fit into memory any more.
+    Cases are matched by what was measured, not by the names of tests. The exit code is 1 if a case
+    became slower beyond its threshold, or now runs out of memory.
     """
 
     old: Annotated[Positional[Path], arg(metavar="OLD")]
@@ -324,33 +322,32 @@ class BenchCompare:
     new: Annotated[Positional[Path], arg(metavar="NEW")]
     """The file to judge."""
     threshold: float = 0.05
-    """NEW may take so much more time, as a share."""
-    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=SHARE")] = ()
-    """A threshold of its own for a work (training=0.1) or for a work of a variant
-    (training/cifar=0.1)."""
+    """Largest relative increase of the time in NEW."""
+    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=FRACTION")] = ()
+    """Threshold of a workload (training=0.1) or of a workload and variant (training/cifar=0.1)."""
     confidence: float = 0.95
-    """Of the interval of each ratio."""
+    """Confidence level of the interval of each ratio."""
     normalise: bool = False
     """Compare times in machine units, by each file's own calibration; machines may differ."""
     other_machine: bool = False
-    """Compare seconds of different machines all the same."""
+    """Compare seconds of different machines nevertheless."""
     strict: bool = False
-    """Exit code 1 also if the times cannot tell of a case, or if a case of OLD is not in NEW."""
+    """Exit code 1 also if a case is undecided, or if a case of OLD is missing in NEW."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """One table over releases, with a page and a picture, from what each environment measured.
+    """Show parity and speed over releases: one table, an HTML page and a figure.
 
-    `tox run -m versions` measures in all of its environments and then runs this. Exit code 1 if a
-    set of releases was not shown equal.
+    `tox run -m versions` measures in all of its environments and then runs this. The exit code is 1
+    if a set of releases was not shown equal.
     """
 
     folder: Positional[Path]
-    """Holds a folder for each environment, with what `alexnet parity` wrote under `parity` and
-    `alexnet bench` under `bench`."""
+    """Folder with one folder for each environment, which holds the outputs of `alexnet parity`
+    (`parity`) and `alexnet bench` (`bench`)."""
     output: Path = Path("versions.html")
-    """The page to write; the picture lies beside it."""
+    """The page to write; the figure is written beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)

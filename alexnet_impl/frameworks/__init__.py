@@ -248,7 +248,7 @@ class Framework(Protocol):
         On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
         """
 
-    def plain_training(
+    def tutorial_loop(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
     ) -> TimedCall:
         """A training step as the framework's tutorials write it, for comparison.
