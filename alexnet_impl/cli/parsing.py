@@ -5,6 +5,7 @@ Only the chosen command's flags are given to tyro: parsing all of them took a se
 
 from collections.abc import Iterable, Iterator
 from dataclasses import field, make_dataclass, replace
+from importlib.metadata import version
 from inspect import cleandoc
 from itertools import groupby
 from typing import Annotated, Any, get_type_hints
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from alexnet_impl.cli.table import COMMANDS, Command
+from alexnet_impl.cli.command_table import COMMANDS, Command
 from alexnet_impl.errors import AlexNetError, UnknownNameError, nearest
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
@@ -35,9 +36,7 @@ def parse(arguments: list[str]) -> tuple[Command, Any]:
         SystemExit: With 0 after --help or --version, with 2 after tyro refused a value.
     """
     if arguments[:1] == ["--version"]:
-        from alexnet_impl import __version__  # noqa: PLC0415 - the package imports no command
-
-        Console().print(f"alexnet {__version__}", highlight=False)
+        Console().print(f"alexnet {version('alexnet_impl')}", highlight=False)
         raise SystemExit(0)
     if not arguments or arguments[0] in HELP:
         print_help(Console(stderr=not arguments))
@@ -106,7 +105,7 @@ def _with_recipe(kind: type, named: Recipe, *, as_one_line: bool) -> type[Any]:
 def _recipe_name(command: Command, arguments: list[str]) -> str:
     """The value of --recipe, which decides the defaults of all --recipe.FIELD flags."""
     name: str = command.flags().options.recipe_name
-    for argument, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, value in zip(arguments, [*arguments[1:], ""], strict=False):
         if argument.startswith("--recipe="):
             name = argument.removeprefix("--recipe=")
         elif argument == "--recipe" and value:
