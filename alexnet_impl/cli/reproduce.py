@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Ledger, Reproduce
-from alexnet_impl.cli.listings import chosen_experiments, widen
 from alexnet_impl.cli.shared import check_output, check_target, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.config import DataConfig
@@ -18,6 +17,7 @@ from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImage
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.ledger.stacked import widen
 from alexnet_impl.report.ledger.terminal import (
     ledger_renderables,
     write_ledger_json,
@@ -25,6 +25,7 @@ from alexnet_impl.report.ledger.terminal import (
 from alexnet_impl.report.run.tables import comparison_table
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
+from alexnet_impl.reproduction.catalogue.scratch import get_experiments
 from alexnet_impl.reproduction.runs.runner import (
     Request,
     check_images,
@@ -52,7 +53,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         RunError: At the end if one could not start, at once if one failed later.
         StoppedError: If the user stopped it.
     """
-    experiments = list(chosen_experiments(command.ids))
+    experiments = get_experiments(command.ids)
     if not experiments:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
     check_output(command.output)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import alexnet_impl
+from alexnet_impl.cli.command_table import COMMANDS
 from alexnet_impl.cli.parsing import parse
-from alexnet_impl.cli.table import COMMANDS
 from alexnet_impl.report.listings import markdown_variants
 
 README = Path(alexnet_impl.__file__).parents[1] / "README.md"
