@@ -655,7 +655,7 @@ def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, 
     flags = ("--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2", "--output", run)
     code, _, err = alexnet("train", *flags, "--recipe.global-batch-size", "16")
     assert code == 130
-    assert err == f"alexnet: error: stopped; go on with: alexnet train --resume {run}\n"
+    assert err == f"alexnet: error: stopped; continue with: alexnet train --resume {run}\n"
     framework.before_step = None
     code, out, err = alexnet("train", "--resume", run)
     assert (code, err) == (0, "")
