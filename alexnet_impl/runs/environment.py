@@ -1,10 +1,11 @@
 """The environment of a run: package versions, git commit, machine, peak memory."""
 
+import contextlib
+import functools
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,17 @@ def environment_fingerprint() -> dict[str, Any]:
 _PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
 
 
-def _package_versions() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _package_versions() -> tuple[tuple[str, str], ...]:
+    """Returns names and versions of the installed packages."""
+    found = []
     for name in _PACKAGES:
-        try:
-            yield name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
+    return tuple(found)
 
 
+@functools.cache
 def _git_commit() -> str | None:
     """Returns the commit this package runs from, followed by '+' if the work tree differs."""
     here = Path(__file__).parents[1]

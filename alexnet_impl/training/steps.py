@@ -63,7 +63,7 @@ class EpochSteps:
         """Returns the length of the next call: 1 while collapse checks come more often."""
         state, step = self.state, self.state.progress.step
         at_most = state.recipe.steps_per_call
-        if state.watch is not None and state.watch.looks_within(step, at_most):
+        if state.watch is not None and state.watch.is_due_within(step, at_most):
             return 1
         return min(at_most, state.num_steps - step)
 
@@ -163,7 +163,7 @@ class EpochSteps:
         if watch is None or not watch.is_due(state.progress.step):
             return
         self.read()
-        statistics = watch.look(state.progress.step)
+        statistics = watch.check(state.progress.step)
         if statistics is not None:
             state.progress.collapse = watch.report
             text = collapse_text(statistics, state.recipe)

@@ -166,7 +166,7 @@ def test_kept_features_are_kept(framework_name, given, tmp_path, monkeypatch):
     config = config_of(framework_name, given, recipe, cache_features=True)
     observer = RecordingObserver()
     first = train(tmp_path / "first", config, observer)
-    assert observer.prepared_images == {"Features behind relu7": (64, 32)}
+    assert observer.prepared_images == {"Features after relu7": (64, 32)}
     monkeypatch.setattr(
         "alexnet_impl.training.features._compute", None
     )  # would fail if it were called

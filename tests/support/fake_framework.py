@@ -6,6 +6,7 @@ and counts how often it is made to wait.
 """
 
 import itertools
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -238,8 +239,12 @@ def take_the_place_of_every_framework(framework):
 
 
 def install(monkeypatch):
-    """Put a fake in the place of every framework until the test ends."""
+    """Put a fake in the place of every framework until the test ends.
+
+    Files are not flushed to the disk: no test here cuts the power.
+    """
     framework = FakeFramework()
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
     for name in FRAMEWORKS:
         monkeypatch.setitem(ADAPTERS, name, ADAPTERS[name])  # is put back after the test

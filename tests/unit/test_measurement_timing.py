@@ -25,7 +25,7 @@ pytestmark = pytest.mark.fast
 WORK_S = 0.004
 ORDERS = (
     "train_steps",
-    "hold",
+    "put_dataset_on_device",
     "train_step",
     "infer",
     "move",

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import recipes
 
@@ -24,6 +24,7 @@ def rates(num_steps, **values):
     return [learning_rate_at(recipe, step, num_steps) for step in range(num_steps)]
 
 
+@settings(max_examples=25)
 @given(recipes())
 def test_recipe_comes_back_from_json_as_it_was(recipe):
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
@@ -157,6 +158,7 @@ def test_recipe_takes_the_ends_of_each_range(values):
     assert Recipe(**values).to_dict() | values == Recipe(**values).to_dict()
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from([f.name for f in fields(Recipe)]), st.integers(-9, 9)))
 def test_recipe_of_any_numbers_is_valid_or_refused_in_words(values):
     try:
@@ -178,6 +180,7 @@ def test_total_steps_are_the_epochs_batches_unless_steps_are_given(
     assert total_steps(Recipe(**values), batches_per_epoch) == expected
 
 
+@settings(max_examples=25)
 @given(recipes(), st.integers(1, 1000), st.data())
 def test_learning_rate_is_exact_in_float32_and_never_above_the_highest(recipe, num_steps, data):
     step = data.draw(st.integers(0, num_steps - 1))
@@ -230,7 +233,8 @@ def test_one_cycle_rises_for_its_warmup_and_ends_one_step_above_zero():
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
-@given(warmup=st.floats(0, 0.8), num_steps=st.integers(20, 2000))
+@settings(max_examples=25)
+@given(warmup=st.floats(0, 0.8), num_steps=st.integers(20, 500))
 def test_falling_schedules_rise_then_fall_to_nearly_zero(schedule, warmup, num_steps):
     cycle = rates(num_steps, schedule=schedule, warmup=warmup)
     top = cycle.index(max(cycle))

@@ -388,7 +388,9 @@ def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp
 def test_damaged_record_is_named(tmp_path):
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
-    with pytest.raises(RunError, match=r"experiment \(budget of Record is missing\); remove the"):
+    with pytest.raises(
+        RunError, match=r"experiment \(object missing required field budget\); remove the"
+    ):
         Record.read(path)
     path.write_text("{")
     with pytest.raises(RunError, match=r"experiment\.json: is no JSON; remove the folder"):
