@@ -1,5 +1,6 @@
 """Documents at the root and docs/architecture.md name files, folders and rooms that exist."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -55,3 +56,28 @@ def test_architecture_lists_every_room():
 def test_contributing_is_short():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     assert len(text.splitlines()) <= MAX_CONTRIBUTING_LINES
+
+
+def load_script(name):
+    """A script of docs/examples, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_picture_is_of_the_report_that_compare_writes(tmp_path, monkeypatch, capsys):
+    script = load_script("report_picture")
+    commands = []
+    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: commands.append(command))
+    picture = tmp_path / "report.png"
+    assert script.main(["--output", str(picture), "--browser", "browser"]) == 0
+    compare, browser = commands
+    assert compare[1:5] == ["-P", "-m", "alexnet_impl", "compare"]
+    assert browser[0] == "browser"
+    assert f"--screenshot={picture}" in browser
+    assert browser[-1] == f"file://{compare[-1]}/report.html"
+    monkeypatch.setattr(script.shutil, "which", lambda _: None)
+    with pytest.raises(SystemExit):
+        script.main([])
+    assert "--browser" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
 from alexnet_impl.report.run.differences import comparison_rows, equalities
 from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
-from alexnet_impl.report.run.views import RunView, view_runs
+from alexnet_impl.report.run.views import RunView, view_runs, with_predictions
 from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
@@ -159,27 +159,20 @@ def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
 
 def _samples(views: Sequence[RunView]) -> list[Sample]:
     """The images stored by the first finished run, with every run's predictions for them."""
-    measured = [view for view in views if view.predictions is not None]
-    if not measured or measured[0].predictions is None:
+    measured = with_predictions(views)
+    if not measured:
         return []
-    shown = measured[0].predictions
-    fingerprint = measured[0].dataset.fingerprint
-    same_images = [view for view in measured if view.dataset.fingerprint == fingerprint]
-    names = measured[0].dataset.class_names
+    first, shown = measured[0]
+    same = [one for one in measured if one[0].dataset.fingerprint == first.dataset.fingerprint]
+    names = first.dataset.class_names
     return [
         Sample(
             data_uri=_png_data_uri(image),
             class_name=names[shown.labels[index]],
-            predictions=tuple(_predictions(same_images, int(index))),
+            predictions=tuple(_prediction(*one, int(index)) for one in same),
         )
         for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
     ]
-
-
-def _predictions(views: Sequence[RunView], index: int) -> Iterator[SamplePrediction]:
-    for view in views:
-        if view.predictions is not None:
-            yield _prediction(view, view.predictions, index)
 
 
 def _prediction(view: RunView, predictions: Predictions, index: int) -> SamplePrediction:

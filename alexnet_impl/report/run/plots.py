@@ -22,7 +22,8 @@ from matplotlib.ticker import (
 from numpy.typing import NDArray
 
 from alexnet_impl.report.figure_style import INK, MUTED, house_style
-from alexnet_impl.report.run.views import RunView
+from alexnet_impl.report.run.views import RunView, with_predictions
+from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
 
 MAX_WRITTEN_CLASSES = 20
@@ -143,7 +144,7 @@ def per_class_bars(views: Sequence[RunView]) -> Figure:
 
 def with_equal_classes(views: Sequence[RunView]) -> list[RunView]:
     """The finished runs whose classes equal those of the first finished run."""
-    measured = [view for view in views if view.predictions is not None]
+    measured = [view for view, _ in with_predictions(views)]
     return [
         view for view in measured if view.dataset.class_names == measured[0].dataset.class_names
     ]
@@ -153,30 +154,27 @@ def class_accuracies(views: Sequence[RunView]) -> tuple[list[list[Accuracy]], tu
     """Accuracy per class of each of with_equal_classes(), and the names of the classes."""
     classes = views[0].dataset.class_names
     return [
-        per_class_accuracy(view.predictions.predicted, view.predictions.labels, len(classes))
-        for view in views
-        if view.predictions is not None
+        per_class_accuracy(predictions.predicted, predictions.labels, len(classes))
+        for _, predictions in with_predictions(views)
     ], classes
 
 
 @house_style()
 def confusion_figure(views: Sequence[RunView]) -> Figure:
     """Confusion matrices of the finished runs; colour is the fraction of the true class."""
-    measured = [view for view in views if view.predictions is not None]
-    num_classes = len(measured[0].dataset.class_names)
+    measured = with_predictions(views)
+    num_classes = len(measured[0][0].dataset.class_names)
     side = min(5.2, max(3.2, 0.9 + 0.36 * num_classes))
     figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
     grid = figure.subplots(1, len(measured), squeeze=False)[0]
-    for axes, view in zip(grid, measured, strict=True):
-        _confusion(axes, view)
+    for axes, (view, predictions) in zip(grid, measured, strict=True):
+        _confusion(axes, view, predictions)
     return figure
 
 
-def _confusion(axes: Axes, view: RunView) -> None:
-    if view.predictions is None:
-        return
+def _confusion(axes: Axes, view: RunView, predictions: Predictions) -> None:
     names = view.dataset.class_names
-    matrix = confusion_matrix(view.predictions.predicted, view.predictions.labels, len(names))
+    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     # The run's colour with varying opacity is legible on a light and on a dark page.
     cells = np.empty((*matrix.shape, 4))

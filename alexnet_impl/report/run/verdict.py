@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.differences import accuracy_difference, equalities
-from alexnet_impl.report.run.views import RunView
+from alexnet_impl.report.run.views import RunView, with_predictions
 from alexnet_impl.training.collapse import collapse_text
 
 SPEED_NOTE = (
@@ -114,7 +114,7 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
         "choice of test images only. Runs of one framework also differ by seed and by rounding; "
         "only runs with several seeds show how much."
     )
-    predicted = [view.predictions.predicted for view in views if view.predictions is not None]
+    predicted = [predictions.predicted for _, predictions in with_predictions(views)]
     agreed = int((predicted[0] == predicted[1]).sum())
     yield (
         f"Same prediction for {numbers.count(agreed)} of "

@@ -121,6 +121,11 @@ def _view(run: RunFolder, config: RunConfig, label: str, colour: str) -> RunView
     )
 
 
+def with_predictions(views: Sequence[RunView]) -> list[tuple[RunView, Predictions]]:
+    """The finished runs, each with its predictions."""
+    return [(view, view.predictions) for view in views if view.predictions is not None]
+
+
 def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str]:
     times = Counter(config.framework for config in configs)
     names = Counter(run.path.name for run in runs)
