@@ -93,7 +93,7 @@ def _require_gpu(item, elsewhere):
 @functools.cache
 def _device_elsewhere(name, interpreter):
     """'cpu' or 'gpu', as the framework finds it in another environment."""
-    with open_channel(name, "bench-worker", interpreter=interpreter) as channel:
+    with open_channel(name, "case", interpreter=interpreter) as channel:
         device, _ = channel.ask("start", {"framework": name, "device": "auto", "threads": 1})
     return device
 

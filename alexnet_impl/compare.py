@@ -1,4 +1,4 @@
-"""The main job: the same variant, recipe, seed, images and weights in both frameworks."""
+"""Trains one prepared run in both frameworks: the same recipe, seed, images and weights."""
 
 import shutil
 import sys
@@ -14,42 +14,43 @@ from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
+from alexnet_impl.training.prepare import PreparedRun
 
 
 def check_frameworks(
     interpreters: Mapping[str, str], frameworks: Collection[str] = FRAMEWORKS
 ) -> None:
-    """Refuse to start where a framework is missing, before any work is done.
+    """Refuse a job whose frameworks are not installed, before any work is done.
 
     Args:
-        interpreters: Framework to the Python that runs it; this one by default.
-        frameworks: Those that the work needs.
+        interpreters: Framework to the Python that runs it; by default this one.
+        frameworks: The frameworks that the job needs.
 
     Raises:
-        FrameworkError: With the line that installs it.
-        RunError: If an interpreter is not there.
+        FrameworkError: If one is not installed; with the command that installs it.
+        RunError: If an interpreter cannot be found.
     """
     for name in FRAMEWORKS:
         if name not in frameworks:
             continue
         interpreter = interpreters.get(name, sys.executable)
         if shutil.which(interpreter) is None:
-            raise RunError(f"--interpreter {name}={interpreter}: is no program that can be run.")
+            raise RunError(f"--interpreter {name}={interpreter}: is not an executable program.")
         if interpreter == sys.executable and not is_installed(name):
             get_framework(name)
 
 
 def compare(
-    config: RunConfig, folder: Path, console: Console, interpreters: Mapping[str, str]
+    run: PreparedRun, folder: Path, console: Console, interpreters: Mapping[str, str]
 ) -> list[RunFolder]:
-    """Train in both frameworks, each in a worker of its own, one after the other.
+    """Train in both frameworks, each in a worker process, one after the other.
 
     Args:
-        config: What to do; its framework is put in for each.
+        run: What to train; its framework is replaced by each.
         folder: Each run becomes a folder in it, named by its framework. A run that is there
-            already is kept if it has ended, and gone on with if it was interrupted.
-        console: Where progress is shown.
-        interpreters: Framework to the Python that runs it; this one by default.
+            already is kept if it has ended, and continued if it was interrupted.
+        console: Shows the progress.
+        interpreters: Framework to the Python that runs it; by default this one.
 
     Returns:
         The two run folders.
@@ -67,7 +68,7 @@ def compare(
         try:
             with make_observer(console) as observer:
                 result = train_in_worker(
-                    replace(config, framework=name),
+                    replace(run, config=replace(run.config, framework=name)),
                     path,
                     observer,
                     interpreter=interpreters.get(name, sys.executable),
@@ -75,20 +76,20 @@ def compare(
         except StoppedError as error:
             raise _stopped(folder) from error
         if result.status == "interrupted":
-            raise _stopped(folder)
+            raise _stopped(folder, f" {name} after step {result.steps}")
         runs.append(RunFolder.open(path))
     return runs
 
 
-def _stopped(folder: Path) -> StoppedError:
-    """What to do after Ctrl-C."""
+def _stopped(folder: Path, where: str = "") -> StoppedError:
+    """Returns the message after Ctrl-C, which says how to continue."""
     if any(folder.glob("*/run.json")):
-        return StoppedError(f"stopped; go on with: alexnet compare --resume {folder}")
-    return StoppedError(f"stopped before the first step; {folder} holds nothing to go on with")
+        return StoppedError(f"Stopped{where}; continue with: alexnet compare --resume {folder}")
+    return StoppedError(f"Stopped before the first step; {folder} holds no run to continue.")
 
 
 def _ended(path: Path) -> RunFolder | None:
-    """The run in this folder, if there is one and nothing is left to do for it."""
+    """The run in this folder if it has ended; None if there is something left to train."""
     if not (path / "run.json").is_file():
         return None
     run = RunFolder.open(path)
@@ -97,7 +98,7 @@ def _ended(path: Path) -> RunFolder | None:
 
 
 def comparison_config(folder: Path) -> RunConfig:
-    """What a comparison that was interrupted is about.
+    """The config of a comparison that was interrupted.
 
     Raises:
         RunError: If no run of it was started.

@@ -1,13 +1,14 @@
-"""Weight files from one format into another, and the proof that both mean the same.
+"""Converts a weight file into another format, and compares the outputs of both files.
 
 .safetensors          the canonical layout, with the network's name in its metadata
 .pt  .pth             a PyTorch state_dict, with our names or torchvision's
 .keras  .weights.h5   a whole Keras model, or its weights
-.h5                   either, as Keras 2 wrote them; such files are only read
+.h5                   either of them, as Keras 2 wrote them; such files are only read
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_instal
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.channel import Answer, answer_calls
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
@@ -48,13 +50,15 @@ NUM_CHECKED_IMAGES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What was converted, and how far the two files' outputs lie apart.
+    """What was converted, and the difference between the two files' outputs.
 
     Attributes:
-        source: The framework that read the old file's weights for the check.
-        target: The framework that read the new file's.
-        max_absolute_difference: Of logits, over images and classes.
-        max_relative_difference: That over the largest logit.
+        spec: The network.
+        num_weights: The number of arrays.
+        source: The framework that computed the old file's outputs.
+        target: The framework that computed the new file's outputs.
+        max_absolute_difference: The largest difference of a logit, over images and classes.
+        max_relative_difference: The same, divided by the largest logit.
     """
 
     spec: Spec
@@ -71,8 +75,8 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     Args:
         source: The file, or the name of published weights such as torchvision:IMAGENET1K_V1.
         target: The file to write.
-        hints: What is known of the network.
-        progress: Is told of a download.
+        hints: What the user said of the network.
+        progress: Reports a download.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
@@ -85,7 +89,7 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
         source = fetch_published(entry, progress)
     kinds = file_kind(source), target_kind(target)
     if source.resolve() == target.resolve():
-        raise WeightsError(f"{target}: is the file that is to be converted.")
+        raise WeightsError(f"{target}: is the source file too; choose another name.")
     if not source.is_file():
         raise WeightsError(f"{source}: there is no such file.")
     if (known := published_of(source)) is not None:
@@ -107,8 +111,8 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     if not relative <= bound:  # NaN is not
         target.unlink(missing_ok=True)
         raise WeightsError(
-            f"{target}: was removed: its outputs differ from those of {source} by {relative:.2e}, "
-            f"relative, and may by {bound:.0e}; are the weights finite?"
+            f"{target}: was removed: its outputs differ from those of {source} by a "
+            f"relative {relative:.2e}, more than the {bound:.0e} allowed; are the weights finite?"
         )
     return Conversion(
         spec=spec,
@@ -121,10 +125,10 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
 
 
 def target_kind(path: Path) -> str:
-    """'safetensors', or the framework whose file is to be written, by the name's ending.
+    """The kind of a file to write, by its ending: 'safetensors', or the framework that writes it.
 
     Raises:
-        WeightsError: If the ending is none of SUFFIXES.
+        WeightsError: If the ending is not in SUFFIXES.
     """
     for suffix, kind in SUFFIXES.items():
         if path.name.endswith(suffix) and path.name != suffix:
@@ -146,7 +150,7 @@ def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
 
 
 def _readers(source_kind: str, target_kind: str) -> tuple[str, str]:
-    """Who computes the outputs: each file's own framework, and for safetensors the other one."""
+    """The frameworks that compute the outputs: a file's own, and for safetensors the other one."""
     installed = [name for name in FRAMEWORKS if is_installed(name)]
     if not installed:
         get_framework(FRAMEWORKS[0])  # says how to install one
@@ -160,8 +164,22 @@ def _readers(source_kind: str, target_kind: str) -> tuple[str, str]:
 
 
 def _logits(framework: str, spec: Spec, weights: Weights) -> Logits:
-    """Logits of real images, normalised as ImageNet's: activations of a real scale."""
+    """Logits of real images, (image, class): normalised, so that activations are of real scale."""
     images = load_dataset(DataConfig(dataset="digits")).test.images[:NUM_CHECKED_IMAGES]
     recipe = Recipe(input_scaling="imagenet")
     trainer = get_framework(framework).make_trainer(spec, recipe, weights, "cpu")
     return trainer.logits(images)
+
+
+def run_conversion_worker() -> int:
+    """Convert the weight files that calls on standard input name, until it ends.
+
+    Returns:
+        The exit code, 0.
+    """
+    return answer_calls(_answer)
+
+
+def _answer(_: str, values: dict[str, Any], __: Weights) -> Answer:
+    convert(Path(values["source"]), Path(values["target"]), Hints(**values["network"]))
+    return None, {}

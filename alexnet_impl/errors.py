@@ -1,26 +1,27 @@
-"""The errors that this package raises on purpose; the command line shows each as one line.
+"""Errors that this package raises on purpose; the command line prints each as one line.
 
-Every message names where it happened, what was received, what must hold, and the remedy.
+Every message says where it happened, what was received, what is valid, and the remedy.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
 class AlexNetError(Exception):
-    """Something the caller can put right; the base of every error raised on purpose."""
+    """A problem that the user can solve; the base class of all errors raised on purpose."""
 
 
 class AlexNetWarning(UserWarning):
-    """Something that went on all the same, and that the user should know."""
+    """A warning: the work continues, but the user should know."""
 
 
 class SpecError(AlexNetError, ValueError):
-    """A specification that no framework could build."""
+    """A network specification that no framework can build."""
 
 
 class RecipeError(AlexNetError):
-    """A recipe that cannot be followed; no ValueError, which tyro would not let through."""
+    """A recipe that is not valid; no ValueError, because tyro would catch it."""
 
 
 class WeightsError(AlexNetError, ValueError):
@@ -32,40 +33,70 @@ class DataError(AlexNetError, ValueError):
 
 
 class TooFewImagesError(DataError):
-    """Fewer images than were asked for."""
+    """A dataset with fewer images than were requested."""
 
 
 class FrameworkError(AlexNetError, RuntimeError):
-    """A framework that is missing, or cannot do what was asked of it on this device."""
+    """A framework that is missing, or does not support a request on this device."""
+
+
+class RecordError(AlexNetError, ValueError):
+    """JSON without the fields and types of the record that it should be."""
 
 
 class RunError(AlexNetError, RuntimeError):
-    """A run folder or a training run that cannot go on."""
+    """A run folder that cannot be used, or a training run that cannot continue."""
 
 
 class StoppedError(RunError):
-    """A run that the user stopped; it can be resumed."""
+    """A run that the user stopped; the message is a sentence that says how to continue it."""
 
 
 class DivergedError(RunError):
-    """A loss that is no longer a finite number."""
+    """A loss, a weight or a probability that is no longer a finite number."""
 
 
 class CollapsedError(RunError):
-    """A network whose units have died, so that it learns no more."""
+    """A network whose units have died, so that it no longer learns."""
 
 
 class ParityError(AlexNetError, ValueError):
-    """Two models that cannot be put side by side."""
+    """Two models that cannot be compared."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: of similar spelling, initials (lr), or a part of it.
+
+    Returns:
+        None if no known name is near.
+    """
+    names = {known_name.replace("_", "-").lower(): known_name for known_name in known}
+    asked = name.replace("_", "-").lower()
+    close = difflib.get_close_matches(asked, names, n=1, cutoff=0.8)
+    if not close and len(asked) > 1:
+        initials = {spelled: "".join(re.findall(r"\b\w", spelled)) for spelled in names}
+        close = [spelled for spelled, letters in initials.items() if letters.endswith(asked)]
+        close += [spelled for spelled in names if len(asked) > 2 and asked in spelled]
+    close = close or difflib.get_close_matches(asked, names, n=1, cutoff=0.4)
+    return names[close[0]] if close else None
 
 
 class UnknownNameError(AlexNetError, KeyError):
-    """A name that is not in its table; the message offers the nearest ones."""
+    """A name that is not in its table; the message suggests the nearest known name.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    Args:
+        kind: What the name should name, as in "Unknown KIND 'name'".
+        name: The name received.
+        known: All valid names.
+        near: The suggestion; by default the nearest of `known`.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, near: str | None = None
+    ) -> None:
         names = list(known)
-        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        near = near or nearest(name, names)
+        hint = f" Did you mean '{near}'?" if near else ""
         self.message = f"Unknown {kind} '{name}'.{hint} Known: {', '.join(names)}."
         super().__init__(self.message)
 

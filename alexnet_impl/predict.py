@@ -1,4 +1,4 @@
-"""What a run's or a published network's weights say of image files."""
+"""Classifies image files with the weights of a run or of a published network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from alexnet_impl.weights.published_files import is_published_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePrediction:
-    """The probabilities of one image.
+    """The class probabilities of one image.
 
     Attributes:
-        path: The file.
+        path: The image file.
         class_names: One name per class.
         probabilities: Shape (num_classes,).
     """
@@ -45,15 +45,15 @@ class ImagePrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """All that it takes to classify images.
+    """A network with its weights and preprocessing, ready to classify images.
 
     Attributes:
-        framework: Where it runs.
+        framework: The framework that runs it.
         spec: The network.
-        recipe: How images are preprocessed, and whether an image's mirror image counts.
-        weights: In the canonical layout.
+        recipe: The preprocessing of images, and whether predictions are averaged over flips.
+        weights: Arrays by canonical name, in the shapes of weight_shapes(spec).
         class_names: One name per logit.
-        image_size: Height and width that images are stored in, in pixels.
+        image_size: Height and width of the images that it is fed, in pixels.
     """
 
     framework: str
@@ -65,15 +65,19 @@ class Network:
 
 
 def is_weights(path: Path) -> bool:
-    """Whether a user means a file or the name of weights, and no run folder."""
+    """Whether a path is a file or a name of weights, and not a run folder."""
     return is_published_name(str(path)) or path.suffix in FILE_KINDS
 
 
 def network_of_run(folder: RunFolder, framework: str | None) -> Network:
-    """The network that a finished run has trained.
+    """The network of a finished run.
 
-    Images are shrunk to the size that the run's images were stored in, so that the network sees
-    what it was trained on.
+    Images are resized to the stored size of the run's images, so that the network sees what it
+    was trained on.
+
+    Args:
+        folder: The run.
+        framework: The framework that runs it; None: the run's own.
 
     Raises:
         RunError: If the run is not finished.
@@ -92,22 +96,23 @@ def network_of_run(folder: RunFolder, framework: str | None) -> Network:
 
 
 def network_of_weights(name: str, framework: str | None, progress: Progress = silent) -> Network:
-    """The network of a file of weights, fed what they were trained on.
+    """The network of a weight file, with the preprocessing that the weights were trained on.
 
     Args:
-        name: Of published weights of AlexNet, or of a file that says what it must be fed.
-        framework: Where to run it; None: PyTorch, or what is installed.
-        progress: Is told of a download.
+        name: Published weights of AlexNet, or a file whose metadata states the preprocessing.
+        framework: The framework that runs it; None: PyTorch if installed, otherwise TensorFlow.
+        progress: Reports a download.
 
     Raises:
-        WeightsError: If the file is damaged or does not say what it must be fed.
+        WeightsError: If the file is damaged or does not state the preprocessing.
     """
     found = find_pretrained(name, PUBLISHED_VARIANT, 0, progress)
     info = network_info(found.path, Hints())
     if info.input_scaling is None:
         raise WeightsError(
-            f"{found.path}: does not say what it must be fed; a run's weights.safetensors does, "
-            "and so does what alexnet convert makes of published weights."
+            f"{found.path}: does not state its preprocessing of images; a run's "
+            "weights.safetensors does, and so does the output of alexnet convert for published "
+            "weights."
         )
     spec = build_spec(
         info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
@@ -126,11 +131,19 @@ def network_of_weights(name: str, framework: str | None, progress: Progress = si
 def predict_files(network: Network, paths: Sequence[Path], device: str) -> list[ImagePrediction]:
     """Classify image files, each cut to its middle square.
 
+    Args:
+        network: The network.
+        paths: The image files.
+        device: 'auto', 'cpu' or 'gpu'.
+
+    Returns:
+        One prediction per file, in the order of `paths`.
+
     Raises:
         DataError: If a file is missing or does not decode; nothing is classified then.
     """
     if not paths:
-        raise DataError("no image was given; name one or more image files behind the weights.")
+        raise DataError("no image was given; name one or more image files after the weights.")
     images = np.stack(
         [fit_to_square(decode_image(path, where=str(path)), network.image_size) for path in paths]
     )

@@ -2,15 +2,13 @@
 
 from dataclasses import replace
 
-from alexnet_impl.measurement.case import USUAL_RECIPE, Case
+from alexnet_impl.measurement.case import USUAL_RECIPE, Case, of_batch_size, synthetic_data
 from alexnet_impl.measurement.case_worker import usable_cores
-from alexnet_impl.measurement.largest_batch import of_batch_size
-from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 
 
-def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):
+def make_case(workload, framework, variant, *, width=1.0, device="cpu", **recipe):
     """A case on noise, with all cores; further arguments are fields of the recipe."""
     config = RunConfig(
         framework=framework,
@@ -21,4 +19,4 @@ def make_case(work, framework, variant, *, width=1.0, device="cpu", **recipe):
         device=device,
         threads=usable_cores(),
     )
-    return of_batch_size(Case(work=work, config=config), config.recipe.global_batch_size)
+    return of_batch_size(Case(workload=workload, config=config), config.recipe.global_batch_size)

@@ -1,7 +1,8 @@
-"""What the cases share: a clock that workers move, gates that are passed once, extra columns."""
+"""Fixtures of the benchmarks: a clock that workers move, gates passed once, extra columns."""
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cases import make_case
@@ -10,24 +11,25 @@ from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.files import finite
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import busyness, quiet_warnings
+from alexnet_impl.machine.interference import interference_warnings, measure_interference
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
-from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Disturbed, entry_of
-from alexnet_impl.measurement.rounds import Plan, Side, compare
-from alexnet_impl.measurement.workloads import get_work
+from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Interference, entry_of
+from alexnet_impl.measurement.results import RoundsPlan
+from alexnet_impl.measurement.rounds import TimedSide, compare
+from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.bench.speeds import columns, pair_columns, table_lines
 
 NOT_JUDGED = ("global_batch_size", "steps_per_call", "device_data", "prefetch", "drop_last")
-"""Fields of a Recipe that the gate does not look at."""
+"""Fields of a Recipe that the gate does not compare."""
 ROUNDS = 5
-PLAN = Plan(warm_up_s=2.0, max_rounds=6, budget_s=5.0)
+PLAN = RoundsPlan(warm_up_s=2.0, max_rounds=6, budget_s=5.0)
 
 
 class WorkerClock:
-    """Time as workers took it: pytest-benchmark reads this clock, and the channel costs nothing."""
+    """Clock of pytest-benchmark: shows the time that workers measured, without the channel."""
 
     def __init__(self):
         self.now = 0.0
@@ -41,32 +43,46 @@ class WorkerClock:
 
 CLOCK = WorkerClock()
 BEFORE = pytest.StashKey[dict]()
-"""The machine before the first benchmark, and how busy it was."""
-DISTURBED = pytest.StashKey[Disturbed]()
-"""The machine behind the last one, and what may have disturbed them."""
+"""The machine before the first benchmark, with the interference of other processes."""
+INTERFERENCE = pytest.StashKey[Interference]()
+"""What may have interfered with the benchmarks."""
 OUT_OF_MEMORY = pytest.StashKey[list]()
-"""Entries of the cases that did not fit: pytest-benchmark keeps no row without times."""
+"""Entries of the cases that ran out of memory: pytest-benchmark keeps no row without times."""
+
+
+def pytest_configure(config):
+    """Run the benchmarks of a CPU where only benchmarks are named: none of them is fast."""
+    if names_only_benchmarks(config) and config.option.markexpr == "fast":
+        config.option.markexpr = "not gpu"
+
+
+def names_only_benchmarks(config):
+    """Whether the command line names paths in this folder only, and no markers."""
+    flags, folder = config.invocation_params, Path(__file__).parent
+    paths = [(flags.dir / name.partition("::")[0]).resolve() for name in config.args]
+    has_marker = any(str(flag).startswith("-m") for flag in flags.args)
+    return not has_marker and all(path.is_relative_to(folder) for path in paths)
 
 
 def pytest_collection_finish(session):
-    """The machine is looked at before any framework starts its threads."""
+    """Read the machine's facts before any framework starts its threads."""
     config = session.config
-    benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
-    if benchmarks and not config.option.collectonly:
-        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": busyness(1.0)}
+    has_benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
+    if has_benchmarks and not config.option.collectonly:
+        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
 
 
-def disturbed(config):
-    """What the machine did since then; looked at once, behind the last benchmark."""
-    if DISTURBED not in config.stash:
+def interference_of(config):
+    """What may have interfered since then; examined once, after the last benchmark."""
+    if INTERFERENCE not in config.stash:
         before, after = config.stash.get(BEFORE, {}), machine_fingerprint()
-        warnings = quiet_warnings(before, after)
-        config.stash[DISTURBED] = Disturbed(machine_after=after, warnings=warnings)
-    return config.stash[DISTURBED]
+        warnings = interference_warnings(before, after)
+        config.stash[INTERFERENCE] = Interference(machine_after=after, warnings=warnings)
+    return config.stash[INTERFERENCE]
 
 
 def pytest_collection_modifyitems(items):
-    """Every case with a worker is timed by the worker's clock."""
+    """Time every case that has a worker by the worker's clock."""
     for item in items:
         if {"timed", "paired"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.benchmark(timer=CLOCK))
@@ -80,13 +96,13 @@ def interpreters(pytestconfig):
 
 @pytest.fixture(scope="session")
 def gates():
-    """Outcome of each gate that was passed, so that rows share it."""
+    """Outcome of each gate, so that rows share it."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def peaks():
-    """What the calibration kernels reached, once for each framework, device and precision."""
+    """Peaks of the calibration kernels, once for each framework, device and precision."""
     return {}
 
 
@@ -101,11 +117,11 @@ def timed(benchmark, gates, peaks, interpreters, pytestconfig):
         interpreter = interpreters.get(case.config.framework, sys.executable)
         try:
             with case_worker(case, interpreter=interpreter) as worker:
-                side = Side(worker, PLAN)
+                side = TimedSide(worker, PLAN)
                 benchmark.pedantic(lambda: CLOCK.advance(side.time_call()), rounds=ROUNDS)
                 measured = side.measured(peaks)
         except OutOfMemoryError as error:
-            note_no_memory(pytestconfig, error, interpreters)
+            note_out_of_memory(pytestconfig, error, interpreters)
         benchmark.extra_info |= columns(measured, gate) | {EXTRA: entry_of(measured, gate)}
         return measured
 
@@ -114,7 +130,7 @@ def timed(benchmark, gates, peaks, interpreters, pytestconfig):
 
 @pytest.fixture
 def paired(benchmark, gates, peaks, interpreters, pytestconfig):
-    """Lets two cases take turns behind a gate; the table's times are the first one's.
+    """Times two cases in turns after the gate; the table's times are the first case's.
 
     Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
     """
@@ -122,13 +138,13 @@ def paired(benchmark, gates, peaks, interpreters, pytestconfig):
     def compare_cases(first, second, plan=PLAN):
         check_comparable(first, second)
         gate = None
-        if first.config.framework != second.config.framework and get_work(first.work).gated:
+        if first.config.framework != second.config.framework and get_workload(first.workload).gated:
             gate = gate_of(first, gates, interpreters)
         benchmark.group = f"{group_of(first)}, in turns"
         try:
             done = compare(first, second, plan, interpreters, lambda *_: None, peaks)
         except OutOfMemoryError as error:
-            note_no_memory(pytestconfig, error, interpreters, beside=True)
+            note_out_of_memory(pytestconfig, error, interpreters, beside=True)
         times = iter(done.first.times_s)
         benchmark.pedantic(lambda: CLOCK.advance(next(times)), rounds=len(done.first.times_s))
         benchmark.extra_info |= columns(done.first, gate) | pair_columns(done, gate)
@@ -140,14 +156,16 @@ def paired(benchmark, gates, peaks, interpreters, pytestconfig):
 
 
 def group_of(case):
-    """Rows of one group may be compared."""
+    """Group of a row; rows of one group may be compared."""
     config = case.config
     batch_size = config.recipe.global_batch_size
-    return f"{case.work}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
+    return (
+        f"{case.workload}: {config.variant} {config.width:g}x, batch {batch_size}, {config.device}"
+    )
 
 
-def note_no_memory(config, error, interpreters, *, beside=False):
-    """A case that does not fit is a result: it is recorded with the largest batch that does."""
+def note_out_of_memory(config, error, interpreters, *, beside=False):
+    """Record a case that runs out of memory, with the largest batch that fits."""
     case = error.case
     found = find_largest_batch(case, str(error), interpreters, beside=beside)
     short = {"title": case.title, "key": case.key, "out_of_memory": found.to_dict()}
@@ -156,15 +174,15 @@ def note_no_memory(config, error, interpreters, *, beside=False):
 
 
 def has_gate(case, interpreters):
-    """Whether a single row is worth one: not of one framework alone, nor compiled for no ratio."""
+    """Whether a single row has a gate: not for one framework alone, nor for compiled steps."""
     recipe = case.config.recipe
     both = all(is_installed(name) or name in interpreters for name in FRAMEWORKS)
     alone = recipe.memory_layout != "channels-last" or recipe.compile_mode == "compiled"
-    return get_work(case.work).gated and both and not alone
+    return get_workload(case.workload).gated and both and not alone
 
 
 def gate_of(case, gates, interpreters):
-    """What the gate says of this row's two models, or said of the same two before."""
+    """The gate of a row's two models, remembered from the same two before."""
     # How many steps a call has and where its images lie is not compared.
     recipe = replace(
         case.config.recipe,
@@ -178,26 +196,28 @@ def gate_of(case, gates, interpreters):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """The machine as `alexnet bench` describes it, beside pytest-benchmark's own facts."""
+    """Add the machine's facts of `alexnet bench` to pytest-benchmark's own."""
     machine_info[EXTRA] = config.stash.get(BEFORE, None) or machine_fingerprint()
 
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):  # noqa: ARG001 - the hook's names
-    """What is no benchmark to pytest-benchmark: what did not fit, and what disturbed the others."""
+    """Add what pytest-benchmark does not keep: cases out of memory, and interference."""
     out_of_memory = config.stash.get(OUT_OF_MEMORY, [])
-    output_json[EXTRA] = finite({"out_of_memory": out_of_memory, **disturbed(config).to_dict()})
+    output_json[EXTRA] = finite(
+        {"out_of_memory": out_of_memory, **interference_of(config).to_dict()}
+    )
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """The columns that pytest-benchmark's own table has no room for, and the ratios."""
+    """Show the columns that pytest-benchmark's own table lacks, and the ratios."""
     session = getattr(config, "_benchmarksession", None)
     benchmarks = getattr(session, "benchmarks", ())
     rows = [bench.extra_info for bench in benchmarks if EXTRA in bench.extra_info]
     rows += [{EXTRA: short} for short in config.stash.get(OUT_OF_MEMORY, [])]
     if not rows:
         return
-    terminalreporter.section("images/s, memory, share of the peak, gate")
+    terminalreporter.section("images/s, memory, % of peak FLOP/s, gate")
     for line in table_lines(rows):
         terminalreporter.write_line(line)
-    for warning in disturbed(config).warnings:
+    for warning in interference_of(config).warnings:
         terminalreporter.write_line(f"warning: {warning}", yellow=True)

@@ -10,16 +10,16 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("work", ["forward", "backward", "update"])
-def test_part_of_a_step(timed, framework_name, work, place):
-    timed(work, framework_name, "cifar", **place)
+@pytest.mark.parametrize("workload", ["forward", "backward", "update"])
+def test_part_of_a_step(timed, framework_name, workload, place):
+    timed(workload, framework_name, "cifar", **place)
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("work", ["transfer", "preprocessing"])
-def test_input_on_the_device(timed, framework_name, work, place):
+@pytest.mark.parametrize("workload", ["transfer", "preprocessing"])
+def test_input_on_the_device(timed, framework_name, workload, place):
     """Resized on the device: the variant reads 224 x 224, the images are 32 x 32."""
-    timed(work, framework_name, "torchvision", global_batch_size=32, **place)
+    timed(workload, framework_name, "torchvision", global_batch_size=32, **place)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -48,8 +48,8 @@ def share_of_input(benchmark, paired):
 
     def compare_steps(framework_name, variant, **how):
         first, second = (
-            make_case(work, framework_name, variant, flip=True, crop_padding=4, **how)
-            for work in ("training-from-pipeline", "training")
+            make_case(workload, framework_name, variant, flip=True, crop_padding=4, **how)
+            for workload in ("training-from-pipeline", "training")
         )
         ratio = paired(first, second).ratio
         benchmark.extra_info |= {
@@ -62,13 +62,13 @@ def share_of_input(benchmark, paired):
 
 @pytest.mark.slow
 @pytest.mark.torch
-@pytest.mark.parametrize("work", ["batching", "augmentation", "decoding"])
-def test_input_on_the_host(timed, work):
+@pytest.mark.parametrize("workload", ["batching", "augmentation", "decoding"])
+def test_input_on_the_host(timed, workload):
     """NumPy alone; a worker of PyTorch's only lends it a process."""
-    timed(work, "torch", "cifar", width=0.25)
+    timed(workload, "torch", "cifar", width=0.25)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", ["building", "conversion"])
-def test_model_and_its_weights(timed, framework_name, work):
-    timed(work, framework_name, "cifar")
+@pytest.mark.parametrize("workload", ["building", "conversion"])
+def test_model_and_its_weights(timed, framework_name, workload):
+    timed(workload, framework_name, "cifar")

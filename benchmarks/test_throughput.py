@@ -11,8 +11,8 @@ CPU = [
     ("training", "cifar", {"width": 0.25, "compile_mode": "compiled"}),
 ]
 GPU = [
-    (work, variant, {"global_batch_size": batch_size, "precision": precision})
-    for work in ("training", "inference")
+    (workload, variant, {"global_batch_size": batch_size, "precision": precision})
+    for workload in ("training", "inference")
     for variant, sizes in (("cifar", (128, 1024, 8192)), ("torchvision", (128, 512, 2048)))
     for batch_size in sizes
     for precision in ("float32", "bfloat16", "float16")
@@ -27,27 +27,29 @@ NARROW = [
 def on(device, mark, cases):
     """The cases on a device, named by what they are."""
 
-    def name(work, variant, rest):
-        return "-".join([work, variant, *(f"{key}={value}" for key, value in rest.items()), device])
+    def name(workload, variant, rest):
+        return "-".join(
+            [workload, variant, *(f"{key}={value}" for key, value in rest.items()), device]
+        )
 
     return [
         pytest.param(
-            work,
+            workload,
             variant,
             rest | {"device": device},
             marks=mark,
-            id=name(work, variant, rest),
+            id=name(workload, variant, rest),
         )
-        for work, variant, rest in cases
+        for workload, variant, rest in cases
     ]
 
 
 @pytest.mark.parametrize(
-    ("work", "variant", "rest"),
+    ("workload", "variant", "rest"),
     [*on("cpu", pytest.mark.slow, CPU), *on("gpu", pytest.mark.gpu, GPU)],
 )
-def test_throughput(timed, framework_name, work, variant, rest):
-    timed(work, framework_name, variant, **rest)
+def test_throughput(timed, framework_name, workload, variant, rest):
+    timed(workload, framework_name, variant, **rest)
 
 
 @pytest.mark.torch
@@ -79,6 +81,6 @@ def test_throughput_of_the_tutorials_loop(timed, framework_name, place):
     if (framework_name, place["device"]) == ("tensorflow", "cpu"):
         pytest.skip(
             "a fit() must last seconds for its own cost not to count, 50 s in all on a CPU: "
-            "alexnet bench tensorflow tensorflow,work=plain-training"
+            "alexnet bench tensorflow tensorflow,workload=tutorial-loop"
         )
-    timed("plain-training", framework_name, "cifar", **place)
+    timed("tutorial-loop", framework_name, "cifar", **place)

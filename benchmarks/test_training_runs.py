@@ -4,18 +4,18 @@ import sys
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry
 from alexnet_impl.measurement.recording import EXTRA
+from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.events import ignore_events
 
 CLAIM = 0.8076
 """R3-tf: the best accuracy from scratch in the reports."""
@@ -32,14 +32,14 @@ def measure(benchmark, config, folder, interpreters, *, target):
     The target counts in epochs and in seconds of training steps: evaluation is left out, and
     reported beside them. The images are fetched and decoded before the first run.
     """
-    load_dataset(config.data)
+    run = prepare_job(config, load_dataset(config.data))
     interpreter = interpreters.get(config.framework, sys.executable)
     results = []
 
     def one_run():
         path = folder / f"run{len(results)}"
-        observer = LineObserver(Console(quiet=True))
-        results.append(train_in_worker(config, path, observer, interpreter=interpreter))
+        observer = ignore_events
+        results.append(train_in_worker(run, path, observer, interpreter=interpreter))
 
     benchmark.pedantic(one_run, rounds=RUNS, iterations=1)
     if benchmark.disabled:

@@ -1,4 +1,4 @@
-"""The handler of `alexnet bench`."""
+"""Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
 from dataclasses import fields, replace
@@ -15,21 +15,27 @@ from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import busyness, quiet_warnings
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.machine.interference import interference_warnings, measure_interference
+from alexnet_impl.measurement.case import Case, of_batch_size
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
-from alexnet_impl.measurement.gate import Gate, check_comparable, pass_gate
-from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch, of_batch_size
-from alexnet_impl.measurement.recording import Disturbed, entry_of, read_recording, write_recording
-from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
+from alexnet_impl.measurement.gate import check_comparable, pass_gate
+from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
+from alexnet_impl.measurement.recording import (
+    Interference,
+    entry_of,
+    read_recording,
+    write_recording,
+)
+from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.measurement.rounds import Compared, Measured, Plan, compare, measure
-from alexnet_impl.measurement.workloads import get_work
+from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair, RoundsPlan
+from alexnet_impl.measurement.rounds import compare, measure
+from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.report.bench.regressions import comparison_lines
+from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
 from alexnet_impl.report.bench.rounds_figure import write_rounds_figure
-from alexnet_impl.report.bench.speeds import compared_lines, measured_lines, ratio_text
+from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import make_folder
 from alexnet_impl.stats.speed_ratios import Ratio
@@ -38,10 +44,10 @@ MOST_SIDES = 2
 
 
 def bench_command(command: Bench, console: Console) -> int:
-    """Time one side, or two in interleaved rounds; 1 if a ratio was asked for and cannot be had."""
+    """Time one side, or two in turns; the exit code is 1 if two sides have no ratio."""
     cases = [case_of(side, command) for side in command.sides]
     if not 1 <= len(cases) <= MOST_SIDES:
-        raise RunError(f"bench takes one side or two, and was given {len(cases)}.")
+        raise RunError(f"bench: got {len(cases)} sides; give one or two.")
     if len(cases) == MOST_SIDES:
         check_comparable(*cases)
     plan = _plan(command)
@@ -60,23 +66,23 @@ def bench_command(command: Bench, console: Console) -> int:
 def _record(
     cases: list[Case],
     asked: tuple[str, ...],
-    plan: Plan,
+    plan: RoundsPlan,
     interpreters: dict[str, str],
     folder: Path,
     console: Console,
 ) -> int:
-    """Measure, show what was found, and write it; the exit code."""
-    before = machine_fingerprint() | {"busy_share": busyness(1.0)}
+    """Measure, print and write the results; returns the exit code."""
+    before = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
     if len(cases) == 1:
         entries, pairs, code = _one(cases[0], plan, interpreters, console)
     else:
         entries, pairs, code = _two(cases, asked, plan, interpreters, console)
     machine = before | {"packages": environment_fingerprint()["packages"]}
     after = machine_fingerprint()
-    disturbed = Disturbed(machine_after=after, warnings=quiet_warnings(before, after))
-    for warning in disturbed.warnings:
+    interference = Interference(machine_after=after, warnings=interference_warnings(before, after))
+    for warning in interference.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    write_recording(folder, machine, entries, pairs, disturbed)
+    write_recording(folder, machine, entries, pairs, interference)
     for done, gate in pairs:
         if gate is None or gate.holds:
             write_rounds_figure(folder / "rounds.png", done)
@@ -85,7 +91,7 @@ def _record(
 
 
 def case_of(side: str, command: Bench) -> Case:
-    """The case of one side: FRAMEWORK, then work=... and fields of the recipe."""
+    """The case of one side: FRAMEWORK[,workload=WORKLOAD][,FIELD=VALUE...]."""
     framework, *changes = side.split(",")
     if framework not in FRAMEWORKS:
         raise UnknownNameError("framework", framework, FRAMEWORKS)
@@ -95,20 +101,20 @@ def case_of(side: str, command: Bench) -> Case:
     if command.batch_size is not None:
         recipe = replace(options.recipe, global_batch_size=command.batch_size)
         options = replace(options, recipe=recipe)
-    work, own = command.work, dict[str, Any]()
+    workload, own = command.workload, dict[str, Any]()
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
-            raise RunError(f"{side}: {change!r} must read FIELD=VALUE, or work=WORK.")
-        if name == "work":
-            work = text
+            raise RunError(f"{side}: {change!r} must be workload=WORKLOAD or FIELD=VALUE.")
+        if name == "workload":
+            workload = text
         else:
             own[_field(name)] = _value(name, text)
-    get_work(work)
+    get_workload(workload)
     recipe = replace(options.recipe, **own)  # at once: one field may need another
     config = run_config(replace(options, recipe=recipe), framework)
     config = replace(config, threads=config.threads or usable_cores())
-    case = Case(work=work, config=config)
+    case = Case(workload=workload, config=config)
     return of_batch_size(case, recipe.global_batch_size)
 
 
@@ -120,7 +126,7 @@ def _field(name: str) -> str:
 
 
 def _value(name: str, text: str) -> Any:
-    """The text as the type of that field of the Recipe."""
+    """The value of a field of the Recipe, from its text."""
     hint = get_type_hints(Recipe)[_field(name)]
     kinds = get_args(hint) or (hint,)
     if bool in kinds and text.lower() in ("true", "false"):
@@ -136,17 +142,17 @@ def _value(name: str, text: str) -> Any:
     return text
 
 
-def _plan(command: Bench) -> Plan:
+def _plan(command: Bench) -> RoundsPlan:
     for name in ("rounds", "budget", "width_of_interval", "warm_up", "margin"):
         value, usual = getattr(command, name), getattr(Bench(), name)
         may_be_0 = name == "margin"
         if not 0 <= value < math.inf or (value == 0 and not may_be_0):
             raise RunError(
                 f"--{name.replace('_', '-')} {value}: must be a finite number "
-                f"{'not below' if may_be_0 else 'above'} 0; leave it out for {usual}."
+                f"{'not below' if may_be_0 else 'above'} 0; the default is {usual}."
             )
-    return Plan(
-        min_rounds=min(Plan().min_rounds, command.rounds),
+    return RoundsPlan(
+        min_rounds=min(RoundsPlan().min_rounds, command.rounds),
         max_rounds=command.rounds,
         budget_s=command.budget,
         margin=command.margin,
@@ -155,10 +161,10 @@ def _plan(command: Bench) -> Plan:
     )
 
 
-Found = tuple[list[dict[str, Any]], list[tuple[Compared, Gate | None]], int]
+Found = tuple[list[dict[str, Any]], list[tuple[MeasuredPair, Gate | None]], int]
 
 
-def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console) -> Found:
+def _one(case: Case, plan: RoundsPlan, interpreters: dict[str, str], console: Console) -> Found:
     try:
         done = measure(case, plan, interpreters)
     except OutOfMemoryError as error:
@@ -170,14 +176,14 @@ def _one(case: Case, plan: Plan, interpreters: dict[str, str], console: Console)
 def _two(
     cases: list[Case],
     asked: tuple[str, ...],
-    plan: Plan,
+    plan: RoundsPlan,
     interpreters: dict[str, str],
     console: Console,
 ) -> Found:
     first, second = cases
     gate = _gate(first, second, interpreters, console)
     if gate is not None and not gate.holds:
-        told = f"gate: {gate.outcome}; the times are taken all the same, and no ratio of them."
+        told = f"gate: {gate.outcome}. The models differ: times are shown, and no speed ratio."
         console.print(told, style="yellow", highlight=False, soft_wrap=True)
     try:
         with console.status("") as status:
@@ -196,28 +202,28 @@ def _two(
         return [entry], [], 1
     for side in (done.first, done.second):
         _show(side, console)
-    for line in compared_lines(done, gate):
+    for line in pair_lines(done, gate):
         console.print(line, highlight=False, soft_wrap=True)
     entries = [entry_of(side, gate) for side in (done.first, done.second)]
     return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
 
 
 def _same(asked: Case, met: Case) -> bool:
-    """Whether this was asked for, where the framework has found its device by now."""
+    """Whether a case is the one asked for, whose device the framework has found by now."""
     return asked.on(met.config.device) == met
 
 
 def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Console) -> Gate | None:
-    """What the gate says of two frameworks; None for two sides of one."""
+    """The gate of two frameworks; None for two sides of one framework."""
     if first.config.framework == second.config.framework:
         return None
-    if not get_work(first.work).gated:
+    if not get_workload(first.workload).gated:
         return None
-    with console.status("are both models equal in this precision?"):
+    with console.status("comparing both models in this precision"):
         return pass_gate(first, interpreters)
 
 
-def _show(measured: Measured, console: Console) -> None:
+def _show(measured: MeasuredCase, console: Console) -> None:
     for line in measured_lines(measured):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -230,8 +236,8 @@ def _no_memory(
     *,
     beside: bool = False,
 ) -> dict[str, Any]:
-    """The entry of a case that did not fit."""
-    with console.status("which batch fits?"):
+    """The entry of a case that ran out of memory."""
+    with console.status("searching the largest batch that fits"):
         found: OutOfMemory = find_largest_batch(case, message, interpreters, beside=beside)
     console.print(f"{case.title}: {found}", highlight=False, soft_wrap=True)
     return {
@@ -247,19 +253,19 @@ def _no_memory(
 
 
 def bench_compare_command(command: BenchCompare, console: Console) -> int:
-    """Print the comparison; 1 if a case is slower beyond its threshold or does not fit any more.
+    """Print the regression report; the exit code is 1 if a case is slower or runs out of memory.
 
-    With --strict also if one is undecided or lost.
+    With --strict it is 1 also if a case is undecided or missing.
     """
-    options = ComparisonOptions(
+    options = RegressionOptions(
         threshold=command.threshold,
         threshold_for=parse_thresholds(command.threshold_for),
         confidence=command.confidence,
         normalise=command.normalise,
         allow_other_machine=command.other_machine,
     )
-    done = compare_recordings(read_recording(command.old), read_recording(command.new), options)
-    *lines, last = comparison_lines(done)
+    done = find_regressions(read_recording(command.old), read_recording(command.new), options)
+    *lines, last = regression_lines(done)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     fails = done.worse or (command.strict and done.doubtful)
@@ -269,38 +275,40 @@ def bench_compare_command(command: BenchCompare, console: Console) -> int:
 
 
 def parse_thresholds(pairs: tuple[str, ...]) -> dict[str, float]:
-    """Group to threshold, from pairs GROUP=SHARE.
+    """Group to threshold, from pairs GROUP=FRACTION.
 
     Raises:
-        RunError: If one is no such pair, or a group has two.
+        RunError: If one is not such a pair, or a group has two thresholds.
     """
     found: dict[str, float] = {}
     for pair in pairs:
         group, equals, share = pair.rpartition("=")
         if not equals or not group:
-            raise RunError(f"--threshold-for {pair}: must read GROUP=SHARE, as training=0.1.")
+            raise RunError(f"--threshold-for {pair}: must be GROUP=FRACTION, as in training=0.1.")
         if group in found:
-            raise RunError(f"--threshold-for {pair}: {group} has a threshold already; give one.")
+            raise RunError(f"--threshold-for {pair}: {group} already has a threshold; give one.")
         try:
             found[group] = float(share)
         except ValueError as error:
-            raise RunError(f"--threshold-for {pair}: {share!r} must be a number; 0.1.") from error
+            raise RunError(
+                f"--threshold-for {pair}: {share!r} must be a number, such as 0.1."
+            ) from error
     return found
 
 
 def versions_command(command: Versions, console: Console) -> int:
-    """Print the table and write the page; 1 if a set of releases was not shown equal."""
+    """Print the table and write the page; the exit code is 1 if releases were not shown equal."""
     check_target("--output", command.output)
-    environments, troubles = read_environments(command.folder)
+    environments, problems = read_environments(command.folder)
     # Releases side by side: a row for each would be wider than a terminal.
     table = Table(box=box.SIMPLE, show_header=False)
     for cells in zip(HEADER, *version_rows(environments), strict=True):
         table.add_row(*cells)
     console.print(table, highlight=False, markup=False)
     write_versions_page(command.output, environments)
-    for trouble in troubles:
-        console.print(f"left out: {trouble}", style="bold red", highlight=False, soft_wrap=True)
-    holds = all(one.holds for one in environments) and not troubles
+    for problem in problems:
+        console.print(f"left out: {problem}", style="bold red", highlight=False, soft_wrap=True)
+    holds = all(one.holds for one in environments) and not problems
     console.print(conclusion(environments), style="green" if holds else "bold red")
     console.print(f"Page: {command.output}", highlight=False, soft_wrap=True)
     return 0 if holds else 1

@@ -8,11 +8,12 @@ from alexnet_impl.cli.flags import Ledger
 from alexnet_impl.cli.shared import check_target
 from alexnet_impl.errors import RunError
 from alexnet_impl.report.ledger.json_file import write_ledger_json
+from alexnet_impl.report.ledger.stacked import widen
 from alexnet_impl.report.ledger.terminal import ledger_renderables, short_renderables
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 
 
-def print_ledger(command: Ledger, console: Console) -> int:
+def ledger_command(command: Ledger, console: Console) -> int:
     """Judges every claim, prints the ledger and writes the files that were asked for.
 
     Raises:
@@ -27,6 +28,7 @@ def print_ledger(command: Ledger, console: Console) -> int:
             f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
             "folder given to reproduce --output."
         )
+    widen(console)
     renderables = ledger_renderables if command.all else short_renderables
     for renderable in renderables(ledger, console.width):
         console.print(renderable, highlight=False)

@@ -1,124 +1,76 @@
 """What each subcommand does with its flags; each returns the exit code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from alexnet_impl.cli.bench import bench_command, bench_compare_command, versions_command
-from alexnet_impl.cli.explain import explain_command
 from alexnet_impl.cli.flags import (
-    Bench,
-    BenchCompare,
-    BenchWorker,
     Compare,
     Convert,
-    Describe,
     Evaluate,
-    Explain,
-    Ledger,
-    PairWorker,
-    Parity,
     Predict,
-    Recipes,
     Report,
-    Reproduce,
-    Serve,
     Train,
     TrainingOptions,
-    Variants,
-    Versions,
-    Worker,
 )
-from alexnet_impl.cli.parity import parity_command
 from alexnet_impl.cli.quiet import quiet_stderr
-from alexnet_impl.cli.reproduce import ledger_command, reproduce_command
 from alexnet_impl.cli.shared import (
     check_target,
     load_images,
     new_folder,
     parse_interpreters,
-    run_config,
+    settle_run,
 )
 from alexnet_impl.compare import check_frameworks, compare, comparison_config
 from alexnet_impl.convert import convert
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.measurement.case_worker import serve_case
-from alexnet_impl.network.variants import build_spec, refuse_library
-from alexnet_impl.ports.worker import serve_pair
+from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
+from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.host_memory import keep_freed_memory
-from alexnet_impl.processes.remote_trainer import serve as serve_trainer
-from alexnet_impl.processes.training_worker import serve
 from alexnet_impl.processes.weight_files import Hints
-from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.tables import (
     comparison_table,
-    describe_table,
     equality_table,
     evaluation_renderables,
     predictions_table,
-    recipes_table,
-    sources_table,
-    variants_table,
 )
 from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
 from alexnet_impl.training.observers import make_observer
-from alexnet_impl.training.start import check_run, resume_run, start_run
-
-
-def variants_command(_: Variants, console: Console) -> int:
-    """List the variants."""
-    console.print(variants_table())
-    console.print(sources_table())
-    return 0
-
-
-def recipes_command(_: Recipes, console: Console) -> int:
-    """List the recipes."""
-    console.print(recipes_table("Recipes", RECIPES))
-    console.print(recipes_table("Recipes for given weights", TRANSFER_RECIPES))
-    return 0
-
-
-def describe_command(command: Describe, console: Console) -> int:
-    """Print a variant's layers."""
-    spec = build_spec(
-        command.variant,
-        num_classes=command.num_classes,
-        input_size=command.input_size,
-        width=command.width,
-    )
-    console.print(describe_table(spec))
-    return 0
+from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
 
 def train_command(command: Train, console: Console) -> int:
     """Train one framework, or go on with a run that was interrupted."""
+    given = None
     if command.resume is not None:
         _refuse_other_flags(command.options)
         folder = RunFolder.open(command.resume)
         config = folder.config
     else:
-        config = run_config(command.options, command.framework)
+        config, given = settle_run(command.options, command.framework)
         folder = RunFolder(new_folder(command.options, command.framework))
         check_free(folder.path)
     keep_freed_memory()
     with quiet_stderr():
         get_framework(config.framework).fingerprint(config.device)
     dataset = load_images(config, console)
+    if command.resume is not None:
+        check_resumable(folder, dataset)
+    run = prepare_job(config, dataset, given)
     with make_observer(console) as observer:
         if command.resume is not None:
-            result = resume_run(folder, dataset, observer)
+            result = resume_run(folder, run, dataset, observer)
         else:
-            result = start_run(folder.path, config, dataset, observer)
+            result = start_run(folder.path, run, dataset, observer)
     if result.status == "interrupted":
-        raise StoppedError(f"stopped; go on with: alexnet train --resume {folder.path}")
+        where = f"Stopped after step {result.steps}"
+        raise StoppedError(f"{where}; continue with: alexnet train --resume {folder.path}")
 
     console.print(comparison_table([folder]))
     console.print(f"Run folder: {folder.path}", highlight=False, soft_wrap=True)
@@ -145,19 +97,21 @@ def compare_command(command: Compare, console: Console) -> int:
     """Train both frameworks, print the comparison and write the report."""
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
+    given = None
     if command.resume is not None:
         _refuse_other_flags(command.options)
         folder = command.resume
         config = comparison_config(folder)
     else:
-        refuse_library(build_spec(command.options.variant))  # before weights are downloaded
+        refuse_library(command.options.variant)  # before weights are downloaded
         folder = new_folder(command.options, "compare")
         check_free(folder)
-        config = run_config(command.options, FRAMEWORKS[0])
+        config, given = settle_run(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
-    refuse_library(check_run(config, dataset))
+    refuse_library(config.variant)
+    run = prepare_job(config, dataset, given, frameworks=FRAMEWORKS, interpreters=interpreters)
     del dataset  # each worker loads its own
     if command.resume is None:
         make_folder(folder)
@@ -167,7 +121,7 @@ def compare_command(command: Compare, console: Console) -> int:
         f"{' with changes' if differing else ''}, seed {config.recipe.seed}",
         highlight=False,
     )
-    runs = compare(config, folder, console, interpreters)
+    runs = compare(run, folder, console, interpreters)
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0
@@ -246,47 +200,3 @@ def _place(run: Path) -> tuple[int, str]:
     """PyTorch first, as in the comparison's own report."""
     names: list[str] = list(FRAMEWORKS)
     return (names.index(run.name) if run.name in names else len(names), run.name)
-
-
-def worker_command(_: Worker, __: Console) -> int:
-    """Serve the request on standard input."""
-    return serve()
-
-
-def serve_command(_: Serve, __: Console) -> int:
-    """Answer another process's requests for one framework."""
-    return serve_trainer()
-
-
-def bench_worker_command(_: BenchWorker, __: Console) -> int:
-    """Time what requests on standard input say."""
-    return serve_case()
-
-
-def pair_worker_command(_: PairWorker, __: Console) -> int:
-    """Answer another process's requests for a user's own model."""
-    return serve_pair()
-
-
-HANDLERS: dict[type, Callable[[Any, Console], int]] = {
-    Variants: variants_command,
-    Recipes: recipes_command,
-    Describe: describe_command,
-    Train: train_command,
-    Compare: compare_command,
-    Explain: explain_command,
-    Evaluate: evaluate_command,
-    Predict: predict_command,
-    Convert: convert_command,
-    Report: report_command,
-    Worker: worker_command,
-    Parity: parity_command,
-    Serve: serve_command,
-    PairWorker: pair_worker_command,
-    Bench: bench_command,
-    BenchCompare: bench_compare_command,
-    Versions: versions_command,
-    Reproduce: reproduce_command,
-    Ledger: ledger_command,
-    BenchWorker: bench_worker_command,
-}

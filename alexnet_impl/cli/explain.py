@@ -6,19 +6,19 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
-from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, settle_run
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import read_explanation, write_explanation
 from alexnet_impl.explain.study import (
-    Request,
-    check_plan,
-    equal_config,
+    ExplainRequest,
+    aligned_config,
+    dataset_facts,
     execute,
-    images_of,
     make_plan,
     make_request,
+    prepare_arms,
     read_request,
     seeds_from,
     write_request,
@@ -26,6 +26,7 @@ from alexnet_impl.explain.study import (
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import check_free, make_folder
+from alexnet_impl.weights.pretrained_files import Pretrained
 
 WIDTH = 0.125
 """Default: dozens of runs end in minutes on a CPU."""
@@ -37,23 +38,25 @@ def explain_command(command: Explain, console: Console) -> int:
     """Train every arm with every seed, and show what each factor did."""
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
+    given = None
     if command.resume is not None:
         request, folder = _resumed(command), command.resume
         dataset = load_images(request.config, console)
     else:
         folder = new_folder(command.options, "explain")
-        request, dataset = _requested(command, folder, console)
-    plan = make_plan(request, images_of(dataset))
-    check_plan(plan, dataset)
+        config, given = _config(command)
+        request, dataset = _requested(command, config, folder, console)
+    plan = make_plan(request, dataset_facts(dataset))
+    arms = prepare_arms(plan, dataset, given, interpreters)
     del dataset  # each worker loads its own
     if not (folder / "plan.json").is_file():
         make_folder(folder)
         write_request(folder, request)
-    execute(plan, folder, console, interpreters)
+    execute(plan, arms, folder, console, interpreters)
     return _show(folder, console)
 
 
-def _resumed(command: Explain) -> Request:
+def _resumed(command: Explain) -> ExplainRequest:
     """The request of a folder; a flag that says otherwise would be ignored."""
     given = replace(command, resume=None, interpreter=())
     if given != Explain(options=explain_options(EXPLAIN_RECIPE)) or command.resume is None:
@@ -63,12 +66,13 @@ def _resumed(command: Explain) -> Request:
     return read_request(command.resume)
 
 
-def _requested(command: Explain, folder: Path, console: Console) -> tuple[Request, Dataset]:
+def _requested(
+    command: Explain, config: RunConfig, folder: Path, console: Console
+) -> tuple[ExplainRequest, Dataset]:
     """The request of these flags with its images; a folder with the same one is gone on with."""
     names = [name for given in command.only for name in given.split(",") if name]
-    config = _config(command)
     seeds = seeds_from(config.recipe.seed, command.seeds)
-    Request(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
+    ExplainRequest(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
     if not (folder / "plan.json").is_file():
         check_free(folder)
     dataset = load_images(config, console)
@@ -81,8 +85,8 @@ def _requested(command: Explain, folder: Path, console: Console) -> tuple[Reques
     return request, dataset
 
 
-def _config(command: Explain) -> RunConfig:
-    """The base of these flags, small where they do not say how large."""
+def _config(command: Explain) -> tuple[RunConfig, Pretrained | None]:
+    """The aligned training of these flags, small by default, and the weights it starts from."""
     options = command.options
     recipe = options.recipe
     if command.steps is not None:
@@ -90,7 +94,9 @@ def _config(command: Explain) -> RunConfig:
     if recipe.input_size is None and get_variant(options.variant).input_size > INPUT_SIZE:
         recipe = replace(recipe, input_size=INPUT_SIZE)
     width = WIDTH if options.width is None else options.width
-    return equal_config(run_config(replace(options, recipe=recipe, width=width), command.framework))
+    options = replace(options, recipe=recipe, width=width)
+    config, given = settle_run(options, command.framework)
+    return aligned_config(config), given
 
 
 def _show(folder: Path, console: Console) -> int:

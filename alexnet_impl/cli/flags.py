@@ -1,10 +1,10 @@
-"""The subcommands and their flags: dataclasses, whose fields' docstrings are the help texts."""
+"""The flags of every command, as dataclasses; the fields' docstrings are the help texts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Optional
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from alexnet_impl.recipe.named import RECIPES, get_recipe
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
@@ -14,74 +14,101 @@ EXPLAIN_RECIPE = "explain"
 """The default of `explain`."""
 
 
+def by_rule(metavar: str, rule: str) -> Any:
+    """Show a flag whose default is a rule rather than a value, such as "(default: all)"."""
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {rule})")
+
+
+def value(metavar: str) -> Any:
+    """Show a flag that does nothing unless it is given, with no default."""
+    return arg(metavar=metavar, help_behavior_hint="")
+
+
+FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
+DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+Interpreters = Annotated[
+    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
+]
+"""Choices are checked later, by the code that knows them: its message suggests the nearest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What a training and a benchmark share: a network, a recipe and images, on a machine."""
+    """What training and benchmarks have in common: a network, a recipe, images and a machine."""
 
-    variant: str = "cifar"
-    """The architecture; `alexnet variants` lists them."""
-    width: float | None = None
-    """Multiplies channels and features. Default: 1, and 0.25 on the embedded digits."""
+    variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
+    """Architecture; `alexnet variants` lists them."""
+    width: Annotated[float | None, by_rule("FLOAT", "1, and 0.25 for the digits dataset")] = None
+    """Multiplier of the numbers of channels and features."""
     recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
-    """Every number of the training; `alexnet recipes` lists them, --recipe.FIELD changes one."""
-    dataset: str | None = None
-    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else digits."""
-    data_dir: Path | None = None
-    """A folder, zip or archive with the images."""
-    train_images: int | None = None
-    """Train on so many images only, evenly from every class."""
-    test_images: int | None = None
-    """Test on so many images only, evenly from every class."""
-    classes: tuple[str, ...] = ()
-    """Train and test on these classes alone."""
-    image_size: int | None = None
-    """Store images of a folder in this size, where they differ in size."""
-    seed: int | None = None
-    """The same as --recipe.seed."""
-    device: str = "auto"
-    """auto, cpu or gpu."""
-    threads: int | None = None
-    """CPU threads of the framework; its own choice by default."""
-    output: Path | None = None
-    """The folder to write, which must not hold anything yet. Default: one under runs/."""
-    recipe: Recipe = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+    """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
+    dataset: Annotated[
+        str | None,
+        by_rule("{digits,cifar10,image_folder,synthetic}", "what --data-dir holds, or digits"),
+    ] = None
+    """Dataset. The digits come with the package; synthetic is noise."""
+    data_dir: Annotated[Path | None, value("PATH")] = None
+    """Folder, zip or archive with the images."""
+    train_images: Annotated[int | None, by_rule("INT", "all")] = None
+    """Limit the training set to N images, balanced over the classes."""
+    test_images: Annotated[int | None, by_rule("INT", "all")] = None
+    """Limit the test set to N images, balanced over the classes."""
+    classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
+    """Train and test on these classes only."""
+    image_size: Annotated[
+        int | None,
+        by_rule("INT", "the files' own, or if they differ the smallest side, at most 256"),
+    ] = None
+    """Height and width in pixels to which images of a folder or of noise are decoded."""
+    seed: Annotated[int | None, by_rule("INT", "the recipe's")] = None
+    """Random seed, the same as --recipe.seed."""
+    device: DeviceFlag = "auto"
+    """Device."""
+    threads: Annotated[int | None, by_rule("INT", "the framework's choice")] = None
+    """CPU threads of the framework."""
+    output: Annotated[Path | None, by_rule("PATH", "a new one in runs/")] = None
+    """Folder to write; it must be empty or new."""
+    recipe: Suppress[Recipe] = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+    """The named recipe, with the fields changed that --recipe.FIELD names."""
+    given: Suppress[tuple[str, ...]] = field(default=(), compare=False)
+    """Recipe fields that have a flag on the command line, even with their usual value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(NetworkOptions):
-    """What `train` and `compare` share."""
+    """Flags of every command that trains."""
 
-    weights: Annotated[str | None, arg(metavar="NAME|FILE")] = None
-    """Begin with these weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. Images are
-    then preprocessed as those weights need it, unless you say otherwise, which is refused."""
+    weights: Annotated[str | None, by_rule("NAME|FILE", "random ones")] = None
+    """Initial weights: torchvision:IMAGENET1K_V1, keras:imagenet, or a file. They set the
+    preprocessing of images too; recipe fields that contradict it are refused."""
     cache_features: bool = False
-    """Compute what frozen layers make of each image once, and train the head on that."""
+    """Compute the output of the frozen layers once for each image, and train the head on it."""
     on_collapse: OnCollapse = "warn"
-    """What to do when the network's units die in the first epoch: stop, warn, or ignore it."""
+    """What to do when the network's units die in the first epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions(NetworkOptions):
-    """What `bench` has of these: its default is noise, and as many threads as there are cores."""
+    """Options of `bench`: the default images are noise, and the default threads all cores."""
 
     dataset: str | None = None
-    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, else synthetic,
-    which is noise."""
+    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, otherwise
+    synthetic, which is noise."""
     train_images: int | None = None
-    """Take batches from so many images only, evenly from every class; of noise there are as many as
-    the batches need."""
+    """Draw batches from N images, balanced over the classes; noise has as many as the batches
+    need."""
     test_images: int | None = None
-    """Read so many test images only; none is timed."""
+    """Read N test images; none is timed."""
     classes: tuple[str, ...] = ()
-    """Take images of these classes alone."""
+    """Use images of these classes only."""
     threads: int | None = None
-    """CPU threads of the framework; as many as there are cores by default."""
+    """CPU threads of the framework. Default: the number of cores."""
 
 
 def explain_options(recipe_name: str) -> TrainingOptions:
     """The defaults of `explain`: a variant that has padding and dropout to switch.
 
-    Its runs are short and many, and a collapse is one of their results.
+    Its runs are many and short, and a collapse is one of their results.
     """
     return TrainingOptions(
         variant="torchvision",
@@ -93,90 +120,93 @@ def explain_options(recipe_name: str) -> TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Variants:
-    """List the AlexNets: parameters, MACs, published totals, sources."""
+    """List the variants: parameters, MACs, published totals, sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipes:
-    """List the recipes and where they differ."""
+    """List the named recipes, or all fields of a recipe."""
+
+    fields: bool = False
+    """Show every field of a recipe: its flag, type or choices, default and meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describe:
-    """Print a variant layer by layer: kernel, output shape, parameters, MACs."""
+    """Print the layers of a variant: kernel, output shape, parameters, MACs."""
 
-    variant: Positional[str]
+    variant: Annotated[Positional[str], arg(metavar="VARIANT")]
     """A name from `alexnet variants`."""
     num_classes: int = 10
     """Number of logits."""
-    input_size: int | None = None
-    """Height and width of the images in pixels; the variant's own by default."""
+    # typing.Optional, because tyro imports typeguard for `int | None`, which takes 0.1 s.
+    input_size: Annotated[Optional[int], by_rule("INT", "the variant's own")] = None  # noqa: UP045
+    """Height and width of the images in pixels."""
     width: float = 1.0
-    """Multiplies channels and features."""
+    """Multiplier of the numbers of channels and features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train one framework and write a run folder."""
 
-    framework: str = "torch"
-    """torch or tensorflow."""
-    resume: Path | None = None
-    """Go on with this interrupted run instead; every other flag is the run's own."""
+    framework: FrameworkFlag = "torch"
+    """Framework to train."""
+    resume: Annotated[Path | None, value("RUN")] = None
+    """Continue this interrupted run; leave the other flags out, because the run has its own."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train both frameworks on the same bytes from the same weights, and report."""
+    """Train both frameworks with equal weights and batches, and report."""
 
-    resume: Path | None = None
-    """Go on with this comparison, which was interrupted; its other flags are its own."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    resume: Annotated[Path | None, value("FOLDER")] = None
+    """Continue this interrupted comparison. Only --interpreter may be given with it."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Prove that both frameworks compute the same, check by check, or say where they part and why.
+    """Prove that both frameworks compute the same, or find the first mismatch.
 
-    The initial weights are He's and dropout masks are shared, whatever the recipe says: else a
-    comparison would not see much. Exit code 0 only if every check holds.
+    Initial weights are He's and dropout masks are shared, whatever the recipe says; otherwise
+    differences could stay hidden. The exit code is 0 only if every check holds.
     """
 
     steps: int = 20
     """Training steps of each form of lockstep."""
-    torch: str | None = None
-    """MODULE:FUNCTION that returns your own torch.nn.Module, instead of a variant."""
-    tensorflow: str | None = None
-    """MODULE:FUNCTION that returns your own keras.Model, its port."""
-    names: str | None = None
-    """Of your own pair: TORCH_LAYER=KERAS_LAYER,... or a JSON file, where the names differ."""
+    torch: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """Function that returns your own torch.nn.Module, in place of a variant."""
+    tensorflow: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """Function that returns your own keras.Model, its port."""
+    names: Annotated[str | None, value("TORCH_LAYER=KERAS_LAYER,...|FILE")] = None
+    """Layers of your own models whose names differ; or a JSON file with them."""
     copy_weights: Literal["auto", "always", "never"] = "auto"
-    """Of your own pair: copy PyTorch's weights into the port; auto: if they have nothing in
-    common."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    """Copy PyTorch's weights into your own port; auto: if the two have no weights in common."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Switch every default that separates PyTorch and Keras, one at a time, and rank them."""
+    """Switch each default that differs between PyTorch and Keras, and rank the effects."""
 
-    framework: str = "torch"
-    """Where the factors are switched: torch or tensorflow."""
-    only: tuple[str, ...] = ()
-    """FACTOR,...: switch these alone; an unknown one lists all there are."""
+    framework: FrameworkFlag = "torch"
+    """Framework in which the factors are switched."""
+    only: Annotated[tuple[str, ...], by_rule("FACTOR,...", "all")] = ()
+    """Switch these factors only; an unknown name lists all factors."""
     seeds: int = 3
-    """Train everything with so many seeds, counted up from --seed."""
-    steps: int | None = None
-    """The same as --recipe.steps."""
-    resume: Path | None = None
-    """Go on with this explanation, which was interrupted; its other flags are its own."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    """Number of seeds for every training, counted from --seed."""
+    steps: Annotated[int | None, by_rule("INT", "the recipe's")] = None
+    """Training steps, the same as --recipe.steps."""
+    resume: Annotated[Path | None, value("FOLDER")] = None
+    """Continue this interrupted study. Only --interpreter may be given with it."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(
         default_factory=lambda: explain_options(EXPLAIN_RECIPE)
     )
@@ -184,104 +214,97 @@ class Explain:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Print a run's accuracy, per-class figures and confusion matrix."""
+    """Print a run's accuracy, figures per class and confusion matrix."""
 
-    run: Positional[Path]
-    """The run folder."""
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Name the class of image files."""
+    """Predict the classes of image files."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
-    """The run folder; or a .safetensors, .keras or published file of weights; or
-    torchvision:IMAGENET1K_V1, which names the classes of ImageNet."""
-    images: Positional[tuple[Path, ...]]
+    """Run folder; a weight file; or torchvision:IMAGENET1K_V1, for the classes of ImageNet."""
+    images: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="IMAGE ...", help_behavior_hint="(required)")
+    ]
     """Image files of any kind and size."""
-    framework: str | None = None
-    """Run the weights in this framework; by default the run's own, and PyTorch for a file."""
+    framework: Annotated[
+        str | None, by_rule("{torch,tensorflow}", "the run's own, and torch for a file")
+    ] = None
+    """Framework that computes the predictions."""
     top: int = 3
-    """How many classes to show."""
-    device: str = "auto"
-    """auto, cpu or gpu."""
+    """Number of classes to show."""
+    device: DeviceFlag = "auto"
+    """Device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Convert weights between .pt/.pth, .safetensors, .keras and .weights.h5, and check it.
+    """Convert a weight file to another format, and compare the outputs.
 
-    Keras 2's .h5 files are read as well.
+    Formats: .pt, .pth, .safetensors, .keras and .weights.h5; .h5 files of Keras 2 can be read.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """The file to read, or torchvision:IMAGENET1K_V1, which is downloaded once."""
+    """File to read; or torchvision:IMAGENET1K_V1, which is downloaded once."""
     target: Annotated[Positional[Path], arg(metavar="OUT")]
-    """The file to write."""
-    variant: str | None = None
-    """The network, where the file does not say it."""
-    num_classes: int | None = None
-    """Number of logits, where the file does not say it."""
-    input_size: int | None = None
-    """Height and width in pixels, where the file does not say it."""
-    width: float | None = None
-    """Width multiplier, where the file does not say it."""
+    """File to write."""
+    variant: Annotated[str | None, by_rule("VARIANT", "from the file")] = None
+    """Architecture; required if the file does not name it."""
+    num_classes: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Number of logits."""
+    input_size: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Height and width of the images in pixels."""
+    width: Annotated[float | None, by_rule("FLOAT", "from the file")] = None
+    """Multiplier of the numbers of channels and features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Write report.html again from run folders."""
 
-    runs: Positional[tuple[Path, ...]]
+    runs: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="RUN ...", help_behavior_hint="(required)")
+    ]
     """Run folders, or the folder of a comparison."""
     output: Path = Path("report.html")
-    """The file to write."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Serve:
-    """Answer requests on standard input for one framework; `alexnet parity` starts it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairWorker:
-    """Answer requests for one of your own models; `alexnet parity --torch` starts it."""
+    """File to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Time one side, or two against each other in interleaved rounds.
+    """Time one side, or two sides in turns.
 
-    `alexnet bench compare OLD NEW` compares two files of this command.
-
-    A SIDE is FRAMEWORK, and behind commas what is its own: work=WORK and fields of the recipe, as
-    in torch,work=plain-training or torch,compile_mode=compiled. Images are noise unless --dataset
-    or --data-dir says otherwise. A ratio between the frameworks is shown only if their models were
-    found equal first, in the precision that is timed.
+    SIDE = FRAMEWORK[,workload=WORKLOAD][,FIELD=VALUE...], with fields of the recipe, as in
+    torch,workload=tutorial-loop or torch,compile_mode=compiled. Images are noise unless --dataset
+    or --data-dir is given. A speed ratio of two frameworks is shown only if their models were found
+    equal first, in the precision that is timed. `alexnet bench compare OLD NEW` reports regressions
+    between two files of this command.
     """
 
     sides: Annotated[Positional[tuple[str, ...]], arg(metavar="[SIDE [SIDE]]")] = (
         "torch",
         "tensorflow",
     )
-    """One or two; twice the same measures the harness itself."""
-    work: str = "training"
-    """What to time. Of a step: training, training-from-pipeline (its batches drawn beside it),
-    inference, forward, backward, update, transfer, preprocessing. Of the input: batching,
-    augmentation, decoding. Of a model: building, conversion. As the framework's tutorials do it:
-    plain-training."""
+    """One side or two; the same side twice measures the harness itself."""
+    workload: str = "training"
+    """What to time. Parts of a step: training, training-from-pipeline (with drawing its batches),
+    inference, forward, backward, update, transfer, preprocessing. Input: batching, augmentation,
+    decoding. Models: building, conversion. The loop of the framework's tutorials: tutorial-loop."""
     batch_size: int | None = None
     """The same as --recipe.global-batch-size."""
     rounds: int = 40
-    """Groups of calls of one side; of two sides at most so many rounds A B B A."""
+    """Measurement rounds; with two sides, the maximum number of ABBA rounds."""
     budget: float = 120.0
-    """No round, or group of one side, begins after so many seconds."""
+    """Time limit in seconds."""
     margin: float = 0.02
-    """A side counts as faster or slower only beyond this share."""
+    """Smallest relative difference of speed that counts as faster or slower."""
     width_of_interval: float = 0.01
-    """Rounds end once the ratio's interval reaches only this share to either side."""
+    """Stop when the 95 % interval's half-width is below this fraction of the ratio."""
     warm_up: float = 20.0
-    """Warm-up ends after so many seconds even if the times still fall."""
+    """Time limit of the warm-up in seconds."""
     interpreter: tuple[str, ...] = ()
     """FRAMEWORK=PYTHON: run that framework in another environment."""
     options: Annotated[BenchOptions, arg(name="")] = field(default_factory=BenchOptions)
@@ -289,10 +312,10 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCompare:
-    """Compare two files of benchmarks, of `alexnet bench` or of pytest-benchmark.
+    """Report regressions between two benchmark files, of `alexnet bench` or of pytest-benchmark.
 
-    Cases are matched by what was measured, whatever the tests are called. Exit code 1 if one has
-    become slower beyond its threshold, or does not fit into memory any more.
+    Cases are matched by what was measured, not by the names of tests. The exit code is 1 if a case
+    became slower beyond its threshold, or now runs out of memory.
     """
 
     old: Annotated[Positional[Path], arg(metavar="OLD")]
@@ -300,33 +323,32 @@ class BenchCompare:
     new: Annotated[Positional[Path], arg(metavar="NEW")]
     """The file to judge."""
     threshold: float = 0.05
-    """NEW may take so much more time, as a share."""
-    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=SHARE")] = ()
-    """A threshold of its own for a work (training=0.1) or for a work of a variant
-    (training/cifar=0.1)."""
+    """Largest relative increase of the time in NEW."""
+    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=FRACTION")] = ()
+    """Threshold of a workload (training=0.1) or of a workload and variant (training/cifar=0.1)."""
     confidence: float = 0.95
-    """Of the interval of each ratio."""
+    """Confidence level of the interval of each ratio."""
     normalise: bool = False
     """Compare times in machine units, by each file's own calibration; machines may differ."""
     other_machine: bool = False
-    """Compare seconds of different machines all the same."""
+    """Compare seconds of different machines nevertheless."""
     strict: bool = False
-    """Exit code 1 also if the times cannot tell of a case, or if a case of OLD is not in NEW."""
+    """Exit code 1 also if a case is undecided, or if a case of OLD is missing in NEW."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """One table over releases, with a page and a picture, from what each environment measured.
+    """Show parity and speed over releases: one table, an HTML page and a figure.
 
-    `tox run -m versions` measures in all of its environments and then runs this. Exit code 1 if a
-    set of releases was not shown equal.
+    `tox run -m versions` measures in all of its environments and then runs this. The exit code is 1
+    if a set of releases was not shown equal.
     """
 
     folder: Positional[Path]
-    """Holds a folder for each environment, with what `alexnet parity` wrote under `parity` and
-    `alexnet bench` under `bench`."""
+    """Folder with one folder for each environment, which holds the outputs of `alexnet parity`
+    (`parity`) and `alexnet bench` (`bench`)."""
     output: Path = Path("versions.html")
-    """The page to write; the picture lies beside it."""
+    """The page to write; the figure is written beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,10 +405,8 @@ class Ledger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchWorker:
-    """Time what requests on standard input say; `alexnet bench` starts it."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Train what a request on standard input says; `alexnet compare` starts it."""
+    """Answer a job's requests on standard input; jobs start their worker processes with it."""
+
+    kind: Annotated[Positional[str], arg(metavar="KIND")]
+    """Kind of the requests."""

@@ -16,11 +16,11 @@ from alexnet_impl.cli.shared import (
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.parity.ladder import FEW_STEPS
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
+from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_pair
+from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.report.parity import (
     CHECK_HEADER,
     check_lines,
@@ -28,11 +28,11 @@ from alexnet_impl.report.parity import (
     write_lockstep_figure,
 )
 from alexnet_impl.runs.folder import check_free, make_folder
-from alexnet_impl.training.start import check_run
+from alexnet_impl.training.prepare import prepare_run
 
 
 def parity_command(command: Parity, console: Console) -> int:
-    """Climb the ladder for what was chosen; 0 only if every check held."""
+    """Run the parity stages; the exit code is 0 only if every check held."""
     refuse_weights(command.options, "parity")
     pair = _pair(command)
     if command.steps < FEW_STEPS:
@@ -96,12 +96,12 @@ def _refuse_on_collapse(options: TrainingOptions) -> None:
 def _prove(
     command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
-    """Climb it for a variant and a recipe; the record is kept after every check."""
+    """Compare a variant and recipe; the record is written after every check."""
     config = run_config(command.options, FRAMEWORKS[0])
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
-    check_run(config, dataset)
+    run = prepare_run(config, dataset)
     make_folder(folder)
     console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
 
@@ -109,11 +109,11 @@ def _prove(
         write_record(folder, record)
         _show_check(record.checks[-1], console)
 
-    return prove(config, dataset, command.steps, interpreters, keep)
+    return prove(run, dataset, command.steps, interpreters, keep)
 
 
 def show_record(record: ParityRecord, console: Console) -> int:
-    """Say whether all held, or where the two part first; the exit code."""
+    """Print the verdict or the first mismatch, and return the exit code."""
     if record.holds:
         console.print(f"All {len(record.checks)} checks hold.", style="green", highlight=False)
         return 0

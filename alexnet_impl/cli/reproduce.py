@@ -1,80 +1,197 @@
-"""`alexnet reproduce` and `alexnet ledger`: run the five reports' experiments, judge their claims.
+"""Runs the experiments of `alexnet reproduce`, one after the other, and shows how they ended."""
 
-Only what `--list` needs is imported here; running and judging import SciPy and much else.
-"""
-
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.cli.flags import Ledger, Reproduce
-from alexnet_impl.errors import RunError
-from alexnet_impl.report.ledger.experiments import assumption_lines, experiments_table
-from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
+from alexnet_impl.cli.flags import Reproduce
+from alexnet_impl.cli.shared import check_output, load_images, parse_interpreters
+from alexnet_impl.compare import check_frameworks
+from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.loading import settle
+from alexnet_impl.data.progress import terminal_progress
+from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.run.tables import comparison_table
+from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
-from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
-
-ALL = "all"
+from alexnet_impl.reproduction.catalogue.scratch import get_experiments
+from alexnet_impl.reproduction.runs.requests import ExperimentRequest, make_request, on_images
+from alexnet_impl.reproduction.runs.runner import (
+    check_images,
+    check_memory,
+    existing_run,
+    prepare_request,
+    reproduce,
+)
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.weights.pretrained_files import file_kind
+from alexnet_impl.weights.published_files import Published, find_published, published_of
 
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
-    """Runs the experiments that were named, or lists what can be run.
+    """Runs the named experiments one after the other, and shows how they ended.
+
+    One that cannot start, for example because its weights cannot be downloaded, does not stop the
+    others.
 
     Raises:
-        RunError: If no experiment was named, one could not start, or one failed.
+        RunError: At the end if one could not start; at once if one failed later.
         StoppedError: If the user stopped it.
     """
-    experiments = list(_experiments(command.ids))
-    if command.list:
-        return _list(command, experiments, console)
+    experiments = get_experiments(command.ids)
     if not experiments:
         raise RunError("no experiment was given; name some, or 'all'; --list shows them.")
-    from alexnet_impl.cli.experiment_runs import run_experiments  # noqa: PLC0415
-
-    return run_experiments(command, experiments, console)
-
-
-def ledger_command(command: Ledger, console: Console) -> int:
-    """Judges every claim, prints the ledger and writes the files that were asked for.
-
-    Raises:
-        RunError: If the directory of the runs does not exist or holds none.
-    """
-    from alexnet_impl.cli.claim_verdicts import print_ledger  # noqa: PLC0415
-
-    _widen(console)
-    return print_ledger(command, console)
-
-
-def _experiments(ids: tuple[str, ...]) -> Iterator[Experiment]:
-    """Yields each named experiment once; 'all' leaves out those that exist to be refused."""
-    names: dict[str, None] = {}
-    for name in ids:
-        runnable = [one.id for one in EXPERIMENTS.values() if not one.in_memory]
-        names |= dict.fromkeys(runnable if name == ALL else [name])
-    yield from (get_experiment(name) for name in names)
-
-
-def _list(command: Reproduce, experiments: list[Experiment], console: Console) -> int:
-    """Prints the table, and details of the experiments named, or with --all of every one."""
-    _widen(console)
-    console.print(experiments_table(console.width))
-    detailed = experiments or (EXPERIMENTS.values() if command.all else ())
-    for experiment in detailed:
-        console.print(experiment.id, style="bold", highlight=False)
-        for line in assumption_lines(experiment):
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
-    if not detailed:
-        console.print(
-            "What each trains, and what its report leaves out: alexnet reproduce --list --all, or "
-            "alexnet reproduce ID --list",
-            highlight=False,
-            soft_wrap=True,
-        )
+    check_output(command.output)
+    interpreters = parse_interpreters(command.interpreter)
+    requests = list(_requests(command, experiments))
+    check_frameworks(interpreters, {request.config.framework for request in requests})
+    paths = [_path(request, command.output) for request in requests]
+    # Refuses before any work is done.
+    done = [existing_run(*each) for each in zip(requests, paths, strict=True)]
+    runs, problems = [], []
+    for request, run in zip(requests, done, strict=True):
+        try:
+            again = run and _taken(run, request, console)
+            runs.append(again or _run(request, command.output, console, interpreters))
+        except StoppedError:
+            raise
+        except (WeightsError, RecipeError, RunError) as error:
+            if (_path(request, command.output) / "run.json").is_file():
+                raise
+            problems.append(f"{_title(request)} did not start: {error}")
+    _show(runs, problems, command.output, console)
     return 0
 
 
-def _widen(console: Console) -> None:
-    """Gives tables more room in a file or a pipe, which have no width of their own."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)
+def _show(runs: list[RunFolder], problems: list[str], output: Path, console: Console) -> None:
+    """Shows how the runs ended, and why others did not start.
+
+    Raises:
+        RunError: If one did not.
+    """
+    if runs:
+        console.print(comparison_table(runs))
+        console.print(
+            f"Runs: {output}; judge them with: alexnet ledger {output}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(problems) == 1:
+        raise RunError(problems[0])
+    for problem in problems:
+        console.print(problem, highlight=False, soft_wrap=True)
+    if problems:
+        count = len(runs) + len(problems)
+        raise RunError(f"{len(problems)} of {count} runs did not start, for the reasons above.")
+
+
+def _path(request: ExperimentRequest, root: Path) -> Path:
+    return request.folder(root) / request.config.framework
+
+
+def _requests(command: Reproduce, experiments: list[Experiment]) -> Iterator[ExperimentRequest]:
+    budget = get_budget(command.budget)
+    data = settle(
+        DataConfig(dataset=None if command.data_dir else "cifar10", data_dir=command.data_dir)
+    )
+    base = RunConfig(
+        framework=FRAMEWORKS[0],
+        variant="cifar",
+        width=1.0,
+        recipe=Recipe(seed=command.seed),
+        data=data,
+        device=command.device,
+        threads=command.threads,
+    )
+    copies = _copies(command.weights, experiments)
+    for experiment in experiments:
+        own = [experiment.framework]
+        twice = command.both and experiment.variant not in BACKBONE_VARIANTS
+        others = [name for name in FRAMEWORKS if name not in own] if twice else []
+        for framework in own + others:
+            yield make_request(
+                experiment, budget, base, framework=framework, copy=copies.get(experiment.id)
+            )
+
+
+def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str, Path]:
+    """The file that each experiment starts from instead of a download, by the experiment's id.
+
+    Raises:
+        WeightsError: If a file name has no known ending of a weight file.
+        RunError: If there is no such file, or no experiment starts from such weights.
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        path = file.expanduser().resolve()
+        file_kind(path)
+        if not path.is_file():
+            raise RunError(f"--weights {file}: there is no such file.")
+        named = published_of(path)
+        takers = [
+            one.id
+            for one in experiments
+            if one.weights is not None and (named is None or named == _published(one))
+        ]
+        if not takers:
+            raise RunError(f"--weights {file}: none of the named experiments starts from it.")
+        found |= dict.fromkeys(takers, path)
+    return found
+
+
+def _published(experiment: Experiment) -> Published:
+    size = build_spec(experiment.variant, input_size=experiment.recipe.input_size).input_shape[1]
+    return find_published(str(experiment.weights), experiment.variant, size)
+
+
+def _title(request: ExperimentRequest) -> str:
+    return f"{request.experiment.id} in {request.config.framework}"
+
+
+def _taken(run: RunFolder, request: ExperimentRequest, console: Console) -> RunFolder:
+    """Returns a run that has ended, after checking that it saw the images that are given."""
+    if run.config.data.data_dir != request.config.data.data_dir:
+        check_images(run.path, load_images(request.config, console))
+    return run
+
+
+def _run(
+    request: ExperimentRequest, root: Path, console: Console, interpreters: dict[str, str]
+) -> RunFolder:
+    label = request.budget.label(request.experiment.recipe) or "the report's full length"
+    console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
+    memory_note = check_memory(request)
+    dataset = _load_images(request, console)
+    check_images(_path(request, root), dataset)
+    request = on_images(request, dataset)
+    for mismatch in request.mismatches:
+        console.print(f"  differs from the report: {mismatch}", highlight=False, soft_wrap=True)
+    if memory_note:
+        console.print(memory_note, highlight=False, soft_wrap=True)
+    with terminal_progress() as progress:
+        run = prepare_request(request, dataset, interpreters, progress)
+    del dataset  # the worker loads its own
+    interpreter = interpreters.get(request.config.framework, sys.executable)
+    return reproduce(request, run, root, console, interpreter=interpreter)
+
+
+def _load_images(request: ExperimentRequest, console: Console) -> Dataset:
+    """Loads the images that the budget takes.
+
+    Raises:
+        RunError: If there are fewer.
+    """
+    try:
+        return load_images(request.config, console)
+    except TooFewImagesError as error:
+        raise RunError(
+            f"budget {request.budget.name} takes {request.budget.about}, and "
+            f"{request.config.data.data_dir} has fewer; give all of CIFAR-10 with --data-dir."
+        ) from error

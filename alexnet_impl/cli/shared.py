@@ -1,7 +1,6 @@
 """What several commands do with their flags."""
 
 import os
-import sys
 import time
 import warnings
 from dataclasses import replace
@@ -17,24 +16,37 @@ from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.case_worker import usable_cores
-from alexnet_impl.network.variants import build_spec, get_variant
+from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.prepare import find_given
 from alexnet_impl.weights.pretrained_files import (
+    Pretrained,
     adopt_preprocessing,
     check_preprocessing,
-    find_pretrained,
 )
 
 DEMO_WIDTH = 0.25
 """Of the embedded digits: the first command ends in under two minutes on two cores."""
-PREPROCESSING_FLAGS = ("--recipe.input-scaling", "--recipe.resize-to")
-"""They say what becomes of images, as weights do that were trained before."""
+PREPROCESSING_FIELDS = {"input_scaling", "resize_to"}
+"""Recipe fields that pretrained weights determine too."""
 
 
 def run_config(options: TrainingOptions, framework: str) -> RunConfig:
-    """The RunConfig of these flags."""
+    """The RunConfig of these flags; see settle_run()."""
+    return settle_run(options, framework)[0]
+
+
+def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pretrained | None]:
+    """The RunConfig of these flags, and the weights that --weights names.
+
+    The weights are downloaded if needed, and the run adopts their preprocessing of images.
+
+    Raises:
+        WeightsError: If the weights cannot be found, or belong to another network.
+        RecipeError: If a flag asks for another preprocessing than the weights'.
+    """
     get_variant(options.variant)
     data = settle(
         DataConfig(
@@ -52,10 +64,13 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
     recipe = options.recipe
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
+    given = None
     if options.weights is not None:
-        recipe = _fed_as_trained(options, recipe, framework)
+        with terminal_progress() as progress:
+            given = find_given(options.weights, options.variant, recipe, framework, progress)
+        recipe = _fed_as_trained(options, recipe, given)
     _warn_of_threads(options.threads)
-    return RunConfig(
+    config = RunConfig(
         framework=framework,
         variant=options.variant,
         width=width,
@@ -67,6 +82,7 @@ def run_config(options: TrainingOptions, framework: str) -> RunConfig:
         weights=options.weights,
         cache_features=options.cache_features,
     )
+    return config, given
 
 
 def _warn_of_threads(threads: int | None) -> None:
@@ -93,25 +109,14 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
             )
 
 
-def _fed_as_trained(options: TrainingOptions, recipe: Recipe, framework: str) -> Recipe:
-    """The recipe with the weights' own preprocessing of images, where no flag asks for another."""
-    size = build_spec(options.variant, input_size=recipe.input_size).input_shape[1]
-    with terminal_progress() as progress:
-        found = find_pretrained(
-            str(options.weights), options.variant, size, progress, framework=framework
-        )
+def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained) -> Recipe:
+    """The recipe with the weights' own preprocessing of images, unless a flag asks for another."""
     named = get_recipe(options.recipe_name)
     as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
-    if as_named and not _names_preprocessing():
-        return adopt_preprocessing(recipe, found)
-    check_preprocessing(recipe, found)
+    if as_named and PREPROCESSING_FIELDS.isdisjoint(options.given):
+        return adopt_preprocessing(recipe, given)
+    check_preprocessing(recipe, given)
     return recipe
-
-
-def _names_preprocessing() -> bool:
-    """Whether the command line has such a flag, even with the value that the recipe has anyway."""
-    said = (argument.partition("=")[0].replace("_", "-") for argument in sys.argv[1:])
-    return not set(PREPROCESSING_FLAGS).isdisjoint(said)
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

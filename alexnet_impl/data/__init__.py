@@ -1,1 +1,1 @@
-"""Datasets and batches: images read, checked, cached, split, and drawn in one order."""
+"""Datasets and batches: reading, checking, caching and splitting images, and drawing batches."""

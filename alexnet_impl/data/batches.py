@@ -1,8 +1,8 @@
-"""Batches from (seed, epoch): the same arrays for every framework, from any batch on.
+"""Batches drawn from (seed, epoch): the same arrays for every framework, starting at any batch.
 
-Everything that is random about an epoch is drawn before its first batch, each kind from a stream
-of its own. So batch k does not depend on where the reading started, and switching flips on does
-not change the order or the crops.
+Everything random about an epoch is drawn before its first batch, each kind from its own stream. So
+batch k does not depend on where reading started, and switching flips on changes neither the order
+nor the crops.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from alexnet_impl.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Some images and their labels.
+    """One batch of images and their labels.
 
     Attributes:
         images: uint8 of shape (batch, height, width, 3).
         labels: int64 of shape (batch,).
-        indices: int64 of shape (batch,), into the split; None where they follow one another.
+        indices: int64 of shape (batch,), into the split; None if the images are consecutive.
     """
 
     images: NDArray[np.uint8]
@@ -37,12 +37,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherIndices:
-    """A batch of images that lie on the device: which of them, and which of their pixels.
+    """A batch as indices into the dataset on the device: which images, and which of their pixels.
 
     Attributes:
         indices: int32 of shape (batch,), into the training images.
-        rows: int32 of shape (batch, height), of the image padded by the plan's crop_padding.
-        columns: int32 of shape (batch, width), likewise; they run backwards where it is mirrored.
+        rows: int32 of shape (batch, height), into the image padded by the plan's crop_padding.
+        columns: int32 of shape (batch, width), likewise; they run backwards for a mirrored image.
         labels: int64 of shape (batch,).
     """
 
@@ -57,21 +57,21 @@ class GatherIndices:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """How a split is cut into batches.
+    """The order, size and augmentation of the batches of a split.
 
     Attributes:
-        global_batch_size: Images a batch, over all devices together.
-        seed: With the epoch's number, decides everything that is random.
-        shuffle: Whether the order is drawn at all.
+        global_batch_size: Images per batch, over all devices.
+        seed: Together with the epoch's number it decides everything random.
+        shuffle: Whether the order is random.
         shuffle_buffer: None draws a permutation of all images. Otherwise they pass in their stored
-            order through a buffer of so many, and each next image is drawn from it.
-        reshuffle: Whether each epoch draws an order of its own; if not, all have the first one's.
-        drop_last: Leave out the last batch of an epoch where it is smaller than the others.
+            order through a buffer of this size, and each next image is drawn from it.
+        reshuffle: Whether each epoch draws its own order; if not, all have the first epoch's.
+        drop_last: Omit the last batch of an epoch if it is smaller than the others.
         flip: Mirror each image left to right with probability 1/2.
-        alternate_flips: With flip: draw in the first epoch alone, and mirror each image in every
-            second epoch after it.
-        crop_padding: Pad this many black pixels on every side and cut the stored size out of
-            the result, at a place of its own for each image; 0 means no crops.
+        alternate_flips: With flip: draw only in the first epoch, and then mirror each image in
+            every second epoch.
+        crop_padding: Pad this many black pixels on every side and crop the stored size out of
+            the result, at a random position for each image; 0 means no crops.
 
     Raises:
         DataError: If a number is out of range.
@@ -96,7 +96,7 @@ class BatchPlan:
 
 
 def num_batches(plan: BatchPlan, num_images: int) -> int:
-    """How many batches an epoch over `num_images` images has.
+    """Number of batches of an epoch over `num_images` images.
 
     Raises:
         DataError: If it has none.
@@ -106,22 +106,23 @@ def num_batches(plan: BatchPlan, num_images: int) -> int:
     if count == 0:
         raise DataError(
             f"{num_images} images give no batch of global_batch_size={plan.global_batch_size} "
-            f"with drop_last={plan.drop_last}: choose a smaller batch or more images."
+            f"with drop_last={plan.drop_last}. Choose a smaller batch or more images."
         )
     return count
 
 
 def epoch_batches(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> Iterator[Batch]:
-    """The batches of one epoch, from number `start` on.
+    """Yields the batches of one epoch, starting at batch `start`.
 
     Args:
-        split: Where the images come from; only one batch of them is copied at a time.
-        plan: How they are cut, ordered, cropped and flipped.
+        split: The images; only one batch of them is copied at a time.
+        plan: Their order, batch size and augmentation.
         epoch: Counted from 0.
-        start: The first batch to give, counted from 0; for going on within an epoch.
+        start: The first batch, counted from 0; used to continue within an epoch.
 
     Returns:
-        An iterator; each batch is a copy that the caller may change.
+        An iterator of batches with images of shape (batch, height, width, 3); each is a copy that
+        the caller may change.
 
     Raises:
         DataError: If there is no such epoch or batch.
@@ -133,13 +134,13 @@ def epoch_batches(split: Split, plan: BatchPlan, epoch: int, start: int = 0) -> 
 def epoch_gather_indices(
     split: Split, plan: BatchPlan, epoch: int, start: int = 0
 ) -> Iterator[GatherIndices]:
-    """What epoch_batches() gives, as places in images that the device holds.
+    """Yields the batches of epoch_batches() as gather indices into the dataset on the device.
 
     Args:
         split: The images on the device.
-        plan: As for epoch_batches().
+        plan: See epoch_batches().
         epoch: Counted from 0.
-        start: The first batch to give, counted from 0.
+        start: The first batch, counted from 0.
 
     Raises:
         DataError: If there is no such epoch or batch.
@@ -149,7 +150,7 @@ def epoch_gather_indices(
 
 
 def _numbers(split: Split, plan: BatchPlan, epoch: int, start: int) -> range:
-    """Of the batches to give."""
+    """Indices of the batches from `start` to the end of the epoch."""
     count = num_batches(plan, len(split))
     if epoch < 0 or not 0 <= start <= count:
         raise DataError(f"epoch={epoch} start={start}: an epoch >= 0 has batches 0 to {count - 1}.")
@@ -157,12 +158,15 @@ def _numbers(split: Split, plan: BatchPlan, epoch: int, start: int) -> range:
 
 
 def pick(images: NDArray[np.uint8], indices: GatherIndices, padding: int) -> Batch:
-    """The batch that these indices are of: what a device computes from the images it holds.
+    """Gathers a batch from the dataset by its indices, as a device does.
 
     Args:
         images: uint8 of shape (num_images, height, width, 3), all training images.
-        indices: Drawn for these images.
-        padding: The plan's crop_padding.
+        indices: A result of epoch_gather_indices() for these images.
+        padding: The plan's crop_padding, in pixels.
+
+    Returns:
+        A batch with images of shape (batch, height, width, 3).
     """
     sides = (padding, padding)
     padded = np.pad(images[indices.indices], ((0, 0), sides, sides, (0, 0)))
@@ -172,7 +176,7 @@ def pick(images: NDArray[np.uint8], indices: GatherIndices, padding: int) -> Bat
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
-    """All images in their order, as views: nothing is copied, nothing may be written to.
+    """Yields all images in stored order, as views that must not be written to.
 
     Raises:
         DataError: If batch_size is below 1.
@@ -184,11 +188,11 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
 
 
 def chain_digest(previous: str, batch: Batch | GatherIndices) -> str:
-    """sha256 over the previous digest and this batch's bytes, as hex; start with ''.
+    """Returns sha256 over the previous digest and this batch's bytes, as hex; start with ''.
 
-    Two runs with the same last digest were fed the same bytes in the same order, also where one
-    of them was interrupted and kept the digest until it went on. The digest of GatherIndices says
-    so for two runs on images with one fingerprint.
+    Two runs with the same last digest were fed the same bytes in the same order, even if one was
+    interrupted and continued. With GatherIndices this holds if the datasets' fingerprints are
+    equal.
     """
     if isinstance(batch, GatherIndices):
         arrays: tuple[NDArray[np.generic], ...] = (batch.indices, batch.rows, batch.columns)
@@ -202,7 +206,7 @@ def chain_digest(previous: str, batch: Batch | GatherIndices) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _EpochDraws:
-    """What is random about an epoch, by place in it: each array is (num_images, ...)."""
+    """The random draws of an epoch, by position in it: each array is (num_images, ...)."""
 
     order: NDArray[np.int64]
     flips: NDArray[np.bool_]
@@ -226,7 +230,7 @@ def _draw_epoch(plan: BatchPlan, num_images: int, epoch: int) -> _EpochDraws:
 def _draw_flips(
     plan: BatchPlan, epoch: int, order: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """By place in the epoch."""
+    """Whether each image is mirrored, by position in the epoch: shape (num_images,)."""
     if not plan.alternate_flips:
         return rng.integers(0, 2, len(order), dtype=np.uint8).astype(bool)
     first_epoch = np.random.SeedSequence([plan.seed, 0]).spawn(3)
@@ -281,7 +285,7 @@ def _make_gather_indices(
 def _pad_and_crop(
     images: NDArray[np.uint8], padding: int, offsets: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Cut (height, width) at each image's (y, x) offset out of the padded images."""
+    """Crops (height, width) at each image's (y, x) offset out of the padded images."""
     batch, height, width, channels = images.shape
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     # (batch, 2 * padding + 1, 2 * padding + 1, 1, height, width, 3), without copying. A window over

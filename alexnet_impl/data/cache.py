@@ -1,4 +1,4 @@
-"""Decoded data sets in checked files: written whole or not at all, never believed unread."""
+"""A cache of decoded datasets: files written whole or not at all, and verified when read."""
 
 import hashlib
 import json
@@ -24,27 +24,27 @@ _ABANDONED_AFTER_S = 3600
 
 
 def cache_dir() -> Path:
-    """Where downloads and decoded images are kept: ALEXNET_CACHE_DIR, or the user's cache."""
+    """The folder of downloads and decoded images: ALEXNET_CACHE_DIR, or the user's cache."""
     chosen = os.environ.get("ALEXNET_CACHE_DIR")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("alexnet_impl")
 
 
 def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
-    """The data set kept under `key`, or else what `build` gives, kept for the next time.
+    """Returns the dataset cached under `key`; otherwise builds and caches it.
 
-    A damaged file is built anew, a cache that cannot be written is done without; both with a
-    warning. Processes that build the same one at the same time do not disturb each other: each
-    writes a file of its own and renames it, and the last one stays.
+    A damaged file is built anew, and a cache that cannot be written is skipped; both with a
+    warning. Processes that build the same dataset at once do not interfere: each writes its own
+    file and renames it, and the last one stays.
 
     Args:
-        key: Digest, as hex, of all that the result depends on.
-        build: Makes the data set, without a validation split.
+        key: Digest, as hex, of everything that the result depends on.
+        build: Builds the dataset, without a validation split.
     """
     path = cache_dir() / f"{key}.safetensors"
     try:
         return read_cache(path, key)
     except DataError as error:
-        warnings.warn(f"{error} It is made anew.", AlexNetWarning, stacklevel=2)
+        warnings.warn(f"{error} It is built anew.", AlexNetWarning, stacklevel=2)
     except OSError:
         pass  # not there yet, or a folder that may not be looked into: writing will warn of that
     dataset = build()
@@ -52,8 +52,8 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
         write_cache(path, dataset, key)
     except (OSError, SafetensorError) as error:
         warnings.warn(
-            f"Decoded images cannot be kept in '{path.parent}' ({error}), so they are decoded "
-            "each time; set ALEXNET_CACHE_DIR to a folder that can be written to.",
+            f"Decoded images cannot be cached in '{path.parent}' ({error}), so they are decoded "
+            "each time. Set ALEXNET_CACHE_DIR to a writable folder.",
             AlexNetWarning,
             stacklevel=2,
         )
@@ -61,7 +61,7 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
 
 
 def read_cache(path: Path, key: str) -> Dataset:
-    """The data set in a cache file, every byte of it checked.
+    """Reads the dataset in a cache file and verifies every byte.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -92,7 +92,7 @@ def read_cache(path: Path, key: str) -> Dataset:
 
 
 def write_cache(path: Path, dataset: Dataset, key: str) -> None:
-    """Keep a data set without a validation split under its final name in one step.
+    """Writes a dataset without a validation split under its final name in one step.
 
     Raises:
         OSError: If the folder cannot be written to.
@@ -129,7 +129,7 @@ def _metadata(dataset: Dataset, key: str) -> dict[str, str]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete what killed writers left behind, but not what one may be writing now."""
+    """Deletes files of killed writers, but not those that a process may be writing now."""
     for leftover in folder.glob("*.tmp"):
         with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_S:

@@ -1,8 +1,8 @@
-"""CIFAR-10 as its authors published it: found on disk or downloaded, and checked either way.
+"""CIFAR-10 from its official archives: found on disk or downloaded, with checksums verified.
 
-Nothing is unpacked: archives are read as a stream. The python version is made of pickles; they
-are read only after their published checksum matched, and then by an unpickler that can make
-NumPy arrays and nothing else.
+Nothing is unpacked: archives are read as a stream. The python version consists of pickles. They
+are read only after their published checksum matched, by an unpickler that can create only NumPy
+arrays.
 
 References:
     Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
@@ -47,12 +47,12 @@ class Release:
     Attributes:
         archive: File name of the archive.
         archive_sha256: Its checksum.
-        folder: The folder that the archive holds.
-        algorithm: What the files' checksums are made with.
+        folder: The folder in the archive.
+        algorithm: Hash algorithm of the files' checksums.
         train_files: File name to checksum, in the order of the training images.
         test_files: File name to checksum.
-        images_per_file: How many images every file holds.
-        parse: From a file's bytes, whose checksum matched, to uint8 pixels of shape
+        images_per_file: Number of images in every file.
+        parse: Maps a file's bytes, whose checksum matched, to uint8 pixels of shape
             (num_images, 3 * 32 * 32) and labels of shape (num_images,).
     """
 
@@ -72,13 +72,21 @@ class Release:
 
 
 def parse_records(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The binary version: records of one label byte and 3,072 pixel bytes."""
+    """Parses the binary version: records of one label byte and 3,072 pixel bytes.
+
+    Returns:
+        Pixels of shape (num_images, 3072) and labels of shape (num_images,).
+    """
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + _PIXEL_BYTES)
     return records[:, 1:], records[:, 0].astype(np.int64)
 
 
 def parse_pickle(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The python version: a pickled dict with the arrays `data` and `labels`."""
+    """Parses the python version: a pickled dict with the arrays `data` and `labels`.
+
+    Returns:
+        Pixels of shape (num_images, 3072) and labels of shape (num_images,).
+    """
     content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
     return content[b"data"], np.array(content[b"labels"], np.int64)
 
@@ -120,13 +128,13 @@ RELEASES = (BINARY, PYTHON)
 
 @dataclass(frozen=True, kw_only=True)
 class FoundRelease:
-    """A release on disk: its archive, or the folder that was in it."""
+    """A release on disk: its archive, or the folder unpacked from it."""
 
     release: Release
     path: Path
 
     def read_files(self) -> Iterator[tuple[str, bytes]]:
-        """Name and checked content of each file, in the order in which they come.
+        """Yields name and verified content of each file, in stored order.
 
         Raises:
             DataError: If the archive or a file is not the published one.
@@ -172,10 +180,10 @@ class FoundRelease:
 
 
 def find_cifar10(data_dir: Path) -> FoundRelease | None:
-    """The official files at or in `data_dir`, the binary version first; None without any.
+    """Finds the official files at or in `data_dir`, the binary version first, or None.
 
-    `data_dir` may be an archive under its own name, the folder that was in it, or the folder
-    that holds one of these.
+    `data_dir` may be an archive under its own name, the folder unpacked from it, or a folder that
+    contains one of these.
     """
     for release in RELEASES:
         first_file = next(iter(release.train_files))
@@ -190,11 +198,11 @@ def find_cifar10(data_dir: Path) -> FoundRelease | None:
 
 
 def load_cifar10(data_dir: Path | None = None, *, progress: Progress = silent) -> Dataset:
-    """The 50,000 training and 10,000 test images in their published order.
+    """Loads the 50,000 training and 10,000 test images in their published order.
 
     Args:
-        data_dir: Where the official files are or shall be; None means the user's cache folder.
-        progress: Told how far the downloading and reading is.
+        data_dir: Folder of the official files, now or after a download; None means the cache.
+        progress: Receives the progress of downloading and reading.
 
     Raises:
         DataError: If data_dir does not exist, the files are damaged, or the download fails.
@@ -241,7 +249,7 @@ def _empty_split(num_images: int) -> Split:
 
 
 def _fill(split: Split, number: int, release: Release, data: bytes) -> None:
-    """Put one file's images in their place."""
+    """Copies one file's images into their place in the split."""
     places = slice(number * release.images_per_file, (number + 1) * release.images_per_file)
     try:
         pixels, labels = release.parse(data)
@@ -262,7 +270,7 @@ def _fill(split: Split, number: int, release: Release, data: bytes) -> None:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Makes NumPy arrays and built-in containers; refuses every other global."""
+    """An unpickler that allows only NumPy arrays and built-in containers."""
 
     # From an array itself: the function has moved between NumPy's releases.
     _reconstruct = np.empty(0).__reduce__()[0]

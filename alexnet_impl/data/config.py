@@ -1,30 +1,30 @@
-"""What data to use, as one frozen dataclass that a run folder can keep as JSON."""
+"""DataConfig: which dataset a run uses, as one frozen dataclass that is stored as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import DataError, UnknownNameError
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read, to_json
 
 DATASETS = ("digits", "cifar10", "image_folder", "synthetic")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images to train and test on.
+    """The choice of images to train and test on.
 
     Attributes:
-        dataset: 'digits', 'cifar10', 'image_folder' or 'synthetic'. None means: what data_dir
-            holds (the official CIFAR-10 files, or else an image folder), and 'digits' without one.
+        dataset: 'digits', 'cifar10', 'image_folder' or 'synthetic'. None means what data_dir
+            contains (the official CIFAR-10 files, otherwise an image folder); 'digits' without it.
         data_dir: A folder or archive with the images.
-        train_images: Keep this many images of the training part, evenly from every class.
-        test_images: Keep this many images of the test part, evenly from every class.
-        classes: Keep the images of these classes alone, and number them in this order.
-        image_size: Height and width to store the images of 'image_folder' and 'synthetic' in,
-            in pixels. None means: as they are where all are squares of one size; otherwise the
-            smallest side found, at most 256. 'synthetic' makes 32x32.
+        train_images: Limit the training images to this number, balanced over the classes.
+        test_images: Limit the test images to this number, balanced over the classes.
+        classes: Keep only the images of these classes, numbered in this order.
+        image_size: Height and width in pixels of the stored images of 'image_folder' and
+            'synthetic'. None means unchanged if all are squares of one size, otherwise the smallest
+            side found, at most 256; 32 for 'synthetic'.
 
     Raises:
         UnknownNameError: If there is no such dataset.
@@ -41,40 +41,33 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
-            raise DataError(f"classes={self.classes} names one twice.")
+            raise DataError(f"classes={self.classes} names a class twice; name each once.")
         if self.dataset is not None and self.dataset not in DATASETS:
             raise UnknownNameError("dataset", self.dataset, DATASETS)
         for name in ("train_images", "test_images", "image_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise DataError(f"{name}={value} must be at least 1; leave it out for all.")
+                raise DataError(f"{name}={value} must be at least 1; omit it for all.")
         if self.dataset in ("digits", "synthetic") and self.data_dir is not None:
             raise DataError(
                 f"dataset='{self.dataset}' reads no files, but data_dir='{self.data_dir}' was "
-                "given; leave one of the two out."
+                "given. Omit one of them."
             )
         if self.dataset in ("digits", "cifar10") and self.image_size is not None:
             raise DataError(
                 f"dataset='{self.dataset}' is stored as 32x32, but image_size={self.image_size} "
-                "was given; leave it out: a variant resizes its input itself."
+                "was given. Omit it: the network's input is resized on the device."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        data_dir = None if self.data_dir is None else str(self.data_dir)
-        return asdict(self) | {"data_dir": data_dir}
+        """Returns the fields as JSON holds them."""
+        return dict(to_json(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config that `to_dict` wrote.
+        """Returns the config that to_dict() wrote.
 
         Raises:
-            DataError: If a key is no field.
-            TypeError: If a value is of another type.
+            RecordError: If a key is no field, or a value is of another type.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise DataError(f"{unknown[0]!r} is no field of DataConfig; it has {sorted(known)}.")
-        data_dir = values.get("data_dir")
-        settled = {"data_dir": None if data_dir is None else Path(data_dir)}
-        return from_plain(cls, {**values, **settled})
+        return read(cls, values)

@@ -1,4 +1,4 @@
-"""What a dataset is: images and labels in memory, in one layout, with a fingerprint."""
+"""Dataset and Split: images and labels in memory, in one layout, with a fingerprint."""
 
 import hashlib
 from dataclasses import dataclass
@@ -41,21 +41,25 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> "Split":
-        """A copy of the images at these indices, in this order."""
+        """Copies the images at these indices, in this order.
+
+        Args:
+            indices: Shape (num_taken,), into the split.
+        """
         return Split(images=self.images[indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A training and a test split, perhaps a validation split, and where they came from.
+    """A training, a test and perhaps a validation split, with their source.
 
     Attributes:
         name: 'digits', 'cifar10', 'image_folder' or 'synthetic'.
-        source: One sentence on where the images came from and what was done to them.
+        source: One sentence on the origin of the images and their processing.
         class_names: One name per label.
-        train: What the training sees.
-        test: What is measured at the end.
-        validation: What choices are made on; None unless it was split off.
+        train: Images to train on.
+        test: Images for the final evaluation.
+        validation: Images to make choices on; None unless they were split off.
     """
 
     name: str
@@ -67,7 +71,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property

@@ -1,4 +1,4 @@
-"""One image file of any kind to uint8 RGB."""
+"""Decoding of one image file of any kind to uint8 RGB pixels."""
 
 import io
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from alexnet_impl.errors import DataError
 
 
 def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
-    """The pixels as a viewer shows them: upright, opaque over white, the first frame, 8 bits.
+    """Decodes an image as a viewer shows it: upright, opaque over white, first frame, 8 bits.
 
     Args:
-        data: The encoded bytes, or the file that holds them.
-        where: What to call it in a message.
+        data: The encoded bytes, or a file.
+        where: Its name in messages.
 
     Returns:
         Shape (height, width, 3), RGB.
@@ -33,7 +33,7 @@ def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
 
 
 def image_dimensions(data: bytes | Path, *, where: str) -> tuple[int, int]:
-    """(width, height) as stored, from the file's head alone; not turned by EXIF.
+    """Reads (width, height) from the file's header, before any EXIF rotation.
 
     Raises:
         DataError: If it is no image.
@@ -43,14 +43,14 @@ def image_dimensions(data: bytes | Path, *, where: str) -> tuple[int, int]:
 
 
 def fit_to_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The centre square of the image, resized with antialiased bilinear interpolation.
+    """Crops the centre square of an image and resizes it with antialiased bilinear interpolation.
 
     Args:
         image: Shape (height, width, 3).
         size: Height and width of the result, in pixels.
 
     Returns:
-        Shape (size, size, 3); the image itself where it has this shape already.
+        Shape (size, size, 3); the image itself if it has this shape already.
     """
     height, width, _ = image.shape
     if height == width == size:
@@ -67,7 +67,9 @@ def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
         with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
             yield image
     except UnidentifiedImageError as error:
-        raise DataError(f"{where}: not an image of a known kind; replace or remove it.") from error
+        raise DataError(
+            f"{where}: not an image of a known format; replace or remove it."
+        ) from error
     # Pillow's readers raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error ...
     except Exception as error:
         raise DataError(f"{where}: does not decode ({error}); replace or remove it.") from error
@@ -86,6 +88,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey levels of 0 to 65535; Pillow's own conversion clips them at 255."""
+    """Scales grey levels of 0 to 65535 to 8 bits; Pillow's own conversion clips them at 255."""
     levels = np.asarray(image, dtype=np.float32) / 257
     return Image.fromarray(np.rint(levels.clip(0, 255)).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scanned digits: real images that come with a wheel, so always there."""
+"""The digits dataset: 1,797 real 8x8 images inside scikit-learn, so that no download is needed."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _REPEAT = 4
 
 
 def load_digits() -> Dataset:
-    """The 8x8 digits as 32x32 RGB, 1,437 to train and 360 to test, always the same ones.
+    """Loads the 8x8 digits as 32x32 RGB: 1,437 to train and 360 to test, always the same.
 
     References:
         Optical Recognition of Handwritten Digits, UCI repository, its test set of 1,797 images.

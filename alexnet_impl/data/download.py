@@ -1,4 +1,4 @@
-"""One file over HTTP: goes on where it stopped, and counts only when its checksum is right."""
+"""Download of one file over HTTP that resumes after an interruption and verifies a checksum."""
 
 import http
 import http.client
@@ -20,11 +20,11 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file on a server and what it must be.
+    """A file on a server and its checksum.
 
     Attributes:
-        url: Where it is.
-        sha256: Its checksum as hex, or the beginning of it; empty where none is published.
+        url: Its address.
+        sha256: Its checksum as hex, or the first digits of it; empty if none is published.
         md5: Likewise.
     """
 
@@ -32,8 +32,8 @@ class RemoteFile:
     sha256: str = ""
     md5: str = ""
 
-    def trouble(self, path: Path) -> str:
-        """What is wrong with a local copy's checksum; empty if nothing is, or none is published."""
+    def checksum_mismatch(self, path: Path) -> str:
+        """Describes a local copy's wrong checksum; empty if it is right, or none is published."""
         for algorithm, expected in (("sha256", self.sha256), ("md5", self.md5)):
             if expected and not (found := file_digest(path, algorithm)).startswith(expected):
                 return f"has {algorithm} {found}, expected {expected}"
@@ -41,12 +41,10 @@ class RemoteFile:
 
 
 def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> Path:
-    """Fetch a file that is not there yet, through `path` + '.part'.
-
-    What an interrupted download left in that file is kept and continued.
+    """Downloads a missing file through `path` + '.part', which an interrupted download continues.
 
     Returns:
-        `path`, where the checked file now is.
+        `path`, the verified file.
 
     Raises:
         DataError: If the server cannot be reached, the connection breaks repeatedly, the folder
@@ -61,13 +59,13 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
     failure = _fetch_all(remote, part, progress)
     if failure is not None:
         raise DataError(
-            f"{remote.url}: cannot be downloaded ({failure}). Try again, it goes on after the "
-            f"{part.stat().st_size:,} bytes that it has; or get it elsewhere and put it at {path}."
+            f"{remote.url}: cannot be downloaded ({failure}). Try again, it continues after the "
+            f"{part.stat().st_size:,} bytes received; or get it elsewhere and put it at {path}."
         ) from failure
-    if trouble := remote.trouble(part):
+    if mismatch := remote.checksum_mismatch(part):
         part.unlink()
         raise DataError(
-            f"{remote.url}: the file that came {trouble}; it was removed. Try again, or get it "
+            f"{remote.url}: the downloaded file {mismatch}; it was removed. Try again, or get it "
             f"elsewhere and put it at {path}."
         )
     part.replace(path)
@@ -75,7 +73,7 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
 
 
 def _fetch_all(remote: RemoteFile, part: Path, progress: Progress) -> Exception | None:
-    """Fetch until nothing is missing; the last error when it cannot be done."""
+    """Fetches until the file is complete; returns the last error if that fails, otherwise None."""
     failure: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
@@ -91,9 +89,9 @@ def _fetch_all(remote: RemoteFile, part: Path, progress: Progress) -> Exception 
 
 
 def _fetch_rest(url: str, part: Path, progress: Progress) -> bool:
-    """Append what is missing; whether it is complete now, as far as the server says."""
+    """Appends the missing bytes; returns whether the file is complete according to the server."""
     start = part.stat().st_size
-    # Without this, a server may compress on the way, and offsets would mean something else.
+    # Without this a server may compress the answer, and offsets would not match the file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the package's own URL
     try:
@@ -102,7 +100,7 @@ def _fetch_rest(url: str, part: Path, progress: Progress) -> bool:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         error.close()
-        return True  # nothing follows what is there; the checksum will tell
+        return True  # the file is complete already; the checksum is verified afterwards
     with response, part.open("ab") as file:
         done = start if _first_byte(response) == start else 0
         file.truncate(done)  # the server may send all of it again
@@ -110,7 +108,7 @@ def _fetch_rest(url: str, part: Path, progress: Progress) -> bool:
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int:
-    """Where in the file the answer begins; 0 from a server that does not know ranges."""
+    """Offset in the file at which the answer starts; 0 if the server does not support ranges."""
     if response.status != http.HTTPStatus.PARTIAL_CONTENT:
         return 0
     content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -120,7 +118,7 @@ def _first_byte(response: http.client.HTTPResponse) -> int:
 def _copy(
     response: http.client.HTTPResponse, file: BinaryIO, done: int, progress: Progress
 ) -> bool:
-    """Append the answer to the file; whether as much came as was announced."""
+    """Appends the answer to the file; returns whether it has the announced length."""
     length = response.headers.get("Content-Length")
     total = done + int(length) if length else 0
     description = f"Downloading {response.url.rsplit('/', 1)[-1]}"

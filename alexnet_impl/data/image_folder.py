@@ -1,4 +1,4 @@
-"""Any images sorted into train/CLASS/ and test/CLASS/, decoded once."""
+"""A dataset of image files in train/CLASS/ and test/CLASS/, decoded once and cached."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from alexnet_impl.data.image_sources import ImageSource, open_source
 from alexnet_impl.data.progress import Progress, counted, silent
 from alexnet_impl.errors import DataError
 
-_DECODER_VERSION = 1  # to be raised when the same files come to decode to other pixels
+_DECODER_VERSION = 1  # raise it when the same files decode to other pixels
 _LARGEST_CHOSEN_SIZE = 256
 # Small images decode faster than two threads hand each other the interpreter: 60,000 JPEGs of 1 KB
 # take 10 s in one thread and 13 s in two; JPEGs of 5 KB take two threads 0.6 of the time of one.
@@ -30,7 +30,7 @@ _LAYOUT = "images are expected as train/CLASS/*.jpg and test/CLASS/*.jpg (or png
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The image files of a data set, sorted by class and then by name.
+    """The image files of a dataset, sorted by class and then by name.
 
     Attributes:
         class_names: The names of the class folders, sorted.
@@ -44,7 +44,7 @@ class Listing:
 
     @property
     def paths(self) -> list[str]:
-        """Those of the training images and then those of the test images."""
+        """Paths of the training images, then those of the test images."""
         return [
             path for part in (self.train, self.test) for name in self.class_names
             for path in part[name]
@@ -54,15 +54,15 @@ class Listing:
 def load_image_folder(
     path: Path, *, image_size: int | None = None, progress: Progress = silent
 ) -> Dataset:
-    """The images below a folder or in a zip; from the second time on, from the cache.
+    """Loads the images in a folder or a zip; from the second time on, from the cache.
 
     Args:
-        path: A folder or a zip with train/CLASS/ and test/CLASS/ (or else val/CLASS/), perhaps
-            below other folders.
-        image_size: Height and width to store images in, in pixels. None means: as they are where
-            all are squares of one size; otherwise the smallest side, at most 256. Others are cut
-            to the square in their middle and resized.
-        progress: Told how far the decoding is.
+        path: A folder or a zip with train/CLASS/ and test/CLASS/ (otherwise val/CLASS/), perhaps
+            inside other folders.
+        image_size: Height and width in pixels of the stored images. None means unchanged if all
+            are squares of one size, otherwise the smallest side, at most 256. Other images are
+            cropped to their centre square and resized.
+        progress: Receives the progress of decoding.
 
     Raises:
         DataError: If there are no images in this layout, the classes of the two parts differ, or
@@ -75,7 +75,7 @@ def load_image_folder(
 
 
 def list_images(source: ImageSource) -> Listing:
-    """Find the images of both parts.
+    """Finds the images of both parts.
 
     Raises:
         DataError: If a part or a class is missing, or there are several train folders.
@@ -111,11 +111,11 @@ def _no_images_error(source: ImageSource) -> DataError:
         )
     archives = sorted(source.path.glob("*.zip")) if source.path.is_dir() else []
     hint = f" Did you mean '{archives[0]}'?" if archives else ""
-    return DataError(f"{source.path}: no images in it; {_LAYOUT}.{hint}")
+    return DataError(f"{source.path}: contains no images; {_LAYOUT}.{hint}")
 
 
 def _name(source: ImageSource) -> str:
-    """What the source is called, also where its path is '.'; not where it lies."""
+    """The source's name without its folder, even if its path is '.'."""
     return source.path.resolve().name
 
 
@@ -143,18 +143,18 @@ def _labels(listing: Listing, part: str) -> NDArray[np.int64]:
 
 
 class _SizesDifferError(Exception):
-    """Not every image is a square of the first one's size."""
+    """Raised if an image is not a square of the first one's size."""
 
 
 def _decode_pixels(
     source: ImageSource, paths: list[str], image_size: int | None, progress: Progress
 ) -> NDArray[np.uint8]:
-    """All images, shape (num_images, size, size, 3)."""
+    """Decodes all images: shape (num_images, size, size, 3)."""
     if image_size is None:
         width, _ = _dimensions(source, paths[0])
         try:
-            # Reading 60,000 heads takes as long as decoding small images; so decode at once, and
-            # look at the heads only when the first image of another size turns up.
+            # Reading 60,000 headers takes as long as decoding small images. So decode at once, and
+            # read the headers only after the first image of another size.
             return _decode_all(source, paths, width, _expect_square, progress)
         except _SizesDifferError:
             image_size = _choose_size(source, paths, progress)
@@ -173,7 +173,7 @@ def _expect_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _choose_size(source: ImageSource, paths: list[str], progress: Progress) -> int:
     every = (min(_dimensions(source, path)) for path in paths)
-    smallest = min(counted(every, "Looking at image sizes", len(paths), progress))
+    smallest = min(counted(every, "Reading image sizes", len(paths), progress))
     return min(smallest, _LARGEST_CHOSEN_SIZE)
 
 
@@ -194,7 +194,7 @@ def _decode_all(
     fit: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]],
     progress: Progress,
 ) -> NDArray[np.uint8]:
-    """Decode into one array, each image brought to (size, size, 3) by `fit`."""
+    """Decodes into one array; `fit` brings each image to (size, size, 3)."""
     images = _allocate(source, len(paths), size)
 
     def decode(index: int) -> None:
@@ -215,5 +215,5 @@ def _map_in_threads(work: Callable[[int], None], count: int) -> Iterator[None]:
         try:
             yield from threads.map(work, range(count))
         finally:
-            # After a bad image, or when the caller gives up, the rest is not worth waiting for.
+            # After a bad image, or if the caller stops, do not wait for the rest.
             threads.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Where image files come from: a folder or a zip, read the same way and never unpacked."""
+"""Sources of image files: a folder or a zip, with one interface; a zip is never unpacked."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from alexnet_impl.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
-# Folders that link to each other would be walked for ever.
+# Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
 
 _END_OF_ZIP = b"PK\x05\x06"
@@ -30,24 +30,24 @@ class ImageSource(Protocol):
 
     @property
     def digest(self) -> str:
-        """Changes, as hex, when a file is added, removed or changed."""
+        """Hex digest that changes when a file is added, removed or changed."""
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Path, with forward slashes, to encoded size in bytes; hidden files are left out."""
+        """Encoded size in bytes by path with forward slashes, without hidden files."""
 
     def read(self, path: str) -> bytes:
-        """The encoded image."""
+        """Returns the encoded image."""
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Closes open files."""
 
 
 def open_source(path: Path) -> ImageSource:
-    """The folder or zip at `path`.
+    """Opens the folder or zip at `path`.
 
     Raises:
-        DataError: If there is nothing, or a file of another kind.
+        DataError: If `path` does not exist, or is a file of another kind.
     """
     return FolderSource(path) if require_existing(path).is_dir() else ZipSource(path)
 
@@ -74,11 +74,11 @@ class FolderSource:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """As in `ImageSource`."""
+        """Encoded size in bytes by path; see ImageSource."""
         return {path: size for path, (size, _) in self._stats.items()}
 
     def read(self, path: str) -> bytes:
-        """The encoded image.
+        """Returns the encoded image.
 
         Raises:
             DataError: If the file cannot be read.
@@ -89,13 +89,13 @@ class FolderSource:
             raise DataError(f"{self.path / path}: cannot be read ({error.strerror}).") from error
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no file is open."""
 
 
 class ZipSource:
     """The image files in a zip.
 
-    Entries whose name leads out of the archive are left out; nothing is ever unpacked anyway.
+    Entries whose name leads out of the archive are ignored; nothing is ever unpacked anyway.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,11 +105,11 @@ class ZipSource:
     def digest(self) -> str:
         """sha256 over the zip's own table of names, sizes and checksums.
 
-        It is taken as it stands in the file: parsing 60,000 entries of it would cost more than
-        loading their images from the cache.
+        The table is hashed as bytes: parsing 60,000 entries would take longer than loading their
+        images from the cache.
 
         Raises:
-            DataError: If the file has no such table, so is no zip, or only the first part of one.
+            DataError: If the file has no such table: it is no zip, or a truncated one.
         """
         try:
             with self.path.open("rb") as file:
@@ -119,7 +119,7 @@ class ZipSource:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from error
 
     def _table_start(self, file: BinaryIO) -> int:
-        """Where the table of entries begins, or some bytes before, which does no harm."""
+        """Offset at which the table of entries starts, or some bytes before, which does no harm."""
         file_bytes = file.seek(0, os.SEEK_END)
         tail_start = max(file_bytes - _END_OF_ZIP_BYTES - _LONGEST_ZIP_COMMENT, 0)
         file.seek(tail_start)
@@ -140,7 +140,7 @@ class ZipSource:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """As in `ImageSource`.
+        """Encoded size in bytes by path; see ImageSource.
 
         Raises:
             DataError: If the table of entries is damaged.
@@ -152,7 +152,7 @@ class ZipSource:
         }
 
     def read(self, path: str) -> bytes:
-        """The encoded image, its CRC checked.
+        """Returns the encoded image after verifying its CRC.
 
         Raises:
             DataError: If the entry is damaged or encrypted.
@@ -166,7 +166,7 @@ class ZipSource:
             ) from error
 
     def close(self) -> None:
-        """Close the zip, if it was opened."""
+        """Closes the zip if it was opened."""
         if "_zip" in self.__dict__:
             self._zip.close()
 
@@ -187,7 +187,7 @@ class ZipSource:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Path below `root`, size and time of change of each image."""
+    """Yields the path below `root`, size and modification time of each image."""
     for folder, subfolders, names in os.walk(root, onerror=_reraise, followlinks=True):
         inner = Path(folder).relative_to(root)
         too_deep = len(inner.parts) >= _MAX_DEPTH
@@ -199,12 +199,12 @@ def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _reraise(error: OSError) -> None:
-    """Not to pass over a folder that cannot be read, as os.walk does by itself."""
+    """Raises the error of an unreadable folder, which os.walk would ignore."""
     raise error
 
 
 def _is_walked(folder: str, name: str) -> bool:
-    """Whether a subfolder is neither hidden nor a link back to where it is in."""
+    """Whether a subfolder is neither hidden nor a link back to a folder that contains it."""
     path = Path(folder, name)
     leads_back = path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
     return _is_visible(name) and not leads_back
@@ -215,6 +215,6 @@ def _is_visible(name: str) -> bool:
 
 
 def _is_image(path: str) -> bool:
-    """Whether it ends like an image and no part of it is hidden, which '..' is too."""
-    is_image = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - as PTH116
-    return is_image and not path.startswith("/") and all(map(_is_visible, path.split("/")))
+    """Whether a path has an image's suffix and no hidden part; '..' counts as hidden."""
+    has_suffix = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - as PTH116
+    return has_suffix and not path.startswith("/") and all(map(_is_visible, path.split("/")))

@@ -1,4 +1,4 @@
-"""From a DataConfig to the images to train, validate and test on."""
+"""Loading of the dataset that a DataConfig names, with its validation split and subsets."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,19 +28,20 @@ def load_dataset(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Load the images, split off the validation part, then take the subsets.
+    """Loads the images, splits off the validation part, then takes the subsets.
 
-    The images are copied only where some of them are left out.
+    Images are copied only if some of them are left out.
 
     Args:
-        config: Which images.
-        validation_fraction: The share of the training part, before `train_images` is applied,
-            that becomes the validation split.
-        validation_split: 'stratified' takes it from every class alike; 'last' takes the last
-            images, as Keras's validation_split does: of images sorted by class, whole classes.
-        seed: What the validation split and the training subset are drawn with. The test subset
-            is the same for every seed, so that runs with different seeds are measured alike.
-        progress: Told how far decoding and downloading are, as (description, done, total).
+        config: The choice of images.
+        validation_fraction: Fraction of the training part, before `train_images` is applied, that
+            becomes the validation split.
+        validation_split: 'stratified' takes it from every class in proportion; 'last' takes the
+            last images, as Keras's validation_split does, which are whole classes if the images
+            are sorted by class.
+        seed: Seed of the validation split and the training subset. The test subset is the same
+            for every seed, so that all runs are evaluated on the same images.
+        progress: Receives the progress of decoding and downloading.
 
     Raises:
         DataError: If the images cannot be used, or there are fewer than asked for.
@@ -63,7 +64,7 @@ def load_dataset(
 
 
 def settle(config: DataConfig) -> DataConfig:
-    """The config with its dataset named, after a look at data_dir, and data_dir absolute.
+    """Resolves the config: names the dataset that data_dir contains and makes data_dir absolute.
 
     Raises:
         DataError: If data_dir does not exist.
@@ -102,7 +103,7 @@ def _require_data_dir(config: DataConfig) -> Path:
 
 
 def _keep_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
-    """The images of these classes, numbered in this order."""
+    """Keeps only the images of these classes, numbered in this order."""
     for name in names:
         if name not in dataset.class_names:
             raise UnknownNameError(f"class of {dataset.name}", name, dataset.class_names)
@@ -119,7 +120,7 @@ def _keep_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
 
 
 def _hold_back_last(dataset: Dataset, validation_fraction: float) -> Dataset:
-    """The last images of the training part as its validation split."""
+    """Makes the last training images the validation split."""
     train = dataset.train
     count = max(round(validation_fraction * len(train)), 1) if validation_fraction else 0
     kept = np.arange(len(train) - count)
@@ -153,8 +154,8 @@ def _take_parts(
 def _require_images(name: str, asked: int, available: int) -> None:
     if asked > available:
         raise TooFewImagesError(
-            f"{name}={asked} are more than the {available} images that there are (without those "
-            f"for validation); ask for at most {available}."
+            f"{name}={asked} is more than the {available} images available (without those for "
+            f"validation); choose at most {available}."
         )
 
 

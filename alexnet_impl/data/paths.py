@@ -1,4 +1,4 @@
-"""A path that does not exist, and what was probably meant."""
+"""Check that a path exists, with a suggestion if it does not."""
 
 import difflib
 from pathlib import Path
@@ -7,10 +7,10 @@ from alexnet_impl.errors import DataError
 
 
 def require_existing(path: Path) -> Path:
-    """The path, if there is something at it.
+    """Returns the path if it exists.
 
     Raises:
-        DataError: If there is nothing; the message names the nearest entry beside it.
+        DataError: If it does not; the message suggests the entry with the nearest name.
     """
     try:
         if path.exists():
@@ -20,7 +20,9 @@ def require_existing(path: Path) -> Path:
             missing = missing.parent
         names = [entry.name for entry in missing.parent.iterdir()]
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
     near = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{missing.parent / near[0]}'?" if near else ""
     raise DataError(f"{path}: does not exist; '{missing.parent}' has no '{missing.name}'.{hint}")

@@ -1,4 +1,4 @@
-"""Making things ahead of their use, on a thread of its own."""
+"""Prefetching: items are prepared ahead of their use on a background thread."""
 
 import queue
 import threading
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The items, made on a background thread up to `depth` ahead of their use.
+    """Yields the items, prepared on a background thread up to `depth` ahead of their use.
 
-    An exception in the making is raised here, in its place. Closing the generator (a `break`
-    that drops it, an exception, `close()`) ends the thread after the item it is at.
+    An exception of the iterable is raised here, in its place. Closing the generator (a `break`
+    that drops it, an exception, `close()`) ends the thread after its current item.
 
     Args:
-        items: What is made.
-        depth: How many ahead; 0 makes each here, when it is asked for.
+        items: The iterable to read ahead.
+        depth: Number of items ahead; 0 prepares each in this thread, when it is needed.
 
     Raises:
         DataError: If depth is below 0.
@@ -31,7 +31,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Nothing follows; perhaps because of an error."""
+    """The end of the items, with the error that caused it, if any."""
 
     error: BaseException | None = None
 

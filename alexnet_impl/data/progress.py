@@ -1,4 +1,4 @@
-"""How long work reports itself: a callback, and one that draws a bar on a terminal."""
+"""Progress callbacks for long work, among them one that draws bars on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +13,11 @@ _REPORTS_PER_TASK = 200
 
 
 def silent(description: str, done: int, total: int) -> None:
-    """Report nothing."""
+    """Reports nothing."""
 
 
 def counted(items: Iterable[T], description: str, total: int, progress: Progress) -> Iterator[T]:
-    """The items, reported to `progress` about 200 times on their way and once at the end."""
+    """Yields the items and reports to `progress` about 200 times, the last one included."""
     step = max(total // _REPORTS_PER_TASK, 1)
     for done, item in enumerate(items, start=1):
         if done % step == 0 or done == total:
@@ -27,7 +27,7 @@ def counted(items: Iterable[T], description: str, total: int, progress: Progress
 
 @contextmanager
 def terminal_progress() -> Iterator[Progress]:
-    """A callback drawing one bar a description on stderr; it is silent when that is no terminal."""
+    """Callback that draws one bar per description on stderr, or nothing if that is no terminal."""
     if not sys.stderr.isatty():
         yield silent
         return

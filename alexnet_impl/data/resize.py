@@ -1,4 +1,4 @@
-"""Resizing as a product with a matrix, the same one for every framework."""
+"""Resizing as a matrix product, with the same matrix for every framework."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def interpolation_matrix(
     method: str = "antialiased",
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
-    """The matrix that resizes one image axis: `matrix @ axis`.
+    """Returns the matrix that resizes one image axis: `matrix @ axis`.
 
     Pixel centres lie at half coordinates and edges are clamped, as in
     `torch.nn.functional.interpolate(align_corners=False)`, `tf.image.resize` and Pillow.
@@ -26,7 +26,7 @@ def interpolation_matrix(
         method: 'bilinear', 'antialiased' or 'nearest'. antialiased is bilinear with a filter that
             covers all source pixels when shrinking, as `antialias=True` in both frameworks;
             enlarging is the same with and without.
-        dtype: What the float64 result is rounded to.
+        dtype: Type to which the float64 result is rounded.
 
     Returns:
         Shape (target_size, source_size), non-negative, each row summing to 1.
@@ -59,24 +59,27 @@ def resize_and_cut(
     method: str = "antialiased",
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
-    """interpolation_matrix() to `resize_to` pixels, of which the middle `target_size` are kept.
+    """Returns the matrix that resizes to `resize_to` pixels and keeps the middle `target_size`.
 
-    As torchvision's Resize and CenterCrop, in one product.
+    It is torchvision's Resize and CenterCrop in one product.
 
     Args:
         source_size: Length of the axis before, in pixels.
         target_size: Length of the axis after, in pixels.
-        resize_to: Length in between; None: target_size.
-        method: As of interpolation_matrix().
-        dtype: What the float64 result is rounded to.
+        resize_to: Length in between, in pixels; None: target_size.
+        method: See interpolation_matrix().
+        dtype: Type to which the float64 result is rounded.
+
+    Returns:
+        Shape (target_size, source_size).
 
     Raises:
-        DataError: If resize_to is below target_size, or as of interpolation_matrix().
+        DataError: If resize_to is below target_size; see also interpolation_matrix().
     """
     between = target_size if resize_to is None else resize_to
     if between < target_size:
         raise DataError(
-            f"resize_to={between} is below the {target_size} pixels that are to be cut out of it."
+            f"resize_to={between} is below the {target_size} pixels to be cut out of it."
         )
     first = round((between - target_size) / 2)
     matrix = interpolation_matrix(source_size, between, method=method, dtype=dtype)

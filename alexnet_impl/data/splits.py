@@ -1,6 +1,6 @@
-"""Which images form a subset or a validation split: drawn at random, class by class.
+"""Random choice of the images of a subset or a validation split, class by class.
 
-Never the first or the last ones: image folders are sorted by class.
+The first or last images would not do, because image folders are sorted by class.
 """
 
 import numpy as np
@@ -12,16 +12,16 @@ from alexnet_impl.errors import DataError
 def balanced_indices(
     labels: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Indices of `count` images, as many of each class as there can be.
+    """Draws `count` images, balanced over the classes.
 
-    Where `count` does not divide evenly, classes drawn at random give one more; where a class has
-    too few images, it gives all and the others make up for it. So every class gives at least one
-    image as soon as `count` reaches the number of classes.
+    If `count` does not divide evenly, classes drawn at random give one more. If a class has too few
+    images, it gives all of them and the others give more. So every class gives at least one image
+    once `count` reaches the number of classes.
 
     Args:
         labels: Shape (num_images,).
-        count: How many indices to draw.
-        rng: What they are drawn with.
+        count: Number of indices to draw.
+        rng: The random generator.
 
     Returns:
         Sorted indices into `labels`, shape (count,).
@@ -30,7 +30,9 @@ def balanced_indices(
         DataError: If there are fewer than `count` images.
     """
     if not 1 <= count <= len(labels):
-        raise DataError(f"{count} images were asked for; choose 1 to {len(labels)}: no more exist.")
+        raise DataError(
+            f"{count} images cannot be drawn; choose 1 to {len(labels)}, the number available."
+        )
     classes, sizes = np.unique(labels, return_counts=True)
     quotas = np.zeros_like(sizes)
     while (missing := count - int(quotas.sum())) > 0:
@@ -43,14 +45,14 @@ def balanced_indices(
 def stratified_indices(
     labels: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Indices of `count` images, from each class in proportion to its size.
+    """Draws `count` images, from each class in proportion to its size.
 
-    At least one image of every class is left over.
+    At least one image of every class remains.
 
     Args:
         labels: Shape (num_images,).
-        count: How many indices to draw.
-        rng: What they are drawn with.
+        count: Number of indices to draw.
+        rng: The random generator.
 
     Returns:
         Sorted indices into `labels`, shape (count,).
@@ -73,7 +75,7 @@ def stratified_indices(
 
 
 def remaining_indices(num_images: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sorted indices below `num_images` that are not among `indices`."""
+    """Sorted indices below `num_images` that are not in `indices`: shape (num_left,)."""
     return np.setdiff1d(np.arange(num_images), indices, assume_unique=True)
 
 

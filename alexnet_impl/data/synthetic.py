@@ -1,4 +1,4 @@
-"""Noise of any size with labels that can be learned: for benchmarks and tests."""
+"""Synthetic images of any size with learnable labels, for benchmarks and tests."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _NOISE_LEVELS = 128  # noise and pattern take half of 0..255 each, so that their
 def make_synthetic(
     *, train_images: int = 2_000, test_images: int = 500, image_size: int = 32, seed: int = 0
 ) -> Dataset:
-    """Images that are the coarse pattern of their class plus noise, the classes taking turns."""
+    """Makes images (num_images, image_size, image_size, 3): a pattern per class plus noise."""
     pattern_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
     shape = (_NUM_CLASSES, _PATTERN_SIZE, _PATTERN_SIZE, 3)
     coarse = pattern_rng.integers(0, 256 - _NOISE_LEVELS, shape, dtype=np.uint8)

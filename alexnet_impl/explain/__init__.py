@@ -1,1 +1,1 @@
-"""`alexnet explain`: switch one default at a time and measure what it does to the accuracy."""
+"""The study of `alexnet explain`: switch one default at a time and measure its effect."""

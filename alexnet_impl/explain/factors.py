@@ -1,10 +1,9 @@
-"""What separates 'the same' training in PyTorch and in Keras, one named factor after the other.
+"""Factors in which 'the same' training differs between PyTorch and Keras, such as the initializer.
 
-'As it comes' is what a user of a framework gets who writes the obvious code. 'Made equal' is the
-base recipe with PyTorch's reading of every factor: PyTorch's formulas are those that the Recipe
-writes down, and its reading of most factors is to change nothing. So a factor's effect is what
-happens to the made-equal training when this one thing is read as Keras reads it, and both sides as
-they come are reached from it by switching.
+A training with framework defaults is what a user gets who writes the obvious code. The aligned
+training is the base recipe with PyTorch's value of every factor, which are the Recipe's own
+formulas; so PyTorch with its defaults is the aligned training itself. A factor's effect is the
+change of the aligned training when this factor alone takes Keras's value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,28 +17,28 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 
 SHUFFLE_BUFFER = 1000
-"""The argument of tf.data's shuffle() in most tutorials."""
+"""Argument of tf.data's shuffle() in most tutorials."""
 VALIDATION_FRACTION = 0.1
-"""The argument of fit(validation_split=)."""
+"""Usual argument of fit(validation_split=)."""
 
 Kind = Literal["default", "mistake", "switch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a factor changes: a key of VARIANTS with changes behind it, and a recipe."""
+    """A variant (a key of VARIANTS, '+' changes) and a recipe: everything a factor can change."""
 
     variant: str
     recipe: Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
-    """What decides, of the images at hand, whether a factor can matter.
+class DatasetFacts:
+    """Dataset facts that decide whether a factor applies.
 
     Attributes:
-        num_train_images: After the subset was taken.
-        size: Height and width they are stored in, in pixels.
+        num_train_images: Number of images in the training subset.
+        size: Stored (height, width) in pixels.
     """
 
     num_train_images: int
@@ -47,32 +46,32 @@ class Images:
 
 
 Change = Callable[[Setting], Setting]
-Reason = Callable[[Setting, Images], str]
+Reason = Callable[[Setting, DatasetFacts], str]
 
 
 def _unchanged(setting: Setting) -> Setting:
     return setting
 
 
-def _always(_: Setting, __: Images) -> str:
+def _applicable(_: Setting, __: DatasetFacts) -> str:
     return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One thing that two trainings can differ in.
+    """One respect in which two trainings can differ.
 
     Attributes:
-        name: What --only takes.
-        what: What is switched, in words.
-        in_torch: PyTorch's reading, in words.
-        in_keras: Keras's reading, in words; of what is no default, what is switched on.
-        source: Why these are the readings.
-        kind: 'default': the frameworks differ as they come. 'mistake': often made, asked for by
-            neither. 'switch': users of both set it now and then.
-        as_torch: From any setting to PyTorch's reading of it.
-        as_keras: From a made-equal setting to the other reading.
-        idle: Why it cannot matter to a made-equal setting on these images; empty if it may.
+        name: The name for --only.
+        what: What the factor changes.
+        in_torch: PyTorch's value in words.
+        in_keras: Keras's value in words; the alternative if the factor is no default.
+        source: Where the two values are documented.
+        kind: 'default': the frameworks' defaults differ. 'mistake': a common error in either
+            framework. 'switch': a setting that users of both change now and then.
+        as_torch: Gives any setting PyTorch's value.
+        as_keras: Gives an aligned setting the other value.
+        not_applicable: Reason why the factor has no effect here; empty if it may have one.
     """
 
     name: str
@@ -83,16 +82,16 @@ class Factor:
     as_keras: Change
     kind: Kind = "default"
     as_torch: Change = _unchanged
-    idle: Reason = _always
+    not_applicable: Reason = _applicable
 
 
 def _recipe(**fields: Any) -> Change:
-    """The change that sets these fields of the recipe."""
+    """A change that sets these fields of the recipe."""
     return lambda setting: replace(setting, recipe=replace(setting.recipe, **fields))
 
 
 def _variant(change: str, *, instead_of: Sequence[str] = ()) -> Change:
-    """The change of the architecture of that name; none where the layers stay as they are."""
+    """A change of the architecture by this name; nothing if the layers stay the same."""
 
     def apply(setting: Setting) -> Setting:
         base, *changes = setting.variant.split(SEPARATOR)
@@ -110,8 +109,8 @@ def _layers(variant: str, setting: Setting) -> object:
     return build_spec(variant, input_size=setting.recipe.input_size).layers
 
 
-def _place_of_dropout(change: str) -> Change:
-    """Dropout moved, where there is any."""
+def _move_dropout(change: str) -> Change:
+    """A change that moves dropout, if there is any."""
     move = _variant(change, instead_of=("dropout-before", "dropout-behind"))
     return lambda setting: move(setting) if _has_dropout(setting) else setting
 
@@ -126,7 +125,7 @@ _DECOUPLED = {"sgd": "sgdw", "adam": "adamw"}
 
 
 def _optimizer(names: dict[str, str]) -> Change:
-    """The change of the optimiser to its namesake; the others stay."""
+    """A change of the optimiser by this table; others stay."""
 
     def apply(setting: Setting) -> Setting:
         name = setting.recipe.optimizer
@@ -135,40 +134,40 @@ def _optimizer(names: dict[str, str]) -> Change:
     return apply
 
 
-def _without_epsilon(setting: Setting, _: Images) -> str:
+def _no_epsilon(setting: Setting, _: DatasetFacts) -> str:
     optimizer = setting.recipe.optimizer
     return "" if optimizer in ("adam", "adamw") else f"{optimizer} has no epsilon"
 
 
-def _without_momentum(setting: Setting, _: Images) -> str:
+def _no_momentum_buffer(setting: Setting, _: DatasetFacts) -> str:
     recipe = setting.recipe
     if recipe.optimizer == "muon":
-        return "muon has one formula alone"
+        return "muon has one formula only"
     if recipe.optimizer not in ("sgd", "sgdw"):
-        return f"{recipe.optimizer} keeps no such buffer"
+        return f"{recipe.optimizer} has no momentum buffer"
     if recipe.momentum == 0:
         return "the recipe has no momentum"
     if recipe.schedule == "constant" and recipe.warmup == 0:
-        return "both formulas are the same while the learning rate is constant"
+        return "both formulas are equal while the learning rate is constant"
     return ""
 
 
-def _same_anyway(setting: Setting, _: Images) -> str:
+def _same_already(setting: Setting, _: DatasetFacts) -> str:
     if _variant("same-padding")(setting) != setting:
         return ""
-    return f"every padded convolution of {setting.variant} is padded so already"
+    return f"every padded convolution of {setting.variant} has this padding already"
 
 
-def _no_dropout(setting: Setting, _: Images) -> str:
+def _no_dropout(setting: Setting, _: DatasetFacts) -> str:
     return "" if _has_dropout(setting) else f"{setting.variant} has no dropout"
 
 
-def _not_shrunk(setting: Setting, images: Images) -> str:
+def _not_shrunk(setting: Setting, images: DatasetFacts) -> str:
     wanted = input_size(setting)
     if wanted == images.size[0] == images.size[1]:
         return "images are not resized"
     if wanted >= max(images.size):
-        return f"images of {images.size[0]} pixels are enlarged to {wanted}: it acts on shrinking"
+        return f"images are enlarged from {images.size[0]} to {wanted} pixels, not shrunk"
     return ""
 
 
@@ -177,31 +176,31 @@ def input_size(setting: Setting) -> int:
     return build_spec(setting.variant, input_size=setting.recipe.input_size).input_shape[1]
 
 
-def _buffer_holds_all(_: Setting, images: Images) -> str:
+def _buffer_holds_all(_: Setting, images: DatasetFacts) -> str:
     count = images.num_train_images
     return "" if count > SHUFFLE_BUFFER else f"the buffer holds all {count} training images"
 
 
-def _no_second_epoch(setting: Setting, images: Images) -> str:
+def _no_second_epoch(setting: Setting, images: DatasetFacts) -> str:
     recipe = setting.recipe
     batches = -(-images.num_train_images // recipe.global_batch_size)
     steps = recipe.epochs * batches if recipe.steps is None else recipe.steps
     return "" if steps > batches else "there is one epoch only"
 
 
-def _no_partial_batch(setting: Setting, images: Images) -> str:
+def _no_partial_batch(setting: Setting, images: DatasetFacts) -> str:
     recipe = setting.recipe
     full = images.num_train_images // recipe.global_batch_size
     if full == 0:
-        return f"{images.num_train_images} images are less than one whole batch"
+        return f"{images.num_train_images} images are less than one full batch"
     if full * recipe.global_batch_size == images.num_train_images:
-        return f"{images.num_train_images} images are {full} whole batches"
+        return f"{images.num_train_images} images are {full} full batches"
     if recipe.steps is not None and recipe.steps <= full:
         return "training ends before the first epoch's last batch"
     return ""
 
 
-def _no_decay(setting: Setting, _: Images) -> str:
+def _no_decay(setting: Setting, _: DatasetFacts) -> str:
     recipe = setting.recipe
     if recipe.weight_decay == 0:
         return "the recipe has no weight decay"
@@ -218,7 +217,7 @@ _TABLE = (
         in_keras="Glorot uniform",
         source="torch.nn.Linear.reset_parameters; keras.layers.Dense(kernel_initializer=)",
         as_torch=_recipe(initializer="torch-default", last_layer_std=None),
-        # The bias stays PyTorch's, number by number: it has a factor of its own.
+        # Biases keep PyTorch's values: they have their own factor.
         as_keras=_recipe(initializer="keras-default", bias_initializer="uniform"),
     ),
     Factor(
@@ -232,13 +231,13 @@ _TABLE = (
     ),
     Factor(
         name="adam-epsilon",
-        what="Adam's epsilon and its place",
+        what="Adam's epsilon and where it is added",
         in_torch="1e-8, added to the root of the corrected second moment",
         in_keras="1e-7, added before the correction",
         source="torch.optim.Adam; keras.optimizers.Adam",
         as_torch=_recipe(epsilon=1e-8, epsilon_formula="torch"),
         as_keras=_recipe(epsilon=1e-7, epsilon_formula="keras"),
-        idle=_without_epsilon,
+        not_applicable=_no_epsilon,
     ),
     Factor(
         name="momentum-formula",
@@ -248,7 +247,7 @@ _TABLE = (
         source="torch.optim.SGD; keras.optimizers.SGD",
         as_torch=_recipe(momentum_formula="torch"),
         as_keras=_recipe(momentum_formula="keras"),
-        idle=_without_momentum,
+        not_applicable=_no_momentum_buffer,
     ),
     Factor(
         name="padding",
@@ -257,21 +256,21 @@ _TABLE = (
         in_keras="'same', which depends on the input size",
         source="torch.nn.Conv2d(padding=); keras.layers.Conv2D(padding='same')",
         as_keras=_variant("same-padding"),
-        idle=_same_anyway,
+        not_applicable=_same_already,
     ),
     Factor(
         name="dropout-place",
         what="where dropout stands",
         in_torch="before each hidden dense layer",
-        in_keras="behind its ReLU",
+        in_keras="after its ReLU",
         source="torchvision.models.alexnet; the Keras ports of the reports, after the paper",
-        as_torch=_place_of_dropout("dropout-before"),
-        as_keras=_place_of_dropout("dropout-behind"),
-        idle=_no_dropout,
+        as_torch=_move_dropout("dropout-before"),
+        as_keras=_move_dropout("dropout-behind"),
+        not_applicable=_no_dropout,
     ),
     Factor(
         name="input-scaling",
-        what="what pixels become",
+        what="range of the scaled pixels",
         in_torch="[-1, 1]",
         in_keras="[0, 1]",
         source="torchvision's Normalize(0.5, 0.5) of PyTorch's CIFAR-10 tutorial; x / 255",
@@ -280,41 +279,41 @@ _TABLE = (
     ),
     Factor(
         name="resize",
-        what="whether shrinking antialiases",
+        what="antialiasing when images are shrunk",
         in_torch="yes",
         in_keras="no",
         source="torchvision.transforms.Resize(antialias=True); tf.image.resize(antialias=False)",
         as_torch=_recipe(resize="antialiased"),
         as_keras=_recipe(resize="bilinear"),
-        idle=_not_shrunk,
+        not_applicable=_not_shrunk,
     ),
     Factor(
         name="shuffle",
         what="how an epoch's order is drawn",
         in_torch="a permutation of all images",
-        in_keras=f"through a buffer of {SHUFFLE_BUFFER:,}, from the stored order",
+        in_keras=f"through a buffer of {SHUFFLE_BUFFER:,} images, from the stored order",
         source="torch.utils.data.DataLoader(shuffle=True); tf.data.Dataset.shuffle(1000)",
         as_torch=_recipe(shuffle_buffer=None),
         as_keras=_recipe(shuffle_buffer=SHUFFLE_BUFFER),
-        idle=_buffer_holds_all,
+        not_applicable=_buffer_holds_all,
     ),
     Factor(
         name="weight-decay",
         what="what weight decay means",
         in_torch="L2: added to the gradient",
-        in_keras="decoupled: taken off the weights",
+        in_keras="decoupled: subtracted from the weights",
         source="weight_decay= of torch.optim.SGD and Adam; of keras.optimizers.SGD and Adam",
         as_torch=_optimizer(_COUPLED),
         as_keras=_optimizer(_DECOUPLED),
-        idle=_no_decay,
+        not_applicable=_no_decay,
     ),
     Factor(
         name="from-logits",
-        what="what the loss is taken of",
+        what="input of the loss",
         in_torch="logits",
         in_keras="probabilities whose softmax the loss cannot see, clipped at 1e-7",
-        # No default: Keras's loss finds the logits behind a softmax that ends the model, compiled
-        # and eagerly alike. It cannot where a layer follows the softmax, or NumPy computed it.
+        # No default: Keras's loss finds the logits before a softmax that ends the model, compiled
+        # or eager. It cannot if a layer follows the softmax, or if NumPy computed it.
         source="torch.nn.CrossEntropyLoss; keras.losses (from_logits=False) of bare probabilities",
         kind="mistake",
         as_torch=_recipe(loss_input="logits"),
@@ -322,50 +321,50 @@ _TABLE = (
     ),
     Factor(
         name="validation-split",
-        what="what is held back of the training images",
-        in_torch="nothing",
-        in_keras="the last tenth as they are stored: of sorted images, whole classes",
+        what="training images held back for validation",
+        in_torch="none",
+        in_keras="the last tenth in stored order: whole classes if images are sorted",
         source="PyTorch has no such argument; keras.Model.fit(validation_split=0.1)",
         as_torch=_recipe(validation_fraction=0.0, validation_split="stratified"),
         as_keras=_recipe(validation_fraction=VALIDATION_FRACTION, validation_split="last"),
     ),
     Factor(
         name="softmax-twice",
-        what="a softmax layer before a loss that has its own",
+        what="a softmax layer before a loss that applies softmax itself",
         in_torch="no",
         in_keras="yes",
-        source="torch.nn.CrossEntropyLoss takes logits; nothing warns of probabilities",
+        source="torch.nn.CrossEntropyLoss takes logits; it does not warn of probabilities",
         kind="mistake",
         as_keras=_recipe(loss_input="softmax-twice"),
     ),
     Factor(
         name="last-batch",
-        what="a last batch that is not full",
+        what="a last batch that is smaller than the others",
         in_torch="kept",
         in_keras="dropped",
         source="DataLoader(drop_last=False); tf.data.Dataset.batch(drop_remainder=False)",
         kind="switch",
         as_torch=_recipe(drop_last=False),
         as_keras=_recipe(drop_last=True),
-        idle=_no_partial_batch,
+        not_applicable=_no_partial_batch,
     ),
     Factor(
         name="reshuffle",
-        what="whether each epoch has an order of its own",
+        what="a new order of images in each epoch",
         in_torch="yes",
-        in_keras="no: all have the first one's",
+        in_keras="no: every epoch repeats the first order",
         source="DataLoader; fit(shuffle=True) on arrays after keras.utils.set_random_seed",
         kind="switch",
         as_torch=_recipe(reshuffle=True),
         as_keras=_recipe(reshuffle=False),
-        idle=_no_second_epoch,
+        not_applicable=_no_second_epoch,
     ),
     Factor(
         name="precision",
         what="precision of convolutions and dense products",
         in_torch="float32",
         in_keras="bfloat16",
-        source="float32 in both as they come; torch.autocast, keras mixed_bfloat16",
+        source="float32 is the default of both; torch.autocast, keras mixed_bfloat16",
         kind="switch",
         as_torch=_recipe(precision="float32"),
         as_keras=_recipe(precision="bfloat16"),
@@ -373,14 +372,14 @@ _TABLE = (
 )
 
 FACTORS: dict[str, Factor] = {factor.name: factor for factor in _TABLE}
-"""Every factor by its name; applied together, they are applied in this order."""
+"""Every factor by its name, in the order in which several are applied."""
 
 
 def get_factors(names: Iterable[str]) -> tuple[Factor, ...]:
-    """The factors of these names, in the table's order; all of them if there is no name.
+    """The factors with these names in the table's order; all factors without a name.
 
     Raises:
-        UnknownNameError: If there is none of a name; the message offers the nearest.
+        UnknownNameError: If a name is unknown; the message suggests the nearest.
     """
     wanted = list(names)
     for name in wanted:
@@ -389,34 +388,34 @@ def get_factors(names: Iterable[str]) -> tuple[Factor, ...]:
     return tuple(factor for name, factor in FACTORS.items() if not wanted or name in wanted)
 
 
-def made_equal(base: Setting) -> Setting:
-    """The base with PyTorch's reading of every factor; what no factor names stays the base's."""
+def aligned(base: Setting) -> Setting:
+    """The base with PyTorch's value of every factor; everything else stays unchanged."""
     for factor in FACTORS.values():
         base = factor.as_torch(base)
     return base
 
 
 def switched(setting: Setting, factors: Iterable[Factor]) -> Setting:
-    """A made-equal setting with these factors switched, one on top of the other."""
+    """An aligned setting with these factors switched, one after the other."""
     for factor in factors:
         setting = factor.as_keras(setting)
     return setting
 
 
-def not_applicable_reason(factor: Factor, equal: Setting, images: Images) -> str:
-    """Why a factor cannot change a made-equal training on these images; empty if it may."""
-    reason = factor.idle(equal, images)
-    if not reason and factor.as_keras(equal) == equal:
-        return "both readings are the same here"
+def not_applicable_reason(factor: Factor, setting: Setting, images: DatasetFacts) -> str:
+    """Reason why a factor cannot change an aligned training on this dataset; empty if it may."""
+    reason = factor.not_applicable(setting, images)
+    if not reason and factor.as_keras(setting) == setting:
+        return "both values are the same here"
     return reason
 
 
-def as_it_comes(framework: str, equal: Setting, images: Images) -> Setting:
-    """A made-equal setting as a user of 'torch' or 'tensorflow' would write it.
+def framework_defaults(framework: str, setting: Setting, images: DatasetFacts) -> Setting:
+    """An aligned setting with the defaults of 'torch' or 'tensorflow'.
 
-    Readings that change nothing on these images are left as they are.
+    Factors that change nothing on this dataset are not switched.
     """
     if framework == "torch":
-        return equal
+        return setting
     defaults = (factor for factor in FACTORS.values() if factor.kind == "default")
-    return switched(equal, [f for f in defaults if not not_applicable_reason(f, equal, images)])
+    return switched(setting, [f for f in defaults if not not_applicable_reason(f, setting, images)])

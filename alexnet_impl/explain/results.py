@@ -1,4 +1,4 @@
-"""What an explanation's run folders say: the effect of each factor, and how sure it is."""
+"""Computes the effect of each factor, with its uncertainty, from the run folders of a study."""
 
 import json
 import math
@@ -10,12 +10,12 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.study import (
-    EQUAL,
+    ALIGNED,
     SCHEMA_VERSION,
     Arm,
-    Plan,
-    Row,
-    images_of,
+    EffectRow,
+    ExplainPlan,
+    dataset_facts,
     make_plan,
     read_request,
     run_path,
@@ -27,19 +27,19 @@ from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.stats.paired_effects import Estimate, estimate, holm, paired
 
 METRICS = ("test_top1_accuracy", "test_loss", "train_loss")
-"""What effects are measured on; train_loss is the mean over the last steps of a run."""
+"""Metrics of an effect; train_loss is the mean over the last steps of a run."""
 NUM_LAST_STEPS = 20
-"""So many steps' losses make train_loss."""
+"""Number of steps in train_loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came out of one run.
+    """Status and metrics of one run.
 
     Attributes:
-        path: Its folder.
-        status: As in its result.json.
-        figures: By the names in METRICS; None where it did not finish.
+        path: The run folder.
+        status: Status in result.json.
+        figures: Metric to its value; None if the run did not finish.
     """
 
     path: Path
@@ -48,12 +48,12 @@ class Outcome:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end with figures that are numbers."""
+        """Whether the run finished with finite metrics."""
         return self.status == "finished"
 
 
 def read_outcome(path: Path) -> Outcome:
-    """The figures of a run folder.
+    """Read status and metrics of a run folder.
 
     Raises:
         RunError: If the run has not ended.
@@ -61,7 +61,7 @@ def read_outcome(path: Path) -> Outcome:
     run = RunFolder.open(path)
     result = run.result
     if result is None or result.status == "interrupted":
-        raise RunError(f"{path}: this run has not ended; go on with --resume.")
+        raise RunError(f"{path}: this run has not ended; continue with --resume.")
     figures: dict[str, float | None] = dict.fromkeys(METRICS)
     if result.status == "finished":
         last = run.history.step_loss[-NUM_LAST_STEPS:]
@@ -75,18 +75,18 @@ def read_outcome(path: Path) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a row of the plan does.
+    """The measured effect of one row of the plan.
 
     Attributes:
-        row: Which.
-        estimates: By the names in METRICS; empty where nothing was run.
-        holm: The p values adjusted for the number of factors, by metric.
-        num_seeds: How many pairs were run.
-        ends: How the runs of the switched arm ended that did not finish, once for each.
-        ends_before: The same of the arm that it is compared with.
+        row: The comparison.
+        estimates: Metric to its estimated change; empty if nothing was run.
+        holm: Metric to its p value, adjusted for the number of factors.
+        num_seeds: Number of pairs of runs.
+        ends: Status of each run of the switched arm that did not finish.
+        ends_before: Status of each such run of the arm it is compared with.
     """
 
-    row: Row
+    row: EffectRow
     estimates: dict[str, Estimate]
     holm: dict[str, float | None]
     num_seeds: int
@@ -95,12 +95,12 @@ class Effect:
 
     @property
     def measurable(self) -> bool:
-        """Whether any figure's interval leaves out 0."""
+        """Whether the interval of any metric excludes 0."""
         return any(found.measurable for found in self.estimates.values())
 
     @property
     def size(self) -> tuple[float, float]:
-        """What effects are ranked by: points of accuracy, then loss; runs that broke lead."""
+        """Rank of the effect: change in accuracy, then in loss; failed runs come first."""
         if not self.estimates:
             return -1.0, -1.0
         if self.num_seeds and len(self.ends) == self.num_seeds:
@@ -110,20 +110,20 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """All that follows from the run folders of an explanation.
+class ExplainResults:
+    """All results of a study.
 
     Attributes:
-        plan: What was run.
-        folder: Where.
-        outcomes: By arm and seed.
-        factors: The effect of every factor, the largest first, those without a run last.
-        summaries: All together, the framework itself, and both as they come.
-        dataset: What the made-equal runs saw.
-        environments: Machine and versions, by framework.
+        plan: The comparisons and runs.
+        folder: The folder of the study.
+        outcomes: (arm, seed) to the outcome of its run.
+        factors: Effect of every factor, the largest first, those without a run last.
+        summaries: All together, the framework itself, and framework defaults.
+        dataset: The dataset of the aligned runs.
+        environments: Machine and versions by framework.
     """
 
-    plan: Plan
+    plan: ExplainPlan
     folder: Path
     outcomes: dict[tuple[Arm, int], Outcome]
     factors: tuple[Effect, ...]
@@ -132,17 +132,17 @@ class Explanation:
     environments: dict[str, dict[str, Any]]
 
 
-def read_explanation(folder: Path) -> Explanation:
-    """Work out the effects from the run folders.
+def read_explanation(folder: Path) -> ExplainResults:
+    """Compute the effects from the run folders.
 
     Raises:
-        RunError: If there is no explanation, or one of its runs has not ended.
+        RunError: If there is no study in the folder, or one of its runs has not ended.
     """
     request = read_request(folder)
-    equal = [Arm(name=EQUAL, framework=name, setting=request.equal) for name in FRAMEWORKS]
-    first = [RunFolder.open(run_path(folder, arm, request.seeds[0])) for arm in equal]
+    aligned = [Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS]
+    first = [RunFolder.open(run_path(folder, arm, request.seeds[0])) for arm in aligned]
     dataset = first[0].dataset
-    plan = make_plan(request, images_of(dataset))
+    plan = make_plan(request, dataset_facts(dataset))
     outcomes = {
         (arm, seed): read_outcome(run_path(folder, arm, seed))
         for name in FRAMEWORKS
@@ -150,7 +150,7 @@ def read_explanation(folder: Path) -> Explanation:
     }
     effects = measure(plan, outcomes)
     factors = [effect for effect in effects if effect.row.factor is not None]
-    return Explanation(
+    return ExplainResults(
         plan=plan,
         folder=folder,
         outcomes=outcomes,
@@ -158,13 +158,13 @@ def read_explanation(folder: Path) -> Explanation:
         summaries=tuple(effect for effect in effects if effect.row.factor is None),
         dataset=dataset,
         environments={
-            arm.framework: run.environment for arm, run in zip(equal, first, strict=True)
+            arm.framework: run.environment for arm, run in zip(aligned, first, strict=True)
         },
     )
 
 
-def measure(plan: Plan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Effect]:
-    """The effect of every row, in the plan's order."""
+def measure(plan: ExplainPlan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Effect]:
+    """Effect of every row, in the plan's order."""
     effects = [_effect(row, plan.request.seeds, outcomes) for row in plan.rows]
     singles = [effect for effect in effects if effect.row.factor is not None]
     for metric in METRICS:
@@ -176,7 +176,7 @@ def measure(plan: Plan, outcomes: Mapping[tuple[Arm, int], Outcome]) -> list[Eff
 
 
 def _effect(
-    row: Row, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
+    row: EffectRow, seeds: tuple[int, ...], outcomes: Mapping[tuple[Arm, int], Outcome]
 ) -> Effect:
     if row.after is None:
         return Effect(row=row, estimates={}, holm={}, num_seeds=0)
@@ -205,14 +205,14 @@ def _unfinished(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     return tuple(outcome.status for outcome in outcomes if not outcome.finished)
 
 
-def write_explanation(explanation: Explanation) -> None:
-    """Write explain.json: the budget, every run with its figures, and the effects."""
+def write_explanation(explanation: ExplainResults) -> None:
+    """Write explain.json: the budget, every run with its metrics, and the effects."""
     text = json.dumps(to_dict(explanation), indent=1, allow_nan=False)
     write_bytes(explanation.folder / "explain.json", text.encode())
 
 
-def to_dict(explanation: Explanation) -> dict[str, Any]:
-    """Plain values for JSON; a figure that is no number becomes null."""
+def to_dict(explanation: ExplainResults) -> dict[str, Any]:
+    """JSON-compatible values; a metric that is not finite becomes null."""
     request = explanation.plan.request
     return {
         "schema_version": SCHEMA_VERSION,
@@ -241,7 +241,7 @@ def _effect_dict(effect: Effect) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.factor.kind if row.factor is not None else "summary",
-        "does_not_apply": row.idle,
+        "does_not_apply": row.not_applicable,
         "after": _arm_dict(row.after),
         "before": _arm_dict(row.before),
         "num_seeds": effect.num_seeds,

@@ -1,16 +1,17 @@
-"""Which default made the difference: switch one factor at a time, over several seeds.
+"""Plans and trains the runs of `alexnet explain`: one factor switched at a time, over seeds.
 
-    plan.json                          what was asked for, written first
-    runs/FRAMEWORK/ARM/seed-K/         a run folder each, without its weights
-    explain.json, .html and .png       what follows from them, written last
+    plan.json                          the request, written first
+    runs/FRAMEWORK/ARM/seed-K/         one run folder per run, without weights
+    explain.json, .html and .png       the results, written last
 
 An arm is one setting in one framework, trained with every seed. Two arms are compared seed by seed:
-the same draws of initial weights, order and augmentation, and the same test images.
+with the same initial weights, order and augmentation, and the same test images.
 """
 
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,49 +21,64 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import AlexNetError, RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import (
+    AlexNetError,
+    DivergedError,
+    RunError,
+    StoppedError,
+    UnknownNameError,
+)
 from alexnet_impl.explain.factors import (
+    DatasetFacts,
     Factor,
-    Images,
     Setting,
-    as_it_comes,
+    aligned,
+    framework_defaults,
     get_factors,
-    made_equal,
     not_applicable_reason,
     switched,
 )
 from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.training_worker import worker_series
 from alexnet_impl.recipe.recipe import total_steps
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import DatasetRecord, EpochRecord, RunResult
-from alexnet_impl.training.observers import LineObserver
-from alexnet_impl.training.start import check_run
+from alexnet_impl.runs.records import DatasetRecord, RunResult
+from alexnet_impl.training.events import Ended, Event, Stepped
+from alexnet_impl.training.prepare import PreparedRun
+from alexnet_impl.typed_json import read, to_json
+from alexnet_impl.weights.pretrained_files import Pretrained
 
 SCHEMA_VERSION = 1
 RUNS_PER_WORKER = 24
-"""TensorFlow keeps memory of each run, 10 MB at width 0.125 and 70 MB at 0.5: start it afresh."""
+"""TensorFlow keeps memory of each run (10 MB at width 0.125, 70 MB at 0.5): workers restart."""
 
-EQUAL, TOGETHER, COMES = "made-equal", "all-together", "as-it-comes"
-"""Arms that are no single factor."""
-TOGETHER_ROW, FRAMEWORK_ROW, COMES_ROW = "all together", "the framework itself", "as they come"
-"""Comparisons that are no single factor."""
+ALIGNED, TOGETHER, DEFAULTS = "aligned", "all-together", "framework-defaults"
+"""Names of the arms that do not switch a single factor."""
+EARLIER_ARMS = {ALIGNED: "made-equal", DEFAULTS: "as-it-comes"}
+"""Names of these arms in folders written before 2026-11-29."""
+TOGETHER_ROW, FRAMEWORK_ROW, DEFAULTS_ROW = (
+    "all together",
+    "the framework itself",
+    "framework defaults",
+)
+"""Names of the comparisons that do not switch a single factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What an explanation was asked to find out.
+class ExplainRequest:
+    """The request of `alexnet explain`.
 
     Attributes:
-        config: The made-equal training, in the framework that the factors are switched in.
-        seeds: Every arm is trained with each.
-        factors: Names of those to switch; all of them if there is none.
+        config: The aligned training, in the framework that the factors are switched in.
+        seeds: Seeds of every arm.
+        factors: Names of the factors to switch; empty for all.
 
     Raises:
-        UnknownNameError: If there is no such framework or factor.
-        RunError: If there is no seed, or one twice.
+        UnknownNameError: If the framework or a factor is unknown.
+        RunError: If there is no seed, or a seed twice.
     """
 
     config: RunConfig
@@ -73,22 +89,17 @@ class Request:
         if self.config.framework not in FRAMEWORKS:
             raise UnknownNameError("framework", self.config.framework, FRAMEWORKS)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise RunError(f"seeds={self.seeds} must be one seed or several different ones.")
+            raise RunError(f"seeds={self.seeds}: must be one seed or several different seeds.")
         get_factors(self.factors)
 
     @property
-    def equal(self) -> Setting:
+    def aligned(self) -> Setting:
         """The setting that the factors are switched in."""
         return Setting(variant=self.config.variant, recipe=self.config.recipe)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "config": self.config.to_dict(),
-            "seeds": list(self.seeds),
-            "factors": list(self.factors),
-        }
+        """JSON-compatible values."""
+        return {"schema_version": SCHEMA_VERSION, **to_json(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,44 +112,44 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """Two arms that are compared; or a factor that has no arm, and why.
+class EffectRow:
+    """Two arms that are compared, or a factor that does not apply.
 
     Attributes:
-        name: A factor's name, or what the two arms differ in.
-        after: The arm that something was switched in; None where it would change nothing.
+        name: Name of the factor or of the comparison.
+        after: The switched arm; None if it would equal `before`.
         before: The arm that it is compared with.
-        factor: Which one was switched; None where it is no single one.
-        idle: Why nothing was run.
+        factor: The switched factor; None if there is no single one.
+        not_applicable: Reason why nothing was run; empty if something was.
     """
 
     name: str
     after: Arm | None
     before: Arm
     factor: Factor | None = None
-    idle: str = ""
+    not_applicable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The comparisons of an explanation, and the runs that they need."""
+class ExplainPlan:
+    """All comparisons of a request, and the runs that they need."""
 
-    request: Request
-    rows: tuple[Row, ...]
+    request: ExplainRequest
+    rows: tuple[EffectRow, ...]
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Every arm once: what several rows need is trained once."""
+        """Every arm once, since several rows may share one."""
         pairs = ((row.before, row.after) for row in self.rows)
         return tuple(dict.fromkeys(arm for pair in pairs for arm in pair if arm is not None))
 
     def runs(self, framework: str) -> Iterator[tuple[Arm, int]]:
-        """The runs of a framework, seed after seed: a stop leaves whole seeds behind."""
+        """Runs of a framework, seed by seed, so that a stop leaves complete seeds."""
         arms = [arm for arm in self.arms if arm.framework == framework]
         return ((arm, seed) for seed in self.request.seeds for arm in arms)
 
     def config(self, arm: Arm, seed: int) -> RunConfig:
-        """What one run does."""
+        """The config of one run."""
         recipe = replace(arm.setting.recipe, seed=seed)
         return replace(
             self.request.config,
@@ -148,114 +159,130 @@ class Plan:
         )
 
 
-def equal_config(config: RunConfig) -> RunConfig:
-    """The made-equal training of a base."""
-    equal = made_equal(Setting(variant=config.variant, recipe=config.recipe))
-    return replace(config, variant=equal.variant, recipe=equal.recipe)
+def aligned_config(config: RunConfig) -> RunConfig:
+    """The config of the aligned training of a base."""
+    setting = aligned(Setting(variant=config.variant, recipe=config.recipe))
+    return replace(config, variant=setting.variant, recipe=setting.recipe)
 
 
 def seeds_from(first: int, count: int) -> tuple[int, ...]:
-    """So many seeds, counted up.
+    """`count` seeds, counted up from the first.
 
     Raises:
-        RunError: If there is none.
+        RunError: If the count is below 1.
     """
     if count < 1:
-        raise RunError(f"seeds={count} must be at least 1; an interval needs 2.")
+        raise RunError(f"seeds={count}: must be at least 1; an interval needs 2.")
     return tuple(range(first, first + count))
 
 
 def make_request(
     config: RunConfig, num_train_images: int, seeds: tuple[int, ...], factors: Iterable[str]
-) -> Request:
-    """The request of a command line.
+) -> ExplainRequest:
+    """Build a request whose epochs are converted to steps, equal for every arm.
 
     Args:
-        config: The made-equal training.
-        num_train_images: Epochs are said as steps of so many images: every arm takes as many.
-        seeds: Every arm is trained with each.
-        factors: Names of factors; all if there is none.
+        config: The aligned training.
+        num_train_images: Number of training images.
+        seeds: Seeds of every arm.
+        factors: Names of factors; empty for all.
 
     Raises:
-        UnknownNameError: If there is no such framework or factor.
+        UnknownNameError: If the framework or a factor is unknown.
     """
     recipe = config.recipe
     batches = -(-num_train_images // recipe.global_batch_size)
-    return Request(
+    return ExplainRequest(
         config=replace(config, recipe=replace(recipe, steps=total_steps(recipe, batches))),
         seeds=seeds,
         factors=tuple(factors),
     )
 
 
-def images_of(dataset: Dataset | DatasetRecord) -> Images:
-    """What the factors need to know of the images."""
+def dataset_facts(dataset: Dataset | DatasetRecord) -> DatasetFacts:
+    """Facts about a dataset that decide whether factors apply."""
     record = dataset if isinstance(dataset, DatasetRecord) else DatasetRecord.of(dataset)
-    return Images(num_train_images=record.num_train_images, size=record.image_size)
+    return DatasetFacts(num_train_images=record.num_train_images, size=record.image_size)
 
 
-def make_plan(request: Request, images: Images) -> Plan:
-    """Every factor by itself, all of them together, and both ends in both frameworks."""
-    arms = {name: Arm(name=EQUAL, framework=name, setting=request.equal) for name in FRAMEWORKS}
-    equal = {str(name): arm for name, arm in arms.items()}
-    before = equal[request.config.framework]
+def make_plan(request: ExplainRequest, images: DatasetFacts) -> ExplainPlan:
+    """Plan every factor alone, all together, and both frameworks aligned and with defaults."""
+    arms: dict[str, Arm] = {
+        name: Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS
+    }
+    before = arms[request.config.framework]
     rows = [_factor_row(factor, before, images) for factor in get_factors(request.factors)]
     rows.append(_together_row(rows, before))
-    rows += _framework_rows(equal, rows[-1], images)
-    return Plan(request=request, rows=tuple(rows))
+    rows += _framework_rows(arms, rows[-1], images)
+    return ExplainPlan(request=request, rows=tuple(rows))
 
 
-def _factor_row(factor: Factor, equal: Arm, images: Images) -> Row:
-    reason = not_applicable_reason(factor, equal.setting, images)
-    setting = factor.as_keras(equal.setting)
-    after = None if reason else replace(equal, name=factor.name, setting=setting)
-    return Row(name=factor.name, after=after, before=equal, factor=factor, idle=reason)
+def _factor_row(factor: Factor, before: Arm, images: DatasetFacts) -> EffectRow:
+    reason = not_applicable_reason(factor, before.setting, images)
+    setting = factor.as_keras(before.setting)
+    after = None if reason else replace(before, name=factor.name, setting=setting)
+    return EffectRow(
+        name=factor.name, after=after, before=before, factor=factor, not_applicable=reason
+    )
 
 
-def _together_row(rows: Iterable[Row], equal: Arm) -> Row:
-    """All default factors that were switched, on top of each other."""
+def _together_row(rows: Iterable[EffectRow], before: Arm) -> EffectRow:
+    """The comparison that switches all default factors at once."""
     active = [row.factor for row in rows if row.after is not None and row.factor is not None]
     defaults = [factor for factor in active if factor.kind == "default"]
     if len(defaults) < 2:
         reason = "fewer than two defaults were switched"
-        return Row(name=TOGETHER_ROW, after=None, before=equal, idle=reason)
-    after = replace(equal, name=TOGETHER, setting=switched(equal.setting, defaults))
-    return Row(name=TOGETHER_ROW, after=after, before=equal)
+        return EffectRow(name=TOGETHER_ROW, after=None, before=before, not_applicable=reason)
+    after = replace(before, name=TOGETHER, setting=switched(before.setting, defaults))
+    return EffectRow(name=TOGETHER_ROW, after=after, before=before)
 
 
-def _framework_rows(equal: Mapping[str, Arm], together: Row, images: Images) -> Iterator[Row]:
-    """The other framework under the same setting, and each framework as it comes."""
-    torch, tensorflow = (equal[name] for name in FRAMEWORKS)
-    yield Row(name=FRAMEWORK_ROW, after=tensorflow, before=torch)
-    comes = as_it_comes("tensorflow", torch.setting, images)
-    after = replace(tensorflow, name=COMES, setting=comes)
-    if together.after == replace(after, name=TOGETHER):  # the factors were switched in it too
+def _framework_rows(
+    arms: Mapping[str, Arm], together: EffectRow, images: DatasetFacts
+) -> Iterator[EffectRow]:
+    """The comparisons of the frameworks: both aligned, and both with their defaults."""
+    torch, tensorflow = (arms[name] for name in FRAMEWORKS)
+    yield EffectRow(name=FRAMEWORK_ROW, after=tensorflow, before=torch)
+    comes = framework_defaults("tensorflow", torch.setting, images)
+    after = replace(tensorflow, name=DEFAULTS, setting=comes)
+    if together.after == replace(after, name=TOGETHER):  # factors were switched in tensorflow
         after = replace(after, name=TOGETHER)
-    yield Row(name=COMES_ROW, after=after, before=torch)
+    yield EffectRow(name=DEFAULTS_ROW, after=after, before=torch)
 
 
-def check_plan(plan: Plan, dataset: Dataset) -> None:
-    """Refuse a plan one of whose runs could not start, before any work is done.
+def prepare_arms(
+    plan: ExplainPlan,
+    dataset: Dataset,
+    given: Pretrained | None = None,
+    interpreters: Mapping[str, str] | None = None,
+) -> dict[Arm, PreparedRun]:
+    """Prepare every arm's run with the first seed; refuses a plan with a run that cannot start.
 
     Args:
-        plan: What is to be run.
-        dataset: What the made-equal training sees.
+        plan: The runs.
+        dataset: The images of the aligned training.
+        given: The weights of its config, if the caller has found them already.
+        interpreters: Framework to the Python that runs it; by default this one.
 
     Raises:
-        RunError: Naming the arm.
+        RunError: If a run cannot start; names the arm.
     """
+    arms = {}
     for arm in plan.arms:
         try:
             config = plan.config(arm, plan.request.seeds[0])
-            check_run(config, _images_for(config, dataset))
+            images = _images_for(config, dataset)
+            arms[arm] = prepare_job(config, images, given, interpreters=interpreters)
+            given = arms[arm].given
         except AlexNetError as error:
             raise RunError(
-                f"{arm.name}: {error} Or leave it out: --only names the factors to switch."
+                f"{arm.name}: {error} To leave it out, name the other factors with --only."
             ) from error
+    return arms
 
 
 def _images_for(config: RunConfig, dataset: Dataset) -> Dataset:
-    """The images of a run: loaded again where some are held back."""
+    """The images of a run, loaded again if some are held back."""
     recipe = config.recipe
     if recipe.validation_fraction == 0:
         return dataset
@@ -268,67 +295,74 @@ def _images_for(config: RunConfig, dataset: Dataset) -> Dataset:
 
 
 def run_path(folder: Path, arm: Arm, seed: int) -> Path:
-    """Where a run of an explanation lies."""
-    return folder / "runs" / arm.framework / arm.name / f"seed-{seed}"
+    """Folder of a run, under the arm's earlier name if the study was begun with it."""
+    runs = folder / "runs" / arm.framework
+    earlier = runs / EARLIER_ARMS.get(arm.name, arm.name)
+    return (earlier if earlier.is_dir() else runs / arm.name) / f"seed-{seed}"
 
 
-def write_request(folder: Path, request: Request) -> None:
+def write_request(folder: Path, request: ExplainRequest) -> None:
     """Write plan.json, whole or not at all."""
     write_bytes(folder / "plan.json", json.dumps(request.to_dict(), indent=1).encode())
 
 
-def read_request(folder: Path) -> Request:
-    """What the explanation in a folder was asked to find out.
+def read_request(folder: Path) -> ExplainRequest:
+    """Read the request in plan.json.
 
     Raises:
-        RunError: If there is none, or it is damaged or of another release.
+        RunError: If it is missing, damaged or of another release.
     """
     path = folder / "plan.json"
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):
-            raise RunError(f"{path}: is damaged (it holds no JSON object).")
-        if (version := values["schema_version"]) != SCHEMA_VERSION:
+            raise RunError(f"{path}: is damaged (it contains no JSON object).")
+        if (version := values.pop("schema_version")) != SCHEMA_VERSION:
             raise RunError(
                 f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
             )
-        return Request(
-            config=RunConfig.from_dict(values["config"]),
-            seeds=tuple(values["seeds"]),
-            factors=tuple(values["factors"]),
-        )
+        return read(ExplainRequest, values)
     except FileNotFoundError as error:
-        raise RunError(f"{folder}: holds no explanation; start one without --resume.") from error
-    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder}: contains no plan.json of `alexnet explain`; start without --resume."
+        ) from error
+    except (KeyError, ValueError) as error:
         raise RunError(f"{path}: is damaged ({error}).") from error
 
 
 def has_ended(path: Path, config: RunConfig) -> bool:
-    """Whether this run folder holds the run that came to an end, be it a bad one.
+    """Whether a folder contains this run and it ended, successfully or not.
 
     Raises:
-        RunError: If it holds another run.
+        RunError: If it contains another run.
     """
     if not (path / "run.json").is_file():
         return False
     run = RunFolder.open(path)
     if run.config != config:
-        raise RunError(f"{path}: holds a run of something else; explain in another folder.")
+        raise RunError(f"{path}: contains a run with another config; choose another folder.")
     result = run.result
     return result is not None and result.status != "interrupted"
 
 
-def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[str, str]) -> None:
-    """Train every run that has not ended yet, each framework's in one worker.
+def execute(
+    plan: ExplainPlan,
+    arms: Mapping[Arm, PreparedRun],
+    folder: Path,
+    console: Console,
+    interpreters: Mapping[str, str],
+) -> None:
+    """Train every run that has not ended yet, each framework's in one worker process.
 
     Args:
-        plan: What to run.
-        folder: Of the explanation.
-        console: Where progress is shown.
-        interpreters: Framework to the Python that runs it; this one by default.
+        plan: The runs.
+        arms: The arms, prepared by prepare_arms().
+        folder: The folder of the study.
+        console: Shows the progress.
+        interpreters: Framework to the Python that runs it; by default this one.
 
     Raises:
-        RunError: If a worker failed; what has ended stays.
+        RunError: If a worker failed; finished runs stay.
         StoppedError: If the user stopped it.
     """
     total = sum(1 for name in FRAMEWORKS for _ in plan.runs(name))
@@ -343,41 +377,41 @@ def execute(plan: Plan, folder: Path, console: Console, interpreters: Mapping[st
             interpreter = interpreters.get(name, sys.executable)
             try:
                 for first in range(0, len(todo), RUNS_PER_WORKER):
-                    some = todo[first : first + RUNS_PER_WORKER]
-                    _execute(plan, folder, some, progress, interpreter)
+                    some = [
+                        (run_path(folder, *run), replace(arms[run[0]], config=plan.config(*run)))
+                        for run in todo[first : first + RUNS_PER_WORKER]
+                    ]
+                    _execute(folder / f"{name}.log", some, progress, interpreter)
             except StoppedError as error:
                 raise StoppedError(
-                    f"stopped; go on with: alexnet explain --resume {folder}"
+                    f"Stopped; continue with: alexnet explain --resume {folder}"
                 ) from error
 
 
 def _execute(
-    plan: Plan,
-    folder: Path,
-    runs: Sequence[tuple[Arm, int]],
+    log: Path,
+    runs: Sequence[tuple[Path, PreparedRun]],
     progress: "_Progress",
     interpreter: str,
 ) -> None:
-    """Train the runs of one framework in one worker, one after the other."""
-    framework = runs[0][0].framework
-    log = folder / f"{framework}.log"
+    """Train the runs of one framework in one worker process, one after the other."""
+    framework = runs[0][1].config.framework
     with worker_series(framework, log, interpreter=interpreter) as series:
-        for arm, seed in runs:
-            path = run_path(folder, arm, seed)
+        for path, run in runs:
             path.parent.mkdir(parents=True, exist_ok=True)
-            progress.begin(f"{framework}  {arm.name}  seed {seed}")
-            result = series.train(plan.config(arm, seed), path, progress)
-            if result.status == "interrupted":
-                raise StoppedError(f"{path}: stopped")
-            # Dozens of networks that nobody asked for; `alexnet train` makes one again.
+            progress.begin(f"{framework}  {path.parent.name}  {path.name.replace('-', ' ')}")
+            with suppress(DivergedError):  # that is a result too
+                if series.train(run, path, progress).status == "interrupted":
+                    raise StoppedError(f"{path}: stopped")
+            # Dozens of networks that were not requested; `alexnet train` makes one again.
             (path / "weights.safetensors").unlink(missing_ok=True)
 
 
-class _Progress(LineObserver):
+class _Progress:
     """A bar over all runs on a terminal, one line per run elsewhere."""
 
     def __init__(self, console: Console, total: int) -> None:
-        super().__init__(console)
+        self.console, self.label = console, ""
         self.done, self.total = 0, total
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -398,40 +432,26 @@ class _Progress(LineObserver):
         self.bar.stop()
 
     def skip(self, count: int) -> None:
-        """Count runs that had ended before."""
+        """Count runs that had ended already."""
         self.done += count
         self.bar.update(self.task, completed=self.done)
 
     def begin(self, label: str) -> None:
-        """Name the run that comes."""
+        """Show the name of the next run."""
         self.label = label
         place = f"run {self.done + 1} of {self.total}"
         self.bar.update(self.task, description=label, place=place)
 
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """Say nothing: begin() has."""
+    def __call__(self, event: Event) -> None:
+        """Moves the bar by steps and by runs; what else happens is in the runs' figures."""
+        match event:
+            case Stepped(step=step, num_steps=num_steps):
+                self.bar.update(self.task, completed=self.done + step / num_steps)
+            case Ended(result=result):
+                self._end(result)
 
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Say nothing: the bar counts runs."""
-
-    def warned(self, message: str) -> None:
-        """Say nothing: what becomes of it is in the run's figures."""
-
-    def stepped(
-        self,
-        step: int,
-        num_steps: int,
-        loss: float,  # noqa: ARG002 - the protocol's
-        images_per_second: float,  # noqa: ARG002
-    ) -> None:
-        """Move the bar by a part of a run."""
-        self.bar.update(self.task, completed=self.done + step / num_steps)
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Say nothing: runs are short."""
-
-    def ended(self, result: RunResult) -> None:
-        """Count the run; say it in a line where there is no bar."""
+    def _end(self, result: RunResult) -> None:
+        """Counts the run; prints it as a line where there is no bar."""
         if result.status == "interrupted":
             return
         self.done += 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.timed_call import TimedCall
-from alexnet_impl.frameworks.user_model import ForeignModel
+from alexnet_impl.frameworks.user_model import UserModel
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
@@ -124,8 +124,8 @@ class Trainer(Protocol):
 class DeviceTrainer(Trainer, Protocol):
     """A Trainer of this process: what nobody asks of one in another; none waits for the device."""
 
-    def hold(self, images: Pixels, padding: int) -> None:
-        """Keep all training images in the device's memory, so that steps may take GatherIndices.
+    def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
+        """Puts all training images on the device, so that steps may take GatherIndices.
 
         Args:
             images: uint8 of shape (num_images, height, width, 3).
@@ -135,7 +135,7 @@ class DeviceTrainer(Trainer, Protocol):
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> Any:
-        """As a Trainer's; also takes GatherIndices of the images that hold() was given."""
+        """Trainer.train_step, which also takes GatherIndices of the dataset on the device."""
 
     def train_steps(
         self,
@@ -209,7 +209,7 @@ class Framework(Protocol):
     def set_weights(self, model: Any, spec: Spec, weights: Weights) -> None:
         """Put weights of the canonical layout into the model, bit for bit."""
 
-    def load_model(self, place: str, folder: Path) -> ForeignModel:
+    def load_model(self, place: str, folder: Path) -> UserModel:
         """The model that a user's 'module:function' returns, on the CPU.
 
         Raises:
@@ -248,7 +248,7 @@ class Framework(Protocol):
         On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
         """
 
-    def plain_training(
+    def tutorial_loop(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
     ) -> TimedCall:
         """A training step as the framework's tutorials write it, for comparison.

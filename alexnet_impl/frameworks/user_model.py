@@ -1,64 +1,74 @@
-"""A user's own model: how it is found by name, and what it says of itself in no framework's terms.
+"""Protocol for a user's own model: its layers, weights, forward pass and gradients as arrays.
 
-The adapters' foreign.py read such models; alexnet_impl.parity compares two of them.
+The adapters' user_model.py implement it for nn.Module and keras.Model; alexnet_impl.ports compares
+two such models.
 """
 
 import importlib
-import math
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from alexnet_impl.errors import FrameworkError
+from alexnet_impl.network.spec import same_padding
 from alexnet_impl.weights.canonical import Array, Weights
 
 LayerKind = Literal["conv", "dense", "batchnorm", "other"]
 FeatureOrder = Literal["", "channels-first", "channels-last"]
-Sides = tuple[tuple[int, int], tuple[int, int]]
+ZeroPadding = tuple[tuple[int, int], tuple[int, int]]
 """Pixels of zeros: (above, below), (left, right)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What is computed between two layers that bear weights.
+    """An operation between two layers with weights.
 
     Attributes:
         kind: relu, sigmoid, tanh, softmax, log_softmax, lrn, max_pool, avg_pool, adaptive_avg_pool,
-            pad, flatten, permute, dropout; 'other' where the arithmetic is not known.
-        name: What the user sees: the layer's name or the function's.
-        numbers: Its arguments, such as size, stride, padding, alpha.
+            pad, flatten, permute, dropout; 'other' if its arithmetic is unknown.
+        name: Name of the layer or function in the user's code.
+        numbers: Arguments such as size, stride, padding, alpha.
     """
 
     kind: str
     name: str
     numbers: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        # JSON makes lists of tuples.
+        tuples = {key: _tuples(value) for key, value in self.numbers.items()}
+        object.__setattr__(self, "numbers", tuples)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignLayer:
-    """A layer that bears weights.
+class UserLayer:
+    """A layer with weights.
 
     Attributes:
-        name: Dotted, from the model downwards.
-        kind: What it computes.
+        name: Dotted path inside the model.
+        kind: The layer's arithmetic.
         shapes: Short name of each weight ('weight', 'bias', 'running_mean', 'running_var') to its
             shape in PyTorch's layout.
         frozen: Weights that its framework does not train.
-        before: What is computed between the layer called before and this one.
-        stride: Of a convolution, (height, width).
-        padding: Of a convolution, as pixels.
-        padding_name: 'same' or 'valid' where the framework was told so.
-        dilation: Of a convolution.
-        groups: Of a convolution.
-        epsilon: Of a batch normalisation.
+        before: Operations between the previously called layer and this one.
+        stride: (vertical, horizontal) stride of a convolution.
+        padding: Zero padding of a convolution in pixels.
+        padding_name: 'same' or 'valid' if the user gave the padding by name.
+        dilation: (vertical, horizontal) dilation of a convolution.
+        groups: Groups of a convolution.
+        epsilon: Epsilon of a batch normalisation.
         flattened: (channels, height, width) of the map that a dense layer reads flattened.
-        features: In which order it reads it.
+        features: Order in which the map was flattened.
     """
 
     name: str
@@ -67,7 +77,7 @@ class ForeignLayer:
     frozen: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     stride: tuple[int, int] = (1, 1)
-    padding: Sides = ((0, 0), (0, 0))
+    padding: ZeroPadding = ((0, 0), (0, 0))
     padding_name: str = ""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
@@ -77,102 +87,72 @@ class ForeignLayer:
 
     @property
     def title(self) -> str:
-        """The name as a text can use it: those in an nn.Sequential are numbers."""
+        """The name for use in a sentence; in an nn.Sequential names are numbers."""
         return f"layer {self.name}" if self.name.isdigit() else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignFacts:
-    """A model's layers in the order of their calls, and what is computed behind the last."""
+class UserModelFacts:
+    """A model's layers in the order of their calls, and the operations after the last layer."""
 
-    layers: tuple[ForeignLayer, ...]
+    layers: tuple[UserLayer, ...]
     after: tuple[Operation, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "ForeignFacts":
-        """What to_dict made, through JSON as well."""
-        return cls(
-            layers=tuple(_read_layer(entry) for entry in plain["layers"]),
-            after=_read_operations(plain["after"]),
-        )
+class UserModel(Protocol):
+    """A user's model with NumPy arrays in and out; weights are named '<layer>.<short name>'.
 
-
-def _read_operations(entries: Any) -> tuple[Operation, ...]:
-    return tuple(
-        Operation(
-            kind=entry["kind"],
-            name=entry["name"],
-            numbers={key: _tuples(value) for key, value in entry["numbers"].items()},
-        )
-        for entry in entries
-    )
-
-
-def _read_layer(entry: dict[str, Any]) -> ForeignLayer:
-    values = {key: _tuples(value) for key, value in entry.items()}
-    values["shapes"] = {key: tuple(shape) for key, shape in entry["shapes"].items()}
-    values["before"] = _read_operations(entry["before"])
-    return ForeignLayer(**values)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-class ForeignModel(Protocol):
-    """A user's model behind arrays; the names of its weights are '<layer>.<short name>'.
-
-    Weights lie as in PyTorch, but for the features of a dense layer, which stay in the order in
-    which the model reads them.
+    Weights have PyTorch's layout, except that the features of a dense layer keep the model's order.
     """
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """(height, width, channels) of the images, where the model says it."""
+        """(height, width, channels) of the images, or None if the model does not declare it."""
 
-    def describe(self, images: Array) -> ForeignFacts:
-        """The layers, as a call on these images shows them; before anything else is asked.
+    def describe(self, images: Array) -> UserModelFacts:
+        """Describe the layers, as seen in a call on these images; must be called first.
 
         Args:
             images: Floats of shape (batch, height, width, channels).
         """
 
     def use_precision(self, precision: str) -> str:
-        """Compute in float32 or float64 from now on; '' or why that is not to be had."""
+        """Switch to float32 or float64; returns '' or the reason why it is not supported."""
 
     def weights(self) -> Weights:
         """Copies of all weights."""
 
     def set_weights(self, weights: Weights) -> None:
-        """Put some or all weights into the model."""
+        """Load some or all weights into the model."""
 
     def forward(self, images: Array) -> Weights:
-        """'<layer>.input' and '<layer>.output' of every layer, and 'output'; in evaluation mode.
+        """Run the model in evaluation mode on images (batch, height, width, channels).
 
-        Maps are (batch, channels, height, width). An output is taken before an activation that is
-        part of the layer.
+        Returns:
+            '<layer>.input', '<layer>.output' and 'output': maps (batch, channels, height, width) or
+            rows (batch, features); outputs without an activation that is part of the layer.
         """
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Mean softmax cross-entropy and the gradient of each weight that is trained.
+        """Mean softmax cross-entropy in evaluation mode, and the gradient of each trained weight.
 
-        In evaluation mode. An output that consists of probabilities counts as their softmax.
+        Args:
+            images: Floats of shape (batch, height, width, channels).
+            labels: Integers of shape (batch,).
+
+        An output of probabilities counts as the softmax of its logarithm.
         """
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """Take plain steps of gradient descent; the loss before each, and after the last."""
+        """Take steps of gradient descent; returns the loss before each and after the last."""
 
 
 def descend(
-    model: ForeignModel, images: Array, labels: Array, *, learning_rate: float, steps: int
+    model: UserModel, images: Array, labels: Array, *, learning_rate: float, steps: int
 ) -> list[float]:
-    """Take plain steps of gradient descent; the loss before each, and after the last."""
+    """Take steps of gradient descent; returns the loss before each and after the last."""
     losses = []
     for _ in range(steps):
         loss, gradients = model.gradients(images, labels)
@@ -193,10 +173,10 @@ def are_probabilities(output: Array) -> bool:
 
 
 def feature_order(maps: Array, features: Array) -> FeatureOrder:
-    """In which order features of shape (batch, n) are those of maps (batch, channels, h, w).
+    """Order in which features (batch, n) were flattened from maps (batch, channels, height, width).
 
     Returns:
-        '' if they are the maps' in neither order.
+        '' if neither order fits.
     """
     if maps[0].size != features[0].size:
         return ""
@@ -208,25 +188,23 @@ def feature_order(maps: Array, features: Array) -> FeatureOrder:
 
 
 def same_sides(size: int, kernel_size: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """The zeros that TensorFlow's 'same' adds before and behind a side of so many pixels."""
-    extent = (kernel_size - 1) * dilation + 1
-    total = max((math.ceil(size / stride) - 1) * stride + extent - size, 0)
-    return total // 2, total - total // 2
+    """Pixels of zeros that TensorFlow's 'same' adds (before, after) a side of `size` pixels."""
+    return same_padding(size, (kernel_size - 1) * dilation + 1, stride)
 
 
 def pair_of(value: Any) -> tuple[Any, Any]:
-    """(height, width) of an argument that may be one number for both."""
+    """(height, width) from an argument that may be one number for both."""
     if isinstance(value, list | tuple):
         return (value[0], value[-1])
     return (value, value)
 
 
 def call_by_name(place: str, folder: Path) -> Any:
-    """What a user's function returns.
+    """Call a user's function and return its result.
 
     Args:
         place: 'package.module:function' or 'path/to/module.py:function'; it takes no arguments.
-        folder: Where the user stands: importable while the function runs.
+        folder: The user's folder, importable while the function runs.
 
     Raises:
         FrameworkError: If there is no such module or function, or if one of them raises.
@@ -234,13 +212,13 @@ def call_by_name(place: str, folder: Path) -> Any:
     source, colon, function_name = place.rpartition(":")
     if not colon or not source or not function_name:
         raise FrameworkError(
-            f"'{place}': must read module:function, such as my_port.nets:build_model."
+            f"'{place}': must have the form module:function, such as my_port.nets:build_model."
         )
     module_name, folders = source, [folder]
     if source.endswith(".py"):
         path = folder / source
         if not path.is_file():
-            raise FrameworkError(f"{place}: there is no file {path}.")
+            raise FrameworkError(f"{place}: no such file: {path}.")
         module_name, folders = path.stem, [path.parent, folder]
     with _importable(folders):
         function = _function(place, module_name, function_name, folder)
@@ -248,13 +226,13 @@ def call_by_name(place: str, folder: Path) -> Any:
             return function()
         except Exception as error:
             raise FrameworkError(
-                f"{place}: {_said(error)}; it is called as it is, without arguments."
+                f"{place}: {_said(error)}; the function is called without arguments."
             ) from error
 
 
 @contextmanager
 def _importable(folders: list[Path]) -> Iterator[None]:
-    """The folders come first while the block runs, and are not left behind."""
+    """Put the folders first on sys.path while the block runs."""
     names = [str(folder) for folder in folders]
     sys.path[:0] = names
     importlib.invalidate_caches()
@@ -276,8 +254,8 @@ def _function(place: str, module_name: str, function_name: str, folder: Path) ->
                 f"{place}: {_said(error)}; install it or correct the import."
             ) from error
         raise FrameworkError(
-            f"{place}: there is no module {missing}, neither installed nor in {folder}; start from "
-            "its folder, or give the file: path/to/module.py:function."
+            f"{place}: no module {missing} is installed or in {folder}; start from its folder, or "
+            "give the file: path/to/module.py:function."
         ) from error
     except Exception as error:
         raise FrameworkError(f"{place}: importing it failed: {_said(error)}.") from error
@@ -292,7 +270,7 @@ def _function(place: str, module_name: str, function_name: str, folder: Path) ->
 
 
 def _said(error: BaseException) -> str:
-    """The error's kind, its first line, and where it was raised."""
+    """Kind, first line and place of an error."""
     text = str(error).strip().splitlines()
     where = traceback.extract_tb(error.__traceback__)[-1]
     said = f": {text[0]}" if text else ""

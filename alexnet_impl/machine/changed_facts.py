@@ -1,116 +1,97 @@
 """Differences between two machines or two software environments that make times incomparable."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from alexnet_impl.machine.facts import Facts
+from alexnet_impl.machine.fact import Category, Fact, Facts
+from alexnet_impl.machine.facts import FACTS
+from alexnet_impl.machine.gpu import GPU_FACTS
 
-MEMORY_TOLERANCE = 0.1
-"""Share of the larger memory; firmware, kernel and hypervisor each keep some of it back."""
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    dict: ((dict,), "an object"),
+    float: ((int, float), "a number"),
+    int: ((int, float), "a number"),
+    list: ((list,), "a list"),
+    str: ((str,), "a text"),
+}
 
 
 def damage(facts: object) -> str:
-    """What of a fingerprint from a file can be none; '' if nothing of what is compared."""
+    """Say what is wrong with a fingerprint that was read from a file; '' if nothing is."""
     if not isinstance(facts, dict):
         return f"machine={facts!r:.60} must be an object"
-    for name, (kinds, words) in _KINDS.items():
-        value = facts.get(name)
-        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            return f"{name}={value!r:.60} of the machine must be {words}"
+    for fact in FACTS:
+        value, (kinds, words) = facts.get(fact.name), _KINDS[fact.kind]
+        boolean = isinstance(value, bool) and fact.kind is not bool
+        if value is not None and (boolean or not isinstance(value, kinds)):
+            return f"{fact.name}={value!r:.60} of the machine must be {words}"
     for gpu in facts.get("gpus") or ():
         if not isinstance(gpu, dict):
             return f"gpus holds {gpu!r:.60}, which must be an object"
     return ""
 
 
-_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "gpus": ((list,), "a list"),
-    "memory_bytes": ((int, float), "a number"),
-    "variables": ((dict,), "an object"),
-}
-
-
 def machine_differences(old: Facts, new: Facts) -> tuple[str, ...]:
-    """Where two fingerprints differ so that their times cannot be compared: 'cpu: A -> B'.
+    """List where two machines differ so that their times cannot be compared: 'cpu: A -> B'.
 
     A fact that only one of them tells counts as a difference: it was not shown to be the same.
-    Memory may differ by MEMORY_TOLERANCE.
     """
-    found = [*_changes(old, new, _MACHINE_FACTS)]
-    sizes = [facts.get("memory_bytes") for facts in (old, new)]
-    if not _alike(*sizes):
-        first, second = (None if size is None else f"{size / 2**30:.1f} GiB" for size in sizes)
-        found.append(f"memory: {_told(first)} -> {_told(second)}")
-    return tuple(found)
+    return tuple(_differences(old, new, "machine"))
 
 
 def software_differences(old: Facts, new: Facts) -> tuple[str, ...]:
-    """Where else two fingerprints differ, in what an update or a setting changes."""
-    names = sorted({*(old.get("variables") or {}), *(new.get("variables") or {})})
-    variables = (
-        f"{name}: {_variable(old, name)} -> {_variable(new, name)}"
-        for name in names
-        if _variable(old, name) != _variable(new, name)
-    )
-    return (*_changes(old, new, _SOFTWARE_FACTS), *variables)
+    """List where two fingerprints differ in what an update or a setting changes."""
+    return tuple(_differences(old, new, "software"))
 
 
-def _alike(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return abs(first - second) <= MEMORY_TOLERANCE * max(first, second)
+def _differences(old: Facts, new: Facts, category: Category) -> Iterator[str]:
+    for fact in FACTS:
+        if fact.category != category:
+            continue
+        if fact.kind is dict:
+            yield from _entry_differences(old.get(fact.name), new.get(fact.name))
+        elif not _alike(fact, old, new):
+            yield f"{_label(fact)}: {_value(fact, old)} -> {_value(fact, new)}"
+    for fact in GPU_FACTS:
+        first, second = _gpu_values(fact, old), _gpu_values(fact, new)
+        if fact.category == category and first != second:
+            yield f"{_label(fact)}: {_told(first)} -> {_told(second)}"
 
 
-def _variable(facts: Facts, name: str) -> str:
-    variables = facts.get("variables")
-    return "unknown" if variables is None else str(variables.get(name, "unset"))
-
-
-def _fact(key: str) -> Callable[[Facts], Any]:
-    return lambda facts: facts.get(key)
-
-
-def _of_gpus(key: str) -> Callable[[Facts], list[str] | None]:
-    """What each GPU says, sorted; None where nobody looked for GPUs."""
-
-    def values(facts: Facts) -> list[str] | None:
-        gpus = facts.get("gpus")
-        return None if gpus is None else sorted(_told(gpu.get(key)) for gpu in gpus)
-
-    return values
-
-
-_MACHINE_FACTS: Mapping[str, Callable[[Facts], Any]] = {
-    "cpu": _fact("cpu"),
-    "cpu signature": _fact("cpu_signature"),
-    "cpu features": _fact("cpu_features"),
-    "architecture": _fact("architecture"),
-    "physical cores": _fact("physical_cpus"),
-    "usable cores": _fact("usable_cpus"),
-    "gpu": _of_gpus("name"),
-}
-
-
-_SOFTWARE_FACTS: Mapping[str, Callable[[Facts], Any]] = {
-    "operating system": _fact("operating_system"),
-    "kernel": _fact("kernel"),
-    "hypervisor": _fact("hypervisor"),
-    "container": lambda facts: facts.get("container", "unknown") or "none",
-    "governor": _fact("governors"),
-    "turbo": _fact("turbo"),
-    "max frequency (MHz)": _fact("max_frequency_mhz"),
-    "preloaded libraries": _fact("preloaded_libraries"),
-    "gpu driver": _of_gpus("driver"),
-    "gpu power limit (W)": _of_gpus("power_limit_w"),
-    "gpu persistence": _of_gpus("persistence"),
-}
-
-
-def _changes(old: Facts, new: Facts, facts: Mapping[str, Callable[[Facts], Any]]) -> Iterator[str]:
-    for label, of in facts.items():
-        first, second = of(old), of(new)
+def _entry_differences(old: Facts | None, new: Facts | None) -> Iterator[str]:
+    """Differences between two objects, such as the environment variables that are set."""
+    for name in sorted({*(old or {}), *(new or {})}):
+        first, second = (
+            "unknown" if entries is None else str(entries.get(name, "unset"))
+            for entries in (old, new)
+        )
         if first != second:
-            yield f"{label}: {_told(first)} -> {_told(second)}"
+            yield f"{name}: {first} -> {second}"
+
+
+def _alike(fact: Fact, old: Facts, new: Facts) -> bool:
+    first, second = old.get(fact.name), new.get(fact.name)
+    if fact.tolerance and first is not None and second is not None:
+        return bool(abs(first - second) <= fact.tolerance * max(first, second))
+    return bool(first == second) and _value(fact, old) == _value(fact, new)
+
+
+def _gpu_values(fact: Fact, facts: Facts) -> list[str] | None:
+    """The fact of each GPU in words, sorted; None where nobody looked for GPUs."""
+    gpus = facts.get("gpus")
+    return None if gpus is None else sorted(_told(gpu.get(fact.name)) for gpu in gpus)
+
+
+def _label(fact: Fact) -> str:
+    return fact.label or fact.name.replace("_", " ")
+
+
+def _value(fact: Fact, facts: Facts) -> str:
+    value = facts.get(fact.name)
+    if value is None and fact.name in facts:
+        return fact.absent
+    return f"{value / 2**30:.1f} GiB" if fact.unit == "B" and value is not None else _told(value)
 
 
 def _told(value: Any) -> str:

@@ -1,23 +1,21 @@
-"""Facts about the machine that decide how fast a step is: processor, memory, limits, GPUs.
+"""The registry of machine facts: what a benchmark and a run record about their hardware.
 
-Facts are plain values, ready for JSON; a fact that this platform does not tell is None. On Linux
-they are read from files below a root, elsewhere asked of psutil, of the operating system and of
-`sysctl`. Environment variables are read by name and never by prefix: others may hold secrets.
+A fact is a value ready for JSON; one that this platform does not tell is None. Environment
+variables are read by name and never by prefix: others may hold secrets.
 """
 
 import os
 import platform
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from alexnet_impl.machine import linux
+from alexnet_impl.machine.cpu import cpu_features, cpu_name, cpu_signature, mac_settings
+from alexnet_impl.machine.fact import Fact
 from alexnet_impl.machine.gpu import gpu_facts
-from alexnet_impl.machine.linux import linux_hardware, linux_state, read_text
-from alexnet_impl.machine.portable import portable_hardware, portable_state
-
-Facts = Mapping[str, Any]
-
 
 TELLING_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -52,58 +50,102 @@ TELLING_VARIABLES = (
 name, never by prefix: TF_VAR_... and the like hold Terraform's secrets."""
 
 
-def machine_fingerprint(
-    root: Path = Path("/"), *, gpu_command: str = "nvidia-smi"
-) -> dict[str, Any]:
-    """Facts that decide speed, read now.
-
-    To be read before a framework starts its threads: OpenMP may bind the calling thread to one
-    core, which would then count as all that this process may use.
-
-    Args:
-        root: Folder in which /proc, /sys, /etc and /run lie.
-        gpu_command: As for gpu_facts().
-
-    Returns:
-        What hardware_facts() returns, and
-        architecture: 'x86_64', 'aarch64', 'arm64', ...
-        cpu_signature: Vendor, family, model and stepping; hypervisors keep it where they hide
-            the CPU's name.
-        affinity_cpus: Logical CPUs that the scheduler may give to this process.
-        quota_cpus: CPUs' worth of time that the control group grants; None without a limit.
-        usable_cpus: The least of the two and logical_cpus.
-        governors: The frequency governors in use, each once.
-        max_frequency_mhz, turbo: The CPU's highest frequency, and whether it may boost.
-        load_average: Over 1, 5 and 15 minutes.
-        thermal_throttle_count: Times that heat has slowed the CPU since boot.
-        on_battery: Whether a battery feeds the machine.
-        container: What this process is contained in, such as 'docker'; None where none is seen.
-        hypervisor: Whether this is a virtual machine.
-        operating_system, kernel: Names and versions.
-        variables: Those of TELLING_VARIABLES that are set.
-        preloaded_libraries: File names in LD_PRELOAD, such as an allocator's.
-        gpus: What gpu_facts() returns.
-    """
-    facts = {"architecture": platform.machine() or None, **hardware_facts(root)}
-    facts |= linux_state(root) if _is_linux(root) else portable_state()
-    limits = (facts["logical_cpus"], facts["affinity_cpus"], facts["quota_cpus"])
-    return facts | {
-        "usable_cpus": min((limit for limit in limits if limit is not None), default=None),
-        "variables": {name: os.environ[name] for name in TELLING_VARIABLES if name in os.environ},
-        "preloaded_libraries": _preloaded_libraries(),
-        "gpus": gpu_facts(gpu_command),
-    }
+def _affinity_cpus() -> int:
+    return len(psutil.Process().cpu_affinity())
 
 
-def hardware_facts(root: Path = Path("/")) -> dict[str, Any]:
-    """The CPU's name (cpu), cpu_features, logical_cpus, physical_cpus and memory_bytes."""
-    return linux_hardware(root) if _is_linux(root) else portable_hardware()
+AFFINITY = Fact("affinity_cpus", int, "state", _affinity_cpus)
 
 
-def _is_linux(root: Path) -> bool:
-    return read_text(root / "proc/cpuinfo") is not None
+def _usable_cpus() -> float | None:
+    limits = (psutil.cpu_count(), AFFINITY.read(), linux.quota_cpus())
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _physical_cpus() -> Any:
+    """Cores, their hardware threads counted once."""
+    return psutil.cpu_count(logical=False)
+
+
+def _memory_bytes() -> int:
+    return int(psutil.virtual_memory().total)
+
+
+def _max_frequency_mhz() -> float | None:
+    return max((core.max for core in psutil.cpu_freq(percpu=True)), default=None) or None
+
+
+def _operating_system() -> str:
+    if platform.system() == "Linux":
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    return platform.platform(terse=True)
+
+
+def _on_battery() -> bool | None:
+    if platform.system() == "Linux":
+        return linux.on_battery()
+    return psutil.sensors_battery().power_plugged is False
+
+
+def _hypervisor() -> bool | None:
+    guest = mac_settings().get("kern.hv_vmm_present")
+    return linux.hypervisor() if guest is None else guest == "1"
+
+
+def set_variables() -> dict[str, str]:
+    """Those of TELLING_VARIABLES that are set, with their values."""
+    return {name: os.environ[name] for name in TELLING_VARIABLES if name in os.environ}
 
 
 def _preloaded_libraries() -> list[str]:
+    """File names in LD_PRELOAD, such as an allocator's."""
     listed = re.split(r"[\s:]+", os.environ.get("LD_PRELOAD", ""))
     return [Path(library).name for library in listed if library]
+
+
+HARDWARE = (
+    Fact("cpu", str, "machine", cpu_name),
+    Fact("cpu_features", list, "machine", cpu_features),
+    Fact("logical_cpus", int, "state", psutil.cpu_count),
+    Fact("physical_cpus", int, "machine", _physical_cpus, label="physical cores"),
+    # Firmware, kernel and hypervisor each keep some of the memory back.
+    Fact("memory_bytes", int, "machine", _memory_bytes, "B", "memory", tolerance=0.1),
+)
+"""What every run records: the processor and the memory."""
+FACTS = (
+    *HARDWARE,
+    Fact("cpu_signature", str, "machine", cpu_signature),
+    Fact("architecture", str, "machine", lambda: platform.machine() or None),
+    # What the scheduler, the control group and the machine leave to this process.
+    AFFINITY,
+    Fact("quota_cpus", float, "state", linux.quota_cpus),
+    Fact("usable_cpus", float, "machine", _usable_cpus, label="usable cores"),
+    Fact("operating_system", str, "software", _operating_system),
+    Fact("kernel", str, "software", lambda: platform.release() or None),
+    Fact("hypervisor", bool, "software", _hypervisor),
+    Fact("container", str, "software", linux.container, absent="none"),
+    Fact("governors", list, "software", linux.governors, label="governor"),
+    Fact("turbo", bool, "software", linux.turbo),
+    Fact("max_frequency_mhz", float, "software", _max_frequency_mhz, "MHz", "max frequency (MHz)"),
+    Fact("preloaded_libraries", list, "software", _preloaded_libraries),
+    Fact("variables", dict, "software", set_variables),
+    Fact("load_average", list, "state", lambda: list(os.getloadavg())),  # 1, 5, 15 minutes
+    Fact("thermal_throttle_count", int, "state", linux.thermal_throttle_count),
+    Fact("on_battery", bool, "state", _on_battery),
+    Fact("gpus", list, "state", gpu_facts),
+)
+"""What a benchmark records; GPU_FACTS say how its GPUs are compared."""
+
+
+def hardware_facts() -> dict[str, Any]:
+    """Read the processor's name and features, the numbers of CPUs and the memory in bytes."""
+    return {fact.name: fact.read() for fact in HARDWARE}
+
+
+def machine_fingerprint() -> dict[str, Any]:
+    """Read all facts that decide speed, now.
+
+    To be called before a framework starts its threads: OpenMP may bind the calling thread to one
+    core, which would then count as all that this process may use.
+    """
+    return {fact.name: fact.read() for fact in FACTS}

@@ -1,14 +1,12 @@
-"""GPUs as nvidia-smi describes them: name, memory, driver, clocks and reasons for throttling."""
+"""NVIDIA GPUs as their driver describes them, through its library NVML."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from alexnet_impl.machine.linux import parse_number
-from alexnet_impl.machine.portable import COMMAND_TIMEOUT_S, command_output
+import pynvml
+from pynvml import NVML_CLOCK_MEM, NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
 
-_THROTTLE_FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active", None)
-"""A name that a driver does not know fails its whole query; the first came with release 535."""
-
+from alexnet_impl.machine.fact import Fact
 
 _THROTTLE_REASONS = {
     0x001: "idle",
@@ -22,89 +20,77 @@ _THROTTLE_REASONS = {
     0x100: "display clocks setting",
 }
 """nvmlClocksEventReasons of NVIDIA's NVML reference."""
+HARMLESS_REASONS = frozenset({"idle", "application clocks setting"})
+"""A GPU that rests, and clocks that somebody has set, are no throttling."""
 
 
-_WANTED_REASONS = frozenset({"idle", "application clocks setting"})
-"""A GPU that rests, and clocks that somebody has set, are no trouble."""
-
-
-def gpu_facts(
-    command: str = "nvidia-smi", *, timeout_s: float = COMMAND_TIMEOUT_S
-) -> list[dict[str, Any]]:
-    """What NVIDIA's tool tells of each GPU, in its order; [] where there is none or it fails.
-
-    Args:
-        command: Name or path of nvidia-smi.
-        timeout_s: Longest time for one query.
-
-    Returns:
-        For each GPU, None for what it does not tell: name, driver, memory_bytes, sm_clock_mhz,
-        max_sm_clock_mhz, memory_clock_mhz, max_memory_clock_mhz, temperature_c, power_w,
-        power_limit_w, default_power_limit_w, utilization_share (of the last moments' time, 0 to
-        1), persistence, and throttle_reasons in words.
-    """
-    for reasons in _THROTTLE_FIELDS:
-        fields = [field for field in (*_GPU_FIELDS, reasons) if field]
-        query = [f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-        told = command_output([command, *query], timeout_s)
-        if told is None:
-            break
-        rows = [[cell.strip() for cell in line.split(",")] for line in told.splitlines()]
-        if found := [_gpu(row) for row in rows if len(row) == len(fields)]:
-            return found
-    return []
-
-
-def _text(cell: str) -> str | None:
-    return None if cell.startswith("[") or cell in ("", "N/A", "Not Supported") else cell
-
-
-def _scaled(factor: float) -> Callable[[str], float | None]:
-    def convert(cell: str) -> float | None:
-        number = parse_number(cell)
-        return None if number is None else number * factor
-
-    return convert
-
-
-def _mebibytes(cell: str) -> int | None:
-    number = parse_number(cell)
-    return None if number is None else int(number * 2**20)
-
-
-def _enabled(cell: str) -> bool | None:
-    return {"Enabled": True, "Disabled": False}.get(cell)
-
-
-_GPU_FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "name": ("name", _text),
-    "driver_version": ("driver", _text),
-    "memory.total": ("memory_bytes", _mebibytes),
-    "clocks.sm": ("sm_clock_mhz", parse_number),
-    "clocks.max.sm": ("max_sm_clock_mhz", parse_number),
-    "clocks.mem": ("memory_clock_mhz", parse_number),
-    "clocks.max.mem": ("max_memory_clock_mhz", parse_number),
-    "temperature.gpu": ("temperature_c", parse_number),
-    "power.draw": ("power_w", parse_number),
-    "power.limit": ("power_limit_w", parse_number),
-    "power.default_limit": ("default_power_limit_w", parse_number),
-    "utilization.gpu": ("utilization_share", _scaled(0.01)),
-    "persistence_mode": ("persistence", _enabled),
-}
-
-
-def _gpu(row: list[str]) -> dict[str, Any]:
-    known = len(_GPU_FIELDS)
-    columns = zip(_GPU_FIELDS.values(), row[:known], strict=True)
-    facts = {name: convert(cell) for (name, convert), cell in columns}
-    return facts | {"throttle_reasons": _reasons("".join(row[known:]))}
-
-
-def _reasons(mask: str) -> list[str] | None:
-    """The words for a bit mask such as '0x0000000000000024'; None if it is none."""
+def gpu_facts() -> list[dict[str, Any]]:
+    """Read GPU_FACTS of each GPU, in the driver's order; [] without NVIDIA's driver."""
     try:
-        bits = int(mask, 16)
-    except ValueError:
-        return None
-    single = (1 << place for place in range(bits.bit_length()) if bits >> place & 1)
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        gpus = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [{fact.name: fact.read(gpu) for fact in GPU_FACTS} for gpu in gpus]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _get(call: str, *arguments: int, scale: float | None = None) -> Callable[[Any], Any]:
+    """A reader by pynvml's function nvmlDeviceGet..., whose number is divided by a scale."""
+
+    def read(gpu: Any) -> Any:
+        found = getattr(pynvml, f"nvmlDeviceGet{call}")(gpu, *arguments)
+        return found if scale is None else found / scale
+
+    return read
+
+
+def _driver(_: Any) -> str:
+    return str(pynvml.nvmlSystemGetDriverVersion())
+
+
+def _persistence(gpu: Any) -> bool:
+    return bool(pynvml.nvmlDeviceGetPersistenceMode(gpu))
+
+
+def _memory_bytes(gpu: Any) -> int:
+    return int(pynvml.nvmlDeviceGetMemoryInfo(gpu).total)
+
+
+def _utilization(gpu: Any) -> float:
+    """Share of the last moments' time, 0 to 1."""
+    return float(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu) / 100
+
+
+def _throttle_reasons(gpu: Any) -> list[str]:
+    """Why the GPU runs below its highest clock rate, in words."""
+    try:
+        bits = pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)
+    except pynvml.NVMLError:  # drivers before release 535 know the older name only
+        bits = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+    single = (1 << place for place in range(int(bits).bit_length()) if bits >> place & 1)
     return [_THROTTLE_REASONS.get(bit, f"reason {bit:#x}") for bit in single]
+
+
+_LIMIT, _DEFAULT_LIMIT = "PowerManagementLimit", "PowerManagementDefaultLimit"
+GPU_FACTS = (
+    Fact("name", str, "machine", _get("Name"), label="gpu"),
+    Fact("driver", str, "software", _driver, label="gpu driver"),
+    Fact("power_limit_w", float, "software", _get(_LIMIT, scale=1000), "W", "gpu power limit (W)"),
+    Fact("default_power_limit_w", float, "state", _get(_DEFAULT_LIMIT, scale=1000), "W"),
+    Fact("persistence", bool, "software", _persistence, label="gpu persistence"),
+    Fact("memory_bytes", int, "state", _memory_bytes, "B"),
+    Fact("sm_clock_mhz", float, "state", _get("ClockInfo", NVML_CLOCK_SM), "MHz"),
+    Fact("max_sm_clock_mhz", float, "state", _get("MaxClockInfo", NVML_CLOCK_SM), "MHz"),
+    Fact("memory_clock_mhz", float, "state", _get("ClockInfo", NVML_CLOCK_MEM), "MHz"),
+    Fact("max_memory_clock_mhz", float, "state", _get("MaxClockInfo", NVML_CLOCK_MEM), "MHz"),
+    Fact("temperature_c", float, "state", _get("Temperature", NVML_TEMPERATURE_GPU), "°C"),
+    Fact("power_w", float, "state", _get("PowerUsage", scale=1000), "W"),
+    Fact("utilization_share", float, "state", _utilization),
+    Fact("throttle_reasons", list, "state", _throttle_reasons),
+)
+"""Facts of each GPU; a difference names those of all GPUs, sorted."""

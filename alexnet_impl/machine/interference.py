@@ -7,26 +7,28 @@ from typing import Any
 import psutil
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.machine.facts import Facts
-from alexnet_impl.machine.gpu import _WANTED_REASONS
+from alexnet_impl.machine.fact import Facts
+from alexnet_impl.machine.gpu import HARMLESS_REASONS
 
 MAX_LOAD_PER_CPU = 0.5
+MAX_INTERFERENCE = 0.1
+"""Share of the processor's, or of a GPU's, time beyond which a warning is given."""
 
 
-MAX_BUSY_SHARE = 0.1
+def measure_interference(interval_s: float) -> float:
+    """Measure the share of all cores' time that other processes use, 0 to 1.
 
-
-def busyness(interval_s: float) -> float:
-    """Share of all cores' time that other processes take, 0 to 1, over interval_s seconds.
-
-    The calling thread sleeps meanwhile; what other threads of this process use is not counted.
     In a container the cores and the processes are mostly the host's.
+
+    Args:
+        interval_s: Seconds to measure; the calling thread sleeps. What other threads of this
+            process use is not counted.
 
     Raises:
         RunError: If interval_s is not above 0.
     """
     if not interval_s > 0:
-        raise RunError(f"interval_s={interval_s:g} must be above 0; take 0.5.")
+        raise RunError(f"interval_s={interval_s:g}: must be above 0; use 0.5.")
     start_s, own_start_s = time.perf_counter(), time.process_time()
     share = psutil.cpu_percent(interval=interval_s) / 100
     own_s, elapsed_s = time.process_time() - own_start_s, time.perf_counter() - start_s
@@ -34,12 +36,12 @@ def busyness(interval_s: float) -> float:
     return float(min(max(share - own_share, 0.0), 1.0))
 
 
-def quiet_warnings(before: Facts, after: Facts) -> tuple[str, ...]:
-    """What may have disturbed a measurement, a sentence each; none if nothing is known to have.
+def interference_warnings(before: Facts, after: Facts) -> tuple[str, ...]:
+    """One sentence for each thing that may have interfered with a measurement.
 
     Args:
-        before: machine_fingerprint() just before it; what busyness() returned may be added as
-            'busy_share'. A fact that is missing or None warns of nothing.
+        before: machine_fingerprint() just before it, with the result of measure_interference() as
+            'busy_share' if it was measured. A fact that is missing or None gives no warning.
         after: machine_fingerprint() just after it, while a GPU is still warm.
     """
     return (
@@ -56,10 +58,10 @@ def _load_warnings(before: Facts) -> Iterator[str]:
             f"The load average before the start was {load[0]:.2f} on {cpus} cores, above "
             f"{MAX_LOAD_PER_CPU:g} a core: wait until other work has ended."
         )
-    if (busy := before.get("busy_share")) is not None and busy > MAX_BUSY_SHARE:
+    if (busy := before.get("busy_share")) is not None and busy > MAX_INTERFERENCE:
         yield f"Other processes kept {busy:.0%} of all cores busy just before the start."
     for gpu in before.get("gpus") or ():
-        if (used := gpu.get("utilization_share")) is not None and used > MAX_BUSY_SHARE:
+        if (used := gpu.get("utilization_share")) is not None and used > MAX_INTERFERENCE:
             yield f"{_gpu_name(gpu)} was {used:.0%} busy just before the start."
 
 
@@ -91,7 +93,7 @@ def _gpu_warnings(before: Facts, after: Facts) -> Iterator[str]:
     for states in pairs:
         name = _gpu_name(states[0])
         reasons = {word for gpu in states for word in gpu.get("throttle_reasons") or ()}
-        if held := sorted(reasons - _WANTED_REASONS):
+        if held := sorted(reasons - HARMLESS_REASONS):
             yield f"{name} was throttled: {', '.join(held)}{_kinds(held)}."
         limit, default = states[-1].get("power_limit_w"), states[-1].get("default_power_limit_w")
         if limit is not None and default is not None and limit < default:

@@ -1,4 +1,4 @@
-"""A case in a process of its own framework: prepared there, warmed up there, timed there."""
+"""The worker process of a benchmark case: prepares it, warms up and times groups of calls."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from alexnet_impl.measurement.timing import (
     time_calls,
     warm_up,
 )
-from alexnet_impl.measurement.workloads import get_work, make_bench
-from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.measurement.workloads import get_workload, workload_context
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.host_memory import keep_freed_memory, keeps_freed_memory
 from alexnet_impl.runs.environment import process_peak_memory_bytes
 from alexnet_impl.weights.canonical import Weights
@@ -31,16 +31,16 @@ OUT_OF_MEMORY = (
     *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
     *("unable to allocate", "memoryerror"),
 )
-"""What frameworks, NumPy and Python say, in lower case, where memory is short."""
-KILLED = "code -9"
-"""How a process ends that the system has killed, as it does where memory is short."""
+"""What frameworks, NumPy and Python say, in lower case, when memory runs out."""
+KILLED = "killed by signal 9"
+"""How a process ends that the system killed, as it does when memory runs out."""
 
 
 class OutOfMemoryError(RunError):
-    """The case does not fit into memory: a result, and no fault.
+    """The case runs out of memory: a result, not a fault.
 
     Attributes:
-        case: Which.
+        case: The case.
     """
 
     def __init__(self, message: str, case: Case) -> None:
@@ -54,7 +54,7 @@ class Prepared:
 
     Attributes:
         preparation_s: Seconds to build it: model, weights, data.
-        amount: How much one call does, in units of `unit`.
+        amount: Size of the work of one call, in `unit`.
         unit: 'images' or 'models'.
     """
 
@@ -75,12 +75,12 @@ class CaseWorker:
 
         Raises:
             OutOfMemoryError: If it does not fit.
-            RunError: If it cannot be.
+            RunError: If it cannot be built.
         """
         return Prepared(**self._ask("prepare", self.case.to_dict()))
 
     def warm_up(self, limit_s: float, group_s: float = GROUP_S) -> WarmUp:
-        """Call until the times are steady; decides how many calls a group has.
+        """Call until the times are steady, and set the number of calls in a group.
 
         Raises:
             OutOfMemoryError: If a call does not fit.
@@ -91,11 +91,11 @@ class CaseWorker:
         return done
 
     def time_group(self) -> float:
-        """Seconds per call, from one group of calls behind an untimed one."""
+        """Seconds per call, from one group of calls after an untimed call."""
         return float(self._ask("time", {"count": self.group})) / self.group
 
     def round_trip_s(self) -> float:
-        """Seconds of the channel for one request in which nothing is timed."""
+        """Seconds of a request to the worker process in which nothing is timed."""
         return time_calls(_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
 
     def peaks(self) -> dict[str, float]:
@@ -104,7 +104,7 @@ class CaseWorker:
         return dict(self._ask("calibrate", {"precision": precision}))
 
     def memory(self) -> dict[str, int | None]:
-        """Peak memory of the process and of its accelerator, bytes."""
+        """Peak memory of the process and of its accelerator, in bytes."""
         return dict(self._ask("memory", {}))
 
     def fingerprint(self) -> dict[str, Any]:
@@ -124,15 +124,15 @@ class CaseWorker:
 
 @contextmanager
 def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[CaseWorker]:
-    """Start the process of a case; it ends with the block.
+    """Start the worker process of a case, which ends with the block.
 
     Args:
-        case: Its framework is imported there, and its threads are set; the worker's own case has
-            the device that was found, 'cpu' or 'gpu'.
+        case: What to time. The worker imports its framework and sets its threads; the worker's own
+            case has the device that was found, 'cpu' or 'gpu'.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
     config = case.config
-    with open_channel(config.framework, "bench-worker", interpreter=interpreter) as channel:
+    with open_channel(config.framework, "case", interpreter=interpreter) as channel:
         values = {"framework": config.framework, "device": config.device}
         threads = config.threads or usable_cores()
         device, _ = channel.ask("start", values | {"threads": threads})
@@ -140,23 +140,23 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         return len(process.cpu_affinity())
     return psutil.cpu_count() or 1
 
 
-class CaseServer:
-    """What the other process does with requests."""
+class CaseCalls:
+    """Answers calls about one case in its worker process."""
 
     def __init__(self) -> None:
         self.framework, self.device = "", ""
         self.threads = 0
-        self.repeated: TimedCall | None = None
+        self.timed_call: TimedCall | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values that a request asks for."""
+        """The values that a call returns; see CaseWorker."""
         del arrays
         answers: dict[str, Callable[[], Any]] = {
             "start": lambda: self._start(values),
@@ -169,14 +169,14 @@ class CaseServer:
             "nothing": lambda: None,
         }
         if call not in answers:
-            raise FrameworkError(f"{call}: no such request; is the other side of this release?")
+            raise FrameworkError(f"{call}: no such request; run both processes with one release.")
         return answers[call](), {}
 
     @property
     def _ready(self) -> TimedCall:
-        if self.repeated is None:
+        if self.timed_call is None:
             raise FrameworkError("nothing was prepared yet.")
-        return self.repeated
+        return self.timed_call
 
     def _start(self, values: dict[str, Any]) -> str:
         self.framework, self.device = values["framework"], values["device"]
@@ -186,24 +186,24 @@ class CaseServer:
         return device_kind(framework.fingerprint(self.device)["device"])
 
     def _prepare(self, case: Case) -> dict[str, Any]:
-        framework, work = get_framework(self.framework), get_work(case.work)
-        if not work.plain:
+        framework, workload = get_framework(self.framework), get_workload(case.workload)
+        if not workload.is_tutorial:
             keep_freed_memory()
         made: list[TimedCall] = []
 
         def make() -> None:
-            self.repeated = None  # frees the memory before the next one takes it
-            made.append(work.prepare(make_bench(framework, case.config)))
+            self.timed_call = None  # frees the memory before the next one takes it
+            made.append(workload.prepare(workload_context(framework, case.config)))
 
         seconds = time_calls(_host(make), 1)
-        self.repeated = made[0]
+        self.timed_call = made[0]
         found = Prepared(
-            preparation_s=seconds, amount=self.repeated.amount, unit=self.repeated.unit
+            preparation_s=seconds, amount=self.timed_call.amount, unit=self.timed_call.unit
         )
         return asdict(found)
 
     def _time(self, count: int) -> float:
-        # The other side has run meanwhile: caches are cold and threads asleep.
+        # The other side ran in between: caches are cold and threads asleep.
         time_calls(self._ready, 1)
         return time_calls(self._ready, count)
 
@@ -213,7 +213,7 @@ class CaseServer:
         return found | own
 
     def _calibrate(self, precision: str) -> dict[str, float]:
-        self.repeated = None  # all has been timed, and the kernels need its memory
+        self.timed_call = None  # all has been timed, and the kernels need its memory
         kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
         peaks = {}
         for name, kernel in kernels.items():
@@ -224,19 +224,19 @@ class CaseServer:
         return peaks
 
     def _memory(self) -> dict[str, int | None]:
-        device = self.repeated.peak_memory_bytes() if self.repeated is not None else None
+        device = self.timed_call.peak_memory_bytes() if self.timed_call is not None else None
         return {"process": process_peak_memory_bytes(), "device": device}
 
 
 def _host(call: Callable[[], Any]) -> TimedCall:
-    """Something that is done when its call returns."""
+    """A timed call on the host, which is done when it returns."""
     return TimedCall(call=call, amount=1, unit="calls", synchronize=lambda: None)
 
 
-def serve_case() -> int:
-    """Answer requests on standard input until it ends.
+def run_case_worker() -> int:
+    """Answer calls about one case on standard input until it ends.
 
     Returns:
         The exit code, 0.
     """
-    return serve(CaseServer().answer)
+    return answer_calls(CaseCalls().answer)

@@ -1,4 +1,4 @@
-"""Whole training runs as entries of a benchmark file."""
+"""Entries of a benchmark file for whole training runs, with the time to a target accuracy."""
 
 import sys
 from collections.abc import Sequence
@@ -23,20 +23,20 @@ def full_training_entry(
     *,
     interpreter: str = sys.executable,
 ) -> dict[str, Any]:
-    """The entry of runs of one config; a warning in it says if none reached the target.
+    """The entry of several runs of one config, with a warning if none reached the target.
 
     Args:
         config: What was trained.
-        times_s: Seconds of each run, start of its process included.
-        runs: Their folders, finished.
-        target: Top-1 accuracy above 0, at most 1, at an evaluation behind an epoch.
+        times_s: Seconds of each run, with the start of its process.
+        runs: Folders of the finished runs.
+        target: Top-1 accuracy above 0 and at most 1, at the evaluation after an epoch.
         interpreter: The Python that measures the machine's peaks.
 
     Raises:
         RunError: If a run is not finished, or the machine's peaks cannot be measured.
     """
     results = [run.finished_result() for run in runs]
-    case = Case(work=FULL_TRAINING, config=config)
+    case = Case(workload=FULL_TRAINING, config=config)
     with case_worker(case, interpreter=interpreter) as worker:
         case, peaks, framework = worker.case, worker.peaks(), worker.fingerprint()
     recipe, call_s = config.recipe, median(times_s)
@@ -44,7 +44,7 @@ def full_training_entry(
     reached = _target(runs, target)
     warnings = list(instability(times_s))
     if not reached["reached"]:
-        warnings.append(f"no run reached the target of {100 * target:.4g} %: compare no times.")
+        warnings.append(f"no run reached the target of {100 * target:.4g} %: do not compare times.")
     return {
         "title": f"{case.title}, {recipe.epochs} epochs",
         "key": case.key
@@ -70,7 +70,7 @@ def full_training_entry(
 
 
 def _target(runs: Sequence[RunFolder], target: float) -> dict[str, Any]:
-    """In how many runs it was reached, and when in the fastest of them."""
+    """Number of runs that reached the target, and when the fastest of them did."""
     found = [time_to_accuracy(run.history, target) for run in runs]
     reached = [one for one in found if one is not None]
     best = min(reached, key=lambda one: one.training_time_s, default=None)
@@ -88,14 +88,15 @@ def _target(runs: Sequence[RunFolder], target: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeToAccuracy:
-    """When a target was reached.
+    """When a run reached its target accuracy.
 
     Attributes:
         epochs: Passes over the training images until then.
-        training_time_s: Of their steps: no evaluation, no checkpoint, and no first call of a batch
-            size or number of steps, which traces and compiles (Timing.first_step_time_s has those).
-        evaluation_time_s: Of the evaluations up to then, the one that found it included.
-        top1_accuracy: What that evaluation measured.
+        training_time_s: Seconds of their steps: no evaluation, no checkpoint, and no first call of
+            a batch size or number of steps, which traces and compiles (Timing.first_step_time_s has
+            those).
+        evaluation_time_s: Seconds of the evaluations until then, with the one that reached it.
+        top1_accuracy: Accuracy at that evaluation.
         evaluated_on: 'validation' or 'test'.
     """
 
@@ -107,14 +108,14 @@ class TimeToAccuracy:
 
 
 def time_to_accuracy(history: History, target: float) -> TimeToAccuracy | None:
-    """The first epoch whose evaluation reached the target, and what it took; None if none did.
+    """The first epoch whose evaluation reached the target, with its time; None if none did.
 
     Args:
-        history: Of a run.
+        history: History of a run.
         target: Top-1 accuracy above 0, at most 1.
 
     Raises:
-        RunError: If the target is no such share.
+        RunError: If the target is not above 0 and at most 1.
     """
     if not 0 < target <= 1:
         raise RunError(f"target={target} must be a share above 0 and at most 1; 0.8 is 80 %.")

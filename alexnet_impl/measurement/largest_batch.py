@@ -1,14 +1,12 @@
-"""Out of memory is a result: which batch was asked for, and the largest that fits."""
+"""The largest batch that fits, where the one that was asked for runs out of memory."""
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import Case, Interpreters, of_batch_size
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
-from alexnet_impl.measurement.rounds import Interpreters
-from alexnet_impl.measurement.workloads import synthetic_data
 
 PROBES = 4
 """Bisections between the largest batch that fits and the smallest that does not."""
@@ -16,14 +14,14 @@ PROBES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfMemory:
-    """A case that did not fit.
+    """A case that ran out of memory.
 
     Attributes:
         asked: Its batch size.
-        fits: The largest batch size that was found to fit; 0 if none does, and `asked` if it is
-            only beside the other side that there was no room.
-        too_large: The smallest that was found not to; None where all that was tried fits.
-        message: What the framework said.
+        fits: The largest batch size that was found to fit; 0 if none does, and `asked` if the case
+            fits by itself but not beside the other side.
+        too_large: The smallest batch size that was found not to fit; None if all fitted.
+        message: The framework's message.
     """
 
     asked: int
@@ -32,7 +30,7 @@ class OutOfMemory:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The result, ready for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -47,16 +45,6 @@ class OutOfMemory:
         )
 
 
-def of_batch_size(case: Case, batch_size: int) -> Case:
-    """The same with another batch size, and with images enough for it."""
-    config = case.config
-    recipe = replace(config.recipe, global_batch_size=batch_size)
-    data = config.data
-    if data.dataset == "synthetic":
-        data = synthetic_data(batch_size, data.image_size or 32, case.work)
-    return replace(case, config=replace(config, recipe=recipe, data=data))
-
-
 def find_largest_batch(
     case: Case,
     message: str,
@@ -68,11 +56,11 @@ def find_largest_batch(
     """Halve the batch until it fits, then bisect; every attempt in a process of its own.
 
     Args:
-        case: What did not fit.
-        message: What was said of it.
-        interpreters: Framework to the Python that runs it; this one by default.
-        probe: Whether a case fits; by default it is tried.
-        beside: Whether another side was in memory too: then it is tried by itself first.
+        case: The case that ran out of memory.
+        message: The framework's message.
+        interpreters: Framework to the Python that runs it; by default this one.
+        probe: Tells whether a case fits; by default it is tried in a process.
+        beside: Whether another side was in memory too; the case is then tried by itself first.
     """
     fits_here = probe or (lambda one: _fits(one, interpreters))
     asked = too_large = case.config.recipe.global_batch_size
@@ -93,7 +81,7 @@ def find_largest_batch(
 
 
 def _fits(case: Case, interpreters: Interpreters) -> bool:
-    """Whether two calls go through: the first may leave more behind than it began with."""
+    """Whether two calls succeed: the first may keep memory that the second needs."""
     interpreter = interpreters.get(case.config.framework, sys.executable)
     try:
         with case_worker(case, interpreter=interpreter) as worker:

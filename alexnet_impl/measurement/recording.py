@@ -1,9 +1,9 @@
-"""What benchmarks found, as a file: of `alexnet bench`, and of pytest-benchmark.
+"""Benchmark files: written by `alexnet bench`, read from it and from pytest-benchmark.
 
-Both hold the same entry for a measured case: the first in its list `measured`, the second as
-`extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` of one that has let two
-sides take turns. What did not fit into memory has no times: it is in the same list of the first,
-and in the second, which knows no benchmark without times, under `alexnet` beside its benchmarks.
+Both hold the same entry for a measured case: `alexnet bench` in its list `measured`,
+pytest-benchmark as `extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` for
+the second of two sides that took turns. A case that ran out of memory has no times: it stands in
+the same list of the first, and under `alexnet` beside the benchmarks of the second.
 """
 
 import json
@@ -17,8 +17,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
-from alexnet_impl.measurement.gate import Gate
-from alexnet_impl.measurement.rounds import Compared, Measured
+from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bench.json"
@@ -30,17 +29,17 @@ AGAIN = "measure again with this release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One measured case, as a file keeps it.
+class BenchmarkEntry:
+    """One measured case of a benchmark file.
 
     Attributes:
-        title: For people: two files may call one case differently.
-        key: What makes two entries the same case.
-        times_s: Seconds per call, one for each group of calls.
-        amount: How much a call does, in `unit`.
+        title: Name for people: two files may call one case differently.
+        key: Identity of the case: results are comparable only if their keys are equal.
+        times_s: Seconds per call of each group of calls.
+        amount: Size of the work of one call, in `unit`.
         unit: 'images' or 'models'.
-        peaks: What the machine's calibration kernels reached in the same process; of pytest's
-            rows, in that of the first of their framework, device and precision.
+        peaks: What the calibration kernels reached in the same process, in FLOP/s and B/s; pytest's
+            rows share those of the first row of their framework, device and precision.
         rest: Everything else that was measured.
     """
 
@@ -54,52 +53,52 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disturbed:
-    """What the machine did while benchmarks ran.
+class Interference:
+    """What may have interfered with the benchmarks of a file.
 
     Attributes:
-        machine_after: Its fingerprint behind the last of them.
-        warnings: What may have disturbed them, a sentence each.
+        machine_after: The machine's fingerprint after the last benchmark.
+        warnings: One sentence for each finding.
     """
 
     machine_after: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The findings, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """All that one file holds.
+    """The content of one benchmark file.
 
     Attributes:
         path: The file.
-        machine: Its fingerprint.
-        entries: In the order measured.
-        out_of_memory: Keys of the cases that did not fit into memory.
-        measured_at: When it was written, as the file says it.
-        pairs: Of `alexnet bench`: the titles `first` and `second`, the `ratio` with its interval,
-            the `verdict` and the `gate` of two sides that took turns, as the file has them; ratio
-            and verdict are None where the gate did not hold.
-        disturbed: What the machine did meanwhile.
+        machine: The machine's fingerprint before the benchmarks.
+        entries: Measured cases, in the order measured.
+        out_of_memory: Keys of the cases that ran out of memory.
+        measured_at: Date and time at which the file was written, in ISO format.
+        pairs: Two sides that took turns, of `alexnet bench` only: the titles `first` and `second`,
+            the `ratio` with its interval, the `verdict` and the `gate`; ratio and verdict are None
+            where the gate did not hold.
+        interference: What may have interfered.
     """
 
     path: Path
     machine: dict[str, Any]
-    entries: tuple[Entry, ...]
+    entries: tuple[BenchmarkEntry, ...]
     out_of_memory: tuple[dict[str, Any], ...] = ()
     measured_at: str = ""
     pairs: tuple[dict[str, Any], ...] = ()
-    disturbed: Disturbed = Disturbed()
+    interference: Interference = Interference()
 
 
-def entry_of(measured: Measured, gate: Gate | None = None) -> dict[str, Any]:
-    """Plain values of one measured case for JSON."""
-    low = dict(asdict(measured))
-    del low["case"]
-    return low | {
+def entry_of(measured: MeasuredCase, gate: Gate | None = None) -> dict[str, Any]:
+    """One measured case, ready for JSON."""
+    values = asdict(measured)
+    del values["case"]
+    return values | {
         "title": measured.case.title,
         "key": measured.case.key,
         "case": measured.case.to_dict(),
@@ -114,31 +113,31 @@ def write_recording(
     folder: Path,
     machine: dict[str, Any],
     measured: list[dict[str, Any]],
-    compared: list[tuple[Compared, Gate | None]],
-    disturbed: Disturbed | None = None,
+    compared: list[tuple[MeasuredPair, Gate | None]],
+    interference: Interference | None = None,
 ) -> None:
     """Write bench.json into a folder, whole or not at all.
 
     Args:
-        folder: An existing one.
-        machine: Its fingerprint.
-        measured: Entries of entry_of().
-        compared: Pairs, with what the gate before each said.
-        disturbed: What the machine did meanwhile, if somebody looked.
+        folder: An existing folder.
+        machine: The machine's fingerprint before the benchmarks.
+        measured: Results of entry_of().
+        compared: Pairs, each with its gate.
+        interference: What may have interfered, if that was examined.
     """
-    plain = {
+    content = {
         "schema_version": SCHEMA_VERSION,
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
-        **(disturbed or Disturbed()).to_dict(),
+        **(interference or Interference()).to_dict(),
         "measured": measured,
         "compared": [_pair(done, gate) for done, gate in compared],
     }
-    write_bytes(folder / FILE_NAME, json.dumps(finite(plain), indent=1).encode())
+    write_bytes(folder / FILE_NAME, json.dumps(finite(content), indent=1).encode())
 
 
-def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
-    """Plain values of two sides that took turns; no ratio of models that were found to differ."""
+def _pair(done: MeasuredPair, gate: Gate | None) -> dict[str, Any]:
+    """Two sides that took turns, ready for JSON; without a ratio if their models differ."""
     comparable = gate is None or gate.holds
     return {
         "first": done.first.case.title,
@@ -151,20 +150,20 @@ def _pair(done: Compared, gate: Gate | None) -> dict[str, Any]:
 
 
 def read_recording(path: Path) -> Recording:
-    """What `alexnet bench` wrote, or pytest-benchmark over this project's benchmarks.
+    """Read a file of `alexnet bench`, or of pytest-benchmark over this project's benchmarks.
 
     Args:
         path: The file, or the folder of `alexnet bench`.
 
     Raises:
-        RunError: If it is missing, damaged, of another release, or holds no case of ours.
+        RunError: If it is missing, damaged, of another release, or holds no measured case.
     """
     path = path / FILE_NAME if path.is_dir() else path
-    plain = _load(path)
+    content = _load(path)
     try:
-        found = _of_pytest(path, plain) if "benchmarks" in plain else _of_bench(path, plain)
+        found = _of_pytest(path, content) if "benchmarks" in content else _of_bench(path, content)
     except KeyError as error:
-        raise RunError(f"{path}: is damaged: it has no {error}; {AGAIN}.") from error
+        raise RunError(f"{path}: is damaged: {error} is missing; {AGAIN}.") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}; {AGAIN}.") from error
     if not found.entries and not found.out_of_memory:
@@ -174,23 +173,23 @@ def read_recording(path: Path) -> Recording:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        plain = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise RunError(f"{path}: there is no such file; `alexnet bench` writes one.") from error
+        raise RunError(f"{path}: no such file; `alexnet bench` writes one.") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: is no benchmark file, or is damaged ({error}).") from error
-    if not isinstance(plain, dict) or not {"benchmarks", "schema_version"} & set(plain):
+        raise RunError(f"{path}: is not a benchmark file, or is damaged ({error}).") from error
+    if not isinstance(content, dict) or not {"benchmarks", "schema_version"} & set(content):
         raise RunError(
-            f"{path}: is no benchmark file; `alexnet bench` writes one, and `pytest benchmarks "
+            f"{path}: is not a benchmark file; `alexnet bench` writes one, and `pytest benchmarks "
             "--benchmark-json FILE`."
         )
-    return plain
+    return content
 
 
-def _of_pytest(path: Path, plain: dict[str, Any]) -> Recording:
-    machine = _kind(plain.get("machine_info"), dict, "machine_info")
-    extras = [_kind(entry["extra_info"], dict, "extra_info") for entry in plain["benchmarks"]]
-    session = _kind(plain.get(EXTRA, {}), dict, EXTRA)
+def _of_pytest(path: Path, content: dict[str, Any]) -> Recording:
+    machine = _kind(content.get("machine_info"), dict, "machine_info")
+    extras = [_kind(entry["extra_info"], dict, "extra_info") for entry in content["benchmarks"]]
+    session = _kind(content.get(EXTRA, {}), dict, EXTRA)
     found = [extra[key] for extra in extras for key in (EXTRA, EXTRA_SECOND) if extra.get(key)]
     found += session.get("out_of_memory", [])
     if EXTRA not in machine or not found:
@@ -198,21 +197,21 @@ def _of_pytest(path: Path, plain: dict[str, Any]) -> Recording:
             f"{path}: was written by pytest without this project's benchmarks/conftest.py; run "
             "`pytest benchmarks --benchmark-json FILE`."
         )
-    return _recording(path, plain, found, machine[EXTRA], session)
+    return _recording(path, content, found, machine[EXTRA], session)
 
 
-def _of_bench(path: Path, plain: dict[str, Any]) -> Recording:
-    if (version := plain["schema_version"]) != SCHEMA_VERSION:
+def _of_bench(path: Path, content: dict[str, Any]) -> Recording:
+    if (version := content["schema_version"]) != SCHEMA_VERSION:
         raise RunError(
-            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}: {AGAIN}."
+            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}; {AGAIN}."
         )
-    found = _recording(path, plain, plain["measured"], plain["machine"], plain)
-    pairs = _kind(plain.get("compared", []), list, "compared")
+    found = _recording(path, content, content["measured"], content["machine"], content)
+    pairs = _kind(content.get("compared", []), list, "compared")
     return replace(found, pairs=tuple(_read_pair(pair) for pair in pairs))
 
 
 def _recording(
-    path: Path, plain: dict[str, Any], found: Any, machine: Any, session: dict[str, Any]
+    path: Path, content: dict[str, Any], found: Any, machine: Any, session: dict[str, Any]
 ) -> Recording:
     if fault := damage(machine):
         raise ValueError(fault)
@@ -224,19 +223,19 @@ def _recording(
         machine=machine,
         entries=tuple(_read_entry(entry) for entry in entries if "out_of_memory" not in entry),
         out_of_memory=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
-        measured_at=str(plain.get("datetime", "")),
-        disturbed=Disturbed(
+        measured_at=str(content.get("datetime", "")),
+        interference=Interference(
             machine_after=_kind(session.get("machine_after", {}), dict, "machine_after"),
             warnings=tuple(map(str, _kind(session.get("warnings", []), list, "warnings"))),
         ),
     )
 
 
-def _read_entry(entry: dict[str, Any]) -> Entry:
+def _read_entry(entry: dict[str, Any]) -> BenchmarkEntry:
     known = ("title", "key", "times_s", "amount", "unit", "peaks")
     times_s = _kind(entry["times_s"], list, "times_s")
     peaks = _kind(entry["peaks"], dict, "peaks")
-    return Entry(
+    return BenchmarkEntry(
         title=str(entry["title"]),
         key=complete_key(entry),
         times_s=tuple(_number(value, f"times_s[{place}]") for place, value in enumerate(times_s)),
@@ -248,7 +247,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
 
 
 def _read_pair(pair: Any) -> dict[str, Any]:
-    """A pair as the file has it; an interval that has no end is infinite again."""
+    """A pair of a file; an interval without an upper end is infinite again."""
     found: dict[str, Any] = _kind(pair, dict, "a pair")
     if found["gate"] is not None:
         _kind(found["gate"], dict, "gate")

@@ -1,9 +1,9 @@
-"""Two recordings side by side: what has become slower, matched by what was measured, not by names.
+"""Regressions between two benchmark files: which cases became slower, matched by their keys.
 
-The two were not interleaved: whatever changed on the machine between them looks like a change of
-the code. So a regression is only what lies beyond a threshold for all of its interval, recordings
-of two machines are refused unless the caller insists, and whatever else differs is put beside the
-figures as a label.
+The two files were not measured in turns: whatever changed on the machine between them looks like a
+change of the code. So a case is a regression only if its whole interval lies beyond a threshold,
+files of two machines are refused unless the caller insists, and every other difference is named
+beside the figures.
 """
 
 import itertools
@@ -16,8 +16,8 @@ from typing import Any
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.machine.changed_facts import machine_differences, software_differences
 from alexnet_impl.measurement.case import FULL_TRAINING
-from alexnet_impl.measurement.recording import Entry, Recording
-from alexnet_impl.measurement.workloads import get_work
+from alexnet_impl.measurement.recording import BenchmarkEntry, Recording
+from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.stats.speed_ratios import (
     MeasurementError,
     Ratio,
@@ -28,29 +28,29 @@ from alexnet_impl.stats.speed_ratios import (
 )
 
 Key = tuple[tuple[str, Any], ...]
-"""An entry's key as something that can be looked up: its fields in the order of their names."""
+"""An entry's key in a form that a dict accepts: its fields, sorted by name."""
 
 NORMALISED = (
-    "Ratios are of times in machine units: seconds x what the calibration kernels reached, the "
-    "matrix product's FLOP/s in the case's precision, or the copy's B/s for works without a "
-    "network's products. The calibration's own noise is not in the intervals; pytest's rows of one "
+    "Ratios are of times in machine units: seconds x what the calibration kernels reached, in "
+    "FLOP/s of the matrix product in the case's precision, or in B/s of the copy for workloads "
+    "without a network. The noise of the calibration is not in the intervals; pytest's rows of one "
     "framework, device and precision share a calibration, whose error shifts all of them."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonOptions:
-    """What counts as a regression, and what may be compared at all.
+class RegressionOptions:
+    """What counts as a regression, and which files may be compared.
 
     Attributes:
-        threshold: NEW may take so much more time, as a share: 0.05 for 5 %.
-        threshold_for: Thresholds of their own: of a group ('training/cifar'), or of a work
-            ('training') for all its groups.
-        margin: NEW is called faster or slower only beyond this share; at most the threshold
-            counts, so that a regression is always called slower.
-        confidence: Of each case's interval by itself.
+        threshold: Largest relative increase of the time in NEW: 0.05 for 5 %.
+        threshold_for: Thresholds of a group ('training/cifar'), or of a workload ('training') for
+            all its groups.
+        margin: Smallest relative difference of speed that is called faster or slower; never above
+            the threshold, so that a regression is always called slower.
+        confidence: Confidence level of each case's interval by itself.
         normalise: Compare times in machine units; machines may then differ.
-        allow_other_machine: Compare seconds of different machines all the same.
+        allow_other_machine: Compare seconds of different machines nevertheless.
 
     Raises:
         RunError: If a threshold or the margin is negative or not finite, or the confidence does not
@@ -74,24 +74,24 @@ class ComparisonOptions:
             raise RunError(f"confidence={self.confidence:g} must lie between 0 and 1; take 0.95.")
 
     def threshold_of(self, group: str) -> float:
-        """The group's own threshold, or its work's, or that of all."""
-        by_work = self.threshold_for.get(_work_of(group), self.threshold)
-        return self.threshold_for.get(group, by_work)
+        """The threshold of a group: its own, or its workload's, or the general one."""
+        by_workload = self.threshold_for.get(_workload_of(group), self.threshold)
+        return self.threshold_for.get(group, by_workload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedCase:
-    """One case that both recordings hold.
+class CaseChange:
+    """One case that both files hold, and the change of its speed.
 
     Attributes:
-        title: NEW's, with what tells apart cases of one title.
-        group: Work and variant, as 'training/cifar'.
+        title: NEW's title, with the fields that distinguish cases of one title.
+        group: Workload and variant, as 'training/cifar'.
         unit: 'images' or 'models'.
         old_s: Median seconds per image (or model) in OLD, never normalised.
         new_s: The same in NEW.
-        ratio: How many times as fast NEW is as OLD; of times in machine units if `scaled_by`.
-        verdict: Of NEW, at the margin.
-        threshold: Of its group.
+        ratio: Speed of NEW over OLD; of times in machine units if `scaled_by` is set.
+        verdict: 'faster', 'slower' or 'undecided': NEW, at the margin.
+        threshold: Threshold of its group.
         scaled_by: The calibration kernel that times were multiplied by, such as 'matmul float32';
             '' if they are compared in seconds.
     """
@@ -123,72 +123,72 @@ class ComparedCase:
 
     @property
     def cleared(self) -> bool:
-        """Whether the interval lies wholly above it; if neither, the times cannot tell."""
+        """Whether the interval lies wholly above 1 / (1 + threshold)."""
         return self.ratio.low > 1 / (1 + self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingComparison:
-    """What two recordings say of each other.
+class RegressionReport:
+    """The regression report of two files.
 
     Attributes:
-        old: The file compared against.
-        new: The file judged.
-        options: What counted as a regression.
-        cases: What both hold, in NEW's order.
-        only_old: Titles of what OLD alone holds.
-        only_new: Titles of what NEW alone holds.
-        out_of_memory: Titles of what ran in OLD and did not fit into memory in NEW.
-        labels: What to know beside the figures, a line each: normalisation, another machine, other
+        old: The file to compare against.
+        new: The file to judge.
+        options: What counts as a regression.
+        cases: Cases that both files hold, in NEW's order.
+        only_old: Titles of the cases that only OLD holds.
+        only_new: Titles of the cases that only NEW holds.
+        out_of_memory: Titles of the cases that ran in OLD and run out of memory in NEW.
+        labels: Notes beside the figures, a line each: normalisation, another machine, other
             software, pooled entries, doubtful times.
     """
 
     old: Path
     new: Path
-    options: ComparisonOptions
-    cases: tuple[ComparedCase, ...]
+    options: RegressionOptions
+    cases: tuple[CaseChange, ...]
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
     labels: tuple[str, ...]
     out_of_memory: tuple[str, ...] = ()
 
     @property
-    def regressions(self) -> tuple[ComparedCase, ...]:
+    def regressions(self) -> tuple[CaseChange, ...]:
         """The cases in which NEW is slower beyond the threshold."""
         return tuple(case for case in self.cases if case.regression)
 
     @property
     def worse(self) -> bool:
-        """Whether a case is slower beyond its threshold, or does not fit into memory any more."""
+        """Whether a case is a regression or now runs out of memory."""
         return bool(self.regressions or self.out_of_memory)
 
     @property
-    def undecided(self) -> tuple[ComparedCase, ...]:
-        """The cases of which the times cannot tell whether they are."""
+    def undecided(self) -> tuple[CaseChange, ...]:
+        """The cases whose interval holds the threshold."""
         return tuple(case for case in self.cases if not (case.regression or case.cleared))
 
     @property
     def doubtful(self) -> bool:
-        """Whether a case of OLD is undecided, or was lost: it is not in NEW."""
+        """Whether a case of OLD is undecided or missing in NEW."""
         return bool(self.undecided or self.only_old)
 
 
-Cases = dict[Key, list[Entry]]
+Cases = dict[Key, list[BenchmarkEntry]]
 
 
-def compare_recordings(
-    old: Recording, new: Recording, options: ComparisonOptions
-) -> RecordingComparison:
-    """Compare what both hold; entries are the same case if their keys are equal.
+def find_regressions(
+    old: Recording, new: Recording, options: RegressionOptions
+) -> RegressionReport:
+    """Compare the cases that both files hold: entries whose keys are equal.
 
-    Titles, test names and versions do not matter. Times are taken per image (or model), so that a
-    call may do another amount in each. Where a file holds a key several times, as when a case was
-    compared with itself, its entries are repetitions: their times are pooled in the file's order.
+    Titles, test names and versions do not matter. Times are compared per image (or model), so that
+    the size of a call may differ. Where a file holds a key several times, as when a case was
+    compared with itself, its times are pooled in the file's order.
 
     Raises:
         RunError: If the machines differ and options does not allow it, no key is in both, times, an
             amount or a key is damaged, a case's units differ, or a peak is missing to normalise.
-        UnknownNameError: If a threshold is for a group or work that neither holds.
+        UnknownNameError: If a threshold is for a group or workload that neither file holds.
     """
     machines = _check_machines(old, new, options)
     before, after = _cases(old), _cases(new)
@@ -213,7 +213,7 @@ def compare_recordings(
         )
         for key in common
     )
-    return RecordingComparison(
+    return RegressionReport(
         old=old.path,
         new=new.path,
         options=options,
@@ -227,24 +227,24 @@ def compare_recordings(
             *(f"another machine: {difference}" for difference in machines),
             *software_differences(old.machine, new.machine),
             *_framework_labels((before[key], after[key]) for key in common),
-            *(f"OLD: {warning}" for warning in old.disturbed.warnings),
-            *(f"NEW: {warning}" for warning in new.disturbed.warnings),
+            *(f"OLD: {warning}" for warning in old.interference.warnings),
+            *(f"NEW: {warning}" for warning in new.interference.warnings),
             *_entry_labels("OLD", [before[key] for key in common], [titles[k] for k in common]),
             *_entry_labels("NEW", [after[key] for key in common], [titles[k] for k in common]),
         ),
     )
 
 
-def _check_machines(old: Recording, new: Recording, options: ComparisonOptions) -> tuple[str, ...]:
-    """Where the machines differ."""
+def _check_machines(old: Recording, new: Recording, options: RegressionOptions) -> tuple[str, ...]:
+    """Differences between the machines, which are refused unless the options allow them."""
     found = machine_differences(old.machine, new.machine)
     if not old.machine and not new.machine:
-        found = ("neither file tells its machine",)
+        found = ("neither file names its machine",)
     if found and not options.normalise and not options.allow_other_machine:
         raise RunError(
             f"{old.path} and {new.path} are of different machines ({'; '.join(found)}): their "
-            "times cannot be compared; measure both on one, or give --normalise to compare in "
-            "machine units, or --other-machine to compare seconds all the same."
+            "times cannot be compared; measure both on one machine, give --normalise to compare in "
+            "machine units, or give --other-machine to compare seconds nevertheless."
         )
     return found
 
@@ -253,7 +253,7 @@ def _cases(recording: Recording) -> Cases:
     """A file's entries by their key, in the file's order."""
     found: Cases = {}
     for entry in recording.entries:
-        for name in ("work", "variant", "framework"):
+        for name in ("workload", "variant", "framework"):
             if not isinstance(entry.key.get(name), str):
                 raise RunError(
                     f"{recording.path}: {entry.title}: the key has {name}={entry.key.get(name)!r}, "
@@ -263,12 +263,12 @@ def _cases(recording: Recording) -> Cases:
     return found
 
 
-def _identity(entry: Entry) -> Key:
+def _identity(entry: BenchmarkEntry) -> Key:
     return _key_of(entry.key)
 
 
-def _key_of(plain: Mapping[str, Any]) -> Key:
-    return tuple((name, _hashable(plain[name])) for name in sorted(plain))
+def _key_of(fields: Mapping[str, Any]) -> Key:
+    return tuple((name, _hashable(fields[name])) for name in sorted(fields))
 
 
 def _hashable(value: Any) -> Any:
@@ -279,25 +279,25 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _group_of(entry: Entry) -> str:
-    return f"{entry.key['work']}/{entry.key['variant']}"
+def _group_of(entry: BenchmarkEntry) -> str:
+    return f"{entry.key['workload']}/{entry.key['variant']}"
 
 
-def _work_of(group: str) -> str:
+def _workload_of(group: str) -> str:
     return group.partition("/")[0]
 
 
-def _check_groups(options: ComparisonOptions, *sides: Cases) -> None:
-    """A threshold that nothing is held to would be a check that never fails."""
+def _check_groups(options: RegressionOptions, *sides: Cases) -> None:
+    """Refuse a threshold for a group that is in neither file: it would never fail."""
     groups = {_group_of(entry) for side in sides for entries in side.values() for entry in entries}
-    known = sorted(groups | {_work_of(group) for group in groups})
+    known = sorted(groups | {_workload_of(group) for group in groups})
     for name in options.threshold_for:
         if name not in known:
             raise UnknownNameError("group", name, known)
 
 
 def _titles(before: Cases, after: Cases) -> dict[Key, str]:
-    """NEW's title of each key, or OLD's; cases of one title say in what they differ."""
+    """NEW's title of each key, or OLD's; cases of one title get the fields that differ."""
     alike: dict[str, list[Key]] = {}
     for key, entries in (before | after).items():
         alike.setdefault(entries[0].title, []).append(key)
@@ -319,7 +319,7 @@ def _some(cases: Cases, titles: Mapping[Key, str]) -> str:
 
 
 def _nearest(before: Cases, after: Cases) -> str:
-    """In what the two cases differ that share most of their fields; empty if there are no two."""
+    """Differences between the two cases that share most fields; '' without two cases."""
     pairs = list(itertools.product(before, after))
     if not pairs:
         return ""
@@ -327,29 +327,31 @@ def _nearest(before: Cases, after: Cases) -> str:
     first, second = dict(old), dict(new)
     names = [n for n in sorted({*first, *second}) if first.get(n) != second.get(n)]
     told = ", ".join(f"{name}: {first.get(name)} -> {second.get(name)}" for name in names)
-    return f"the nearest two differ in {told}; "
+    return f"the nearest two cases differ in {told}; "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pool:
-    """What one file says of one case.
+    """The pooled times of one case in one file.
 
     Attributes:
         entry: The first of its entries.
-        median_s: Seconds per image (or model).
-        values: What is compared, per image (or model): seconds, or machine units.
-        scaled_by: The kernel of the machine units; '' for seconds.
+        median_s: Median seconds per image (or model).
+        values: Times to compare per image (or model), in seconds or machine units.
+        scaled_by: The calibration kernel of the machine units; '' for seconds.
         where: The file and the title, for errors.
     """
 
-    entry: Entry
+    entry: BenchmarkEntry
     median_s: float
     values: tuple[float, ...]
     scaled_by: str
     where: str
 
 
-def _pool(recording: Recording, entries: Sequence[Entry], options: ComparisonOptions) -> _Pool:
+def _pool(
+    recording: Recording, entries: Sequence[BenchmarkEntry], options: RegressionOptions
+) -> _Pool:
     first = entries[0]
     where = f"{recording.path}: {first.title}"
     if len(units := {entry.unit for entry in entries}) > 1:
@@ -372,10 +374,10 @@ def _pool(recording: Recording, entries: Sequence[Entry], options: ComparisonOpt
     )
 
 
-def _kernel(entry: Entry) -> str:
-    """The calibration kernel that bounds the entry's work as nearly as there is one."""
-    work = entry.key["work"]
-    products = work == FULL_TRAINING or get_work(work).passes > 0
+def _kernel(entry: BenchmarkEntry) -> str:
+    """The calibration kernel that is nearest to the entry's workload."""
+    workload = entry.key["workload"]
+    products = workload == FULL_TRAINING or get_workload(workload).passes > 0
     return f"matmul {entry.key.get('precision')}" if products else "copy"
 
 
@@ -389,7 +391,7 @@ def _positive(value: float | None, where: str, what: str) -> float:
     return value
 
 
-def _times(entry: Entry, where: str) -> tuple[float, ...]:
+def _times(entry: BenchmarkEntry, where: str) -> tuple[float, ...]:
     try:
         summarize(entry.times_s)
     except MeasurementError as error:
@@ -397,7 +399,7 @@ def _times(entry: Entry, where: str) -> tuple[float, ...]:
     return entry.times_s
 
 
-def _compare(title: str, old: _Pool, new: _Pool, options: ComparisonOptions) -> ComparedCase:
+def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> CaseChange:
     if old.entry.unit != new.entry.unit:
         raise RunError(
             f"{new.where}: is counted in {new.entry.unit}, but in {old.entry.unit} in "
@@ -406,7 +408,7 @@ def _compare(title: str, old: _Pool, new: _Pool, options: ComparisonOptions) -> 
     group = _group_of(new.entry)
     threshold = options.threshold_of(group)
     ratio = independent_ratio(old.values, new.values, confidence=options.confidence)
-    return ComparedCase(
+    return CaseChange(
         title=title,
         group=group,
         unit=new.entry.unit,
@@ -419,8 +421,10 @@ def _compare(title: str, old: _Pool, new: _Pool, options: ComparisonOptions) -> 
     )
 
 
-def _framework_labels(pairs: Iterator[tuple[list[Entry], list[Entry]]]) -> tuple[str, ...]:
-    """In what the frameworks differ, each difference once: 'torch: threads: 2 -> 4'."""
+def _framework_labels(
+    pairs: Iterator[tuple[list[BenchmarkEntry], list[BenchmarkEntry]]],
+) -> tuple[str, ...]:
+    """Differences between the frameworks, each once: 'torch: threads: 2 -> 4'."""
     found: dict[str, None] = {}
     for before, after in pairs:
         old, new = (_dict(entries[0].rest.get("framework")) for entries in (before, after))
@@ -432,9 +436,9 @@ def _framework_labels(pairs: Iterator[tuple[list[Entry], list[Entry]]]) -> tuple
 
 
 def _entry_labels(
-    side: str, cases: Sequence[Sequence[Entry]], titles: Sequence[str]
+    side: str, cases: Sequence[Sequence[BenchmarkEntry]], titles: Sequence[str]
 ) -> Iterator[str]:
-    """Pooled entries, a gate that did not hold, and what makes times doubtful."""
+    """Notes on pooled entries, on a gate that did not hold, and on doubtful times."""
     for title, entries in zip(titles, cases, strict=True):
         if len(entries) > 1:
             versions = [entry.rest.get("framework") for entry in entries]

@@ -1,9 +1,9 @@
-"""One table over releases: what each environment's parity record and benchmark say.
+"""Parity and speed over releases: the records of several environments, checked for one table.
 
 An environment is a folder with the records that `alexnet parity` and `alexnet bench` wrote in it,
 under the names `parity` and `bench`; `tox run -m versions` fills one for each of its environments.
-Nothing was interleaved across environments, so a speed is told as a share of what the machine's
-matrix product reached in the same process, beside images a second.
+Environments were measured one after another, so a speed is shown as % of peak FLOP/s, with the peak
+of the same process, beside images per second.
 """
 
 import re
@@ -14,26 +14,26 @@ from typing import Any
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.changed_facts import machine_differences
-from alexnet_impl.measurement.recording import Entry, Recording, read_recording
+from alexnet_impl.measurement.recording import BenchmarkEntry, Recording, read_recording
 from alexnet_impl.parity.record import CheckResult, ParityRecord, read_record
 
 PARITY, BENCH = "parity", "bench"
 """Names of an environment's two records."""
 ASKED = ("variant", "width", "steps", "recipe")
-"""Of a ladder's request: what two must share."""
+"""Fields of a parity request that must be equal in all environments."""
 PACKAGES = (*FRAMEWORKS, "keras", "numpy")
-"""Whose releases tell environments apart."""
+"""Packages whose releases identify an environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What was found with one set of releases.
+    """One set of releases with its parity record and its benchmark.
 
     Attributes:
-        name: Of its folder.
+        name: Name of its folder.
         releases: Package to its version.
-        parity: The ladder that was climbed.
-        bench: What was timed; one entry a framework.
+        parity: The parity record.
+        bench: The benchmark, with one entry for each framework.
     """
 
     name: str
@@ -43,54 +43,54 @@ class Environment:
 
     @property
     def lockstep(self) -> CheckResult | None:
-        """The strictest check: a training in float64; None if the ladder did not come so far."""
+        """The strictest check, a training in float64; None if the parity run did not reach it."""
         found = (check for check in self.parity.checks if check.name == "lockstep")
         return next(found, None)
 
     @property
     def pair(self) -> dict[str, Any] | None:
-        """Ratio, interval, verdict and gate of the two frameworks, which took turns."""
+        """Ratio, interval, verdict and gate of the two frameworks."""
         return self.bench.pairs[0] if self.bench.pairs else None
 
     @property
     def holds(self) -> bool:
-        """Whether both frameworks were shown equal, by the ladder and before they were timed."""
+        """Whether both frameworks were shown equal, by the parity run and by the gate."""
         gate = (self.pair or {}).get("gate") or {}
         return self.parity.holds and bool(gate.get("holds"))
 
-    def entry(self, framework: str) -> Entry | None:
-        """What was timed of one framework."""
+    def entry(self, framework: str) -> BenchmarkEntry | None:
+        """The benchmark entry of one framework."""
         found = (entry for entry in self.bench.entries if entry.key["framework"] == framework)
         return next(found, None)
 
 
 def read_environments(folder: Path) -> tuple[tuple[Environment, ...], tuple[str, ...]]:
-    """The environments below a folder, oldest releases first; and what is wrong with the others.
+    """Read the environments below a folder, oldest releases first, and the problems of the others.
 
-    An environment whose ladder or benchmark broke off has no record: that hides no other.
+    An environment whose parity run or benchmark failed has no record; the others are still read.
 
     Raises:
-        RunError: If there is none, or two measured different things or on different machines.
+        RunError: If there is none, or two measured different cases or on different machines.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such folder; `tox run -m versions` writes one.")
-    found, troubles = [], []
+        raise RunError(f"{folder}: no such folder; `tox run -m versions` writes one.")
+    found, problems = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
             found.append(_read(path))
         except RunError as error:
-            troubles.append(str(error))
+            problems.append(str(error))
     if not found:
         raise RunError(
             f"{folder}: holds no environment; each is a folder with what `alexnet parity --output "
             f"ENVIRONMENT/{PARITY}` and `alexnet bench --output ENVIRONMENT/{BENCH}` write. "
-            + " ".join(troubles)
+            + " ".join(problems)
         )
     first, *others = found
     for other in others:
         _check_alike(first, other)
     found.sort(key=lambda one: [_release(one.releases[name]) for name in PACKAGES])
-    return tuple(found), tuple(troubles)
+    return tuple(found), tuple(problems)
 
 
 def _read(path: Path) -> Environment:
@@ -100,8 +100,8 @@ def _read(path: Path) -> Environment:
         versions |= {name: facts[name] for name in PACKAGES if name in facts}
     if missing := [name for name in PACKAGES if not isinstance(versions.get(name), str)]:
         raise RunError(
-            f"{path / PARITY}: does not say which {missing[0]} it is about; climb the ladder again "
-            "with `alexnet parity`, without models of your own."
+            f"{path / PARITY}: has no version of {missing[0]}; run `alexnet parity` again, without "
+            "models of your own."
         )
     releases = {name: versions[name] for name in PACKAGES}
     _check_bench(path / BENCH, bench, releases)
@@ -109,7 +109,7 @@ def _read(path: Path) -> Environment:
 
 
 def _check_bench(path: Path, bench: Recording, releases: dict[str, str]) -> None:
-    """Both frameworks in their order, of the releases that the ladder is about."""
+    """Refuse a benchmark of other frameworks or releases than those of the parity record."""
     names = [entry.key.get("framework") for entry in bench.entries]
     if names != list(FRAMEWORKS) or len(bench.pairs) != 1:
         raise RunError(
@@ -120,39 +120,39 @@ def _check_bench(path: Path, bench: Recording, releases: dict[str, str]) -> None
         timed = (entry.rest.get("framework") or {}).get(name)
         if timed != releases[name]:
             raise RunError(
-                f"{path}: timed {name} {timed}, but the ladder beside it climbed {name} "
+                f"{path}: timed {name} {timed}, but the parity record beside it is of {name} "
                 f"{releases[name]}; measure both again."
             )
 
 
 def _check_alike(first: Environment, other: Environment) -> None:
-    """A trend over releases must be of one thing on one machine."""
+    """Refuse environments of different cases, parity requests or machines."""
     for framework in FRAMEWORKS:
-        keys = [one.entry(framework) for one in (first, other)]
-        plain = [None if entry is None else entry.key for entry in keys]
-        if plain[0] != plain[1]:
+        entries = [one.entry(framework) for one in (first, other)]
+        keys = [None if entry is None else entry.key for entry in entries]
+        if keys[0] != keys[1]:
             raise RunError(
-                f"{other.name} and {first.name} timed different things in {framework} "
-                f"({_title(keys[1])}; {_title(keys[0])}): measure the same case in both."
+                f"{other.name} and {first.name} timed different cases in {framework} "
+                f"({_title(entries[1])}; {_title(entries[0])}): measure the same case in both."
             )
     for name in ASKED:
         asked = [one.parity.request.get(name) for one in (first, other)]
         if asked[0] != asked[1]:
             raise RunError(
-                f"{other.name} and {first.name} climbed different ladders ({name}: {asked[1]}; "
-                f"{asked[0]}): climb the same in both."
+                f"{other.name} and {first.name} have different parity requests ({name}: "
+                f"{asked[1]}; {asked[0]}): make the same request in both."
             )
     if found := machine_differences(first.bench.machine, other.bench.machine):
         raise RunError(
             f"{other.name} and {first.name} were measured on different machines "
-            f"({'; '.join(found)}): measure both on one."
+            f"({'; '.join(found)}): measure both on one machine."
         )
 
 
-def _title(entry: Entry | None) -> str:
+def _title(entry: BenchmarkEntry | None) -> str:
     return "nothing" if entry is None else entry.title
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The release's numbers, for sorting: 2.9 lies below 2.14."""
+    """The numbers of a release, for sorting: 2.9 comes before 2.14."""
     return tuple(int(part) for part in re.findall(r"\d+", version))

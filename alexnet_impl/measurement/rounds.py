@@ -1,164 +1,44 @@
-"""Two sides in interleaved rounds, until their ratio is known well enough."""
+"""Timing of one side, or of two sides in turns until their ratio is known well enough."""
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import Case, Interpreters
 from alexnet_impl.measurement.case_worker import CaseWorker, case_worker
-from alexnet_impl.measurement.timing import GROUP_S, WARM_UP_S
-from alexnet_impl.measurement.workloads import get_work
-from alexnet_impl.network.spec import backbone_of, trace
-from alexnet_impl.recipe.trainable import learns_everything
+from alexnet_impl.measurement.results import MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.stats.speed_ratios import (
     Ratio,
-    Verdict,
     instability,
     is_narrow,
     paired_ratio,
     verdict,
 )
 
-NUM_CLASSES = 10
-"""Of the images that benchmarks use."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How long to measure.
-
-    Attributes:
-        min_rounds: Before the ratio's interval is looked at.
-        max_rounds: At most so many.
-        budget_s: No round, or group of a single side, begins later, counted from the end of the
-            warm-up.
-        width: Enough is known when the interval reaches this share to either side of the ratio.
-        margin: A side is called faster or slower only if it is by more than this share.
-        confidence: Of the interval.
-        group_s: Seconds that a group of calls lasts at least.
-        warm_up_s: Warm-up ends after so long even if the times still fall.
-    """
-
-    min_rounds: int = 6
-    max_rounds: int = 40
-    budget_s: float = 120.0
-    width: float = 0.01
-    margin: float = 0.02
-    confidence: float = 0.95
-    group_s: float = GROUP_S
-    warm_up_s: float = WARM_UP_S
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What one side did.
-
-    Attributes:
-        case: What was timed.
-        times_s: Seconds per call, one for each group of calls, in their order.
-        calls_per_group: How many calls a group has.
-        amount: How much a call does, in `unit`.
-        unit: 'images' or 'models'.
-        preparation_s: Seconds to build model, weights and data.
-        first_call_s: Seconds of the first call: tracing, compilation and allocation are in it.
-        warm_up_calls: Calls before the first group.
-        steady: Whether the times had stopped falling by then.
-        memory: Peak memory of the process and of its accelerator, bytes.
-        peaks: What the calibration kernels reached, FLOP/s and B/s; in the same process, unless
-            they were remembered from another.
-        round_trip_s: Seconds of the worker's channel for a request in which nothing is timed.
-        framework: Versions, device, threads and flags.
-        warnings: What makes the times doubtful.
-    """
-
-    case: Case
-    times_s: tuple[float, ...]
-    calls_per_group: int
-    amount: float
-    unit: str
-    preparation_s: float
-    first_call_s: float
-    warm_up_calls: int
-    steady: bool
-    memory: dict[str, int | None]
-    peaks: dict[str, float]
-    round_trip_s: float
-    framework: dict[str, Any]
-    warnings: tuple[str, ...]
-
-    @property
-    def call_s(self) -> float:
-        """Median of the times, seconds per call."""
-        ordered = sorted(self.times_s)
-        middle = len(ordered) // 2
-        return (ordered[middle] + ordered[~middle]) / 2
-
-    @property
-    def per_second(self) -> float:
-        """Images (or models) per second."""
-        return self.amount / self.call_s
-
-    @property
-    def fraction_of_peak(self) -> float | None:
-        """Share of the matrix product's peak in the case's precision; None where it means nothing.
-
-        A training step counts three times the forward pass's multiply-accumulates, two FLOP each;
-        what a backbone computes, and what a step leaves out for layers that do not learn, is not
-        known.
-        """
-        work, recipe = get_work(self.case.work), self.case.config.recipe
-        peak = self.peaks.get(f"matmul {recipe.precision}")
-        spec = self.case.config.spec(NUM_CLASSES)
-        frozen = work.passes > 1 and not work.plain and not learns_everything(spec, recipe)
-        if not work.passes or not peak or frozen or backbone_of(spec) is not None:
-            return None
-        return self.per_second * 2 * work.passes * trace(spec).num_macs / peak
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """Two sides and what may be said of them.
-
-    Attributes:
-        first: One side.
-        second: The other.
-        ratio: How many times as fast the first is as the second.
-        verdict: Of the first: 'faster', 'slower' or 'undecided' at the plan's margin.
-        plan: How long was measured.
-    """
-
-    first: Measured
-    second: Measured
-    ratio: Ratio
-    verdict: Verdict
-    plan: Plan
+Peaks = dict[tuple[str, str, str], dict[str, float]]
+"""(framework, device, precision) to what the calibration kernels reached, in FLOP/s and B/s."""
 
 
 class Timed(Protocol):
     """One of two sides."""
 
     def time_group(self) -> float:
-        """Seconds per image (or model) of one more group."""
+        """Seconds per image (or model) of one more group of calls."""
 
 
-Peaks = dict[tuple[str, str, str], dict[str, float]]
-"""Framework, device and precision to what the calibration kernels reached, FLOP/s and B/s."""
+class TimedSide:
+    """A case that is ready in its worker process, with the times measured so far."""
 
-
-class Side:
-    """A case on its way: its worker, and the times so far."""
-
-    def __init__(self, worker: CaseWorker, plan: Plan) -> None:
+    def __init__(self, worker: CaseWorker, plan: RoundsPlan) -> None:
         self.case, self.worker = worker.case, worker
         self.prepared = worker.prepare()
         self.ready = worker.warm_up(plan.warm_up_s, plan.group_s)
         self.times_s: list[float] = []
 
     def time_group(self) -> float:
-        """Seconds per image (or model) of one more group: calls may differ in what they do."""
+        """Seconds per image (or model) of one more group: calls of two sides may differ in size."""
         self.times_s.append(self.worker.time_group())
         return self.times_s[-1] / self.prepared.amount
 
@@ -167,26 +47,26 @@ class Side:
         self.time_group()
         return self.times_s[-1]
 
-    def measured(self, peaks: Peaks | None = None) -> Measured:
-        """What this side did.
+    def measured(self, peaks: Peaks | None = None) -> MeasuredCase:
+        """The record of this side.
 
         Args:
-            peaks: Where those of its framework, device and precision are remembered; by default
-                they are measured in the side's own process.
+            peaks: Peaks that were measured before, which this call adds to; by default they are
+                measured in this side's own process.
         """
         memory = self.worker.memory()  # a calibration adds its own, and gives the model's back
         config = self.case.config
         kind = (config.framework, config.device, config.recipe.precision)
-        remembered = {} if peaks is None else peaks
-        if kind not in remembered:
-            remembered[kind] = self.worker.peaks()
+        known = {} if peaks is None else peaks
+        if kind not in known:
+            known[kind] = self.worker.peaks()
         warnings = list(instability([t * self.worker.group for t in self.times_s]))
         if not self.ready.steady:
             warnings.append(
                 f"the times still fell after {len(self.ready.times_s)} calls of warm-up; give "
                 "--warm-up more seconds."
             )
-        return Measured(
+        return MeasuredCase(
             case=self.case,
             times_s=tuple(self.times_s),
             calls_per_group=self.worker.group,
@@ -197,18 +77,15 @@ class Side:
             warm_up_calls=1 + len(self.ready.times_s),
             steady=self.ready.steady,
             memory=memory,
-            peaks=dict(remembered[kind]),
+            peaks=dict(known[kind]),
             round_trip_s=self.worker.round_trip_s(),
             framework=self.worker.fingerprint(),
             warnings=tuple(warnings),
         )
 
 
-Interpreters = Mapping[str, str]
-
-
-def measure(case: Case, plan: Plan, interpreters: Interpreters) -> Measured:
-    """One side by itself, for as many groups of calls as the plan has rounds, or until time is up.
+def measure(case: Case, plan: RoundsPlan, interpreters: Interpreters) -> MeasuredCase:
+    """Time one side by itself, for the plan's number of groups or until its time limit.
 
     Raises:
         OutOfMemoryError: If it does not fit.
@@ -216,13 +93,13 @@ def measure(case: Case, plan: Plan, interpreters: Interpreters) -> Measured:
     """
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
-        side = Side(worker, plan)
+        side = TimedSide(worker, plan)
         take_groups(side, plan)
         return side.measured()
 
 
-def take_groups(side: Timed, plan: Plan) -> None:
-    """Time groups of one side until there are enough of them, or time is up."""
+def take_groups(side: Timed, plan: RoundsPlan) -> None:
+    """Time groups of one side until there are enough of them or the time limit is reached."""
     started = time.monotonic()
     for _ in range(plan.max_rounds):
         side.time_group()
@@ -233,21 +110,21 @@ def take_groups(side: Timed, plan: Plan) -> None:
 def compare(
     first: Case,
     second: Case,
-    plan: Plan,
+    plan: RoundsPlan,
     interpreters: Interpreters,
     announce: Callable[[int, Ratio], None],
     peaks: Peaks | None = None,
-) -> Compared:
-    """Both sides in rounds A B B A, B A A B, ..., until the ratio is known well enough.
+) -> MeasuredPair:
+    """Time two sides in rounds A B B A, B A A B, ..., until their ratio is known well enough.
 
     Args:
-        first: One side.
-        second: The other; the same case twice measures the harness itself.
-        plan: How long.
-        interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is told of the number of rounds and of the ratio after each.
-        peaks: Where calibrations are remembered, all of the same threads and interpreters; by
-            default each side makes its own.
+        first: The first side.
+        second: The second side; the same case twice measures the harness itself.
+        plan: How long to measure.
+        interpreters: Framework to the Python that runs it; by default this one.
+        announce: Called with the number of rounds and the ratio after each round.
+        peaks: Peaks that were measured before with the same threads and interpreters; by default
+            each side measures its own.
 
     Raises:
         OutOfMemoryError: If a side does not fit.
@@ -258,10 +135,10 @@ def compare(
         for case in (first, second):
             interpreter = interpreters.get(case.config.framework, sys.executable)
             worker = stack.enter_context(case_worker(case, interpreter=interpreter))
-            sides.append(Side(worker, plan))
+            sides.append(TimedSide(worker, plan))
         ratio = take_rounds(sides, plan, announce)
         done = [side.measured(peaks) for side in sides]
-    return Compared(
+    return MeasuredPair(
         first=done[0],
         second=done[1],
         ratio=ratio,
@@ -271,20 +148,20 @@ def compare(
 
 
 def take_rounds(
-    sides: Sequence[Timed], plan: Plan, announce: Callable[[int, Ratio], None]
+    sides: Sequence[Timed], plan: RoundsPlan, announce: Callable[[int, Ratio], None]
 ) -> Ratio:
-    """Let two sides take turns until their ratio is known well enough, or time is up.
+    """Time two sides in turns until their ratio is known well enough or the time limit is reached.
 
     Args:
-        sides: Two.
-        plan: When to end.
-        announce: Is told of the number of rounds and of the ratio after each.
+        sides: The two sides.
+        plan: When to stop.
+        announce: Called with the number of rounds and the ratio after each round.
     """
     rounds: list[tuple[float, float]] = []
     started = time.monotonic()
     while True:
         spent = [0.0, 0.0]
-        # Whoever stands at the ends takes turns, so that neither profits from the other's warmth.
+        # The side at both ends changes each round, so that neither profits from a warm machine.
         for number in (0, 1, 1, 0) if len(rounds) % 2 == 0 else (1, 0, 0, 1):
             spent[number] += sides[number].time_group()
         rounds.append((spent[0], spent[1]))

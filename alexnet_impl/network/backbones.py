@@ -1,27 +1,26 @@
-"""The backbones of the reports: networks of the frameworks' own libraries, without their heads.
+"""Backbones (VGG16, ResNet50, MobileNetV2): pretrained networks without their classifier heads.
 
-What is said here is what a Spec needs to know of them; their layers are torchvision's and
-keras.applications' own. The two libraries' networks of one name are not the same network:
-docs/transfer.md says where they part.
+This table holds the facts that a Spec needs; the layers themselves are torchvision's and
+keras.applications' own. The two libraries' networks of one name differ: see docs/transfer.md.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 SMALLEST_INPUT = 32
-"""Pixels, as keras.applications demands them."""
+"""Smallest height and width in pixels that keras.applications accepts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneFacts:
-    """What follows from a backbone's architecture.
+    """Facts that follow from a backbone's architecture.
 
     Attributes:
         source: The paper.
-        out_channels: Channels of the map that it yields.
-        num_params: Weights that can learn, as torchvision counts them; statistics of batch
-            normalisation are not among them.
-        halve: From a height or width to that behind one of the five halvings.
+        out_channels: Channels of its output map.
+        num_params: Trainable weights, as torchvision counts them, without the statistics of
+            batch normalisation.
+        halve: Maps a height or width to that after one of the five halvings.
     """
 
     source: str
@@ -30,7 +29,7 @@ class BackboneFacts:
     halve: Callable[[int], int]
 
     def out_size(self, size: int) -> int:
-        """Height or width of the map, from that of the image in pixels."""
+        """Height or width of the output map, given that of the image in pixels."""
         for _ in range(5):
             size = self.halve(size)
         return size

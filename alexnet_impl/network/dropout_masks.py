@@ -1,8 +1,8 @@
-"""Dropout masks that two frameworks can draw alike: a stateless hash of who asks.
+"""Dropout masks that every framework can draw bit for bit: a stateless hash of their position.
 
 Whether a value is kept depends on (seed, step, layer, image, unit) alone, not on what was drawn
 before it, so no generator has to be carried along. The adapters compute the same integers on their
-device; here they stand in plain NumPy.
+device; this module has them in NumPy.
 
 References:
     The mixing steps are lowbias32 of Chris Wellons's hash-prospector.
@@ -16,7 +16,7 @@ SHIFTS = (16, 15, 16)
 
 
 def hash32(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Mix 32 bits into 32 bits, one to one."""
+    """Mixes 32 bits into 32 bits, one to one; any shape, kept."""
     first, second, third = SHIFTS
     mixed = (values ^ (values >> np.uint32(first))) * np.uint32(MULTIPLIERS[0])
     mixed = (mixed ^ (mixed >> np.uint32(second))) * np.uint32(MULTIPLIERS[1])
@@ -24,12 +24,12 @@ def hash32(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def mask_key(seed: int, step: int, place: int) -> int:
-    """The 32 bits that tell one layer's masks in one step from all others.
+    """Returns the 32-bit key of one layer's masks in one step, different for every other.
 
     Args:
-        seed: Of the recipe.
+        seed: The recipe's.
         step: Counted from 0.
-        place: Of the layer in the Spec.
+        place: Index of the layer in the Spec.
     """
     key = np.zeros(1, np.uint32)
     for part in (seed, step, place):
@@ -38,12 +38,12 @@ def mask_key(seed: int, step: int, place: int) -> int:
 
 
 def keep_threshold(rate: float) -> int:
-    """A hash below it means that the value is dropped."""
+    """Returns the hash below which a value is dropped."""
     return round(rate * 2**32)
 
 
 def keep_mask(batch: int, units: int, rate: float, key: int) -> NDArray[np.bool_]:
-    """Which values are kept, as both frameworks draw them.
+    """Boolean mask of the values that dropout keeps, as every framework draws it.
 
     The key enters between two hashes: two keys that differ in one bit would otherwise give masks
     that are permutations of each other.
@@ -52,7 +52,7 @@ def keep_mask(batch: int, units: int, rate: float, key: int) -> NDArray[np.bool_
         batch: Number of images.
         units: Values per image, counted in the canonical order: channels first.
         rate: Share that is dropped.
-        key: Of mask_key().
+        key: A result of mask_key().
 
     Returns:
         Shape (batch, units).

@@ -1,4 +1,4 @@
-"""The architecture, said once: layers as data, and what follows from them.
+"""An architecture as data (Spec), and the shapes, parameters and MACs that follow from it.
 
 Shapes are unbatched and channels-first: (channels, height, width) or (features,). Whatever an
 adapter, a test or a table needs to know of an architecture is derived from a Spec; this module
@@ -65,14 +65,14 @@ class LocalResponseNorm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flatten:
-    """(channels, height, width) to (features,), channels outermost, width innermost."""
+    """Flattens (channels, height, width) to (features,), channels outermost, width innermost."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropout:
-    """In training each value is 0 with probability `rate`, else divided by 1 - rate."""
+    """Zeroes each value with probability `rate` in training, and divides the others by 1 - rate."""
 
     name: str
     rate: float = 0.5
@@ -88,9 +88,9 @@ class Dense:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """A network of the framework's own library without its head: a map of images to a map.
+    """A network of the framework's own library without its head, from images to feature maps.
 
-    Its weights bear the library's names, behind this layer's name and a dot.
+    Its weights bear the library's names, prefixed by this layer's name and a dot.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalAveragePool:
-    """(channels, height, width) to (channels,): each channel's mean."""
+    """Mean of each channel: (channels, height, width) to (channels,)."""
 
     name: str
 
@@ -119,12 +119,12 @@ Layer: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One network: its variant's name, what it reads, and its layers in order.
+    """One network: its variant's name, its input shape, and its layers in order.
 
     Attributes:
         name: The key of VARIANTS it was built from.
-        input_shape: (channels, height, width) of one image; (features,) where it is the head of a
-            larger network, behind a row of features.
+        input_shape: (channels, height, width) of one image; (features,) for the head of a larger
+            network, which reads a row of features.
         layers: At least one layer, with names that differ.
         skipped: Layers of that larger network before this head.
     """
@@ -137,7 +137,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTrace:
-    """What one layer reads and yields, and what it costs for one image.
+    """One layer's input and output shape, weight shapes and cost, for one image.
 
     Attributes:
         weight_shapes: Shape of each of the layer's weights in the canonical layout, by its
@@ -145,7 +145,7 @@ class LayerTrace:
             backbone, whose weights its library names.
         num_macs: Multiply-accumulates of one forward pass; one MAC is two FLOPs. Biases,
             ReLU, pooling, LRN, dropout and a backbone's inside are not counted.
-        library_params: Weights of a backbone.
+        library_params: Number of a backbone's weights.
     """
 
     layer: Layer
@@ -164,7 +164,7 @@ class LayerTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The walk through a whole Spec."""
+    """The shapes and costs of every layer of a Spec."""
 
     layers: tuple[LayerTrace, ...]
 
@@ -180,17 +180,17 @@ class Trace:
 
     @property
     def output_shape(self) -> Shape:
-        """(num_classes,)."""
+        """Shape of the logits: (num_classes,)."""
         return self.layers[-1].output_shape
 
 
 def same_padding(size: int, kernel_size: int, stride: int) -> Padding:
-    """The zero padding that 'same' means in TensorFlow, the smaller half first.
+    """Returns the zero padding that 'same' means in TensorFlow, the smaller half first.
 
     Args:
         size: Height or width of the map, in pixels.
-        kernel_size: Of the convolution.
-        stride: Of the convolution.
+        kernel_size: Height and width of the kernel.
+        stride: The convolution's.
 
     Returns:
         (before, after), so that the output has ceil(size / stride) pixels.
@@ -200,7 +200,7 @@ def same_padding(size: int, kernel_size: int, stride: int) -> Padding:
 
 
 def trace(spec: Spec) -> Trace:
-    """Walk the layers in order and work out shapes, weights and costs without a framework.
+    """Computes every layer's shapes, weights and costs without a framework.
 
     Args:
         spec: The network to walk.
@@ -227,7 +227,7 @@ def trace(spec: Spec) -> Trace:
 
 
 def weight_shapes(spec: Spec) -> dict[str, Shape]:
-    """Canonical name ('conv1.weight') to shape of every weight, in the order of the layers."""
+    """Shape of every weight by canonical name ('conv1.weight'), in the order of the layers."""
     return {
         f"{step.layer.name}.{short}": shape
         for step in trace(spec).layers
@@ -241,7 +241,7 @@ def backbone_of(spec: Spec) -> Backbone | None:
 
 
 def kernel_text(layer: Layer) -> str:
-    """What a layer table shows as a layer's own numbers, such as '11x11 s4 p2'."""
+    """Short text of a layer's own numbers for a layer table, such as '11x11 s4 p2'."""
     match layer:
         case Conv(kernel_size=size, stride=stride, padding=(before, after), groups=groups):
             padding = f"p{before}" if before == after else f"p({before},{after})"
@@ -277,7 +277,7 @@ def _check_frame(spec: Spec) -> None:
 
 
 def _check_numbers(layer: Layer) -> None:
-    """Refuse field values that mean nothing, whatever layer comes before."""
+    """Raises SpecError on values that are invalid whatever layer comes before."""
     for field in fields(layer):
         value = getattr(layer, field.name)
         if field.type is int and value < 1:
@@ -302,24 +302,24 @@ def _trace_layer(layer: Layer, shape: Shape) -> LayerTrace:
         case MaxPool(kernel_size=kernel_size, stride=stride):
             channels, height, width = _map(layer, shape)
             sides = [_windows(layer, size, kernel_size, stride) for size in (height, width)]
-            return _plain(layer, shape, (channels, *sides))
+            return _weightless(layer, shape, (channels, *sides))
         case LocalResponseNorm():
-            return _plain(layer, shape, _map(layer, shape))
+            return _weightless(layer, shape, _map(layer, shape))
         case Flatten() | GlobalAveragePool():
             sizes = _map(layer, shape)
             features = math.prod(sizes) if isinstance(layer, Flatten) else sizes[0]
-            return _plain(layer, shape, (features,))
+            return _weightless(layer, shape, (features,))
         case Backbone():
             return _trace_backbone(layer, _map(layer, shape))
         case Dense():
             return _trace_dense(layer, shape)
         case Relu() | Dropout():
-            return _plain(layer, shape, shape)
+            return _weightless(layer, shape, shape)
         case _:
             assert_never(layer)
 
 
-def _plain(layer: Layer, input_shape: Shape, output_shape: Shape) -> LayerTrace:
+def _weightless(layer: Layer, input_shape: Shape, output_shape: Shape) -> LayerTrace:
     return LayerTrace(
         layer=layer, input_shape=input_shape, output_shape=output_shape, weight_shapes={}
     )
@@ -392,7 +392,7 @@ def _map(layer: Layer, shape: Shape) -> Shape:
 
 
 def _windows(layer: Layer, size: int, kernel_size: int, stride: int) -> int:
-    """How many windows fit into `size` pixels, padding included."""
+    """Number of windows that fit into `size` pixels, padding included."""
     if size < kernel_size:
         raise SpecError(
             f"{layer.name}: the map shrinks below 1: a window of {kernel_size} pixels does not "

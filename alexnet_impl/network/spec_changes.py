@@ -1,6 +1,6 @@
-"""Named changes of an architecture, written behind a variant's name: 'torchvision+same-padding'.
+"""Named changes of an architecture, appended to a variant's name: 'torchvision+same-padding'.
 
-Ports of one network differ in these; a changed variant can be trained, described and compared like
+Ports of one network differ in these. A changed variant can be trained, described and compared like
 any other.
 """
 
@@ -22,13 +22,13 @@ from alexnet_impl.network.spec import (
 
 SEPARATOR = "+"
 RATE = 0.5
-"""Of a Dropout that is put in: Krizhevsky et al. 2012, section 4.2."""
+"""Rate of a Dropout that a change inserts: Krizhevsky et al. 2012, section 4.2."""
 
 
 def same_padded(spec: Spec) -> Spec:
-    """Every padded convolution with the padding that TensorFlow calls 'same'.
+    """Gives every padded convolution the padding that TensorFlow calls 'same'.
 
-    At stride 1 that is what odd kernels have anyway; at conv1's stride of 4 it is another one.
+    At stride 1 odd kernels have it already; at conv1's stride of 4 it differs.
     """
     layers: list[Layer] = []
     for layer in spec.layers:
@@ -41,26 +41,26 @@ def same_padded(spec: Spec) -> Spec:
 
 
 def _size_before(spec: Spec, layers: list[Layer]) -> int:
-    """Height of the map behind these layers."""
+    """Height of the map after these layers."""
     if not layers:
         return spec.input_shape[1]
-    # trace() wants an end in one row of logits.
+    # trace() demands that a network ends in one row of logits.
     walked = trace(replace(spec, layers=(*layers, Flatten(name="end"))))
     return walked.layers[-1].input_shape[1]
 
 
 def without_dropout(spec: Spec) -> Spec:
-    """No Dropout at all."""
+    """Removes every Dropout."""
     return replace(spec, layers=tuple(x for x in spec.layers if not isinstance(x, Dropout)))
 
 
 def dropout_before_dense(spec: Spec) -> Spec:
-    """Dropout before each hidden dense layer, torchvision's place."""
+    """Moves Dropout before each hidden dense layer, as torchvision has it."""
     return _with_dropout(spec, before=True)
 
 
-def dropout_behind_dense(spec: Spec) -> Spec:
-    """Dropout behind each hidden dense layer's ReLU, the paper's place."""
+def dropout_after_dense(spec: Spec) -> Spec:
+    """Moves Dropout after each hidden dense layer's ReLU, as the paper has it."""
     return _with_dropout(spec, before=False)
 
 
@@ -87,7 +87,7 @@ def _placed(layers: tuple[Layer, ...], rate: float, *, before: bool) -> Iterator
 SPEC_CHANGES: dict[str, Callable[[Spec], Spec]] = {
     "same-padding": same_padded,
     "dropout-before": dropout_before_dense,
-    "dropout-behind": dropout_behind_dense,
+    "dropout-behind": dropout_after_dense,
     "no-dropout": without_dropout,
 }
-"""What may stand behind a variant's name, each after a plus."""
+"""The changes that a variant's name may carry, each after a plus."""

@@ -1,4 +1,4 @@
-"""The named AlexNets: each one's source, published parameter totals, and how to build its Spec."""
+"""The named AlexNet variants: source, published parameter totals, and build_spec() for each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from alexnet_impl.network.spec import (
     Padding,
     Relu,
     Spec,
-    backbone_of,
     same_padding,
     trace,
 )
@@ -30,10 +29,10 @@ class Variant:
 
     Attributes:
         source: The paper, code or report (by id) that it comes from.
-        about: One line on what sets it apart.
+        about: One line on how it differs from the others.
         input_size: Height and width in pixels that the source uses.
         published_num_params: The source's own parameter total, by number of classes.
-        layers: From (input_size, num_classes, scale) to the layers; `scale` maps a number of
+        layers: Maps (input_size, num_classes, scale) to the layers; `scale` maps a number of
             channels or features to that of the narrowed network.
     """
 
@@ -46,18 +45,18 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Body:
-    """The numbers in which five-convolution AlexNets differ; None where a layer is left out."""
+    """The numbers in which AlexNets of five convolutions differ."""
 
     channels: tuple[int, int, int, int, int]
     kernel_sizes: tuple[int, int, int, int, int] = (11, 5, 3, 3, 3)
     conv1_stride: int = 4
     conv1_padding: Padding | None = (0, 0)
-    """None: 'same' as TensorFlow means it, which depends on the input size."""
+    """None means TensorFlow's 'same', which depends on the input size."""
     groups: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
     lrn: bool = False
     pooled: tuple[int, ...] = (1, 2, 5)
     dropout: str = "none"
-    """'before': ahead of fc1 and fc2 (torchvision); 'after': behind their ReLUs; or 'none'."""
+    """'before' fc1 and fc2 (torchvision), 'after' their ReLUs, or 'none'."""
     linear_head: tuple[int, ...] = ()
     """Dense layers without a ReLU between fc2 and the logits."""
 
@@ -108,13 +107,13 @@ class _Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Headed:
-    """A backbone of the frameworks' libraries and the head that a report put on it."""
+    """A backbone of the frameworks' libraries with the head that a report added."""
 
     architecture: str
     flatten: bool = False
-    """Whether the map is flattened; else each channel's mean is taken."""
+    """Whether the map is flattened; otherwise each channel's mean is taken."""
     hidden: tuple[tuple[int, float], ...] = ()
-    """(features, rate of the Dropout behind the ReLU, 0 for none) of each hidden layer."""
+    """(features, rate of the Dropout after the ReLU or 0) of each hidden layer."""
 
     def layers(
         self, _input_size: int, num_classes: int, scale: Callable[[int], int]
@@ -143,7 +142,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "torchvision-same": Variant(
         source="R0-tf",
-        about="torchvision's channels with conv1 'same' and Dropout behind fc1 and fc2",
+        about="torchvision's channels with conv1 'same' and Dropout after fc1 and fc2",
         input_size=227,
         published_num_params={10: 57_044_810},
         layers=_Body(channels=_TORCHVISION, conv1_padding=None, dropout="after").layers,
@@ -191,7 +190,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "slim": Variant(
         source="R1-torch",
-        about="64-128-256-256-256, Dropout behind fc1 and fc2",
+        about="64-128-256-256-256, Dropout after fc1 and fc2",
         input_size=224,
         published_num_params={10: 56_278_666},
         layers=_Body(
@@ -200,7 +199,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "big": Variant(
         source="R2-tf-big (inferred from its parameter total, see R2)",
-        about="caffenet-like-same without Dropout and pool5, with a linear 1000-unit layer more",
+        about="caffenet-like-same without Dropout and pool5, with one more linear layer (1000)",
         input_size=224,
         published_num_params={1000: 202_839_952},
         layers=_Body(
@@ -221,7 +220,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "cifar-dropout": Variant(
         source="R4-torch and R4-tf (widths and places of Dropout assumed: not in the report)",
-        about="cifar with Dropout behind fc1 and fc2",
+        about="cifar with Dropout after fc1 and fc2",
         input_size=32,
         published_num_params={},
         layers=_Body(
@@ -238,71 +237,72 @@ VARIANTS: dict[str, Variant] = {
 BACKBONE_VARIANTS: dict[str, Variant] = {
     "vgg16": Variant(
         source="R3-tf-vgg16",
-        about="VGG16 behind Flatten, 512, 512",
+        about="VGG16, then Flatten, 512, 512",
         input_size=224,
         published_num_params={},
         layers=_Headed(architecture="vgg16", flatten=True, hidden=((512, 0), (512, 0))).layers,
     ),
     "resnet50": Variant(
         source="R1-tf-resnet50",
-        about="ResNet50 behind global average pooling, 1024, Dropout .5, 512, Dropout .3",
+        about="ResNet50, then global average pooling, 1024, Dropout .5, 512, Dropout .3",
         input_size=224,
         published_num_params={},
         layers=_Headed(architecture="resnet50", hidden=((1024, 0.5), (512, 0.3))).layers,
     ),
     "mobilenetv2": Variant(
         source="R4-tf-mobilenetv2",
-        about="MobileNetV2 behind global average pooling, at 128x128",
+        about="MobileNetV2 at 128x128, then global average pooling",
         input_size=128,
         published_num_params={},
         layers=_Headed(architecture="mobilenetv2").layers,
     ),
 }
-"""Not AlexNets, but what the reports took where Keras has no AlexNet with weights. The width
-multiplies the head's hidden features alone."""
+"""The networks that the reports used because Keras has no pretrained AlexNet. The width multiplies
+only the head's hidden features."""
 
 
 def get_variant(name: str) -> Variant:
-    """The variant of that name, AlexNet or backbone, changes behind it left aside.
+    """Returns the variant of that name, AlexNet or backbone; changes after a plus are ignored.
 
     Raises:
-        UnknownNameError: If there is no such variant or change; the message offers the nearest.
+        UnknownNameError: If there is no such variant or change; the message suggests the nearest.
     """
     base, *changes = name.split(SEPARATOR)
     known = VARIANTS | BACKBONE_VARIANTS
     if base not in known:
-        raise UnknownNameError("variant", base, known)
+        near = "torchvision" if "alexnet" in base.lower() else None
+        raise UnknownNameError("variant", base, known, near=near)
     for change in changes:
         if change not in SPEC_CHANGES:
             raise UnknownNameError("change of a variant", change, SPEC_CHANGES)
     return known[base]
 
 
-def refuse_library(spec: Spec) -> Spec:
-    """The Spec, if all of its layers are said here, so that two frameworks can be compared.
+def refuse_library(name: str) -> None:
+    """Refuses a variant with a library's backbone: only layers of a Spec can be compared.
 
     Raises:
-        SpecError: If it has a backbone: the libraries' networks of one name differ.
+        UnknownNameError: If there is no such variant or change.
+        SpecError: If it has a backbone, since the libraries' networks of one name differ.
     """
-    if backbone_of(spec) is not None:
+    get_variant(name)
+    if name.partition(SEPARATOR)[0] in BACKBONE_VARIANTS:
         raise SpecError(
-            f"{spec.name}: the backbones of torchvision and keras.applications are different "
-            "networks, and no comparison of frameworks; train each with alexnet train."
+            f"{name}: torchvision and keras.applications have different backbones of this "
+            "name, so that no comparison of frameworks is possible. Train each with alexnet train."
         )
-    return spec
 
 
 def build_spec(
     name: str, *, num_classes: int = 10, input_size: int | None = None, width: float = 1.0
 ) -> Spec:
-    """The Spec of a variant.
+    """Builds the Spec of a variant.
 
     Args:
-        name: A key of VARIANTS or BACKBONE_VARIANTS, and keys of SPEC_CHANGES behind it, each
-            after a plus.
+        name: A key of VARIANTS or BACKBONE_VARIANTS, then keys of SPEC_CHANGES, each after a plus.
         num_classes: Number of logits.
-        input_size: Height and width of the images in pixels; by default the source's. Another
-            one changes the features that fc1 reads.
+        input_size: Height and width of the images in pixels; the source's by default. It decides
+            how many features fc1 reads.
         width: Multiplies the channels and features of every layer but the last, rounded to
             even numbers of at least 2 so that groups=2 still divides them.
 
@@ -317,7 +317,7 @@ def build_spec(
     if num_classes < 1:
         raise SpecError(f"{name}: num_classes={num_classes} must be at least 1.")
     if not 0 < width <= 16:
-        raise SpecError(f"{name}: width={width} must lie above 0 and at most at 16.")
+        raise SpecError(f"{name}: width={width} must be above 0 and at most 16.")
     size = variant.input_size if input_size is None else input_size
     spec = Spec(
         name=name,

@@ -1,1 +1,1 @@
-"""Proof of equality: the ladder of checks, lockstep training, and what a difference comes from."""
+"""Parity of the built-in networks: stages of checks, lockstep training, causes of a difference."""

@@ -1,7 +1,7 @@
-"""What a difference comes from, found by doing it: each known cause is enacted on one side.
+"""Likely causes of a difference, found by reproducing known mistakes in the other framework.
 
-If PyTorch with a cause put in computes what TensorFlow computed, TensorFlow has that cause; and the
-other way round. A cause that is not in this table is not found.
+If PyTorch with a mistake computes what TensorFlow computed, TensorFlow has that mistake, and the
+other way round. A mistake that is not in these tables is not found.
 """
 
 import math
@@ -27,225 +27,229 @@ from alexnet_impl.network.spec import (
     trace,
     weight_shapes,
 )
-from alexnet_impl.parity.lockstep import Question, Side, Sides, apart, free_losses
+from alexnet_impl.parity.lockstep import (
+    FrameworkSide,
+    FrameworkSides,
+    ParityCase,
+    apart,
+    free_losses,
+)
 from alexnet_impl.parity.record import Cause
 from alexnet_impl.recipe.recipe import MOMENTUM_OPTIMIZERS, Recipe
 from alexnet_impl.weights.canonical import Weights
 
 EXPLAINS = 0.1
-"""A cause that leaves less than this share of the difference is reported."""
+"""A cause is reported if it leaves less than this fraction of the difference."""
 LAST_BITS = 1e-12
-"""Explanations to nearer than this are as good as each other."""
-MOST = 3
-"""How many causes are reported."""
+"""Causes that leave less than this are equally good."""
+MAX_CAUSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
-    """One known cause, ready to be enacted.
+class CandidateCause:
+    """A known mistake, ready to be made in one framework.
 
     Attributes:
         what: As in Cause.
         remedy: As in Cause.
-        question: The network and recipe with the cause in them.
-        weights: Those that the cause would have put in.
-        feed: What the cause would have made of the images.
+        case: The network, recipe and batches with the mistake.
+        weights: The weights that the mistake would produce.
+        feed: What the mistake makes of images (batch, height, width, channels).
     """
 
     what: str
     remedy: str
-    question: Question
+    case: ParityCase
     weights: Weights
     feed: Callable[[Pixels], Pixels] = lambda images: images
 
+    @property
+    def fits(self) -> bool:
+        """Whether the changed network still accepts the weights; another one could not run."""
+        try:
+            shapes = weight_shapes(self.case.spec)
+        except SpecError:
+            return False
+        return shapes == {name: array.shape for name, array in self.weights.items()}
 
-Enact = Callable[[Side, Hypothesis], NDArray[Any]]
+
+Compute = Callable[[FrameworkSide, CandidateCause], NDArray[Any]]
+RecipeMistake = tuple[dict[str, Any], str, str]
+"""(changed fields of the recipe, what, remedy)"""
+
+
+def _candidate(
+    case: ParityCase,
+    what: str,
+    remedy: str,
+    *,
+    weights: Weights | None = None,
+    feed: Callable[[Pixels], Pixels] = lambda images: images,
+) -> CandidateCause:
+    given = case.weights() if weights is None else weights
+    return CandidateCause(what=what, remedy=remedy, case=case, weights=given, feed=feed)
 
 
 def find_causes(
-    sides: Sides,
-    observed: dict[str, NDArray[Any]],
-    hypotheses: Iterable[Hypothesis],
-    enact: Enact,
+    sides: FrameworkSides,
+    case: ParityCase,
+    candidates: Iterable[CandidateCause],
+    compute: Compute,
     fault: str,
 ) -> tuple[Cause, ...]:
     """The causes that explain a difference, best first.
 
     Args:
         sides: The two frameworks.
-        observed: By framework, what it computed: arrays of one shape.
-        hypotheses: What to try.
-        enact: Computes the same figure on a side with a hypothesis put in.
-        fault: The framework that departs from what NumPy computes: the causes are enacted on the
-            other one. '' if that is not known: then on both, and either may be named.
+        case: The case in which they differ.
+        candidates: The mistakes to try.
+        compute: Computes the array that differs, on one side with a mistake in it.
+        fault: The framework that differs from NumPy: mistakes are made in the other one. '' if
+            that is not known: then they are made in each, and either may be named.
 
     Returns:
-        At most MOST causes; empty if none explains it.
+        At most MAX_CAUSES; empty if none explains the difference.
     """
     first, second = sides
+    unchanged = _candidate(case, "", "")
+    observed = {side.name: compute(side, unchanged) for side in sides}
     difference = apart(observed[first.name], observed[second.name])
-    found: list[Cause] = []
     if not math.isfinite(difference):
         return ()
-    for hypothesis in filter(_fits, hypotheses):
+    found: list[Cause] = []
+    for candidate in candidates:
+        if not candidate.fits:
+            continue
         for side, other in ((first, second), (second, first)):
             if fault not in ("", other.name):
                 continue
-            distance = apart(observed[other.name], enact(side, hypothesis))
+            distance = apart(observed[other.name], compute(side, candidate))
             if distance <= EXPLAINS * difference:
-                found.append(
-                    Cause(
-                        side=other.name,
-                        what=hypothesis.what,
-                        remedy=hypothesis.remedy,
-                        distance=distance,
-                    )
-                )
-    return tuple(sorted(found, key=_rank)[:MOST])
+                what, remedy = candidate.what, candidate.remedy
+                found.append(Cause(side=other.name, what=what, remedy=remedy, distance=distance))
+    return tuple(sorted(found, key=_rank)[:MAX_CAUSES])
 
 
 def _rank(cause: Cause) -> float:
-    """By magnitude, so that what explains it to the last bits keeps the order of the table."""
+    """Order of magnitude, so that equally good causes keep the order of the tables."""
     return round(math.log10((cause.distance or 0.0) + LAST_BITS))
 
 
-def _fits(hypothesis: Hypothesis) -> bool:
-    """Whether the changed network can still take the weights; if not, ours could not either."""
-    try:
-        shapes = weight_shapes(hypothesis.question.spec)
-    except SpecError:
-        return False
-    return shapes == {name: array.shape for name, array in hypothesis.weights.items()}
-
-
 def forward_causes(
-    sides: Sides, question: Question, images: Pixels, fault: str
+    sides: FrameworkSides, case: ParityCase, images: Pixels, fault: str
 ) -> tuple[Cause, ...]:
-    """Why the logits of one set of weights differ."""
+    """Find causes of different logits, given images (batch, height, width, channels)."""
 
-    def enact(side: Side, hypothesis: Hypothesis) -> NDArray[Any]:
-        asked = hypothesis.question
-        trainer = side.make(asked.spec, asked.recipe, hypothesis.weights)
-        return trainer.logits(hypothesis.feed(images))
+    def logits(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
+        changed = candidate.case
+        trainer = side.make(changed.spec, changed.recipe, candidate.weights)
+        return trainer.logits(candidate.feed(images))
 
-    observed = {
-        side.name: side.make(question.spec, question.recipe, question.weights()).logits(images)
-        for side in sides
-    }
-    return find_causes(sides, observed, forward_hypotheses(question), enact, fault)
+    candidates = (
+        *_weight_candidates(case),
+        *_layer_candidates(case),
+        *_image_candidates(case),
+    )
+    return find_causes(sides, case, candidates, logits, fault)
 
 
 def training_causes(
-    sides: Sides, question: Question, hypotheses: Iterable[Hypothesis], fault: str
+    sides: FrameworkSides, case: ParityCase, candidates: Iterable[CandidateCause], fault: str
 ) -> tuple[Cause, ...]:
-    """Why the losses of a few steps differ."""
+    """Find causes of different losses in a few training steps."""
 
-    def enact(side: Side, hypothesis: Hypothesis) -> NDArray[Any]:
-        return np.array(free_losses(side, hypothesis.question, hypothesis.weights)[0])
+    def losses(side: FrameworkSide, candidate: CandidateCause) -> NDArray[Any]:
+        return np.array(free_losses(side, candidate.case, candidate.weights)[0])
 
-    observed = {
-        side.name: np.array(free_losses(side, question, question.weights())[0]) for side in sides
-    }
-    return find_causes(sides, observed, hypotheses, enact, fault)
+    return find_causes(sides, case, candidates, losses, fault)
 
 
-def forward_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    """What makes logits of the same weights and images differ."""
-    yield from _weight_hypotheses(question)
-    yield from _layer_hypotheses(question)
-    yield from _image_hypotheses(question)
-
-
-def _weight_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    weights = question.weights()
-    steps = trace(question.spec).layers
+def _weight_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    weights = case.weights()
+    steps = trace(case.spec).layers
     flattens = [step for step in steps if isinstance(step.layer, Flatten)]
     denses = [step for step in steps if isinstance(step.layer, Dense)]
     for flatten, dense in zip(flattens, denses[:1], strict=False):
         name = f"{dense.layer.name}.weight"
-        yield Hypothesis(
-            what=f"the rows of {dense.layer.name} had not been permuted from channels first to "
+        yield _candidate(
+            case,
+            f"the rows of {dense.layer.name} had not been permuted from channels first to "
             "channels last",
-            remedy="permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
-            question=question,
+            "permute them: reshape(out, channels, height, width).transpose(0, 2, 3, 1)",
             weights=weights | {name: unpermuted(weights[name], flatten.input_shape)},
         )
     kernels = {n: w for n, w in weights.items() if w.ndim == 4}
     turned = {n: np.ascontiguousarray(w.swapaxes(2, 3)) for n, w in kernels.items()}
-    transpose = "transpose convolution kernels by (2, 3, 1, 0), not with .T"
+    changes = {f"{name} had": {name: array} for name, array in turned.items()}
     if len(kernels) > 1:
-        yield Hypothesis(
-            what="all convolution kernels had height and width swapped",
-            remedy=transpose,
-            question=question,
-            weights=weights | turned,
-        )
-    for kernel, array in turned.items():
-        yield Hypothesis(
-            what=f"{kernel} had height and width swapped",
-            remedy=transpose,
-            question=question,
-            weights=weights | {kernel: array},
+        changes = {"all convolution kernels had": turned} | changes
+    for subject, changed in changes.items():
+        yield _candidate(
+            case,
+            f"{subject} height and width swapped",
+            "transpose convolution kernels by (2, 3, 1, 0), not with .T",
+            weights=weights | changed,
         )
 
 
 def unpermuted(kernel: NDArray[Any], map_shape: Shape) -> NDArray[Any]:
-    """What fc1 computes if rows laid out channels first meet features laid out channels last."""
+    """The fc1 kernel in effect if channels-first rows are applied to channels-last features.
+
+    Args:
+        kernel: Shape (out_features, features), features flattened from (channels, height, width).
+        map_shape: (channels, height, width).
+    """
     channels, height, width = map_shape
     maps = kernel.reshape(len(kernel), height, width, channels)
     moved: NDArray[Any] = maps.transpose(0, 3, 1, 2).reshape(kernel.shape)
     return np.ascontiguousarray(moved)
 
 
-def _layer_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    spec = question.spec
-    for step in trace(spec).layers:
+def _layer_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    for step in trace(case.spec).layers:
         match step.layer:
             case LocalResponseNorm() as layer:
-                for changed, what, remedy in _other_norms(layer):
-                    yield _with_layers(question, {layer.name: changed}, what, remedy)
+                others = _other_norms(layer)
             case Conv() as layer:
-                for changed, what, remedy in _other_paddings(layer, step.input_shape):
-                    yield _with_layers(question, {layer.name: changed}, what, remedy)
+                others = _other_paddings(layer, step.input_shape)
             case _:
-                pass
-    norms = [layer for layer in spec.layers if isinstance(layer, LocalResponseNorm)]
+                continue
+        for changed, what, remedy in others:
+            subject = f"{layer.name}'s {what}"
+            yield _candidate(_with_layers(case, (changed,)), subject, remedy)
+    norms = [layer for layer in case.spec.layers if isinstance(layer, LocalResponseNorm)]
     if len(norms) > 1:
-        options = zip(*(list(_other_norms(layer)) for layer in norms), strict=True)
-        for option in options:
-            layers = {layer.name: layer for layer, _, _ in option}
-            _, what, remedy = option[0]
-            _, _, rest = what.partition("'s ")
-            yield _with_layers(question, layers, f"every LRN's {rest}", remedy)
+        for options in zip(*(_other_norms(layer) for layer in norms), strict=True):
+            _, what, remedy = options[0]
+            changed_case = _with_layers(case, [layer for layer, _, _ in options])
+            yield _candidate(changed_case, f"every LRN's {what}", remedy)
 
 
 def _other_norms(layer: LocalResponseNorm) -> Iterator[tuple[Layer, str, str]]:
-    name, size = layer.name, layer.size
-    yield (
-        replace(layer, alpha=layer.alpha / size),
-        f"{name}'s alpha were divided by its window of {size}",
-        "PyTorch divides alpha by the window, TensorFlow does not: multiply or divide it",
-    )
-    yield (
-        replace(layer, alpha=layer.alpha * size),
-        f"{name}'s alpha were multiplied by its window of {size}",
-        "PyTorch divides alpha by the window, TensorFlow does not: multiply or divide it",
-    )
+    """Usual misreadings of an LRN: (layer, what, remedy)."""
+    size, alpha = layer.size, layer.alpha
+    divide = "PyTorch divides alpha by the window, TensorFlow does not: multiply or divide it"
     radius = "TensorFlow's depth_radius is half the window: size // 2"
-    yield (
-        replace(layer, size=2 * size - 1),
-        f"{name}'s radius were doubled (a window of {2 * size - 1} instead of {size})",
-        radius,
-    )
-    yield (
-        replace(layer, size=2 * size + 1),
-        f"{name}'s window were its radius (a window of {2 * size + 1} instead of {size})",
-        radius,
-    )
-    yield replace(layer, k=1.0), f"{name}'s k were 1", "pass k (TensorFlow's bias)"
+    for change, what, remedy in (
+        ({"alpha": alpha / size}, f"alpha were divided by its window of {size}", divide),
+        ({"alpha": alpha * size}, f"alpha were multiplied by its window of {size}", divide),
+        (
+            {"size": 2 * size - 1},
+            f"radius were doubled (a window of {2 * size - 1} instead of {size})",
+            radius,
+        ),
+        (
+            {"size": 2 * size + 1},
+            f"window were its radius (a window of {2 * size + 1} instead of {size})",
+            radius,
+        ),
+        ({"k": 1.0}, "k were 1", "pass k (TensorFlow's bias)"),
+    ):
+        yield replace(layer, **change), what, remedy
 
 
 def _other_paddings(layer: Conv, input_shape: Shape) -> Iterator[tuple[Layer, str, str]]:
+    """Usual misreadings of a convolution's padding: (layer, what, remedy)."""
     before, after = layer.padding
     total = before + after
     same = same_padding(input_shape[1], layer.kernel_size, layer.stride)
@@ -262,103 +266,82 @@ def _other_paddings(layer: Conv, input_shape: Shape) -> Iterator[tuple[Layer, st
         if padding != layer.padding:
             yield (
                 replace(layer, padding=padding),
-                f"{layer.name}'s padding {what}: {padding} instead of {layer.padding}",
+                f"padding {what}: {padding} instead of {layer.padding}",
                 "pad with zeros by hand, then convolve without padding",
             )
 
 
-def _with_layers(
-    question: Question, layers: dict[str, Layer], what: str, remedy: str
-) -> Hypothesis:
-    spec = replace(
-        question.spec,
-        layers=tuple(layers.get(layer.name, layer) for layer in question.spec.layers),
-    )
-    return Hypothesis(
-        what=what,
-        remedy=remedy,
-        question=replace(question, spec=spec),
-        weights=question.weights(),
-    )
+def _with_layers(case: ParityCase, changed: Iterable[Layer]) -> ParityCase:
+    by_name = {layer.name: layer for layer in changed}
+    layers = tuple(by_name.get(layer.name, layer) for layer in case.spec.layers)
+    return replace(case, spec=replace(case.spec, layers=layers))
 
 
-def _image_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    yield Hypothesis(
-        what="the images' channels were in the order blue, green, red",
-        remedy="read them as RGB",
-        question=question,
-        weights=question.weights(),
+def _image_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    yield _candidate(
+        case,
+        "the images' channels were in the order blue, green, red",
+        "read them as RGB",
         feed=lambda images: np.ascontiguousarray(images[..., ::-1]),
     )
-    yield Hypothesis(
-        what="the images lay on their side",
-        remedy="move the axes by (0, 3, 1, 2), not with .T",
-        question=question,
-        weights=question.weights(),
+    yield _candidate(
+        case,
+        "height and width of the images were swapped",
+        "move the axes by (0, 3, 1, 2), not with .T",
         feed=lambda images: np.ascontiguousarray(images.swapaxes(1, 2)),
     )
-    for name in INPUT_SCALINGS:
-        yield from _recipe_hypotheses(
-            question,
-            {"input_scaling": name},
-            f"pixels were scaled as '{name}' instead of '{question.recipe.input_scaling}'",
-            "scale them alike",
-        )
-    for method in ("bilinear", "nearest"):
-        yield from _recipe_hypotheses(
-            question, {"resize": method}, f"images were resized by '{method}'", "resize alike"
-        )
+    scaled = f"instead of '{case.recipe.input_scaling}'"
+    rows: list[RecipeMistake] = [
+        ({"input_scaling": name}, f"pixels were scaled as '{name}' {scaled}", "use one scaling")
+        for name in INPUT_SCALINGS
+    ]
+    rows += [
+        ({"resize": method}, f"images were resized by '{method}'", "use one resizing method")
+        for method in ("bilinear", "nearest")
+    ]
+    yield from _recipe_candidates(case, rows)
 
 
-def _recipe_hypotheses(
-    question: Question, change: dict[str, Any], what: str, remedy: str
-) -> Iterator[Hypothesis]:
-    """The hypothesis, unless the recipe says just that."""
-    if any(getattr(question.recipe, name) != value for name, value in change.items()):
-        recipe = replace(question.recipe, **change)
-        yield Hypothesis(
-            what=what,
-            remedy=remedy,
-            question=replace(question, recipe=recipe),
-            weights=question.weights(),
-        )
+def _recipe_candidates(
+    case: ParityCase, mistakes: Iterable[RecipeMistake]
+) -> Iterator[CandidateCause]:
+    """The mistakes that differ from the recipe."""
+    for change, what, remedy in mistakes:
+        recipe = replace(case.recipe, **change)
+        if recipe != case.recipe:
+            yield _candidate(replace(case, recipe=recipe), what, remedy)
 
 
-def loss_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    """What makes the loss of the same logits differ."""
-    yield from _recipe_hypotheses(
-        question,
-        {"loss_input": "softmax-twice"},
-        "softmax were taken twice: the network ends in one and the loss takes another",
-        "give the loss logits",
-    )
-    yield from _recipe_hypotheses(
-        question,
-        {"loss_input": "probabilities"},
-        "the loss were taken of clipped probabilities, whose softmax it could not see",
-        "give the loss logits (in Keras with from_logits=True), or end the model in the softmax",
-    )
-    yield from _recipe_hypotheses(
-        question, {"label_smoothing": 0.0}, "labels were not smoothed", "smooth them in both"
-    )
+def loss_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    """Mistakes that change the loss of the same logits."""
+    rows: list[RecipeMistake] = [
+        (
+            {"loss_input": "softmax-twice"},
+            "softmax were applied twice: by the network's last layer and by the loss",
+            "give the loss logits",
+        ),
+        (
+            {"loss_input": "probabilities"},
+            "the loss were computed from clipped probabilities, without seeing their softmax",
+            "give the loss logits (in Keras with from_logits=True), or end the model in softmax",
+        ),
+        ({"label_smoothing": 0.0}, "labels were not smoothed", "smooth them in both"),
+    ]
+    return _recipe_candidates(case, rows)
 
 
-def update_hypotheses(question: Question) -> Iterator[Hypothesis]:
-    """What makes weights differ after the same gradients."""
-    recipe = question.recipe
-    for change, what, remedy in _other_updates(recipe):
-        yield from _recipe_hypotheses(question, change, what, remedy)
+def update_candidates(case: ParityCase) -> Iterator[CandidateCause]:
+    """Mistakes that change the weights after the same gradients."""
+    recipe = case.recipe
+    rule = _sgd_mistakes if recipe.optimizer in MOMENTUM_OPTIMIZERS else _adam_mistakes
+    return _recipe_candidates(case, [*rule(recipe), *_decay_mistakes(recipe)])
 
 
-def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
-    if recipe.optimizer in MOMENTUM_OPTIMIZERS:
-        yield from _other_sgd(recipe)
-    else:
-        yield from _other_adam(recipe)
+def _decay_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
+    coupled = recipe.optimizer in ("sgd", "adam")
     if recipe.optimizer == "muon":
-        yield {"optimizer": "sgd"}, "no step were made orthogonal", "take muon in both"
+        yield {"optimizer": "sgd"}, "no update were orthogonalised", "use muon in both"
     elif recipe.weight_decay:
-        coupled = recipe.optimizer in ("sgd", "adam")
         yield (
             {"optimizer": recipe.optimizer + "w" if coupled else recipe.optimizer[:-1]},
             "weight decay were decoupled from the gradient (Keras's weight_decay)"
@@ -371,14 +354,14 @@ def _other_updates(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
         other = "kernels" if recipe.weight_decay_on == "all" else "all"
         yield (
             {"weight_decay_on": other},
-            f"weight decay touched {'kernels alone' if other == 'kernels' else 'biases too'}",
-            "choose alike which weights decay",
+            f"weight decay applied to {'kernels only' if other == 'kernels' else 'biases too'}",
+            "let the same weights decay in both",
         )
     if recipe.clip_norm is not None:
         yield {"clip_norm": None}, "gradients were not clipped", "clip by the global norm in both"
 
 
-def _other_sgd(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
+def _sgd_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
     if recipe.momentum and recipe.optimizer != "muon":
         yield (
             {"momentum_formula": "keras" if recipe.momentum_formula == "torch" else "torch"},
@@ -388,30 +371,41 @@ def _other_sgd(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
     if recipe.momentum:
         yield (
             {"nesterov": not recipe.nesterov},
-            f"momentum were {'plain' if recipe.nesterov else 'Nesterov'}",
-            "set nesterov alike",
+            f"momentum were {'not ' if recipe.nesterov else ''}Nesterov",
+            "set nesterov to the same value",
         )
-        yield {"momentum": 0.0, "nesterov": False}, "there were no momentum", "set it alike"
+        yield (
+            {"momentum": 0.0, "nesterov": False},
+            "there were no momentum",
+            "set momentum to the same value",
+        )
 
 
-def _other_adam(recipe: Recipe) -> Iterator[tuple[dict[str, Any], str, str]]:
+def _adam_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
     place = "Keras adds epsilon before the bias correction: it needs an update of its own"
-    for formula, where in (("torch", "behind"), ("keras", "before")):
+    for formula, where in (("torch", "after"), ("keras", "before")):
         for epsilon in {recipe.epsilon, 1e-8, 1e-7}:
             yield (
                 {"epsilon_formula": formula, "epsilon": epsilon},
                 f"epsilon were {epsilon:g}, added {where} the bias correction",
-                place if formula == "keras" else "set epsilon alike",
+                place if formula == "keras" else "set epsilon to the same value",
             )
 
 
 def batch_causes(
-    sides: Sides, recipe: Recipe, observed: dict[str, tuple[int, str]]
+    sides: FrameworkSides, recipe: Recipe, observed: dict[str, tuple[int, str]]
 ) -> tuple[Cause, ...]:
-    """Why the two draw other batches."""
+    """Find causes of different batches.
+
+    Args:
+        sides: The two frameworks.
+        recipe: The recipe that both were given.
+        observed: Framework to (number of batches, digest of their bytes).
+    """
     first, second = sides
+    last = "kept" if recipe.drop_last else "dropped"
     options: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"drop_last": not recipe.drop_last}, _last_batch(recipe)),
+        ({"drop_last": not recipe.drop_last}, f"the last, smaller batch were {last}"),
         ({"shuffle_buffer": 1}, "images were not shuffled"),
         ({"shuffle_buffer": 1000}, "images were shuffled through a buffer of 1,000"),
         (
@@ -421,45 +415,41 @@ def batch_causes(
         ({"crop_padding": 0}, "images were not cropped"),
         ({"validation_split": "last"}, "the last images were held back"),
     )
-    found = []
-    for change, what in options:
-        changed = replace(recipe, **change)
-        for side, other in ((first, second), (second, first)):
-            if changed != recipe and side.epoch_digest(changed) == observed[other.name]:
-                found.append(
-                    Cause(side=other.name, what=what, remedy="draw the batches alike", distance=0.0)
-                )
-    return tuple(found)
-
-
-def _last_batch(recipe: Recipe) -> str:
-    return f"the last batch that is not full were {'kept' if recipe.drop_last else 'dropped'}"
+    remedy = "draw the batches with the same settings"
+    return tuple(
+        Cause(side=other.name, what=what, remedy=remedy, distance=0.0)
+        for change, what in options
+        for side, other in ((first, second), (second, first))
+        if (changed := replace(recipe, **change)) != recipe
+        and side.epoch_digest(changed) == observed[other.name]
+    )
 
 
 def dropout_causes(
     layer: Dropout, given: NDArray[Any], observed: dict[str, NDArray[Any]]
 ) -> tuple[Cause, ...]:
-    """Why a dropout layer yields other values in one framework than in the other.
+    """Find causes of different outputs of a dropout layer in training.
 
     Args:
-        layer: Where the two part in training.
-        given: What the layer reads, the same in both.
-        observed: By framework, that layer's output.
+        layer: The layer of the first mismatch.
+        given: Its input, the same in both frameworks; any shape.
+        observed: Framework to the layer's output, of the input's shape.
     """
     one, other = observed.values()
     if not np.array_equal(one == 0, other == 0):
-        what, remedy = "other values were dropped", "draw the masks alike"
+        what, remedy = "other values were dropped", "use the same masks in both"
         return (Cause(side="either", what=what, remedy=remedy),)
     keep = 1 - layer.rate
+    remedy = "dropout is inverted in both frameworks: scale once, in training"
     found = []
     for name, values in observed.items():
         right = np.where(values == 0, 0, given / keep)
-        for factor, what in (
-            (keep, f"what {layer.name} keeps were not divided by {keep:g}"),
-            (1 / keep, f"what {layer.name} keeps were divided by {keep:g} twice"),
+        for factor, how in (
+            (keep, f"not divided by {keep:g}"),
+            (1 / keep, f"divided by {keep:g} twice"),
         ):
             distance = apart(right * factor, values)
             if distance < EXPLAINS * apart(right, values):
-                remedy = "dropout is inverted in both frameworks: scale once, in training"
+                what = f"the values that {layer.name} keeps were {how}"
                 found.append(Cause(side=name, what=what, remedy=remedy, distance=distance))
     return tuple(found)

@@ -1,11 +1,11 @@
 """Lockstep training: two frameworks take the same steps, and their losses are compared.
 
-Three forms, because they can claim different things. In float64 both train freely and must agree
-to the last digits that rounding leaves: any other formula stands out by eight orders of magnitude.
-In float32 a ReLU or a pool that flips on the last bit sets off a divergence that grows by itself,
-in one framework alone as well; so either the second is put where the first stands before each
-step, or both train freely and their divergence is measured against that of one framework with
-itself.
+There are three forms, because they can prove different things. In float64 both train freely and
+must agree to the last digits that rounding leaves: any other formula differs by eight orders of
+magnitude more. In float32 a ReLU or a max-pool that flips on the last bit starts a divergence that
+grows by itself, even within one framework. So either the second framework is re-synchronised with
+the first before each step, or both train freely and their divergence is compared with a control:
+one framework against itself, started from weights that differ in the last bit.
 """
 
 import math
@@ -28,47 +28,47 @@ from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.initializers import initial_weights
 
 LARGE_LOSS = math.log(10)
-"""Beyond it (where ten classes start) losses are compared in proportion to their size."""
+"""Losses above this (the first loss of ten classes) are compared relative to their size."""
 LAST_LAYER_SHARE = 0.1
-"""Of He's standard deviation, for the last layer: the first loss is near ln(num_classes)."""
+"""Fraction of He's standard deviation for the last layer: the first loss is near ln(classes)."""
 HALF_BITS: dict[Precision, float] = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
-"""The last bit's smallest share of a number, where weights are kept in float32."""
+"""Relative size of the last bit of a half type, for weights that are stored in float32."""
 
 
-class Side(Protocol):
+class FrameworkSide(Protocol):
     """One framework of a comparison, in this process or in another."""
 
     name: str
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
-        """A trainer that starts from these weights; it takes the place of an earlier one."""
+        """A trainer that starts from these weights; an earlier trainer becomes invalid."""
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
-        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        """(number of batches, digest of their bytes) that this framework draws for epoch 0."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Versions, device and flags."""
 
 
-Sides = Sequence[Side]
+FrameworkSides = Sequence[FrameworkSide]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What two frameworks are to do alike.
+class ParityCase:
+    """A parity case: network, recipe and one batch per step.
 
     Attributes:
         spec: The network.
-        recipe: Of parity_recipe().
-        batches: One per step.
+        recipe: A recipe from parity_recipe().
+        batches: One per training step.
     """
 
     spec: Spec
     recipe: Recipe
     batches: tuple[Batch, ...]
 
-    def at(self, precision: Precision) -> "Question":
-        """The same in another precision."""
+    def at(self, precision: Precision) -> "ParityCase":
+        """The same case in another precision."""
         return replace(self, recipe=replace(self.recipe, precision=precision))
 
     @property
@@ -86,12 +86,13 @@ class Question:
 
 
 def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
-    """The recipe, changed where a comparison would not see anything or could not be made.
+    """The recipe with the changes that make differences visible and frameworks comparable.
 
-    He's initial weights keep the activations at the images' own scale (under PyTorch's default the
-    loss sits at ln(num_classes), and a wrong LRN or another weight decay is invisible). Biases are
-    drawn as well: of zeros, no conversion can be wrong. Dropout masks come from the shared hash. A
-    constant rate is cut to a quarter half-way, since two formulas of momentum agree until then.
+    He's initial weights keep the activations at the scale of the images (with PyTorch's default the
+    loss stays at ln(num_classes), which hides a wrong LRN or another weight decay). Biases are
+    random, since a wrong conversion of zeros cannot be seen. Dropout masks come from the shared
+    hash. A constant learning rate is quartered half-way, since the two momentum formulas agree
+    while it is constant.
     """
     last_kernel = [shape for name, shape in weight_shapes(spec).items() if name.endswith("weight")]
     fan_in = last_kernel[-1][1]
@@ -110,7 +111,7 @@ def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
 
 
 def draw_batches(train: Split, recipe: Recipe, steps: int) -> tuple[Batch, ...]:
-    """The batches of the first `steps` steps, over as many epochs as that takes."""
+    """Batches of the first `steps` training steps, over as many epochs as needed."""
     return tuple(batch for batch, _ in zip(_endless(train, recipe), range(steps), strict=False))
 
 
@@ -122,11 +123,10 @@ def _endless(train: Split, recipe: Recipe) -> Iterator[Batch]:
 
 
 def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weights:
-    """Each weight moved up or down by the last bit of the type that it is computed in.
+    """Weights that are each moved up or down by the last bit of the precision they are used in.
 
-    To the next number that the array can hold; where the weights are kept more exactly than they
-    are computed with, by the half type's smallest share of them: a float32's last bit is rounded
-    away before a half type sees it.
+    Half types are computed from weights stored in float32, whose own last bit would be rounded
+    away: there, a weight moves by the relative size of the half type's last bit.
     """
     rng = np.random.default_rng(seed)
     share = HALF_BITS.get(precision)
@@ -141,41 +141,43 @@ def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weigh
     return moved
 
 
-def free_losses(side: Side, question: Question, weights: Weights) -> tuple[list[float], Trainer]:
-    """The loss at every step of one framework on its own, and its trainer at the end."""
-    trainer = side.make(question.spec, question.recipe, weights)
+def free_losses(
+    side: FrameworkSide, case: ParityCase, weights: Weights
+) -> tuple[list[float], Trainer]:
+    """The loss at every step of one framework training alone, and its trainer after the last."""
+    trainer = side.make(case.spec, case.recipe, weights)
     handles = [
         trainer.train_step(batch.images, batch.labels, rate)
-        for batch, rate in zip(question.batches, question.rates, strict=True)
+        for batch, rate in zip(case.batches, case.rates, strict=True)
     ]
     return [value.loss for value in trainer.read(handles)], trainer
 
 
-def train_freely(sides: Sides, question: Question, *, with_controls: bool) -> Series:
-    """Both frameworks from the same weights, each on its own.
+def train_freely(sides: FrameworkSides, case: ParityCase, *, with_controls: bool) -> Series:
+    """Train both frameworks from the same weights, each on its own.
 
     Args:
         sides: The two frameworks.
-        question: What to do.
-        with_controls: Also train each of them from weights that differ by one last bit.
+        case: The network, recipe and batches.
+        with_controls: Also train each framework from weights that differ in the last bit.
 
     Returns:
-        Losses by framework, and by framework how far one last bit takes it from itself.
+        Losses by framework, and each framework's divergence from its own control.
     """
-    weights = question.weights()
-    losses = {side.name: free_losses(side, question, weights)[0] for side in sides}
-    name = f"free {question.recipe.precision}"
+    weights = case.weights()
+    losses = {side.name: free_losses(side, case, weights)[0] for side in sides}
+    name = f"free {case.recipe.precision}"
     series = Series(name=name, losses=losses, controls={})
-    return add_controls(sides, question, series) if with_controls else series
+    return add_controls(sides, case, series) if with_controls else series
 
 
-def add_controls(sides: Sides, question: Question, series: Series) -> Series:
-    """One more draw of every control; each framework's is the largest of its draws so far."""
-    weights, precision = question.weights(), question.recipe.precision
+def add_controls(sides: FrameworkSides, case: ParityCase, series: Series) -> Series:
+    """Train every control once more, and keep each framework's largest divergence so far."""
+    weights, precision = case.weights(), case.recipe.precision
     controls: dict[str, list[float]] = {}
     for place, side in enumerate(sides):
         seed = series.draws * len(sides) + place
-        moved, _ = free_losses(side, question, moved_by_one_bit(weights, seed, precision))
+        moved, _ = free_losses(side, case, moved_by_one_bit(weights, seed, precision))
         found = divergence(series.losses[side.name], moved)
         before = series.controls.get(side.name, found)
         controls[side.name] = [float(value) for value in np.maximum(before, found)]
@@ -183,32 +185,30 @@ def add_controls(sides: Sides, question: Question, series: Series) -> Series:
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> NDArray[np.float64]:
-    """How far apart two series of losses are, step by step.
+    """Differences of two loss curves, shape (steps,): |first - second|.
 
-    |first - second|; where a loss has grown beyond LARGE_LOSS, in proportion to it, since so do
-    the last digits of its floating point.
+    A loss above LARGE_LOSS is compared relative to its size, since rounding grows with it.
     """
     found: NDArray[np.float64] = np.abs(np.subtract(first, second))
     return found / np.maximum(1, np.abs(first) / LARGE_LOSS)
 
 
 def divergence(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """The largest difference so far, step by step; NaN stays."""
+    """The largest difference of two loss curves up to each step; NaN stays NaN."""
     return [float(value) for value in np.maximum.accumulate(differences(first, second))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resynchronised:
-    """What training in step has shown.
+    """Results of re-synchronised training.
 
     Attributes:
         series: Losses by framework.
-        gradients: Step to weight to relative L2 distance, at the steps that were looked at.
-        updates: Step to weight to relative L2 distance of its two changes; and of what the
-            optimisers keep.
-        faults: Framework to the largest distance of its updates from what NumPy computes of the
-            same gradients; empty unless it was asked for.
-        weights: The first framework's at the end.
+        gradients: Step to weight to relative L2 distance, at the inspected steps.
+        updates: Step to weight to relative L2 distance of the two changes; optimiser slots too.
+        faults: Framework to the largest distance of its updates from NumPy's, computed from the
+            same gradients; empty without `judge`.
+        weights: The first framework's weights after the last step.
     """
 
     series: Series
@@ -219,33 +219,33 @@ class Resynchronised:
 
 
 def train_in_step(
-    sides: Sides, question: Question, *, look_every: int = 1, judge: bool = False
+    sides: FrameworkSides, case: ParityCase, *, look_every: int = 1, judge: bool = False
 ) -> Resynchronised:
-    """The second framework is put where the first stands before each step.
+    """Train both frameworks, and copy weights and optimiser state to the second before each step.
 
     Args:
         sides: The two frameworks.
-        question: What to do.
-        look_every: Compare gradients and updates at every so many steps: they are large.
-        judge: Compare each update that is looked at with NumPy's, too.
+        case: The network, recipe and batches.
+        look_every: Interval in steps at which gradients and updates, which are large, are compared.
+        judge: Also compare these updates with NumPy's.
     """
-    weights = question.weights()
-    first, second = (side.make(question.spec, question.recipe, weights) for side in sides)
+    weights = case.weights()
+    first, second = (side.make(case.spec, case.recipe, weights) for side in sides)
     losses: dict[str, list[float]] = {side.name: [] for side in sides}
     faults = dict.fromkeys(losses, 0.0) if judge else {}
     gradients: dict[int, dict[str, float]] = {}
     updates: dict[int, dict[str, float]] = {}
     before = weights
-    for step, (batch, rate) in enumerate(zip(question.batches, question.rates, strict=True)):
+    for step, (batch, rate) in enumerate(zip(case.batches, case.rates, strict=True)):
         looks = step % look_every == 0
         state = shared_state(first.state())
         second.restore(before, state)
         expected = None
         if looks:
             gradients[step], gradient = _gradients_apart(first, second, batch)
-            expected = update(question.recipe, before, gradient, state, rate) if judge else None
+            expected = update(case.recipe, before, gradient, state, rate) if judge else None
             del gradient
-        del state  # large, as all that is named after weights
+        del state  # as large as the weights
         for values, trainer in zip(losses.values(), (first, second), strict=True):
             handle = trainer.train_step(batch.images, batch.labels, rate)
             values.append(trainer.read([handle])[0].loss)
@@ -261,7 +261,7 @@ def train_in_step(
                     faults[name] = largest((faults[name], *far.values()))
             del moved
         before = after
-    name = f"re-synchronised {question.recipe.precision}"
+    name = f"re-synchronised {case.recipe.precision}"
     return Resynchronised(
         series=Series(name=name, losses=losses, controls={}),
         gradients=gradients,
@@ -274,22 +274,22 @@ def train_in_step(
 def _gradients_apart(
     first: Trainer, second: Trainer, batch: Batch
 ) -> tuple[dict[str, float], Weights]:
-    """By weight: relative L2 distance; and the first one's gradients."""
+    """Relative L2 distance of the gradients by weight, and the first framework's gradients."""
     _, ours = first.gradients(batch.images, batch.labels)
     _, theirs = second.gradients(batch.images, batch.labels)
     return {name: l2_apart(gradient, theirs[name]) for name, gradient in ours.items()}, ours
 
 
 def shared_state(state: Weights) -> Weights:
-    """What of a trainer's state means the same in every framework."""
+    """The entries of a trainer's state that mean the same in every framework."""
     return {k: v for k, v in state.items() if k == "step" or k.startswith("optimizer.")}
 
 
 def l2_apart(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Relative L2 distance; 0 if both are zero.
+    """Relative L2 distance of two arrays of one shape; 0 if both are zero.
 
-    Where both have overflowed, as float16's gradients do until the loss scale has come down, there
-    is nothing to compare.
+    Elements that overflowed in both are left out: float16 gradients do so until the loss scale has
+    come down.
     """
     finite = np.isfinite(first) | np.isfinite(second)
     if not finite.all():
@@ -299,19 +299,19 @@ def l2_apart(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def apart(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Largest absolute difference over the largest absolute value; infinite if shapes differ."""
+    """Largest absolute difference relative to the largest value; infinite if shapes differ."""
     if first.shape != second.shape:
         return math.inf
     return _share(_largest(first - second), _largest(first))
 
 
 def largest(values: Iterable[float]) -> float:
-    """The largest value; NaN if there is one, which max() may lose."""
+    """The largest value, or NaN if there is one (max() may lose it)."""
     return float(np.max(list(values)))
 
 
 def _largest(array: NDArray[Any]) -> float:
-    """The largest absolute value, without a copy; NaN stays."""
+    """The largest absolute value, computed without a copy; NaN stays NaN."""
     return float(max(array.max(initial=0), -array.min(initial=0)))
 
 
@@ -320,9 +320,9 @@ def _share(difference: float, whole: float) -> float:
 
 
 def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
-    """By name in the state: relative L2 distance of what two optimisers keep after a step.
+    """Relative L2 distance of two optimisers' slots after a step, by name in the state.
 
-    Coupled and decoupled weight decay take the same step and keep another momentum.
+    Coupled and decoupled weight decay may take the same step and keep different momentum.
     """
     slots = [name for name in shared_state(first) if name.count(".") > 1]
     return {
@@ -331,10 +331,9 @@ def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
 
 
 def changes_apart(before: Weights, first: Weights, second: Weights) -> dict[str, float]:
-    """By weight: L2 distance of the two changes, relative to the first.
+    """L2 distance of two changes of each weight, relative to the first change.
 
-    Not the largest single one: where a gradient is nearly 0, Adam makes a whole step of its last
-    bit.
+    Not the largest element's: Adam turns the last bit of a gradient of almost 0 into a whole step.
     """
     return {
         name: _share(

@@ -1,4 +1,4 @@
-"""One question from its beginning to its record: two processes, the ladder, the file."""
+"""Runs a parity comparison of a built-in network, each framework in its own process."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,30 +9,32 @@ from typing import Any
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import refuse_library
-from alexnet_impl.parity.ladder import climb
-from alexnet_impl.parity.lockstep import Question, Sides, draw_batches, parity_recipe
+from alexnet_impl.parity.lockstep import FrameworkSides, ParityCase, draw_batches, parity_recipe
 from alexnet_impl.parity.record import CheckResult, ParityRecord
+from alexnet_impl.parity.stages import run_stages
 from alexnet_impl.processes.remote_trainer import remote_side
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
+from alexnet_impl.training.prepare import PreparedRun
 
 
-def make_question(config: RunConfig, dataset: Dataset, steps: int) -> Question:
-    """What the ladder is to be climbed with.
+def make_parity_case(run: PreparedRun, dataset: Dataset, steps: int) -> ParityCase:
+    """Build the parity case: network, adapted recipe and batches.
 
     Args:
-        config: Its variant, width, recipe and data; its framework is not used.
-        dataset: What config.data loads.
-        steps: How many the lockstep forms take.
+        run: The prepared run; its framework is not used.
+        dataset: The images that its config loads.
+        steps: Number of lockstep steps.
     """
-    spec = refuse_library(config.spec(dataset.num_classes))
-    recipe = parity_recipe(config.recipe, spec)
-    return Question(spec=spec, recipe=recipe, batches=draw_batches(dataset.train, recipe, steps))
+    refuse_library(run.config.variant)
+    recipe = parity_recipe(run.config.recipe, run.spec)
+    batches = draw_batches(dataset.train, recipe, steps)
+    return ParityCase(spec=run.spec, recipe=recipe, batches=batches)
 
 
 @contextmanager
-def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[Sides]:
-    """Each framework in a process of its own, with the config's images, device and threads.
+def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[FrameworkSides]:
+    """Start each framework in its own process, with the config's images, device and threads.
 
     Args:
         config: Its framework is not used.
@@ -54,30 +56,30 @@ def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[S
 
 
 def prove(
-    config: RunConfig,
+    run: PreparedRun,
     dataset: Dataset,
     steps: int,
     interpreters: Mapping[str, str],
     announce: Callable[[ParityRecord], None],
 ) -> ParityRecord:
-    """Climb the ladder with each framework in a process of its own.
+    """Run the parity stages with each framework in its own process.
 
     Args:
-        config: What to compare; its framework is not used.
-        dataset: What config.data loads.
-        steps: How many the lockstep forms take.
+        run: What to compare; its framework is not used.
+        dataset: The images that its config loads.
+        steps: Number of lockstep steps.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is given the record so far after every check: a climb may take an hour.
+        announce: Called with the record so far after every check; all may take an hour.
 
     Raises:
         RunError: If a process fails.
     """
-    question = make_question(config, dataset, steps)
+    config, case = run.config, make_parity_case(run, dataset, steps)
     with both_sides(config, interpreters) as sides:
         environment: dict[str, Any] = environment_fingerprint()
         environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
         blank = ParityRecord(
-            request=request_of(config, dataset, steps, question),
+            request=request_of(config, dataset, steps, case),
             environment=environment,
             checks=(),
             complete=False,
@@ -88,19 +90,17 @@ def prove(
             checks.append(check)
             announce(replace(blank, checks=tuple(checks)))
 
-        climbed = climb(sides, question, dataset.test, keep)
-    return replace(blank, checks=climbed.checks, series=climbed.series, complete=climbed.complete)
+        results = run_stages(sides, case, dataset.test, keep)
+    return replace(blank, checks=results.checks, series=results.series, complete=results.complete)
 
 
-def request_of(
-    config: RunConfig, dataset: Dataset, steps: int, question: Question
-) -> dict[str, Any]:
-    """What was asked, as the record keeps it."""
+def request_of(config: RunConfig, dataset: Dataset, steps: int, case: ParityCase) -> dict[str, Any]:
+    """The request as parity.json stores it."""
     asked = config.to_dict()
     del asked["framework"]
     return asked | {
         "steps": steps,
         "num_classes": dataset.num_classes,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "parity_recipe": asdict(question.recipe),
+        "parity_recipe": asdict(case.recipe),
     }

@@ -1,4 +1,4 @@
-"""What a ladder found, check by check, as data and as a file that others can ask."""
+"""Results of a parity comparison, check by check, and the parity.json file that stores them."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
+from alexnet_impl.typed_json import read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "parity.json"
@@ -15,14 +16,14 @@ FILE_NAME = "parity.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What may explain a difference.
+    """A likely cause of a difference.
 
     Attributes:
-        side: The framework that computes otherwise, or 'either' where that cannot be told.
-        what: What it does, as the end of 'tensorflow computes as if ...'.
-        remedy: What makes it right.
-        distance: How far the difference is from what this cause would make of the other side,
-            relative: near 0 where the cause explains it all; None where only its kind is known.
+        side: The framework with the mistake, or 'either' if that is not known.
+        what: The mistake, as the end of 'tensorflow computes as if ...'.
+        remedy: How to correct it.
+        distance: Relative difference that remains after the other framework makes the same mistake:
+            near 0 if the cause explains everything; None if only its kind is known.
     """
 
     side: str
@@ -37,15 +38,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check of the ladder.
+    """The result of one parity check.
 
     Attributes:
         name: What was compared, such as 'logits'.
-        precision: It was computed in; '' where nothing was computed.
-        measured: The difference, relative unless the check says otherwise.
-        tolerance: What it may be.
-        reason: Why the tolerance lies there.
-        where: The layer, weight or step at which the two part first; '' if they do not.
+        precision: Precision of the computation; '' if nothing was computed.
+        measured: The difference; relative unless the reason says otherwise.
+        tolerance: The largest difference allowed.
+        reason: Why the tolerance has this size.
+        where: Layer, weight or step of the first mismatch; '' if there is none.
         causes: Likely causes of a failure, the likeliest first.
         sought: Whether causes were looked for.
     """
@@ -61,22 +62,21 @@ class CheckResult:
 
     @property
     def holds(self) -> bool:
-        """Whether the difference lies within its tolerance; NaN does not."""
+        """Whether the difference is within its tolerance; NaN is not."""
         return self.measured <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Losses step by step of both frameworks from one form of lockstep training.
+    """Loss curves of both frameworks in one form of lockstep training.
 
     Attributes:
         name: 'free float64', 're-synchronised float32', 'free float32', ...
         losses: Framework to its loss at every step.
-        controls: What stands beside it: framework to the largest loss difference so far of that
-            framework against itself, started from weights that differ by one last bit.
-        draws: How often each control was drawn; it is the largest of them.
-        allowed: What the largest difference so far may be at every step, where that follows from
-            the controls.
+        controls: Framework to its divergence, up to each step, from itself started with weights
+            that differ in the last bit.
+        draws: Number of trainings of each control; the largest divergence is kept.
+        allowed: The largest divergence allowed at each step, if controls decide it.
     """
 
     name: str
@@ -88,14 +88,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRecord:
-    """What was compared and what came out.
+    """The request and results of a parity comparison.
 
     Attributes:
-        request: The variant, width, recipe, data and steps that were asked for.
-        environment: Machine and versions, by framework.
-        checks: In the order of the ladder.
-        series: The loss curves of the lockstep checks.
-        complete: Whether the ladder was climbed to its end; not if it failed or was stopped.
+        request: Variant, width, recipe, data and steps that were requested.
+        environment: Machine, and versions by framework.
+        checks: In the order of the stages.
+        series: Loss curves of the lockstep checks.
+        complete: Whether the last stage was reached and held; not if one failed or was stopped.
     """
 
     request: dict[str, Any]
@@ -106,7 +106,7 @@ class ParityRecord:
 
     @property
     def holds(self) -> bool:
-        """Whether the ladder was climbed to its end and every check held."""
+        """Whether the comparison is complete and every check held."""
         return self.complete and bool(self.checks) and all(check.holds for check in self.checks)
 
     @property
@@ -118,15 +118,15 @@ class ParityRecord:
 def write_record(folder: Path, record: ParityRecord) -> Path:
     """Write parity.json into a folder, whole or not at all."""
     path = folder / FILE_NAME
-    plain = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
-    for check, entry in zip(record.checks, plain["checks"], strict=True):
+    values = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
+    for check, entry in zip(record.checks, values["checks"], strict=True):
         entry["holds"] = check.holds
-    write_bytes(path, json.dumps(_finite(plain), indent=1).encode())
+    write_bytes(path, json.dumps(_finite(values), indent=1).encode())
     return path
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they are written as text."""
+    """The value with NaN and infinities as text, which JSON has no numbers for."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
@@ -137,52 +137,40 @@ def _finite(value: Any) -> Any:
 
 
 def read_record(path: Path) -> ParityRecord:
-    """What write_record wrote.
+    """Read a record that write_record() wrote.
 
     Args:
-        path: The file, or the folder that it lies in.
+        path: The file or its folder.
 
     Raises:
         RunError: If it is missing, damaged or of another release.
     """
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        plain = json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise RunError(f"{path}: there is no such file; `alexnet parity` writes one.") from error
+        raise RunError(f"{path}: no such file; `alexnet parity` writes it.") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: is no parity record, or is damaged ({error}).") from error
-    if not isinstance(plain, dict) or plain.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{path}: is no parity record of this release; run `alexnet parity` again.")
+        raise RunError(f"{path}: is not a parity record, or is damaged ({error}).") from error
+    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{path}: is not a parity record of this release; run `alexnet parity`.")
+    # Before 2026-11-29 a check was called a rung.
+    checks = values.pop("checks", None) or values.pop("rungs", None)
+    kept = {key: values[key] for key in values if key not in ("schema_version", "holds")}
     try:
-        return ParityRecord(
-            request=plain["request"],
-            environment=plain["environment"],
-            checks=tuple(_read_check(entry) for entry in plain.get("checks") or plain["rungs"]),
-            series=tuple(_read_series(entry) for entry in plain["series"]),
-            complete=plain["complete"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: is a damaged parity record ({error!r}).") from error
+        kept["checks"] = [
+            {"name" if key == "rung" else key: entry[key] for key in entry if key != "holds"}
+            for entry in checks
+        ]
+        return read(ParityRecord, _with_floats(kept))
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path}: is a damaged parity record ({error}).") from error
 
 
-def _read_check(entry: dict[str, Any]) -> CheckResult:
-    # "rung" is the name in files written before 2026-11-29.
-    values = {"name" if key == "rung" else key: entry[key] for key in entry if key != "holds"}
-    values["measured"] = float(values["measured"])
-    values["causes"] = tuple(_read_cause(cause) for cause in values["causes"])
-    return CheckResult(**values)
-
-
-def _read_cause(entry: dict[str, Any]) -> Cause:
-    distance = entry["distance"]
-    return Cause(**entry | {"distance": None if distance is None else float(distance)})
-
-
-def _read_series(entry: dict[str, Any]) -> Series:
-    curves = {
-        part: {name: [float(value) for value in values] for name, values in entry[part].items()}
-        for part in ("losses", "controls")
-    }
-    allowed = [float(value) for value in entry["allowed"]]
-    return Series(name=entry["name"], draws=entry["draws"], allowed=allowed, **curves)
+def _with_floats(value: Any) -> Any:
+    """The value with the numbers that _finite() wrote as text."""
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value

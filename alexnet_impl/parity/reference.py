@@ -1,9 +1,10 @@
-"""What the Spec and the Recipe say, computed in plain NumPy: the judge where two frameworks differ.
+"""NumPy reference of layers, loss and updates: it decides which of two frameworks is wrong.
 
-Maps are (batch, channels, height, width), weights in the canonical layout.
+Maps have shape (batch, channels, height, width), weights the canonical layout.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -38,15 +39,16 @@ Array = NDArray[Any]
 
 
 def forward(spec: Spec, weights: Weights, images: Array) -> Activations:
-    """The output of every layer, without dropout.
+    """Compute the output of every layer, without dropout.
 
     Args:
         spec: The network.
-        weights: Its weights.
-        images: What the first layer reads, (batch, channels, height, width).
+        weights: Its weights in the canonical layout.
+        images: Input of the first layer, shape (batch, channels, height, width).
 
     Returns:
-        Every layer's output in the type of the images, by name.
+        Outputs by layer name, in the dtype of the images: maps (batch, channels, height, width) or
+        rows (batch, features).
     """
     outputs: Activations = {}
     values = images
@@ -58,18 +60,21 @@ def forward(spec: Spec, weights: Weights, images: Array) -> Activations:
 
 def _layer(layer: Layer, values: Array, weights: Weights) -> Array:
     match layer:
-        case Conv():
-            return _conv(layer, values, weights)
+        case Conv(name=name, stride=stride, groups=groups):
+            padded = np.pad(values, ((0, 0), (0, 0), layer.padding, layer.padding))
+            kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            maps = convolve(padded, kernel, (stride, stride), groups=groups)
+            return np.asarray(maps + bias[:, None, None])
         case MaxPool(kernel_size=size, stride=stride):
-            return np.asarray(_windows(values, size, stride).max(axis=(4, 5)))
-        case LocalResponseNorm():
-            return _norm(layer, values)
+            return np.asarray(windows(values, (size, size), (stride, stride)).max(axis=(4, 5)))
+        case LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
+            return np.asarray(values / (k + alpha * squares_over(values, size)) ** beta)
         case Dense(name=name):
             return np.asarray(values @ weights[f"{name}.weight"].T + weights[f"{name}.bias"])
         case Relu() | Flatten() | Dropout() | GlobalAveragePool():
             return _without_numbers(layer, values)
         case Backbone():
-            raise SpecError(f"{layer.name}: is its library's own; there is no reference for it.")
+            raise SpecError(f"{layer.name}: a library's backbone has no NumPy reference.")
         case _:
             assert_never(layer)
 
@@ -86,32 +91,56 @@ def _without_numbers(layer: Relu | Flatten | Dropout | GlobalAveragePool, values
             return np.asarray(values.mean(axis=(2, 3)))
 
 
-def _windows(values: Array, size: int, stride: int) -> Array:
-    """(batch, channels, rows, columns, size, size), without copying."""
-    return sliding_window_view(values, (size, size), (2, 3))[:, :, ::stride, ::stride]
+def windows(maps: Array, size: Sequence[int], stride: Sequence[int]) -> Array:
+    """Sliding windows of maps, as a view.
+
+    Args:
+        maps: Shape (batch, channels, height, width), padded already.
+        size: (height, width) of a window.
+        stride: (vertical, horizontal).
+
+    Returns:
+        Shape (batch, channels, rows, columns, window height, window width).
+    """
+    return sliding_window_view(maps, size, (2, 3))[:, :, :: stride[0], :: stride[1]]
 
 
-def _conv(layer: Conv, values: Array, weights: Weights) -> Array:
-    kernel, bias = weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]
-    sides = layer.padding
-    padded = np.pad(values, ((0, 0), (0, 0), sides, sides))
-    parts = zip(np.split(padded, layer.groups, axis=1), np.split(kernel, layer.groups), strict=True)
-    maps = [
-        np.tensordot(_windows(part, layer.kernel_size, layer.stride), own, ((1, 4, 5), (1, 2, 3)))
-        for part, own in parts
-    ]  # each (batch, rows, columns, out)
-    return np.asarray(np.concatenate(maps, axis=3).transpose(0, 3, 1, 2) + bias[:, None, None])
+def convolve(
+    maps: Array,
+    kernel: Array,
+    stride: Sequence[int],
+    *,
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Array:
+    """Cross-correlation without bias, group by group.
+
+    Args:
+        maps: Shape (batch, channels, height, width), padded already.
+        kernel: Shape (out_channels, channels / groups, height, width).
+        stride: (vertical, horizontal).
+        groups: Blocks of neighbouring channels that are convolved separately.
+        dilation: (vertical, horizontal).
+
+    Returns:
+        Shape (batch, out_channels, rows, columns).
+    """
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilation, strict=True)]
+    views = windows(maps, extent, stride)[..., :: dilation[0], :: dilation[1]]
+    parts = zip(np.split(views, groups, axis=1), np.split(kernel, groups), strict=True)
+    outputs = [np.tensordot(part, own, ((1, 4, 5), (1, 2, 3))) for part, own in parts]
+    return np.concatenate(outputs, axis=3).transpose(0, 3, 1, 2)
 
 
-def _norm(layer: LocalResponseNorm, values: Array) -> Array:
-    radius = layer.size // 2
-    squares = np.pad(values**2, ((0, 0), (radius, radius), (0, 0), (0, 0)))
-    total = sliding_window_view(squares, layer.size, 1).sum(axis=-1)
-    return np.asarray(values / (layer.k + layer.alpha * total) ** layer.beta)
+def squares_over(maps: Array, size: int) -> Array:
+    """Sum of squares over a window of `size` neighbouring channels, of the shape of the maps."""
+    sides = (size // 2, (size - 1) // 2)
+    squares = np.pad(maps**2, ((0, 0), sides, (0, 0), (0, 0)))
+    return np.asarray(sliding_window_view(squares, size, 1).sum(axis=-1))
 
 
 def loss(logits: Array, labels: Labels, recipe: Recipe) -> float:
-    """Mean cross-entropy as Recipe.loss_input and label_smoothing say."""
+    """Mean cross-entropy of logits (batch, classes), see Recipe.loss_input and label_smoothing."""
     values = _log_softmax(logits)
     if recipe.loss_input == "softmax-twice":
         values = _log_softmax(np.exp(values))
@@ -129,7 +158,7 @@ def _log_softmax(logits: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updated:
-    """What a step leaves: weights, and what the optimiser keeps, named as in Trainer.state()."""
+    """Weights after a step, and the optimiser's slots, named as in Trainer.state()."""
 
     weights: Weights
     slots: Weights
@@ -138,13 +167,13 @@ class Updated:
 def update(
     recipe: Recipe, weights: Weights, gradients: Weights, state: Weights, rate: float
 ) -> Updated:
-    """The weights and the optimiser's slots after one step.
+    """Compute one step of the recipe's optimiser.
 
     Args:
-        recipe: Its optimiser.
-        weights: Before the step.
-        gradients: Of the loss alone.
-        state: Of a trainer before the step, which Trainer.state() gives.
+        recipe: The optimiser and its numbers.
+        weights: Weights before the step, in the canonical layout.
+        gradients: Gradients of the loss, without weight decay, by name of the weight.
+        state: Trainer.state() before the step.
         rate: The learning rate.
     """
     clipped = _clip(recipe, gradients)
@@ -211,7 +240,7 @@ def _muon(
 
 
 def orthogonal_step(matrix: Array) -> Array:
-    """Muon's matrix for this one: all its singular values drawn towards 1."""
+    """Muon's orthogonalised update of a matrix: its singular values are moved towards 1."""
     a, b, c = NEWTON_SCHULZ
     x: Array = matrix / (np.linalg.norm(matrix) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):

@@ -1,32 +1,42 @@
-"""What a layer, or a chain of operations between two layers, yields in plain NumPy.
+"""NumPy versions of a user's layers and of the operations between two layers.
 
-Maps are (batch, channels, height, width), weights canonical. An empty array stands for what cannot
-be computed.
+Maps have shape (batch, channels, height, width), rows (batch, features), weights the canonical
+layout. An empty array means that the operation cannot be computed.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, Sides, pair_of, same_sides
+from alexnet_impl.frameworks.user_model import (
+    Operation,
+    UserLayer,
+    ZeroPadding,
+    pair_of,
+    same_sides,
+)
+from alexnet_impl.parity.reference import convolve, squares_over, windows
 from alexnet_impl.ports.pairing import whole_padding
 from alexnet_impl.stats.accuracy import softmax
 from alexnet_impl.weights.canonical import Array, Weights
 
 
-def compute_layer(layer: ForeignLayer, inputs: Array, weights: Weights) -> Array:
-    """What a layer yields.
+def compute_layer(layer: UserLayer, inputs: Array, weights: Weights) -> Array:
+    """Compute a layer's output.
 
     Args:
         layer: A convolution, dense layer or batch normalisation.
-        inputs: What it reads, without zero padding.
-        weights: By short name.
+        inputs: Its input without zero padding: maps (batch, channels, height, width) or rows
+            (batch, features).
+        weights: Its weights by short name.
+
+    Returns:
+        Maps or rows; empty for another kind of layer.
     """
     match layer.kind:
         case "conv":
-            return convolve(layer, whole_padding(layer), inputs, weights)
+            return convolve_layer(layer, whole_padding(layer), inputs, weights)
         case "dense":
             return np.asarray(inputs @ weights["weight"].T + weights.get("bias", 0.0))
         case "batchnorm":
@@ -35,32 +45,22 @@ def compute_layer(layer: ForeignLayer, inputs: Array, weights: Weights) -> Array
             return np.empty(0)
 
 
-def convolve(layer: ForeignLayer, padding: Sides, inputs: Array, weights: Weights) -> Array:
-    """Cross-correlation, group by group."""
+def convolve_layer(
+    layer: UserLayer, padding: ZeroPadding, inputs: Array, weights: Weights
+) -> Array:
+    """Convolve inputs (batch, channels, height, width) with this padding; empty if impossible."""
     kernel = weights["weight"]
     maps = np.pad(inputs, ((0, 0), (0, 0), *padding))
     extent = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], layer.dilation, strict=True)]
-    if any(size < wide for size, wide in zip(maps.shape[2:], extent, strict=True)):
+    too_small = any(size < wide for size, wide in zip(maps.shape[2:], extent, strict=True))
+    if too_small or maps.shape[1] != kernel.shape[1] * layer.groups:
         return np.empty(0)
-    windows = sliding_window_view(maps, extent, axis=(2, 3))[
-        :, :, :: layer.stride[0], :: layer.stride[1], :: layer.dilation[0], :: layer.dilation[1]
-    ]
-    if windows.shape[1] != kernel.shape[1] * layer.groups:
-        return np.empty(0)
-    parts = [
-        np.tensordot(part, kernels, axes=((1, 4, 5), (1, 2, 3)))
-        for part, kernels in zip(
-            np.split(windows, layer.groups, axis=1),
-            np.split(kernel, layer.groups),
-            strict=True,
-        )
-    ]
-    outputs = np.concatenate(parts, axis=3).transpose(0, 3, 1, 2)
+    outputs = convolve(maps, kernel, layer.stride, groups=layer.groups, dilation=layer.dilation)
     return np.asarray(outputs + weights.get("bias", np.zeros(1)).reshape(1, -1, 1, 1))
 
 
 def normalise(inputs: Array, weights: Weights, epsilon: float) -> Array:
-    """Batch normalisation of (batch, channels, ...) by running statistics."""
+    """Normalise inputs (batch, channels, ...) by running statistics."""
     shape = (1, -1) + (1,) * (inputs.ndim - 2)
     mean, variance = weights["running_mean"], weights["running_var"]
     scaled = (inputs - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + epsilon)
@@ -69,7 +69,7 @@ def normalise(inputs: Array, weights: Weights, epsilon: float) -> Array:
 
 
 def compute_operations(operations: Sequence[Operation], values: Array) -> Array:
-    """What a chain of operations yields; an empty array where one is not known."""
+    """Apply a chain of operations to maps or rows; empty if one of them is unknown."""
     for operation in operations:
         if not values.size:
             break
@@ -85,12 +85,10 @@ def _compute_operation(operation: Operation, values: Array) -> Array:
 
 
 def _norm(values: Array, numbers: dict[str, Any]) -> Array:
-    """Across channels: x / (k + alpha / size * sum of squares) ** beta."""
+    """PyTorch's LRN across channels: x / (k + alpha / size * sum of squares) ** beta."""
     size = numbers["size"]
-    squares = np.pad(values**2, ((0, 0), (size // 2, (size - 1) // 2), (0, 0), (0, 0)))
-    total = sliding_window_view(squares, size, axis=1).sum(axis=-1)
     alpha, beta, k = (numbers.get(n, d) for n, d in (("alpha", 1e-4), ("beta", 0.75), ("k", 1.0)))
-    return np.asarray(values / (k + alpha / size * total) ** beta)
+    return np.asarray(values / (k + alpha / size * squares_over(values, size)) ** beta)
 
 
 def _sides(values: Array, numbers: dict[str, Any]) -> Any:
@@ -101,7 +99,7 @@ def _sides(values: Array, numbers: dict[str, Any]) -> Any:
 
 
 def _windows(values: Array, numbers: dict[str, Any], fill: float) -> Array:
-    """Each window of a pooling, as the last two axes."""
+    """Windows of a pooling, shape (batch, channels, rows, columns, height, width)."""
     size, stride = pair_of(numbers["size"]), pair_of(numbers["stride"])
     sides = [list(pair) for pair in _sides(values, numbers)]
     if numbers.get("ceil"):
@@ -111,11 +109,11 @@ def _windows(values: Array, numbers: dict[str, Any], fill: float) -> Array:
     maps = np.pad(values, ((0, 0), (0, 0), *map(tuple, sides)), constant_values=fill)
     if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
         return np.empty((0, 0, 0, 0, 1, 1))
-    return sliding_window_view(maps, size, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    return windows(maps, size, stride)
 
 
 def _adaptive(values: Array, numbers: dict[str, Any]) -> Array:
-    """Means over windows that cover a map in equal parts, as PyTorch cuts them."""
+    """Means over a grid of windows that covers the map, divided as in PyTorch."""
     for axis, count in zip((2, 3), pair_of(numbers["size"]), strict=True):
         size = values.shape[axis]
         parts = [

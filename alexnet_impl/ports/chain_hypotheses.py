@@ -18,14 +18,14 @@ Change = tuple[str, str, Chain]
 def chain_hypotheses(
     ours: Chain, theirs: Chain, values: Array, *, first: bool = False, last: bool = False
 ) -> list[Hypothesis]:
-    """What Keras may compute between two layers, from values that agree.
+    """Mistakes that Keras may make between two layers, from equal inputs.
 
     Args:
-        ours: What PyTorch computes there.
-        theirs: What Keras's layers say they compute there.
-        values: What both start from.
-        first: Whether it is between the images and the first layer.
-        last: Whether it is behind the last layer.
+        ours: PyTorch's operations.
+        theirs: Keras's operations, as its layers declare them.
+        values: Input of both, (batch, channels, height, width) or (batch, features).
+        first: Whether the operations stand between the images and the first layer.
+        last: Whether they stand after the last layer.
     """
     changes = [change for index in range(len(ours)) for change in _changes(ours, index, theirs)]
     changes += _additions(ours, first=first, last=last)
@@ -33,7 +33,7 @@ def chain_hypotheses(
 
 
 def double_hypotheses(ours: Chain, theirs: Chain, values: Array) -> list[Hypothesis]:
-    """Two changes at once, each of another operation."""
+    """Pairs of mistakes in two different operations; arguments as in chain_hypotheses()."""
     places = [list(_changes(ours, index, theirs)) for index in range(len(ours))]
     doubles: list[Change] = []
     for i, j in combinations(range(len(ours)), 2):
@@ -52,7 +52,7 @@ def _hypothesis(change: Change, values: Array) -> Hypothesis:
 
 
 def _changes(chain: Chain, index: int, theirs: Chain) -> Iterator[Change]:
-    """One operation of a chain computed otherwise, left out, or after the next one."""
+    """One operation of a chain changed, left out, or exchanged with the next one."""
     operation = chain[index]
     for what, remedy, changed in _readings(operation, theirs):
         yield what, remedy, (*chain[:index], changed, *chain[index + 1 :])
@@ -99,7 +99,7 @@ def _readings(operation: Operation, theirs: Chain) -> list[tuple[str, str, Opera
 
 
 def _norm_readings(operation: Operation) -> list[tuple[str, str, Operation]]:
-    """TensorFlow's own divides alpha by nothing, and its window is 2 * depth_radius + 1."""
+    """Changed LRNs: TensorFlow's divides alpha by nothing and takes a radius for a window."""
     numbers = {"alpha": 1e-4, "beta": 0.75, "k": 1.0} | operation.numbers
     size, alpha, k = numbers["size"], numbers["alpha"], numbers["k"]
     wide = 2 * size + 1
@@ -108,7 +108,7 @@ def _norm_readings(operation: Operation) -> list[tuple[str, str, Operation]]:
         f"alpha={alpha:g} / {size}, beta={numbers['beta']:g}"
     )
     norm = TITLES["lrn"]
-    # In PyTorch's numbers, whose alpha is divided by the window.
+    # In PyTorch's numbers, with alpha divided by the window.
     readings: list[tuple[str, dict[str, Any]]] = [
         (f"the alpha of {norm} were not divided by its window", {"alpha": alpha * size}),
         (f"the alpha of {norm} were divided by its window twice", {"alpha": alpha / size}),
@@ -163,15 +163,15 @@ def _pool_words(numbers: dict[str, Any]) -> str:
 
 
 def _additions(chain: Chain, *, first: bool, last: bool) -> list[Change]:
-    """Something that PyTorch does not compute."""
+    """Operations that PyTorch does not compute, added to its chain."""
     found: list[Change] = []
     kinds = {operation.kind for operation in chain}
     relu = Operation(kind="relu", name="relu", numbers={})
     if "relu" not in kinds:
-        found.append(("there were a ReLU", "take it away", (relu, *chain)))
+        found.append(("there were a ReLU", "remove it", (relu, *chain)))
     if first:
         found += [
-            (what, "feed both the same numbers", (changed, *chain)) for what, changed in SCALINGS
+            (what, "feed both the same images", (changed, *chain)) for what, changed in SCALINGS
         ]
     if last:
         for kind, what in (
@@ -199,4 +199,4 @@ SCALINGS: tuple[tuple[str, Operation], ...] = (
     ("it scaled [0, 255] to [-1, 1]", _scaling(1 / 127.5, -1.0)),
     ("it multiplied the images by 255", _scaling(255.0, 0.0)),
 )
-"""What is done to images; images themselves are what the first layer of a model should read."""
+"""Changes of the images before the first layer."""

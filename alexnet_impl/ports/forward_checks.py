@@ -1,89 +1,80 @@
-"""The checks that compare a forward pass: what each layer reads and yields, and the logits.
+"""Checks of the forward pass of a user's two models: inputs and outputs of each layer, and logits.
 
-A mismatch is either in a layer or between two; NumPy then re-enacts the usual mistakes there.
+A mismatch is either in a layer or between two layers; NumPy then reproduces the usual mistakes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation, are_probabilities
+from alexnet_impl.frameworks.user_model import Operation, UserLayer, are_probabilities
 from alexnet_impl.parity.record import Cause, CheckResult
-from alexnet_impl.parity.tolerances import TOLERANCES
+from alexnet_impl.parity.tolerances import judged, tolerance
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses, double_hypotheses
-from alexnet_impl.ports.hypotheses import Hypothesis, apart, best_causes, explains, rank
+from alexnet_impl.ports.hypotheses import Hypothesis, best_causes, explains, rank, rows_apart
 from alexnet_impl.ports.layer_hypotheses import layer_hypotheses
 from alexnet_impl.ports.pairing import LayerPair, trailing_pad
-from alexnet_impl.ports.session import IMAGES, Bench
+from alexnet_impl.ports.session import IMAGES, PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
 READS = 1e-4
-"""PyTorch's own arithmetic is read rightly if NumPy comes so near to it in float32."""
+"""PyTorch's operations are understood if NumPy reproduces them to this distance in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Mismatch:
-    """Where two walks through the layers part first, or the worst that they differ if nowhere."""
+    """The first mismatch of two forward passes; without one, the largest difference."""
 
     measured: float
     where: str = ""
     causes: tuple[Cause, ...] = ()
 
 
-def settle_precision(bench: Bench) -> None:
-    """Go on in float64 if both models can be had in it."""
-    reasons = bench.each(lambda side: side.model.use_precision("float64"))
+def settle_precision(session: PairSession) -> None:
+    """Continue in float64 if both models run in it."""
+    reasons = session.each(lambda side: side.model.use_precision("float64"))
     why = next((reason for reason in reasons if reason), "")
     if not why:
         try:
-            bench.each(lambda side: side.forward(bench.images[:1]))
-        except Exception as error:  # noqa: BLE001 - a model with constants of its own in float32
+            session.each(lambda side: side.forward(session.images[:1]))
+        except Exception as error:  # noqa: BLE001 - a model with float32 constants of its own
             said = str(error).splitlines() or [type(error).__name__]
             why = f"a model does not run in float64 ({said[0]})"
     if why:
-        fall_back(bench, why)
+        fall_back(session, why)
     else:
-        bench.precision = "float64"
+        session.precision = "float64"
 
 
-def fall_back(bench: Bench, why: str) -> None:
-    """Go on in float32, and keep the reason."""
-    bench.each(lambda side: side.model.use_precision("float32"))
-    bench.precision, bench.note = "float32", f"; in float32: {why}"
+def fall_back(session: PairSession, why: str) -> None:
+    """Continue in float32, and keep the reason."""
+    session.each(lambda side: side.model.use_precision("float32"))
+    session.precision, session.note = "float32", f"; in float32: {why}"
 
 
 def is_rounding(layers: CheckResult) -> bool:
-    """A mismatch in float64 that float32 would round away, and that nothing explains."""
+    """Whether a float64 mismatch is within float32's tolerance and has no other explanation."""
     explained = any(cause.distance is not None for cause in layers.causes)
-    small = layers.measured <= TOLERANCES["layers", "float32"].bound
-    return not layers.holds and small and not explained
+    return not layers.holds and layers.measured <= tolerance("layers", "float32") and not explained
 
 
-def compare_layers(bench: Bench) -> CheckResult:
-    """What each layer reads and yields, in order."""
-    tolerance = TOLERANCES["layers", bench.precision]
-    bench.values = bench.each(lambda side: side.forward(bench.images))
-    mismatch = _walk(bench, *bench.values)
-    return CheckResult(
-        name="layers",
-        precision=bench.precision,
-        measured=mismatch.measured,
-        tolerance=tolerance.bound,
-        reason=tolerance.reason + bench.note,
-        where=mismatch.where,
-        causes=mismatch.causes,
-    )
+def compare_layers(session: PairSession) -> CheckResult:
+    """Compare the input and output of each layer, in PyTorch's order."""
+    session.values = session.each(lambda side: side.forward(session.images))
+    found = _first_mismatch(session, *session.values)
+    check = judged("layers", session.precision, found.measured, where=found.where)
+    return replace(check, reason=check.reason + session.note, causes=found.causes)
 
 
-def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
-    """Follow both through the layers up to where they part."""
-    bound = TOLERANCES["layers", bench.precision].bound
-    before, values = "the images", bench.images.transpose(0, 3, 1, 2)
+def _first_mismatch(session: PairSession, ours: Weights, theirs: Weights) -> _Mismatch:
+    """Follow both models through the layers up to the first mismatch."""
+    bound = tolerance("layers", session.precision)
+    before, values = "the images", session.images.transpose(0, 3, 1, 2)
     worst = 0.0
-    for pair in bench.pairs:
+    for pair in session.pairs:
         name = f"{pair.name}.input"
-        distance = apart(ours[name], theirs[name])
+        distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
             span = _Span(
                 ours=_chain(pair.torch),
@@ -92,13 +83,13 @@ def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
                 first=before == "the images",
             )
             causes = _span_causes(span, ours[name], theirs[name], bound)
-            where = f"the way from {before} to {pair.label}{_span_words(span)}"
+            where = f"the way from {before} to {pair.label}{span}"
             return _Mismatch(measured=distance, where=where, causes=causes)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
-        distance = apart(ours[name], theirs[name])
+        distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
-            causes = _layer_causes(bench, pair, ours, theirs)
+            causes = _layer_causes(session, pair, ours, theirs)
             return _Mismatch(measured=distance, where=pair.label, causes=causes)
         worst = max(worst, distance)
         before, values = pair.torch.title, ours[name]
@@ -107,13 +98,13 @@ def _walk(bench: Bench, ours: Weights, theirs: Weights) -> _Mismatch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Span:
-    """What lies between two layers.
+    """The operations between two layers.
 
     Attributes:
-        ours: What PyTorch computes there.
-        theirs: What Keras does.
-        values: What both start from.
-        first: Whether it starts at the images.
+        ours: PyTorch's operations.
+        theirs: Keras's operations.
+        values: Their common input, (batch, channels, height, width) or (batch, features).
+        first: Whether the span starts at the images.
         last: Whether it ends at the output.
     """
 
@@ -123,34 +114,33 @@ class _Span:
     first: bool = False
     last: bool = False
 
+    def __str__(self) -> str:
+        ours, theirs = (
+            ", ".join(operation.name for operation in chain) or "nothing"
+            for chain in (self.ours, self.theirs)
+        )
+        return f" (PyTorch: {ours}; Keras: {theirs})"
 
-def _chain(layer: ForeignLayer) -> tuple[Operation, ...]:
-    """What is computed before a layer, without a padding that counts as its own."""
+
+def _chain(layer: UserLayer) -> tuple[Operation, ...]:
+    """The operations before a layer, without a padding that counts as its own."""
     return layer.before if trailing_pad(layer) is None else layer.before[:-1]
 
 
-def _span_words(span: _Span) -> str:
-    ours, theirs = (
-        ", ".join(op.name for op in ops) or "nothing" for ops in (span.ours, span.theirs)
-    )
-    return f" (PyTorch: {ours}; Keras: {theirs})"
-
-
 def _samples(values: Array) -> Array:
-    """One image of each scale, in float64: enough to tell the readings apart."""
+    """One image of each scale in float64, shape (2, ...): enough to distinguish mistakes."""
     return values[[0, IMAGES]].astype(np.float64)
 
 
 def _span_causes(span: _Span, expected: Array, observed: Array, noise: float) -> tuple[Cause, ...]:
-    """What Keras may compute between two layers."""
+    """Mistakes between two layers that explain Keras's values."""
     expected, observed, values = _samples(expected), _samples(observed), _samples(span.values)
-    if apart(expected, compute_operations(span.ours, values)) > READS:
-        remedy = "compare the two line by line"
-        what = "something else stood there, of which this tool knows no reading"
-        return (Cause(side="either", what=what, remedy=remedy),)
+    if rows_apart(expected, compute_operations(span.ours, values)) > READS:
+        what = "it used an operation that this tool cannot reproduce"
+        return (Cause(side="either", what=what, remedy="compare the two line by line"),)
     hypotheses = chain_hypotheses(span.ours, span.theirs, values, first=span.first, last=span.last)
     found = rank(expected, observed, hypotheses, noise=noise)
-    difference = apart(observed, expected)
+    difference = rows_apart(observed, expected)
     if not found or not explains(found[0], difference):
         hypotheses = double_hypotheses(span.ours, span.theirs, values)
         more = rank(expected, observed, hypotheses, noise=noise)
@@ -159,19 +149,19 @@ def _span_causes(span: _Span, expected: Array, observed: Array, noise: float) ->
 
 
 def _layer_causes(
-    bench: Bench, pair: LayerPair, ours: Weights, theirs: Weights
+    session: PairSession, pair: LayerPair, ours: Weights, theirs: Weights
 ) -> tuple[Cause, ...]:
-    """What Keras may compute in a layer whose input agrees."""
+    """Mistakes in a layer with equal inputs that explain Keras's outputs."""
     inputs = _samples(ours[f"{pair.name}.input"])
     expected = _samples(ours[f"{pair.name}.output"])
     observed = _samples(theirs[f"{pair.name}.output"])
-    weights = {s: bench.weights[f"{pair.name}.{s}"].astype(np.float64) for s in pair.torch.shapes}
+    weights = {s: session.weights[f"{pair.name}.{s}"].astype(np.float64) for s in pair.torch.shapes}
     hypotheses = layer_hypotheses(pair.torch, pair.tensorflow, inputs, weights)
-    noise = TOLERANCES["layers", bench.precision].bound
+    noise = tolerance("layers", session.precision)
     found = rank(expected, observed, hypotheses, noise=noise)
-    if found and explains(found[0], apart(observed, expected)):
+    if found and explains(found[0], rows_apart(observed, expected)):
         return found
-    held = bench.sides["tensorflow"].weights()
+    held = session.sides["tensorflow"].weights()
     other = {s: held[f"{pair.name}.{s}"].astype(np.float64) for s in pair.tensorflow.shapes}
     hypotheses.append(
         Hypothesis(
@@ -183,47 +173,41 @@ def _layer_causes(
     return rank(expected, observed, hypotheses, noise=noise)
 
 
-def compare_logits(bench: Bench, *, follows: bool) -> tuple[CheckResult, bool]:
-    """What the models return; and whether losses of the two can be compared.
+def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult, bool]:
+    """Compare the models' outputs.
 
     Args:
-        bench: The two models.
-        follows: Whether a layer parted before.
+        session: The two models.
+        follows: Whether a layer before the output differs already.
+
+    Returns:
+        The check, and whether losses of the two models can be compared.
     """
-    tolerance = TOLERANCES["logits", bench.precision]
-    ours, theirs = bench.values
-    distance = apart(ours["output"], theirs["output"])
-    holds = distance <= tolerance.bound
-    where = ""
-    causes: tuple[Cause, ...] = ()
-    if not holds and follows:
-        where = "the layers above"
-    elif not holds:
-        last = bench.pairs[-1]
+    ours, theirs = session.values
+    distance = rows_apart(ours["output"], theirs["output"])
+    check = judged("logits", session.precision, distance)
+    if not check.holds and follows:
+        check = replace(check, where="the layers above")
+    elif not check.holds:
+        last = session.pairs[-1]
         span = _Span(
-            ours=bench.facts["torch"].after,
-            theirs=bench.facts["tensorflow"].after,
+            ours=session.facts["torch"].after,
+            theirs=session.facts["tensorflow"].after,
             values=ours[f"{last.name}.output"],
             last=True,
         )
-        where = f"the way from {last.label} to the output{_span_words(span)}"
-        causes = _span_causes(span, ours["output"], theirs["output"], tolerance.bound)
-    check = CheckResult(
-        name="logits",
-        precision=bench.precision,
-        measured=distance,
-        tolerance=tolerance.bound,
-        reason=tolerance.reason,
-        where=where,
-        causes=causes,
-    )
-    comparable = all(each["output"].ndim == 2 for each in bench.values)
-    probable = any(_of_softmax(each["output"]) for each in bench.values)
+        check = replace(
+            check,
+            where=f"the way from {last.label} to the output{span}",
+            causes=_span_causes(span, ours["output"], theirs["output"], check.tolerance),
+        )
+    comparable = all(each["output"].ndim == 2 for each in session.values)
+    probable = any(_is_softmax(each["output"]) for each in session.values)
     same_shape = ours["output"].shape == theirs["output"].shape
-    return check, comparable and (holds or (probable and same_shape))
+    return check, comparable and (check.holds or (probable and same_shape))
 
 
-def _of_softmax(output: Array) -> bool:
-    """Whether an output is probabilities or their logarithms, whose loss is that of the logits."""
+def _is_softmax(output: Array) -> bool:
+    """Whether an output (batch, classes) is probabilities or their logarithms."""
     with np.errstate(over="ignore"):
         return are_probabilities(output) or are_probabilities(np.exp(output))

@@ -1,27 +1,27 @@
-"""What the other side may have computed instead, and which guess lies nearest to what was seen."""
+"""Hypotheses: what the Keras model may compute instead, ranked by distance to what it computed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Sides
+from alexnet_impl.frameworks.user_model import ZeroPadding
 from alexnet_impl.parity.record import Cause
 from alexnet_impl.weights.canonical import Array
 
 MAX_CAUSES = 3
 EXPLAINED = 0.05
-"""A reading that leaves no more than this share of a difference explains it."""
+"""A hypothesis explains a difference if it leaves at most this fraction of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
-    """One way in which the other side may compute.
+    """A mistake that the Keras model may contain.
 
     Attributes:
         what: The end of 'tensorflow computes as if ...'.
-        remedy: What makes it right.
-        compute: What would then come out.
+        remedy: How to correct it.
+        compute: Computes the output of a model with this mistake.
     """
 
     what: str
@@ -29,13 +29,10 @@ class Hypothesis:
     compute: Callable[[], Array]
 
 
-def apart(first: Array, second: Array) -> float:
-    """How far two arrays lie apart: of the rows' relative differences, the largest.
+def rows_apart(first: Array, second: Array) -> float:
+    """Largest difference of two arrays (batch, ...), each image relative to its largest value.
 
-    Relative to a row's largest value, so that images of every scale count alike.
-
-    Returns:
-        Infinity if the shapes differ.
+    So images of every scale have equal weight. Infinity if the shapes differ.
     """
     if first.shape != second.shape:
         return float("inf")
@@ -48,7 +45,7 @@ def apart(first: Array, second: Array) -> float:
 
 
 def worst_of(distances: dict[str, float]) -> tuple[str, float]:
-    """The largest distance with its name; the first NaN if there is one, which max() may lose."""
+    """Name and value of the largest distance, or of the first NaN (max() may lose it)."""
     if not distances:
         return "", 0.0
     name = list(distances)[int(np.argmax(list(distances.values())))]
@@ -58,45 +55,44 @@ def worst_of(distances: dict[str, float]) -> tuple[str, float]:
 def rank(
     expected: Array, observed: Array, hypotheses: Iterable[Hypothesis], *, noise: float
 ) -> tuple[Cause, ...]:
-    """The hypotheses that come nearer to what was seen than what was expected, nearest first.
+    """Causes whose output is nearer to Keras's than PyTorch's output is, nearest first.
 
     Args:
-        expected: What PyTorch yields.
-        observed: What Keras yields.
-        hypotheses: What Keras may have done instead.
-        noise: A hypothesis that lies so near to what was expected, or to one before it, says
-            nothing.
+        expected: PyTorch's output (batch, ...).
+        observed: Keras's output, of the same shape unless the models differ in shape.
+        hypotheses: What Keras may compute instead.
+        noise: A hypothesis this near to `expected`, or to an earlier hypothesis, is left out.
     """
     found: list[Cause] = []
     seen = [expected]
-    bound = apart(observed, expected) / 2
+    bound = rows_apart(observed, expected) / 2
     for hypothesis in hypotheses:
         predicted = hypothesis.compute()
-        known = any(apart(predicted, other) <= noise for other in seen)
+        known = any(rows_apart(predicted, other) <= noise for other in seen)
         if predicted.shape != observed.shape or known:
             continue
         seen.append(predicted)
-        distance = apart(observed, predicted)
+        distance = rows_apart(observed, predicted)
         if distance < bound:
             what, remedy = hypothesis.what, hypothesis.remedy
             found.append(Cause(side="tensorflow", what=what, remedy=remedy, distance=distance))
-    return best_causes(found, apart(observed, expected))
+    return best_causes(found, rows_apart(observed, expected))
 
 
 def best_causes(causes: Iterable[Cause], difference: float) -> tuple[Cause, ...]:
-    """The nearest few; those alone that explain the difference, if any does."""
+    """The nearest causes; only those that explain the difference if there are any."""
     best = sorted(causes, key=lambda cause: cause.distance or 0.0)[:MAX_CAUSES]
     explaining = tuple(cause for cause in best if explains(cause, difference))
     return explaining or tuple(best)
 
 
 def explains(cause: Cause, difference: float) -> bool:
-    """Whether a cause leaves next to nothing of a difference."""
+    """Whether a cause leaves almost nothing of a difference."""
     return cause.distance is not None and cause.distance <= EXPLAINED * min(difference, 1.0)
 
 
-def sides_text(sides: Sides) -> str:
-    """As short as it can be said: 2, (3, 4) or ((1, 2), (0, 1))."""
+def sides_text(sides: ZeroPadding) -> str:
+    """Zero padding in its shortest form: 2, (3, 4) or ((1, 2), (0, 1))."""
     rows, columns = sides
     if rows != columns:
         return str(sides)

@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Sides, same_sides
-from alexnet_impl.ports.arithmetic import compute_layer, convolve, normalise
+from alexnet_impl.frameworks.user_model import UserLayer, ZeroPadding, same_sides
+from alexnet_impl.ports.arithmetic import compute_layer, convolve_layer, normalise
 from alexnet_impl.ports.hypotheses import Hypothesis, sides_text
 from alexnet_impl.ports.pairing import whole_padding
 from alexnet_impl.weights.canonical import Array, Weights
 
 
 def layer_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
-    """What the Keras layer may compute from an input that agrees.
+    """Mistakes that the Keras layer may contain, given equal inputs.
 
     Args:
         ours: The PyTorch layer.
         theirs: The Keras layer.
-        inputs: What both read.
-        weights: PyTorch's, by short name.
+        inputs: Input of both, (batch, channels, height, width) or (batch, features).
+        weights: PyTorch's weights by short name.
     """
     found: list[Hypothesis] = []
     match ours.kind:
@@ -41,7 +41,7 @@ def layer_hypotheses(
         found.append(
             Hypothesis(
                 what=f"{ours.title} had no bias",
-                remedy="take use_bias=True and load the bias",
+                remedy="set use_bias=True and load the bias",
                 compute=lambda: compute_layer(ours, inputs, without),
             )
         )
@@ -49,7 +49,7 @@ def layer_hypotheses(
 
 
 def _padding_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> Iterator[Hypothesis]:
     here, kernel = whole_padding(ours), weights["weight"].shape[2:]
     same: Any = tuple(
@@ -58,11 +58,11 @@ def _padding_hypotheses(
     )
     symmetric: Any = tuple((k // 2, k // 2) for k in kernel)
     remedy = (
-        f"put keras.layers.ZeroPadding2D({sides_text(here)}) before it and take padding='valid'"
+        f"put keras.layers.ZeroPadding2D({sides_text(here)}) before it and use padding='valid'"
         if any(map(any, here))
-        else "take padding='valid'"
+        else "use padding='valid'"
     )
-    readings: list[tuple[str, Sides]] = [
+    readings: list[tuple[str, ZeroPadding]] = [
         ("TensorFlow's 'same'", same),
         ("symmetric", symmetric),
         ("left out", ((0, 0), (0, 0))),
@@ -75,15 +75,15 @@ def _padding_hypotheses(
                 what=f"{ours.title}'s padding were {name}, {sides_text(padding)}, where PyTorch's "
                 f"is {sides_text(here)}",
                 remedy=remedy,
-                compute=lambda padding=padding: convolve(ours, padding, inputs, weights),  # type: ignore[misc]
+                compute=lambda padding=padding: convolve_layer(ours, padding, inputs, weights),  # type: ignore[misc]
             )
         seen.add(padding)
 
 
 def _declared_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
-    """Where the two layers say different numbers: each alone, and all together."""
+    """Declared numbers in which the layers differ: each alone, and all together."""
     fields = [f for f in ("stride", "dilation") if getattr(ours, f) != getattr(theirs, f)]
     variants = [(field,) for field in fields] + ([tuple(fields)] if len(fields) > 1 else [])
     both = [*variants, (*fields, "padding")] if fields else []
@@ -99,16 +99,16 @@ def _declared_hypotheses(
             Hypothesis(
                 what=f"{ours.title} had {said}, where PyTorch has {right}",
                 remedy=f"give it PyTorch's {' and '.join(names)}",
-                compute=lambda c=changed, p=padding: convolve(c, p, inputs, weights),  # type: ignore[misc]
+                compute=lambda c=changed, p=padding: convolve_layer(c, p, inputs, weights),  # type: ignore[misc]
             )
         )
     return found
 
 
-def _kernel_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _kernel_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
     def compute(kernel: Array) -> Callable[[], Array]:
         changed = weights | {"weight": kernel}
-        return lambda: convolve(layer, whole_padding(layer), inputs, changed)
+        return lambda: convolve_layer(layer, whole_padding(layer), inputs, changed)
 
     return [
         Hypothesis(what=what, remedy=remedy, compute=compute(kernel))
@@ -117,11 +117,16 @@ def _kernel_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> 
 
 
 Reading = tuple[str, str, Array]
-"""(what, remedy, the kernel that it makes)"""
+"""(what, remedy, the kernel that the mistake produces)"""
 
 
-def kernel_readings(layer: ForeignLayer, kernel: Array) -> list[Reading]:
-    """Each way in which a kernel is usually converted wrongly, by what it then is."""
+def kernel_readings(layer: UserLayer, kernel: Array) -> list[Reading]:
+    """Usual mistakes in converting a kernel, with the kernel that each produces.
+
+    Args:
+        layer: The PyTorch layer.
+        kernel: Shape (out, in, height, width) or (out, features).
+    """
     match layer.kind:
         case "conv":
             return list(_convolution_readings(layer, kernel))
@@ -131,7 +136,7 @@ def kernel_readings(layer: ForeignLayer, kernel: Array) -> list[Reading]:
             return []
 
 
-def _convolution_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
+def _convolution_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
     name = layer.title
     yield (
         f"{name}'s kernel had height and width exchanged, as w.T leaves them",
@@ -161,7 +166,7 @@ def _convolution_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Readin
 PERMUTED = "transpose(0, 2, 3, 1).reshape(len(w), -1).T"
 
 
-def _dense_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
+def _dense_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
     name = layer.title
     if layer.flattened is not None:
         channels, height, width = layer.flattened
@@ -179,7 +184,7 @@ def _dense_readings(layer: ForeignLayer, kernel: Array) -> Iterator[Reading]:
         )
 
 
-def _dense_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _dense_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
     return [
         Hypothesis(
             what=what,
@@ -193,7 +198,7 @@ def _dense_hypotheses(layer: ForeignLayer, inputs: Array, weights: Weights) -> l
 
 
 def _norm_hypotheses(
-    ours: ForeignLayer, theirs: ForeignLayer, inputs: Array, weights: Weights
+    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> list[Hypothesis]:
     axes = (0, *range(2, inputs.ndim))
     of_batch = {"running_mean": inputs.mean(axes), "running_var": inputs.var(axes)}

@@ -1,4 +1,4 @@
-"""Which layer of a PyTorch model belongs to which of a Keras model, and both in one layout."""
+"""Pairs of layers of a PyTorch and a Keras model, and access to both models in one layout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,44 +6,48 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alexnet_impl.errors import ParityError
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignLayer, ForeignModel, Operation
+from alexnet_impl.frameworks.user_model import (
+    Operation,
+    UserLayer,
+    UserModel,
+    UserModelFacts,
+    ZeroPadding,
+)
 from alexnet_impl.weights.canonical import Array, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPair:
-    """Two layers that ought to compute the same; known by the name of the PyTorch one."""
+    """A PyTorch layer and the Keras layer that should compute the same."""
 
-    torch: ForeignLayer
-    tensorflow: ForeignLayer
+    torch: UserLayer
+    tensorflow: UserLayer
 
     @property
     def name(self) -> str:
-        """What the pair is called."""
+        """The name of the PyTorch layer."""
         return self.torch.name
 
     @property
     def label(self) -> str:
-        """Both names, where they differ."""
+        """Both names if they differ, otherwise one."""
         ours, theirs = self.torch, self.tensorflow
         return ours.title if ours.name == theirs.name else f"{ours.title} ({theirs.title} in Keras)"
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """Short names of the weights that both have, in one shape."""
+        """Short names of the weights that both layers have in the same shape."""
         others = self.tensorflow.shapes
         return tuple(k for k, shape in self.torch.shapes.items() if others.get(k) == shape)
 
 
 def pair_layers(
-    torch: ForeignFacts, tensorflow: ForeignFacts, names: dict[str, str]
+    torch: UserModelFacts, tensorflow: UserModelFacts, names: dict[str, str]
 ) -> tuple[LayerPair, ...]:
-    """Put the layers that bear weights side by side.
+    """Pair the layers with weights, in the order in which PyTorch calls them.
 
-    By the name map; those that it leaves over by name where all names are equal, else by order.
-
-    Returns:
-        In the order in which PyTorch calls them.
+    The name map decides first; the remaining layers are paired by name if all names are equal,
+    otherwise by order.
 
     Raises:
         ParityError: If a name is unknown, or if counts, kinds or shapes do not fit.
@@ -64,7 +68,7 @@ def pair_layers(
 
 
 def _check_names(
-    names: dict[str, str], ours: dict[str, ForeignLayer], theirs: dict[str, ForeignLayer]
+    names: dict[str, str], ours: dict[str, UserLayer], theirs: dict[str, UserLayer]
 ) -> None:
     for name, other in names.items():
         for framework, wanted, known in (("torch", name, ours), ("tensorflow", other, theirs)):
@@ -79,40 +83,39 @@ def _check_names(
 
 
 def _counts(
-    ours: Sequence[ForeignLayer],
-    theirs: Sequence[ForeignLayer],
+    ours: Sequence[UserLayer],
+    theirs: Sequence[UserLayer],
     left: list[str],
     right: list[str],
 ) -> str:
     alone = [name for name in left if name not in right], [n for n in right if n not in left]
     return (
-        f"the torch model has {len(ours)} layers with weights, the tensorflow model {len(theirs)}; "
-        f"without a partner of their own name are, in torch, {_list(ours, alone[0])}, and, in "
-        f"tensorflow, {_list(theirs, alone[1])}: one of the models lacks a layer, or calls one "
-        "that is not part of it."
+        f"the torch model has {len(ours)} layers with weights, the tensorflow model {len(theirs)}. "
+        f"No partner of the same name: in torch {_list(ours, alone[0])}; in tensorflow "
+        f"{_list(theirs, alone[1])}. Add the missing layer, or pair layers with --names."
     )
 
 
-def _list(layers: Sequence[ForeignLayer], names: list[str]) -> str:
+def _list(layers: Sequence[UserLayer], names: list[str]) -> str:
     return ", ".join(_describe(layer) for layer in layers if layer.name in names) or "none"
 
 
-def _describe(layer: ForeignLayer) -> str:
+def _describe(layer: UserLayer) -> str:
     kernel = layer.shapes.get("weight")
     return f"{layer.name} ({layer.kind}{f' {kernel}' if kernel else ''})"
 
 
 def _check_pair(pair: LayerPair) -> None:
-    """Refuse what cannot be the same layer.
+    """Refuse a pair that cannot be the same layer.
 
-    A missing bias and other numbers of input features are let through: the first is a finding, and
-    the second what a mismatch farther up looks like from below.
+    A missing bias is accepted, since a check reports it; so is another number of input features,
+    since it results from a mismatch in an earlier layer.
     """
     ours, theirs = pair.torch, pair.tensorflow
     if ours.kind != theirs.kind:
         raise ParityError(
             f"{_describe(ours)} in torch and {_describe(theirs)} in tensorflow are of different "
-            "kinds; pair them otherwise with --names."
+            "kinds; choose other pairs with --names."
         )
     for short in ours.shapes.keys() & theirs.shapes.keys():
         first, second = ours.shapes[short], theirs.shapes[short]
@@ -122,13 +125,13 @@ def _check_pair(pair: LayerPair) -> None:
             raise ParityError(
                 f"{ours.name}.{short} has shape {first} in torch, but {theirs.name}.{short} in "
                 f"tensorflow has {second} in the same layout"
-                f"{groups if ours.groups != theirs.groups else ''}; correct the port, or pair the "
-                "layers otherwise with --names."
+                f"{groups if ours.groups != theirs.groups else ''}; correct the port, or choose "
+                "other pairs with --names."
             )
 
 
 def _with_order(pair: LayerPair) -> LayerPair:
-    """A dense layer in Keras whose map was not seen reads, as Keras does, channels last."""
+    """The pair; a Keras dense layer whose input map was not seen counts as channels last."""
     ours, theirs = pair.torch, pair.tensorflow
     if theirs.features or ours.features != "channels-first" or "weight" not in pair.shared:
         return pair
@@ -136,15 +139,15 @@ def _with_order(pair: LayerPair) -> LayerPair:
     return LayerPair(torch=ours, tensorflow=read)
 
 
-def trailing_pad(layer: ForeignLayer) -> Operation | None:
-    """The zero padding that stands right before a convolution: it counts as the convolution's."""
+def trailing_pad(layer: UserLayer) -> Operation | None:
+    """The zero padding directly before a convolution, which counts as the convolution's own."""
     if layer.kind != "conv" or not layer.before or layer.before[-1].kind != "pad":
         return None
     return layer.before[-1] if layer.before[-1].numbers["zeros"] else None
 
 
-def whole_padding(layer: ForeignLayer) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A convolution's padding, with that of a padding layer right before it."""
+def whole_padding(layer: UserLayer) -> ZeroPadding:
+    """A convolution's padding in pixels, including that of a padding layer directly before it."""
     pad = trailing_pad(layer)
     if pad is None:
         return layer.padding
@@ -153,20 +156,20 @@ def whole_padding(layer: ForeignLayer) -> tuple[tuple[int, int], tuple[int, int]
     return ((above + own_above, below + own_below), (left + own_left, right + own_right))
 
 
-class Side:
-    """A model whose arrays bear PyTorch's names and lie in the canonical layout."""
+class PairedModel:
+    """A user's model whose arrays have PyTorch's names and the canonical layout."""
 
-    def __init__(self, model: ForeignModel, layers: dict[str, ForeignLayer]) -> None:
+    def __init__(self, model: UserModel, layers: dict[str, UserLayer]) -> None:
         self.model = model
         self.layers = layers
-        """The name of each pair to this model's layer."""
+        """Name of each pair to this model's layer."""
 
     def weights(self) -> Weights:
-        """Of the paired layers, in the canonical layout."""
+        """Weights of the paired layers in the canonical layout."""
         return self._ours(self.model.weights())
 
     def set_weights(self, weights: Weights) -> None:
-        """Put canonical weights into the model."""
+        """Load weights of the canonical layout into the model."""
         found: Weights = {}
         for name, array in weights.items():
             layer_name, _, short = name.rpartition(".")
@@ -175,7 +178,15 @@ class Side:
         self.model.set_weights(found)
 
     def forward(self, images: Array) -> Weights:
-        """'<pair>.input' and '<pair>.output', and 'output'; an input without zero padding."""
+        """Inputs and outputs of the paired layers, and the model's output.
+
+        Args:
+            images: Floats of shape (batch, height, width, channels).
+
+        Returns:
+            '<pair>.input' (without zero padding), '<pair>.output' and 'output': maps (batch,
+            channels, height, width) or rows (batch, features), channels first.
+        """
         arrays = self.model.forward(images)
         found = {"output": arrays["output"]}
         for name, layer in self.layers.items():
@@ -184,7 +195,7 @@ class Side:
         return found
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Loss, and gradients in the canonical layout."""
+        """Loss and canonical gradients; arguments as in UserModel.gradients()."""
         loss, found = self.model.gradients(images, labels)
         return loss, self._ours(found)
 
@@ -197,8 +208,8 @@ class Side:
         }
 
 
-def _unpadded(layer: ForeignLayer, inputs: Array) -> Array:
-    """A layer's input with dense features channels first and without the padding before it."""
+def _unpadded(layer: UserLayer, inputs: Array) -> Array:
+    """A layer's input without the padding before it, dense features in channels-first order."""
     if layer.features == "channels-last":
         return _reorder(layer, inputs, back=False)
     if (pad := trailing_pad(layer)) is None:
@@ -208,15 +219,15 @@ def _unpadded(layer: ForeignLayer, inputs: Array) -> Array:
     return inputs[:, :, above : height - below, left : width - right]
 
 
-def _columns(layer: ForeignLayer, short: str, array: Array, *, back: bool = False) -> Array:
-    """A kernel (out, features) with its features channels first, or back in the model's order."""
+def _columns(layer: UserLayer, short: str, array: Array, *, back: bool = False) -> Array:
+    """A kernel (out, features) with its features in channels-first or in the model's order."""
     if short != "weight" or layer.features != "channels-last":
         return array
     return _reorder(layer, array, back=back)
 
 
-def _reorder(layer: ForeignLayer, rows: Array, *, back: bool) -> Array:
-    """(n, features), the features of a channels-last map, to channels-first; or back."""
+def _reorder(layer: UserLayer, rows: Array, *, back: bool) -> Array:
+    """Rows (n, features) of a channels-last map in channels-first order, or back."""
     channels, height, width = layer.flattened or (rows.shape[1], 1, 1)
     if back:
         maps = rows.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""What is asked of a comparison of two models: which they are, and which of their layers pair."""
+"""Request for a comparison of two user models: which models, and which of their layers pair."""
 
 import json
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one ob
 
 @dataclass(frozen=True, kw_only=True)
 class PairRequest:
-    """What is to be compared.
+    """The two models to compare, and how.
 
     Attributes:
         torch: 'module:function' that returns an nn.Module.
         tensorflow: 'module:function' that returns a keras.Model.
-        names: PyTorch's layer names to Keras's, 'a=b,...' or a JSON file; None where they are
-            equal or the order says it.
-        copy_weights: Whether PyTorch's weights are copied into the Keras model: 'auto' where the
-            two are unrelated, and, once the weights were judged, for the checks above.
-        image_size: Height and width, where the Keras model does not say them.
-        seed: Of the images.
+        names: PyTorch's layer names to Keras's, 'a=b,...' or a JSON file; None to pair layers by
+            equal names or by order.
+        copy_weights: Whether PyTorch's weights are copied into the Keras model. 'auto' copies them
+            if the two are unrelated, and otherwise after the check of the weights.
+        image_size: Height and width in pixels, if the Keras model does not declare them.
+        seed: Seed of the random images.
     """
 
     torch: str
@@ -35,10 +35,10 @@ class PairRequest:
 
 
 def parse_names(text: str | None) -> dict[str, str]:
-    """The name map of --names: PyTorch's name to Keras's.
+    """Parse --names: PyTorch's layer name to Keras's.
 
     Raises:
-        ParityError: If it is neither a map nor a file that holds one.
+        ParityError: If it is neither a map nor a JSON file with one.
     """
     if not text:
         return {}
@@ -48,9 +48,9 @@ def parse_names(text: str | None) -> dict[str, str]:
     for entry in text.split(","):
         ours, equals, theirs = (part.strip() for part in entry.partition("="))
         if not ours or not equals or not theirs:
-            raise ParityError(f"--names {entry}: is no pair of names; {NAMES_FORM}.")
+            raise ParityError(f"--names {entry}: is not a pair of names; {NAMES_FORM}.")
         if ours in names:
-            raise ParityError(f"--names {entry}: {ours} was given {names[ours]} before.")
+            raise ParityError(f"--names {entry}: {ours} is paired with {names[ours]} already.")
         names[ours] = theirs
     return names
 
@@ -59,9 +59,9 @@ def _read_names(path: Path) -> dict[str, str]:
     try:
         names = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ParityError(f"--names {path}: there is no such file; {NAMES_FORM}.") from error
+        raise ParityError(f"--names {path}: no such file; {NAMES_FORM}.") from error
     except (OSError, ValueError) as error:
         raise ParityError(f"--names {path}: cannot be read ({error}); {NAMES_FORM}.") from error
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise ParityError(f"--names {path}: holds no object of names; {NAMES_FORM}.")
+        raise ParityError(f"--names {path}: contains no object of names; {NAMES_FORM}.")
     return names

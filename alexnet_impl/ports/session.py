@@ -1,4 +1,4 @@
-"""Two models side by side: the images that both read, and what was found out so far."""
+"""State of a comparison of two user models: pairs of layers, images, precision, values."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,52 +9,53 @@ import numpy as np
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignModel
-from alexnet_impl.ports.pairing import LayerPair, Side, pair_layers
+from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.weights.canonical import Array, Weights
 
 T = TypeVar("T")
 IMAGES = 2
-"""Of each scale."""
+"""Number of images of each scale."""
 LARGE_SCALE = 64.0
-"""On inputs of unit scale a wrong alpha of a local response normalisation changes the last digits
-only: half of the images are as large as trained activations are."""
+"""Half of the images have the scale of trained activations: at unit scale a wrong alpha of a local
+response normalisation changes the last digits only."""
 
 
 @dataclass(kw_only=True)
-class Bench:
-    """Two models side by side, and what was found out about them so far.
+class PairSession:
+    """A user's two models, and what the checks have found so far.
 
     Attributes:
-        note: Why it is not float64.
-        weights: PyTorch's, canonical.
-        values: What every layer reads and yields, in PyTorch and in Keras.
+        images: Shape (batch, height, width, channels).
+        note: Why the precision is not float64.
+        weights: PyTorch's weights in the canonical layout.
+        values: Inputs and outputs of every layer, see PairedModel.forward(), by framework.
     """
 
     request: PairRequest
     pairs: tuple[LayerPair, ...]
-    facts: dict[FrameworkName, ForeignFacts]
-    sides: dict[FrameworkName, Side]
+    facts: dict[FrameworkName, UserModelFacts]
+    sides: dict[FrameworkName, PairedModel]
     images: Array
     precision: Precision = "float32"
     note: str = ""
     weights: Weights = field(default_factory=dict)
     values: tuple[Weights, Weights] = ({}, {})
 
-    def each(self, work: Callable[[Side], T]) -> tuple[T, T]:
-        """The same of both sides, at the same time: they may be processes of their own."""
+    def each(self, work: Callable[[PairedModel], T]) -> tuple[T, T]:
+        """Call a function on both models in parallel: each may run in its own process."""
         with ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
             first, second = pool.map(work, [self.sides[name] for name in FRAMEWORKS])
         return first, second
 
 
-def make_bench(torch: ForeignModel, tensorflow: ForeignModel, request: PairRequest) -> Bench:
+def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) -> PairSession:
     """Describe both models and pair their layers.
 
     Raises:
-        ParityError: If the two cannot be paired, or if nothing says which images they read.
+        ParityError: If they cannot be paired, or if the size of their images is unknown.
     """
     images = _images(request, tensorflow.input_shape)
     with ThreadPoolExecutor(2) as pool:
@@ -63,25 +64,25 @@ def make_bench(torch: ForeignModel, tensorflow: ForeignModel, request: PairReque
         if not facts.layers:
             raise ParityError(f"the {name} model calls no layer with weights.")
     pairs = pair_layers(ours, theirs, parse_names(request.names))
-    return Bench(
+    return PairSession(
         request=request,
         pairs=pairs,
         facts={"torch": ours, "tensorflow": theirs},
         sides={
-            "torch": Side(torch, {pair.name: pair.torch for pair in pairs}),
-            "tensorflow": Side(tensorflow, {pair.name: pair.tensorflow for pair in pairs}),
+            "torch": PairedModel(torch, {pair.name: pair.torch for pair in pairs}),
+            "tensorflow": PairedModel(tensorflow, {pair.name: pair.tensorflow for pair in pairs}),
         },
         images=images,
     )
 
 
 def _images(request: PairRequest, shape: tuple[int, int, int] | None) -> Array:
-    """Noise of shape (batch, height, width, channels): half of unit scale, half larger."""
+    """Noise of shape (batch, height, width, channels), half of it LARGE_SCALE times larger."""
     if request.image_size is not None:
         channels = 3 if shape is None else shape[2]
         shape = (request.image_size, request.image_size, channels)
     if shape is None:
-        raise ParityError("the Keras model does not say which images it reads; give --image-size.")
+        raise ParityError("the Keras model declares no image size; give it with --image-size.")
     noise = np.random.default_rng(request.seed).standard_normal((2 * IMAGES, *shape))
     noise[IMAGES:] *= LARGE_SCALE
     return noise.astype(np.float32)

@@ -1,43 +1,43 @@
-"""The checks that compare what the models are made of: their architecture and their weights.
+"""Checks of the architecture and the weights of a user's two models.
 
-A weight that differs is compared with what each usual mistake of a conversion makes of PyTorch's.
+A weight that differs is compared with the results of the usual mistakes in a conversion.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ForeignLayer, Operation
+from alexnet_impl.frameworks.user_model import Operation, UserLayer
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
-from alexnet_impl.ports.hypotheses import Hypothesis, apart, rank, worst_of
+from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart, worst_of
 from alexnet_impl.ports.layer_hypotheses import kernel_readings
-from alexnet_impl.ports.pairing import LayerPair, Side
-from alexnet_impl.ports.session import Bench
+from alexnet_impl.ports.pairing import LayerPair, PairedModel
+from alexnet_impl.ports.session import PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
 WEIGHTS_TOLERANCE = tolerance("weights", "float32")
 UNRELATED = 0.1
-"""Kernels that lie farther apart in every layout, relative to their largest value, are others."""
+"""Relative distance from which kernels count as independent if no layout brings them nearer."""
 
 
-def compare_architectures(bench: Bench) -> CheckResult:
-    """Weights that one side lacks or has in another shape, and dropout."""
-    found = [entry for pair in bench.pairs for entry in _weight_differences(pair)]
-    found += _dropout_differences(bench)
-    total = sum(_num_weights(pair.torch) for pair in bench.pairs)
+def compare_architectures(session: PairSession) -> CheckResult:
+    """Check for weights that are missing or have another shape, and for other dropout."""
+    found = [entry for pair in session.pairs for entry in _weight_differences(pair)]
+    found += _dropout_differences(session)
+    total = sum(_num_weights(pair.torch) for pair in session.pairs)
     return CheckResult(
         name="architecture",
         precision="",
         measured=float(len(found)),
         tolerance=0.0,
-        reason=f"{len(bench.pairs)} layers with weights are paired, of {total:,} weights in torch",
+        reason=f"{len(session.pairs)} pairs of layers, {total:,} weights in torch",
         where=found[0][0] if found else "",
         causes=tuple(cause for _, cause in found),
     )
 
 
-def _num_weights(layer: ForeignLayer) -> int:
+def _num_weights(layer: UserLayer) -> int:
     return sum(int(np.prod(shape)) for shape in layer.shapes.values())
 
 
@@ -50,7 +50,7 @@ def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
         lacking = "torch" if short not in ours else "tensorflow"
         if short in ours and short in theirs:
             what = f"{pair.label} read {theirs[short][1]} features, and not {ours[short][1]}"
-            remedy = "see where the maps before it take another size"
+            remedy = "find the layer before it whose output has another size"
         else:
             what = f"{pair.label} had no {short}"
             remedy = f"give both a {short}, or neither"
@@ -58,12 +58,12 @@ def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
     return found
 
 
-def _dropout_differences(bench: Bench) -> list[tuple[str, Cause]]:
-    """Rates in training, of which nothing is seen in evaluation."""
-    after = {name: facts.after for name, facts in bench.facts.items()}
+def _dropout_differences(session: PairSession) -> list[tuple[str, Cause]]:
+    """Differences of dropout rates, which act in training only."""
+    after = {name: facts.after for name, facts in session.facts.items()}
     spans = [
-        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in bench.pairs),
-        ("behind the last layer", after["torch"], after["tensorflow"]),
+        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in session.pairs),
+        ("after the last layer", after["torch"], after["tensorflow"]),
     ]
     found = []
     for where, ours, theirs in spans:
@@ -73,7 +73,7 @@ def _dropout_differences(bench: Bench) -> list[tuple[str, Cause]]:
             cause = Cause(
                 side="tensorflow",
                 what=f"in training dropout {where} were {said[1]}, where PyTorch has {said[0]}",
-                remedy="take the same rates at the same places",
+                remedy="use the same rates at the same places",
             )
             found.append((f"dropout {where}", cause))
     return found
@@ -84,32 +84,32 @@ def _rates(operations: Sequence[Operation]) -> list[float]:
     return [rate for rate in rates if rate]
 
 
-def compare_weights(bench: Bench) -> CheckResult:
-    """Keras's weights against PyTorch's, both in the canonical layout."""
-    ours, theirs = bench.each(Side.weights)
-    bench.weights = ours
-    names = [f"{pair.name}.{short}" for pair in bench.pairs for short in pair.shared]
+def compare_weights(session: PairSession) -> CheckResult:
+    """Compare both models' weights in the canonical layout, and copy PyTorch's if asked to."""
+    ours, theirs = session.each(PairedModel.weights)
+    session.weights = ours
+    names = [f"{pair.name}.{short}" for pair in session.pairs for short in pair.shared]
     distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
     broken = [n for n in names if not (_is_finite(ours[n]) and _is_finite(theirs[n]))]
-    copy = bench.request.copy_weights
-    # NaN is no fresh initialisation: a copy that nobody asked for would hide it.
+    copy = session.request.copy_weights
+    # NaN is no fresh initialisation: a copy that was not requested would hide it.
     fresh = copy == "always" or (
-        copy == "auto" and not broken and _are_unrelated(bench, ours, theirs)
+        copy == "auto" and not broken and _are_unrelated(session, ours, theirs)
     )
     wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
     if copy != "never" and wrong:
-        bench.sides["tensorflow"].set_weights({name: ours[name] for name in names})
+        session.sides["tensorflow"].set_weights({name: ours[name] for name in names})
     reason = f"{len(names)} weights; a conversion moves numbers and computes none"
     if fresh:
         said = "as asked" if copy == "always" else "as the two models' weights are unrelated"
-        theirs = bench.sides["tensorflow"].weights()
+        theirs = session.sides["tensorflow"].weights()
         distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
         wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
         reason += f"; PyTorch's were copied into the Keras model, {said}"
     elif wrong and copy == "auto":
-        reason += "; the checks above go on with PyTorch's, to show what else differs"
+        reason += "; the next checks use PyTorch's, to show what else differs"
     elif wrong:
-        reason += "; the checks above go on with what the Keras model has"
+        reason += "; the next checks use the Keras model's own"
     first = next((name for name in wrong if name in broken), wrong[0] if wrong else "")
     return CheckResult(
         name="weights",
@@ -118,7 +118,7 @@ def compare_weights(bench: Bench) -> CheckResult:
         tolerance=WEIGHTS_TOLERANCE,
         reason=reason,
         where=first,
-        causes=_weight_causes(bench, first, ours, theirs) if first else (),
+        causes=_weight_causes(session, first, ours, theirs) if first else (),
     )
 
 
@@ -127,13 +127,13 @@ def _is_finite(array: Array) -> bool:
 
 
 def _weight_distance(first: Array, second: Array) -> float:
-    """Largest difference over the largest value."""
-    return apart(first.reshape(1, -1), second.reshape(1, -1))
+    """Largest difference relative to the largest value, of two arrays of one shape."""
+    return rows_apart(first.reshape(1, -1), second.reshape(1, -1))
 
 
-def _are_unrelated(bench: Bench, ours: Weights, theirs: Weights) -> bool:
-    """Whether no kernel is the other's in any layout, as of two fresh initialisations."""
-    for pair in bench.pairs:
+def _are_unrelated(session: PairSession, ours: Weights, theirs: Weights) -> bool:
+    """Whether no kernel is the other model's in any layout, as in two fresh initialisations."""
+    for pair in session.pairs:
         name = f"{pair.name}.weight"
         if "weight" not in pair.shared or pair.torch.kind not in ("conv", "dense"):
             continue
@@ -143,21 +143,23 @@ def _are_unrelated(bench: Bench, ours: Weights, theirs: Weights) -> bool:
     return True
 
 
-def _weight_causes(bench: Bench, name: str, ours: Weights, theirs: Weights) -> tuple[Cause, ...]:
-    """Which wrong conversion makes Keras's weight of PyTorch's."""
+def _weight_causes(
+    session: PairSession, name: str, ours: Weights, theirs: Weights
+) -> tuple[Cause, ...]:
+    """Mistakes of a conversion that turn PyTorch's weight into Keras's."""
     for side, weights in (("torch", ours), ("tensorflow", theirs)):
         if not _is_finite(weights[name]):
-            what, remedy = f"{name} held NaN or infinity", "save and load it anew"
+            what, remedy = f"{name} held NaN or infinity", "save and load it again"
             return (Cause(side=side, what=what, remedy=remedy),)
     layer_name, _, short = name.rpartition(".")
-    pair = next(pair for pair in bench.pairs if pair.name == layer_name)
+    pair = next(pair for pair in session.pairs if pair.name == layer_name)
     right, seen = ours[name].reshape(1, -1), theirs[name].reshape(1, -1)
     readings: list[tuple[str, str, Array]] = []
     if short == "weight":
         readings = kernel_readings(pair.torch, ours[name])
     for other in pair.shared:
         if other != short and ours[f"{layer_name}.{other}"].shape == ours[name].shape:
-            what, remedy = f"{name} were its {other}", "load each into its own"
+            what, remedy = f"{name} were its {other}", "load each into its own variable"
             readings.append((what, remedy, ours[f"{layer_name}.{other}"]))
     hypotheses = [
         Hypothesis(what=what, remedy=remedy, compute=lambda a=array: a.reshape(1, -1))  # type: ignore[misc]
@@ -166,5 +168,5 @@ def _weight_causes(bench: Bench, name: str, ours: Weights, theirs: Weights) -> t
     found = rank(right, seen, hypotheses, noise=WEIGHTS_TOLERANCE)
     if found:
         return found
-    what, remedy = f"{name} were another one", "load it from the PyTorch model"
+    what, remedy = f"{name} were unrelated", "load it from the PyTorch model"
     return (Cause(side="tensorflow", what=what, remedy=remedy),)

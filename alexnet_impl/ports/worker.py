@@ -1,4 +1,4 @@
-"""A user's model in a process of its own, used like one in this."""
+"""Runs a user's model in a worker process, behind the same protocol as a local model."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,16 +8,17 @@ from typing import Any
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
-from alexnet_impl.frameworks.user_model import ForeignFacts, ForeignModel
-from alexnet_impl.processes.channel import Answer, Channel, open_channel, serve
+from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
+from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Array, Weights
 
 
 class RemoteModel:
-    """The ForeignModel protocol over a channel.
+    """The UserModel protocol over a channel.
 
     Attributes:
-        input_shape: What the model says it reads.
+        input_shape: See UserModel.
         environment: Versions and device of its framework.
     """
 
@@ -27,42 +28,42 @@ class RemoteModel:
         self.environment: dict[str, Any] = {}
 
     def open(self, framework: FrameworkName, place: str, folder: Path) -> None:
-        """Build the model there; before anything else is asked."""
+        """Build the model in the worker; the first call."""
         request = {"framework": framework, "place": place, "folder": str(folder)}
         values, _ = self.ask("open", request)
         self.input_shape = None if values["input_shape"] is None else tuple(values["input_shape"])
         self.environment = values["environment"]
 
-    def describe(self, images: Array) -> ForeignFacts:
-        """See ForeignModel."""
+    def describe(self, images: Array) -> UserModelFacts:
+        """See UserModel."""
         values, _ = self.ask("describe", {}, {"images": images})
-        return ForeignFacts.from_dict(values)
+        return read(UserModelFacts, values)
 
     def use_precision(self, precision: str) -> str:
-        """See ForeignModel."""
+        """See UserModel."""
         return str(self.ask("use_precision", {"precision": precision})[0])
 
     def weights(self) -> Weights:
-        """See ForeignModel."""
+        """See UserModel."""
         return self.ask("weights")[1]
 
     def set_weights(self, weights: Weights) -> None:
-        """See ForeignModel."""
+        """See UserModel."""
         self.ask("set_weights", {}, weights)
 
     def forward(self, images: Array) -> Weights:
-        """See ForeignModel."""
+        """See UserModel."""
         return self.ask("forward", {}, {"images": images})[1]
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """See ForeignModel."""
+        """See UserModel."""
         loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), found
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """See ForeignModel."""
+        """See UserModel."""
         numbers = {"learning_rate": learning_rate, "steps": steps}
         losses, _ = self.ask("descend", numbers, {"images": images, "labels": labels})
         return list(losses)
@@ -72,35 +73,35 @@ class RemoteModel:
 def remote_model(
     framework: FrameworkName, *, interpreter: str = sys.executable
 ) -> Iterator[RemoteModel]:
-    """Start a process for one framework, on the CPU; it ends with the block.
+    """Start a worker for one framework on the CPU; it ends with the block.
 
     Args:
-        framework: Whose model it is.
+        framework: The model's framework.
         interpreter: The Python to run; its environment needs this package and the framework.
 
     Raises:
-        RunError: If it cannot be started, or ended before it was asked to.
+        RunError: If it cannot be started, or ends too early.
     """
-    # On the CPU: its rounding is what the tolerances know.
+    # The tolerances were measured with the CPU's rounding.
     cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
-    with open_channel(framework, "pair-worker", interpreter=interpreter, variables=cpu) as channel:
+    with open_channel(framework, "model", interpreter=interpreter, variables=cpu) as channel:
         yield RemoteModel(channel)
 
 
-class PairServer:
-    """What the other process does with requests."""
+class ModelCalls:
+    """Answers the requests of a RemoteModel in the worker process."""
 
     def __init__(self) -> None:
-        self.model: ForeignModel | None = None
+        self.model: UserModel | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values and arrays that a request asks for."""
+        """Answer one request with values and arrays."""
         if call == "open":
             return self._open(values), {}
         if self.model is None:
             raise FrameworkError(f"{call}: no model was opened yet.")
-        answers: dict[str, Callable[[ForeignModel], Answer]] = {
-            "describe": lambda model: (model.describe(arrays["images"]).to_dict(), {}),
+        answers: dict[str, Callable[[UserModel], Answer]] = {
+            "describe": lambda model: (to_json(model.describe(arrays["images"])), {}),
             "use_precision": lambda model: (model.use_precision(values["precision"]), {}),
             "weights": lambda model: (None, model.weights()),
             "set_weights": lambda model: _set_weights(model, arrays),
@@ -119,12 +120,12 @@ class PairServer:
         }
 
 
-def _set_weights(model: ForeignModel, weights: Weights) -> Answer:
+def _set_weights(model: UserModel, weights: Weights) -> Answer:
     model.set_weights(weights)
     return None, {}
 
 
-def _descend(model: ForeignModel, values: dict[str, Any], arrays: Weights) -> list[float]:
+def _descend(model: UserModel, values: dict[str, Any], arrays: Weights) -> list[float]:
     return model.descend(
         arrays["images"],
         arrays["labels"],
@@ -133,10 +134,10 @@ def _descend(model: ForeignModel, values: dict[str, Any], arrays: Weights) -> li
     )
 
 
-def serve_pair() -> int:
-    """Answer requests on standard input until it ends.
+def run_model_worker() -> int:
+    """Answer calls to a user's model on standard input until it ends.
 
     Returns:
         The exit code, 0.
     """
-    return serve(PairServer().answer)
+    return answer_calls(ModelCalls().answer)

@@ -1,1 +1,1 @@
-"""Worker processes: started one way, asked by JSON lines."""
+"""Worker processes: how they are started, and how a job and its workers talk."""

@@ -1,10 +1,10 @@
-"""A trainer in another process that is used like one in this: one framework per process."""
+"""A trainer in a worker process, used like one in this process: one framework per process."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.dataset import Split
@@ -19,77 +19,53 @@ from alexnet_impl.frameworks import (
     Trainer,
     get_framework,
 )
-from alexnet_impl.network.spec import Layer, Spec
-from alexnet_impl.processes.channel import Answer, Channel, open_channel
-from alexnet_impl.processes.channel import serve as serve_requests
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.host_memory import keep_freed_memory
+from alexnet_impl.processes.messages import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.feeding import epoch_digest
 from alexnet_impl.weights.canonical import Weights
 
-LAYER_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Layer)}
-
-
-def spec_to_dict(spec: Spec) -> dict[str, Any]:
-    """Plain values for JSON."""
-    layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in spec.layers]
-    return {
-        "name": spec.name,
-        "input_shape": spec.input_shape,
-        "layers": layers,
-        "skipped": spec.skipped,
-    }
-
-
-def spec_from_dict(values: dict[str, Any]) -> Spec:
-    """The Spec that spec_to_dict() wrote."""
-    layers = []
-    for entry in values["layers"]:
-        numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-        kind = str(numbers.pop("kind"))
-        layers.append(LAYER_KINDS[kind](**numbers))
-    plain = {name: values[name] for name in ("name", "skipped")}
-    return Spec(**plain, input_shape=tuple(values["input_shape"]), layers=tuple(layers))
-
 
 class LocalSide:
-    """One framework of a comparison, in this process: for small things on the CPU."""
+    """One framework of a comparison, in this process: for small networks on the CPU."""
 
     def __init__(self, name: str, train: Split, device: str = "cpu") -> None:
         self.name, self.train, self.device = name, train, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
-        """A trainer that starts from these weights."""
+        """Make a trainer that starts from these canonical weights."""
         return get_framework(self.name).make_trainer(spec, recipe, weights, self.device)
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
-        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        """The first epoch's number of batches, and the digest of their bytes."""
         return epoch_digest(self.train, recipe)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Versions, device and flags."""
+        """Versions, device and flags of the framework."""
         return get_framework(self.name).fingerprint(self.device)
 
 
 class RemoteSide:
-    """One framework of a comparison, in a process of its own."""
+    """One framework of a comparison, in a worker process."""
 
     def __init__(self, name: str, channel: Channel, device: str) -> None:
         self.name, self.channel, self.device = name, channel, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
-        """A trainer that starts from these weights; an earlier one of this process goes."""
+        """Make a trainer that starts from these canonical weights, in place of an earlier one."""
         values = {"spec": spec_to_dict(spec), "recipe": recipe.to_dict(), "device": self.device}
         self.channel.ask("make", values, weights)
         return RemoteTrainer(self.channel)
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
-        """(number of batches, digest of their bytes) of the first epoch, as this side draws it."""
+        """The first epoch's number of batches, and the digest of their bytes."""
         (count, digest), _ = self.channel.ask("epoch_digest", {"recipe": recipe.to_dict()})
         return count, digest
 
     def fingerprint(self) -> dict[str, Any]:
-        """Versions, device and flags."""
+        """Versions, device and flags of the framework."""
         found, _ = self.channel.ask("fingerprint", {"device": self.device})
         return dict(found)
 
@@ -103,22 +79,22 @@ def remote_side(
     threads: int | None = None,
     interpreter: str = sys.executable,
 ) -> Iterator[RemoteSide]:
-    """Start a process for one framework; it ends with the block.
+    """Start a worker process for one framework; it ends with the block.
 
     Args:
         name: The framework.
-        data: The images that its own batches are drawn from.
+        data: The images that it draws its own batches from.
         device: 'auto', 'cpu' or 'gpu'.
-        threads: CPU threads; its own choice by default.
+        threads: CPU threads; None: the framework's choice.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
-    with open_channel(name, "serve", interpreter=interpreter) as channel:
+    with open_channel(name, "trainer", interpreter=interpreter) as channel:
         channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
         yield RemoteSide(name, channel, device)
 
 
 class RemoteTrainer:
-    """The Trainer protocol over a channel; handles are numbers."""
+    """The Trainer protocol over a channel; a handle is the number of a step."""
 
     def __init__(self, channel: Channel) -> None:
         self.ask = channel.ask
@@ -170,8 +146,8 @@ class RemoteTrainer:
         return found
 
 
-class Server:
-    """What the other process does with requests."""
+class TrainerCalls:
+    """Answers calls to a trainer in its worker process."""
 
     def __init__(self) -> None:
         self.framework = ""
@@ -180,7 +156,7 @@ class Server:
         self.handles: list[Any] = []
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values and arrays that a request asks for."""
+        """The values and arrays that a call returns; see RemoteSide and RemoteTrainer."""
         match call:
             case "start":
                 self.framework = values["framework"]
@@ -219,7 +195,7 @@ class Server:
 
     def _ask_trainer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
         if self.trainer is None:
-            raise FrameworkError(f"{call}: there is no trainer yet.")
+            raise FrameworkError(f"{call}: no trainer was made yet.")
         answers: dict[str, Callable[[Trainer], Answer]] = {
             "train_step": lambda trainer: (self._train_step(trainer, values, arrays), {}),
             "read": lambda trainer: (self._read(trainer, values["handles"]), {}),
@@ -233,7 +209,9 @@ class Server:
             "peak_memory_bytes": lambda trainer: (trainer.peak_memory_bytes(), {}),
         }
         if call not in answers:
-            raise FrameworkError(f"{call}: no such request; is the other side another release?")
+            raise FrameworkError(
+                f"{call}: unknown call; does the other process run another release?"
+            )
         return answers[call](self.trainer)
 
     def _train_step(self, trainer: Trainer, values: dict[str, Any], arrays: Weights) -> int:
@@ -250,8 +228,8 @@ def _activations(trainer: Trainer, values: dict[str, Any], arrays: Weights) -> A
     return list(found), found  # safetensors keeps no order
 
 
-def _nothing(work: Callable[..., None], *arguments: Any) -> Answer:
-    work(*arguments)
+def _nothing(call: Callable[..., None], *arguments: Any) -> Answer:
+    call(*arguments)
     return None, {}
 
 
@@ -263,11 +241,11 @@ def _two_parts(arrays: Weights) -> tuple[Weights, Weights]:
     return parts["weights"], parts["state"]
 
 
-def serve() -> int:
-    """Answer requests on standard input until it ends.
+def run_trainer_worker() -> int:
+    """Answer calls to a trainer on standard input until it ends.
 
     Returns:
         The exit code, 0.
     """
     keep_freed_memory()
-    return serve_requests(Server().answer)
+    return answer_calls(TrainerCalls().answer)

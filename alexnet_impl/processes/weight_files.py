@@ -1,4 +1,4 @@
-"""Weight files of either framework: which network they belong to, and their weights."""
+"""Reads weight files of either framework: the network they belong to, and their weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from alexnet_impl.weights.metadata import (
 from alexnet_impl.weights.pretrained_files import file_kind
 
 PUBLISHED_VARIANT = "torchvision"
-"""Whose published weights a name means, unless the user says another."""
+"""The variant whose published weights a name means, unless the user names another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
-    """What is known of the network of a file; None where it has to be found in the file."""
+    """Facts about a file's network from the user; None: the file has to state it."""
 
     variant: str | None = None
     num_classes: int | None = None
@@ -31,21 +31,22 @@ class Hints:
 
 
 def network_info(source: Path, hints: Hints) -> WeightsInfo:
-    """The network's name and numbers: what the user said, else what the file says."""
+    """The network's name and numbers: from the user, otherwise from the file.
+
+    Raises:
+        UnknownNameError: If there is no such variant.
+        WeightsError: If the file contradicts the user, or neither names the network.
+    """
     if hints.variant is not None:
         get_variant(hints.variant)
     found = _named_in(source)
     for name, said in found.items():
         asked = getattr(hints, name, None)
         if asked is not None and asked != said:
-            raise WeightsError(
-                f"{source}: is of {name}={said}, not of {asked}; leave that flag out."
-            )
+            raise WeightsError(f"{source}: states {name}={said}, not {asked}; leave that flag out.")
     variant = hints.variant or found.get("variant")
     if variant is None:
-        raise WeightsError(
-            f"{source}: does not say which network it belongs to; name it with --variant."
-        )
+        raise WeightsError(f"{source}: does not state its network; name it with --variant.")
     size = _first(hints.input_size, found.get("input_size"), build_spec(variant).input_shape[1])
     return WeightsInfo(
         variant=variant,
@@ -59,12 +60,12 @@ def network_info(source: Path, hints: Hints) -> WeightsInfo:
 
 
 def _first(*values: Any) -> Any:
-    """The first that is given; 0 is given, and refused later."""
+    """The first value that is not None; a 0 is refused later."""
     return next(value for value in values if value is not None)
 
 
 def _named_in(source: Path) -> dict[str, Any]:
-    """What a file says of its network."""
+    """What a file states about its network."""
     info = stored_info(source)
     said = {} if source.suffix == ".safetensors" else _described(source)
     if info is None:
@@ -75,15 +76,18 @@ def _named_in(source: Path) -> dict[str, Any]:
 
 
 def _described(source: Path) -> dict[str, Any]:
-    """What the framework's own file shows."""
+    """What a framework's own file states about its network."""
     return get_framework(file_kind(source)).describe_checkpoint(source)
 
 
 def read_weights(path: Path, spec: Spec) -> Weights:
-    """The weights in a file of a network, in the canonical layout.
+    """Read the weights of a network from a file of any kind.
+
+    Returns:
+        Arrays by canonical name, in the shapes of weight_shapes(spec).
 
     Raises:
-        WeightsError: If it is damaged or of another network.
+        WeightsError: If the file is damaged or belongs to another network.
     """
     kind = file_kind(path)
     if kind != "safetensors":

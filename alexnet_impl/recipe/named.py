@@ -1,4 +1,4 @@
-"""The named recipes."""
+"""Named recipes: complete sets of training hyperparameters to start from, chosen by --recipe."""
 
 from dataclasses import replace
 
@@ -49,13 +49,8 @@ RECIPES: dict[str, Recipe] = {
     "speedrun": _SPEEDRUN,
     "accurate": replace(_SPEEDRUN, epochs=12, crop_padding=2, label_smoothing=0.1),
 }
-"""quick: a few epochs on a small dataset, the default of `compare`. explain: learns in seconds at
-a small width; its rate falls to 0, for effects drown in the noise that a constant one ends with.
-report: R3-torch and R3-tf. speedrun: reaches R3's 80.76 % on the cifar variant in three epochs;
-accurate: goes on to the best of it (docs/speedrun.md)."""
-
 _SGD = Recipe(learning_rate=1e-3, epochs=20, global_batch_size=30, input_scaling="imagenet")
-"""Of R2 and R3: momentum .9."""
+"""The SGD of the reports R2 and R3, with momentum 0.9."""
 KERAS = Recipe(
     learning_rate=1e-3,
     momentum_formula="keras",
@@ -64,7 +59,7 @@ KERAS = Recipe(
     initializer="keras-default",
     resize="bilinear",
 )
-"""Keras's own formulas and initial weights, and tf.image.resize; momentum .9."""
+"""Keras's own formulas and initial weights, and tf.image.resize, with momentum 0.9."""
 
 TRANSFER_RECIPES: dict[str, Recipe] = {
     "fine-tune": replace(_SGD, resize_to=256, reset_layers=("fc3",)),
@@ -94,18 +89,30 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
         input_scaling="symmetric",
     ),
 }
-"""For --weights. fine-tune: R3-torch-pretrained, all layers of an AlexNet behind a new last one.
-fine-tune-in-phases: R2-tf-converted, the head first, then everything at a lower rate (epochs and
-rates assumed). The others bear the name of their variant: R1-tf-resnet50 (optimizer and batch
-assumed), R3-tf-vgg16 with the preprocessing that its weights need, R4-tf-mobilenetv2 (optimizer
-assumed)."""
+"""Recipes for training that starts from given weights (--weights)."""
+
+PURPOSES: dict[str, str] = {
+    "quick": "a few epochs on a small dataset: the default of `alexnet compare`",
+    "explain": "learns in seconds at a small width; the rate falls to 0, because a constant rate "
+    "leaves noise that hides small effects",
+    "report": "the published recipe of R3-torch and R3-tf",
+    "speedrun": "three epochs on the cifar variant, to R3's 80.76 % (docs/speedrun.md)",
+    "accurate": "twelve epochs of speedrun, to the best accuracy of the cifar variant",
+    "fine-tune": "R3-torch-pretrained: every layer of a pretrained AlexNet, with a new last layer",
+    "fine-tune-in-phases": "R2-tf-converted: first the head, then all layers at a lower rate "
+    "(epochs and rates assumed)",
+    "resnet50": "R1-tf-resnet50 (optimizer and batch size assumed)",
+    "vgg16": "R3-tf-vgg16, with the preprocessing that its weights need",
+    "mobilenetv2": "R4-tf-mobilenetv2 (optimizer assumed)",
+}
+"""One line on each named recipe, for `alexnet recipes`."""
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the named recipe.
 
     Raises:
-        UnknownNameError: If there is none; the message offers the nearest.
+        UnknownNameError: If no recipe has that name; the message suggests the nearest.
     """
     known = RECIPES | TRANSFER_RECIPES
     if name not in known:

@@ -1,4 +1,4 @@
-"""A recipe's phases: trainings one after the other, each with the weights of the one before."""
+"""Phases of a recipe: trainings in sequence, each starting from the weights of the one before."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,17 +7,17 @@ from alexnet_impl.errors import RecipeError, UnknownNameError
 from alexnet_impl.recipe.recipe import Recipe, total_steps
 
 OWN: dict[str, type] = {"epochs": int, "learning_rate": float, "trainable": str}
-"""What a phase may have of its own, and its type."""
+"""Fields that a phase may set, and their types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Some steps of a run.
+    """A range of steps of a run that share one recipe.
 
     Attributes:
-        recipe: What holds in them; it has no phases.
-        first_step: Of the run, counted from 0.
-        num_steps: How many.
+        recipe: The recipe of these steps; it has no phases of its own.
+        first_step: Index in the run, counted from 0.
+        num_steps: Number of steps.
     """
 
     recipe: Recipe
@@ -26,25 +26,27 @@ class Phase:
 
 
 def phase_recipes(recipe: Recipe) -> tuple[Recipe, ...]:
-    """The recipe of each phase; the recipe itself where it has none.
+    """Returns the recipe of each phase; the recipe itself if it has no phases.
 
     Raises:
-        RecipeError: If a phase is not FIELD=VALUE,... or a value cannot be.
-        UnknownNameError: If a phase may not have such a field.
+        RecipeError: If a phase is not FIELD=VALUE,... or a value is of another type.
+        UnknownNameError: If a phase sets another field.
     """
     if not recipe.phases:
         return (recipe,)
     if recipe.steps is not None:
-        raise RecipeError(f"steps={recipe.steps}: phases have epochs of their own; leave it out.")
+        raise RecipeError(
+            f"steps={recipe.steps} cannot be combined with phases, which have epochs; omit it."
+        )
     return tuple(replace(recipe, phases=(), **_own(text)) for text in recipe.phases)
 
 
 def phases(recipe: Recipe, batches_per_epoch: int) -> tuple[Phase, ...]:
-    """The phases of a run with so many batches an epoch.
+    """Returns the phases of a run, given the number of batches per epoch.
 
     Raises:
-        RecipeError: As of phase_recipes().
-        UnknownNameError: As of phase_recipes().
+        RecipeError: See phase_recipes().
+        UnknownNameError: See phase_recipes().
     """
     found: list[Phase] = []
     for part in phase_recipes(recipe):
@@ -55,16 +57,16 @@ def phases(recipe: Recipe, batches_per_epoch: int) -> tuple[Phase, ...]:
 
 
 def num_epochs(recipe: Recipe) -> int:
-    """Epochs of a run, those of all its phases together."""
+    """Number of epochs of a run, summed over its phases."""
     return sum(part.epochs for part in phase_recipes(recipe))
 
 
 def shorten(recipe: Recipe, most_epochs: int) -> Recipe:
-    """The recipe with at most so many epochs; phases share them evenly, and each has one at least.
+    """Limits the epochs of a recipe; phases share them evenly, and each keeps at least one.
 
     Raises:
-        RecipeError: As of phase_recipes().
-        UnknownNameError: As of phase_recipes().
+        RecipeError: See phase_recipes().
+        UnknownNameError: See phase_recipes().
     """
     share = max(1, most_epochs // max(1, len(recipe.phases)))
     parts = phase_recipes(recipe)
@@ -76,7 +78,7 @@ def shorten(recipe: Recipe, most_epochs: int) -> Recipe:
 
 
 def _own(text: str) -> dict[str, Any]:
-    """Values by field of 'epochs=2,trainable=head'; a comma without a field goes on with a list."""
+    """Parses 'epochs=2,trainable=fc2,fc3'; a comma without FIELD= continues a list."""
     parts: dict[str, str] = {}
     name = ""
     for part in text.split(","):

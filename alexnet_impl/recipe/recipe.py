@@ -4,13 +4,14 @@ The adapters translate; where a framework's own argument of the same name means 
 the formula here is the one that holds.
 """
 
+import functools
 import math
 import struct
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
-from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.typed_json import fits, type_name
+from alexnet_impl.errors import RecipeError, RecordError, UnknownNameError
+from alexnet_impl.typed_json import read, to_json
 
 Optimizer = Literal["sgd", "sgdw", "adam", "adamw", "muon"]
 UpdateFormula = Literal["torch", "keras"]
@@ -26,19 +27,19 @@ Precision = Literal["float64", "float32", "bfloat16", "float16"]
 MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
 OnCollapse = Literal["stop", "warn", "ignore"]
-"""What a run does when its network collapses: no part of the recipe, for it changes no number."""
+"""What a run does when its network collapses. It changes no number, so it is not in the recipe."""
 
 MOMENTUM_OPTIMIZERS = ("sgd", "sgdw", "muon")
 """Those that keep a momentum buffer, with or without Nesterov's look-ahead."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""x <- a x + (b x x.T + c (x x.T)**2) x: a step of muon's, which draws all singular values towards
-1, fast rather than near."""
+"""Coefficients (a, b, c) of x <- a x + (b x x.T + c (x x.T)**2) x, a step of muon that moves all
+singular values towards 1: quickly rather than exactly."""
 NEWTON_SCHULZ_STEPS = 5
 
 LOSS_SCALE = 2.0**15
 """First scale of the loss in float16: halved, and the step skipped, where a gradient overflows."""
 LOSS_SCALE_GROWTH_STEPS = 2000
-"""After so many steps without overflow the scale is doubled."""
+"""Steps without overflow after which the scale is doubled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Recipe:
     adam: m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g**2;
     w -= learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon).
     sgdw, adamw: sgd and adam with decoupled weight decay.
-    muon: sgd, but the kernels of convolutions behind the first do not decay, and their step (b, or
+    muon: sgd, but the kernels of convolutions after the first do not decay, and their step (b, or
     g + momentum * b with nesterov) is first made orthogonal as a matrix of out_channels rows and
     `columns` columns: over its Frobenius norm + 1e-7, then NEWTON_SCHULZ_STEPS times NEWTON_SCHULZ,
     in bfloat16 where the precision is; w -= learning_rate * muon_scale *
@@ -62,20 +63,20 @@ class Recipe:
     learning_rate: float = 0.01
     """The highest learning rate of the schedule."""
     momentum: float = 0.9
-    """Of sgd, sgdw and muon."""
+    """Momentum of sgd, sgdw and muon."""
     momentum_formula: UpdateFormula = "torch"
     """torch: as above, the learning rate stays outside the buffer. keras: it goes into it,
     b = momentum * b + learning_rate * g; w -= b, so a buffer keeps the rates of earlier steps."""
     nesterov: bool = False
-    """Of sgd, sgdw and muon: w -= learning_rate * (g + momentum * b)."""
+    """Nesterov momentum of sgd, sgdw and muon: w -= learning_rate * (g + momentum * b)."""
     muon_scale: float = 1.0
-    """Of muon: the orthogonal steps' rate over the others'."""
+    """Muon: learning-rate multiplier of the orthogonalised updates."""
     beta1: float = 0.9
-    """Of adam and adamw."""
+    """Decay rate of the first moment in adam and adamw."""
     beta2: float = 0.999
-    """Of adam and adamw."""
+    """Decay rate of the second moment in adam and adamw."""
     epsilon: float = 1e-8
-    """Of adam and adamw."""
+    """Added to the denominator in adam and adamw."""
     epsilon_formula: UpdateFormula = "torch"
     """torch: as above, epsilon is added to the root of the bias-corrected second moment. keras:
     w -= learning_rate * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + epsilon)."""
@@ -93,59 +94,58 @@ class Recipe:
     warmup: float = 0.0
     """Fraction of all steps in which the learning rate rises linearly from 0."""
     step_at: tuple[float, ...] = (0.5, 0.75)
-    """Of the step schedule: fractions of all steps."""
+    """Step schedule: where the rate falls, as fractions of all steps."""
     step_factor: float = 0.1
-    """Of the step schedule."""
+    """Step schedule: what the rate is multiplied by at each of step_at."""
 
     trainable: str = "all"
     """Which layers learn; all others keep their weights, and their batch normalisation keeps and
-    uses its statistics. all; head: the last layer, or all behind a backbone; last-N: the last N
-    layers, of a backbone its last N and all behind it; or NAME,NAME,... of layers."""
+    uses its statistics. all; head: the last layer, or all layers after a backbone; last-N: the last
+    N layers, or the last N of a backbone and all after it; or layer names NAME,NAME,..."""
     reset_layers: tuple[str, ...] = ()
-    """Layers that begin anew where weights are given. The last one always does if it has another
-    number of classes."""
+    """Layers that are initialised anew when weights are given. The last one always is if its number
+    of classes differs."""
     rate_factors: tuple[str, ...] = ()
-    """LAYER=FACTOR: learns at so many times the learning rate."""
+    """LAYER=FACTOR: multiplies the learning rate of one layer."""
     phases: tuple[str, ...] = ()
-    """FIELD=VALUE,...: each is a training of its own that begins with the weights of the one
-    before, with its own optimizer and schedule, and with epochs, learning_rate and trainable of its
-    own where it says so. None: one phase, the recipe as it is."""
+    """FIELD=VALUE,...: each is a training that starts from the weights of the one before, with a
+    fresh optimizer and schedule; FIELD is epochs, learning_rate or trainable. Empty: one phase, the
+    recipe as it is."""
 
     epochs: int = 1
     """Passes over the training images."""
     steps: int | None = None
-    """If given, training ends after so many steps, whatever epochs says."""
+    """If given, training ends after this many steps, whatever epochs says."""
     global_batch_size: int = 128
     """Images per step, over all devices."""
     drop_last: bool = False
     """Whether a last batch that is not full is left out of the epoch."""
     validation_fraction: float = 0.0
-    """Share of the training images held back; without it, each epoch is evaluated on the test
-    images."""
+    """Fraction of the training images held back for validation. At 0 each epoch is evaluated on the
+    test images."""
     validation_split: ValidationSplit = "stratified"
     """stratified: held back at random, class by class. last: the last images as they are stored,
     as Keras's fit(validation_split=) does; of a folder sorted by class that is whole classes."""
     shuffle_buffer: int | None = None
     """None: each epoch is a permutation of all images. Otherwise the images pass in their stored
-    order through a buffer of so many, and each next one is drawn from it, as tf.data does."""
+    order through a buffer of this size, and each next one is drawn from it, as tf.data does."""
     reshuffle: bool = True
     """Whether each epoch has an order of its own; if not, all have the first one's."""
 
     loss_input: LossInput = "logits"
-    """What the cross-entropy is taken of. logits: the network's output, as Keras's
-    from_logits=False too where a softmax ends the model: it sees through it. probabilities: its
-    softmax, clipped to [1e-7, 1 - 1e-7], as from_logits=False of a softmax that Keras cannot see.
-    softmax-twice: its softmax, taken for logits, as a softmax layer before PyTorch's
-    cross_entropy."""
+    """Input of the cross-entropy. logits: the network's output; Keras's from_logits=False computes
+    the same if a softmax ends the model. probabilities: the softmax, clipped to [1e-7, 1 - 1e-7],
+    as from_logits=False on a softmax that Keras cannot see. softmax-twice: the softmax used as
+    logits, as with a softmax layer before PyTorch's cross_entropy."""
     label_smoothing: float = 0.0
     """Targets are (1 - label_smoothing) * one_hot + label_smoothing / num_classes."""
     flip: bool = False
     """Whether each training image is mirrored left to right with probability 1/2."""
     alternate_flips: bool = False
-    """With flip: only the first epoch draws; after it an image is mirrored in every second epoch,
-    so that no epoch shows what the one before showed (airbench)."""
+    """With flip: only the first epoch draws; afterwards each image is mirrored in every second
+    epoch, so that no epoch repeats the one before (airbench)."""
     crop_padding: int = 0
-    """Training images are padded with so many black pixels and cropped back at random."""
+    """Black pixels added on every side of a training image before a random crop to its size."""
     eval_flip: bool = False
     """Whether probabilities are averaged over an image and its mirror image at evaluation."""
     input_scaling: InputScaling = "symmetric"
@@ -157,19 +157,20 @@ class Recipe:
     """Height and width the network reads, in pixels; None: the variant's own. Images of
     another size are resized on the device, with half-pixel centres."""
     resize_to: int | None = None
-    """If given, images are resized to so many pixels first, and the middle is cut out."""
+    """If given, images are first resized to this height and width in pixels, and the middle is cut
+    out."""
     resize: Resize = "antialiased"
     """antialiased: bilinear, with a wider filter where images shrink. bilinear: without it.
     nearest: the nearest pixel."""
 
     initializer: Initializer = "torch-default"
     """torch-default: weights and biases U(+-1/sqrt(fan_in)). keras-default: Glorot uniform,
-    biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, else 0.
-    he: N(0, 2/fan_in), biases 0. he-dirac: he, but behind the first convolution filter i of each
-    group hands input channel i on, while there are such: 1 at the centre, else 0 (airbench,
-    torch.nn.init.dirac_). Behind a ReLU both kinds keep the mean square."""
+    biases 0. paper: N(0, 0.01), biases 1 in conv2, conv4, conv5, fc1 and fc2, otherwise 0.
+    he: N(0, 2/fan_in), biases 0. he-dirac: he, but in all convolutions after the first, filter
+    i of each group passes input channel i on, as far as there are channels: 1 at the centre,
+    otherwise 0 (airbench, torch.nn.init.dirac_). After a ReLU both kinds keep the mean square."""
     bias_initializer: BiasInitializer = "own"
-    """own: as the initializer says. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as PyTorch's."""
+    """own: the initializer's. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as in PyTorch."""
     last_layer_std: float | None = None
     """If given, the last layer's kernel is N(0, last_layer_std**2) instead."""
 
@@ -177,73 +178,71 @@ class Recipe:
     """float32 or float64 throughout; bfloat16 or float16: convolutions and dense products in
     it, with weights, LRN, loss and update in float32, and loss scaling for float16."""
     memory_layout: MemoryLayout = "channels-last"
-    """Order of feature maps in memory. TensorFlow runs channels-last alone here."""
+    """Order of feature maps in memory. TensorFlow supports only channels-last here."""
     compile_mode: CompileMode = "default"
     """eager: operation by operation. default: PyTorch eager, TensorFlow in one tf.function.
     compiled: torch.compile and XLA."""
     fused_update: bool = True
-    """The update as the framework's own kernels, where it has some for the formula: fused=True of
-    torch.optim, ApplyMomentum and ApplyAdam of TensorFlow. Without it torch.optim's default, and
-    Keras's operations."""
+    """Whether the update runs in the framework's fused kernels, if it has some for the formula:
+    fused=True of torch.optim, ApplyMomentum and ApplyAdam of TensorFlow. Otherwise torch.optim's
+    default, and Keras operations."""
     prefetch: int = 2
-    """Calls (of steps_per_call batches each) whose batches are made ahead on a thread of their own;
-    0 makes each batch when it is asked for."""
+    """Calls (of steps_per_call batches each) whose batches a background thread prepares ahead; 0
+    prepares each batch when it is needed."""
     steps_per_call: int = 1
-    """Steps that the loop asks for at once. TensorFlow: one call of the graph takes them all, as
-    Keras's steps_per_execution does. PyTorch: a loop in Python, for it has no such call. Changes
-    no bit of a training, but where XLA compiles the loop as a whole."""
+    """Training steps per call. TensorFlow: one call of the graph runs them all, as Keras's
+    steps_per_execution does. PyTorch: a loop in Python, since it has no such call. It changes no
+    bit of a training unless XLA compiles the loop as a whole."""
     device_data: bool = False
-    """Whether all training images lie in the device's memory, as uint8, and batches are cropped
-    and mirrored there: the same pixels, of which the host sends only the places."""
+    """Whether the dataset stays on the device, as uint8, and batches are gathered, cropped and
+    mirrored there: the same pixels, but the host sends only gather indices."""
     dropout_masks: DropoutMasks = "framework"
-    """framework: from each framework's own generator. shared: from a counter hash of (seed, step,
-    layer, image, unit), bit for bit the same in both."""
+    """framework: each framework's own generator. shared: a hash of (seed, step, layer, image,
+    unit), bit for bit the same in every framework."""
     seed: int = 0
-    """Of initial weights, validation split, batches, augmentation and dropout."""
+    """Seed of initial weights, validation split, batches, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _check_types({field.name: getattr(self, field.name) for field in fields(self)})
         _check_ranges(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Returns the fields as JSON holds them."""
+        return dict(to_json(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """The recipe of these plain values.
+        """Returns the recipe that to_dict() wrote.
 
         Raises:
             RecipeError: If a value is out of range or of the wrong type.
-            UnknownNameError: If a field is unknown.
+            UnknownNameError: If a field or a choice is unknown.
         """
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
                 raise UnknownNameError("recipe field", name, known)
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**plain)
+        _check_types(values)
+        return read(cls, values)
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
-    """How many steps a run has.
+    """Returns the number of steps of a run.
 
     Args:
         recipe: Its epochs or steps count.
-        batches_per_epoch: Of the training images at hand.
+        batches_per_epoch: Number of batches of the training split.
     """
     return recipe.epochs * batches_per_epoch if recipe.steps is None else recipe.steps
 
 
 def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
-    """The learning rate of one step.
+    """Returns the learning rate of one step.
 
     Args:
         recipe: Its schedule and highest rate.
-        step: 0 for the first.
-        num_steps: Of the whole run.
+        step: Counted from 0.
+        num_steps: Number of steps of the whole run.
 
     Returns:
         A value that float32 holds exactly, so that both frameworks see the same number.
@@ -269,15 +268,26 @@ def _float32(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-def _check_types(recipe: Recipe) -> None:
-    hints = get_type_hints(Recipe)
-    for field in fields(recipe):
-        value = getattr(recipe, field.name)
-        hint = hints[field.name]
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise UnknownNameError(f"{field.name}", str(value), [str(a) for a in get_args(hint)])
-        if not fits(value, hint):
-            raise RecipeError(f"{field.name}={value!r} must be of type {type_name(hint)}.")
+@functools.cache
+def _field_types() -> tuple[dict[str, Any], Any]:
+    """Returns the fields' types, and a TypedDict of them: msgspec checks no finished dataclass."""
+    types = get_type_hints(Recipe)
+    return types, TypedDict("_Fields", types, total=False)  # type: ignore[operator]
+
+
+def _check_types(values: dict[str, Any]) -> None:
+    """Raises an error if a value is not of its field's type, or is no choice of its field."""
+    types, checked = _field_types()
+    for name, value in values.items():
+        choices = get_args(types[name]) if get_origin(types[name]) is Literal else None
+        if choices is not None and value not in choices:
+            raise UnknownNameError(name, str(value), map(str, choices))
+    # NumPy's float64 is a float, but msgspec wants Python's own.
+    plain = {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
+    try:
+        read(checked, plain)
+    except RecordError as error:
+        raise RecipeError(f"{error}.") from None
 
 
 _AT_LEAST: dict[str, float] = {
@@ -308,12 +318,12 @@ _ABOVE_ZERO = ("epsilon", "clip_norm")
 
 def _check_ranges(recipe: Recipe) -> None:
     for name, value in recipe.to_dict().items():
-        if isinstance(value, float | int) and (trouble := _range_trouble(name, value)):
-            raise RecipeError(f"{name}={value} must {trouble}.")
+        if isinstance(value, float | int) and (violated := _violated_range(name, value)):
+            raise RecipeError(f"{name}={value} must {violated}.")
     if recipe.optimizer == "muon" and recipe.momentum_formula != "torch":
         raise RecipeError(
             f"momentum_formula={recipe.momentum_formula} puts the learning rate into the buffer, "
-            "which optimizer=muon makes orthogonal: take momentum_formula=torch, or sgd."
+            "which optimizer=muon makes orthogonal. Use momentum_formula=torch, or optimizer=sgd."
         )
     if recipe.nesterov and (recipe.optimizer not in MOMENTUM_OPTIMIZERS or recipe.momentum == 0):
         raise RecipeError(
@@ -321,7 +331,9 @@ def _check_ranges(recipe: Recipe) -> None:
             f"momentum={recipe.momentum}."
         )
     if recipe.alternate_flips and not recipe.flip:
-        raise RecipeError("alternate_flips=True needs flip=True: it says which epochs flip.")
+        raise RecipeError(
+            "alternate_flips=True needs flip=True, since it decides which epochs flip."
+        )
     if recipe.steps_per_call > 1 and recipe.dropout_masks == "shared":
         raise RecipeError(
             f"steps_per_call={recipe.steps_per_call} needs dropout_masks=framework: the host draws "
@@ -331,8 +343,8 @@ def _check_ranges(recipe: Recipe) -> None:
         raise RecipeError(f"step_at={recipe.step_at} must be fractions between 0 and 1.")
 
 
-def _range_trouble(name: str, value: float) -> str:
-    """What a number must be and is not; empty if all is well."""
+def _violated_range(name: str, value: float) -> str:
+    """The condition that a number violates, such as 'be at least 1'; empty if there is none."""
     if not math.isfinite(value):
         return "be a finite number"
     if name in _AT_LEAST and value < _AT_LEAST[name]:

@@ -1,4 +1,4 @@
-"""Which layers learn, and how fast: what Recipe.trainable and Recipe.rate_factors mean."""
+"""Which layers learn, and how fast: the meaning of Recipe.trainable and Recipe.rate_factors."""
 
 import math
 import re
@@ -11,12 +11,12 @@ from alexnet_impl.recipe.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trainable:
-    """What learns.
+    """The layers whose weights are updated.
 
     Attributes:
-        layers: Names of the Spec's layers that do, those without weights included.
-        backbone_layers: How many of a backbone's layers do, counted from its end; None: all of
-            them if it is among `layers`, else none.
+        layers: Names of these layers of the Spec, layers without weights included.
+        backbone_layers: Number of a backbone's layers that learn, counted from its end. None
+            means all of them if it is among `layers`, otherwise none.
     """
 
     layers: frozenset[str]
@@ -24,7 +24,7 @@ class Trainable:
 
 
 def trainable_layers(spec: Spec, recipe: Recipe) -> Trainable:
-    """What Recipe.trainable means for a network.
+    """Resolves Recipe.trainable for a network.
 
     Raises:
         UnknownNameError: If the network has no layer of a name.
@@ -69,7 +69,7 @@ def _find(spec: Spec, text: str) -> Trainable:
 
 
 def head_of(spec: Spec) -> tuple[str, ...]:
-    """The layers of a network's head: all behind its backbone, else the last one with weights."""
+    """Names of the head's layers: all after the backbone, or the last layer with weights."""
     names = [layer.name for layer in spec.layers]
     backbone = backbone_of(spec)
     if backbone is not None:
@@ -79,10 +79,10 @@ def head_of(spec: Spec) -> tuple[str, ...]:
 
 
 def frozen_prefix(spec: Spec, recipe: Recipe) -> int:
-    """How many layers at the front give the same for an image in every step of a training.
+    """Counts the first layers whose output for an image is the same in every training step.
 
-    They are frozen or have no weights, and do not draw. The prefix does not end between a
-    flattening and the dense layer behind it: there the frameworks order a map's values otherwise.
+    They are frozen or have no weights, and draw no random numbers. The prefix does not end between
+    a flattening and the next dense layer, where the frameworks order a map's values differently.
     """
     found = trainable_layers(spec, recipe)
     end = 0
@@ -101,7 +101,7 @@ def frozen_prefix(spec: Spec, recipe: Recipe) -> int:
 
 
 def rate_factors(spec: Spec, recipe: Recipe) -> dict[str, float]:
-    """Factor of the learning rate by layer, of those that have another than 1.
+    """Learning-rate factor by layer, for the layers whose factor Recipe.rate_factors sets.
 
     Raises:
         RecipeError: If one is not LAYER=FACTOR with a factor above 0.
@@ -116,7 +116,7 @@ def rate_factors(spec: Spec, recipe: Recipe) -> dict[str, float]:
         except ValueError:
             factor = math.nan
         if not 0 < factor < math.inf:
-            raise RecipeError(f"rate_factors: '{text}' must be LAYER=FACTOR, a factor above 0.")
+            raise RecipeError(f"rate_factors: '{text}' must be LAYER=FACTOR with a factor above 0.")
         if name not in names:
             raise UnknownNameError("layer of rate_factors", name, names)
         found[name] = factor

@@ -1,9 +1,14 @@
-"""Run folders in, text and pictures out: tables for a terminal, figures, and one HTML page.
+"""Text, tables, figures and HTML pages of results: run/, bench/, ledger/, explain/ and parity.py.
 
-    tables   rich tables of variants, layers, recipes, a comparison, an evaluation
-    plots    matplotlib figures of one or more runs
-    page     write_report(): a self-contained HTML file
+    formatting     text of numbers and framework names
+    figure_style   the style of all matplotlib figures; PNG and inline SVG
+    templates      one base page that every page extends
+    run/           the page and the tables of one run or several (`alexnet compare`, `report`)
+    bench/         benchmark rows, ABBA rounds, regressions, releases
+    ledger/        the five reports' claims with their verdicts
+    explain/       effects of framework defaults
+    parity         the checks of a parity comparison, and the lockstep figure
 
-Nothing is imported here: `tables` needs rich, `plots` and `page` need matplotlib and Jinja, and a
-command pays only for what it shows.
+Nothing is imported here: tables need rich, figures matplotlib, pages Jinja, and a command imports
+only what it shows.
 """

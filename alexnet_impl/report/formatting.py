@@ -1,4 +1,4 @@
-"""How numbers read, the same in a terminal and on the page."""
+"""Text of numbers and framework names, the same in a terminal, on a page and in a figure."""
 
 import math
 from typing import Any
@@ -7,6 +7,20 @@ from alexnet_impl.stats.accuracy import Accuracy
 
 MISSING = "—"
 """Stands where a run has no figure."""
+
+FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+
+COLOURS: dict[str, tuple[str, ...]] = {
+    "torch": ("#ee4c2c", "#b7791f", "#9d4edd"),
+    "tensorflow": ("#1f77b4", "#0f9b8e", "#6c757d"),
+}
+"""The colour of each framework; the second and third are for further runs of one framework.
+Orange-red and blue also differ for colour-blind eyes."""
+
+
+def framework_label(framework: str) -> str:
+    """The name that a framework gives itself: 'PyTorch' for 'torch'."""
+    return FRAMEWORK_LABELS.get(framework, framework)
 
 
 def percent(share: float) -> str:

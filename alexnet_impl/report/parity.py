@@ -1,4 +1,4 @@
-"""What a ladder found, as lines for the terminal and as a picture."""
+"""Terminal lines and loss-curve figure of a parity comparison."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
-from alexnet_impl.report.run.views import COLOURS
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.formatting import COLOURS
 
 LEAST = 1e-17
-"""Where no difference is drawn on a logarithmic axis."""
+"""Lower end of the logarithmic axis, where a difference of 0 is drawn."""
 CHECK_HEADER = f"{'check':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
-"""Above the lines of check_lines()."""
+"""Header for the lines of check_lines()."""
 
 
 def check_lines(check: CheckResult) -> list[str]:
-    """One check, printed as soon as it is measured; one that fails with its causes below it."""
+    """Lines for one check, with the causes below a failure."""
     verdict = "holds" if check.holds else f"FAILS at {check.where or 'every value'}"
     figures = f"{check.measured:>9.1e} {check.tolerance:>9.1e}"
     lines = [f"{check.name:<29} {check.precision:<9} {figures}  {verdict}"]
@@ -27,19 +27,19 @@ def check_lines(check: CheckResult) -> list[str]:
 
 
 def failure_line(record: ParityRecord) -> str:
-    """Where the two part first."""
+    """Sentence that names the first mismatch of a comparison that did not hold."""
     if not record.failures:
-        return "The ladder was not climbed to its end."
+        return "Not all stages were run: the comparison is incomplete."
     check = record.failures[0]
     precision = f" ({check.precision})" if check.precision else ""
     where = f", {check.where}" if check.where else ""
     in_vain = check.sought and not check.causes
-    unknown = "; no cause that this release knows explains it" if in_vain else ""
-    return f"They part first at: {check.name}{precision}{where}{unknown}"
+    unknown = "; no cause known to this release explains it" if in_vain else ""
+    return f"First mismatch: {check.name}{precision}{where}{unknown}"
 
 
 def lockstep_figure(record: ParityRecord) -> Figure:
-    """The loss curves over each other, and how far they lie apart on a logarithmic axis."""
+    """Figure of both loss curves, and of their differences on a logarithmic axis."""
     with house_style():
         figure = Figure(figsize=(7.2, 6.4), layout="constrained", facecolor="white")
         curves, gaps = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
@@ -67,18 +67,18 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
         axes.plot(steps, dots, ".", color=shade, markersize=3.5, label=series.name)
         for name, control in series.controls.items():
             values = np.maximum(control, LEAST)
-            label = f"control: {name} against itself, one last bit"
+            label = f"control: {name} against itself, last bit changed"
             axes.plot(steps, values, color=COLOURS[name][0], linestyle=":", label=label)
         if series.controls:
             axes.fill_between(steps, LEAST, series.allowed, color=GRID, alpha=0.5)
             own = np.maximum(divergence(*series.losses.values()), LEAST)
-            axes.plot(steps, own, color=shade, linewidth=1.6, label="free, largest so far")
+            axes.plot(steps, own, color=shade, linewidth=1.6, label="free, largest up to the step")
     axes.set_yscale("log")
     axes.set_ylim(bottom=LEAST)
     axes.yaxis.set_major_locator(LogLocator(base=1000, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-    axes.set_title("Difference of the two losses; shaded: what the free one may reach")
+    axes.set_title("Difference of the two losses; shaded: allowed for free training")
     axes.set_xlabel("step")
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
@@ -86,5 +86,4 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
 
 def write_lockstep_figure(path: Path, record: ParityRecord) -> None:
     """Write the picture as PNG."""
-    with house_style():
-        lockstep_figure(record).savefig(path, dpi=110)
+    write_figure(path, lockstep_figure(record))

@@ -1,1 +1,1 @@
-"""A run is a folder: what was asked for, what was recorded, and where it ran."""
+"""Run folders: the configuration, records and environment of a training run."""

@@ -1,6 +1,6 @@
-"""The configuration of a run: everything that decides what it trains, on what, and where."""
+"""The configuration of a training run: network, recipe, data, framework and device."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self, get_args
 
 from alexnet_impl.data.config import DataConfig
@@ -9,14 +9,14 @@ from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read, to_json
 
 DEVICES = ("auto", "cpu", "gpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """What a run was asked to do: variant x recipe x framework x data.
+    """Configuration of a run: variant, recipe, framework and data.
 
     Attributes:
         framework: 'torch' or 'tensorflow'.
@@ -25,17 +25,17 @@ class RunConfig:
         recipe: Every number of the training.
         data: Which images.
         device: 'auto', 'cpu' or 'gpu'.
-        threads: CPU threads of the framework; None leaves it the framework's choice.
-        on_collapse: What to do when the network collapses: 'stop' the run, 'warn' and go on, or
-            'ignore' it and do not look.
-        weights: A published name or a file that the run's weights begin with; None: the recipe's
-            initializer.
-        cache_features: Whether what frozen layers make of an image is computed once and kept.
+        threads: CPU threads of the framework; None leaves the choice to the framework.
+        on_collapse: What to do when the network collapses: 'stop' the run, 'warn' and continue, or
+            'ignore' it, without any checks.
+        weights: Name of published weights, or a weight file, to start from; None: the weights are
+            drawn by the recipe's initializer.
+        cache_features: Whether outputs of frozen layers are computed once per image and stored.
 
     Raises:
-        RunError: If there is no such device or on_collapse, threads is below 1, or features are to
-            be cached of images that differ from epoch to epoch.
-        RecipeError: If the recipe's phases cannot be.
+        RunError: If device or on_collapse is unknown, threads is below 1, or features are to be
+            cached although images differ from epoch to epoch.
+        RecipeError: If the recipe's phases are not valid.
     """
 
     framework: str
@@ -63,8 +63,8 @@ class RunConfig:
             raise RunError(f"threads={self.threads} must be at least 1; leave it out for all.")
         if self.framework == "tensorflow" and self.recipe.memory_layout != "channels-last":
             raise RunError(
-                f"tensorflow: memory_layout={self.recipe.memory_layout} is not to be had; take "
-                "channels-last, or train PyTorch alone."
+                f"memory_layout={self.recipe.memory_layout} is not supported by TensorFlow; use "
+                "channels-last, or train PyTorch only."
             )
 
     def _check_cacheable(self) -> None:
@@ -72,12 +72,12 @@ class RunConfig:
         for name in ("flip", "crop_padding", "device_data", "eval_flip"):
             if getattr(recipe, name):
                 raise RunError(
-                    f"cache_features keeps one row of features an image, which "
-                    f"{name}={getattr(recipe, name)} does not allow; leave one of them out."
+                    f"cache_features and {name}={getattr(recipe, name)} exclude each other: cached "
+                    "features need the same images in every epoch; leave one of them out."
                 )
 
     def spec(self, num_classes: int) -> Spec:
-        """The network of this run, for so many classes."""
+        """Returns the network of this run, with `num_classes` outputs."""
         return build_spec(
             self.variant,
             num_classes=num_classes,
@@ -86,18 +86,14 @@ class RunConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return plain | {"recipe": self.recipe.to_dict(), "data": self.data.to_dict()}
+        """Returns the fields as JSON holds them."""
+        return dict(to_json(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The config that to_dict() wrote.
+        """Returns the config that to_dict() wrote.
 
         Raises:
-            KeyError: If recipe or data are missing.
-            TypeError: If other fields are, or one is unknown or of another type.
+            AlexNetError: If a field is missing, unknown, of another type or out of range.
         """
-        recipe = Recipe.from_dict(values["recipe"])
-        data = DataConfig.from_dict(values["data"])
-        return from_plain(cls, values | {"recipe": recipe, "data": data})
+        return read(cls, values)

@@ -1,22 +1,22 @@
-"""The environment of a run: versions of packages, git commit, machine, peak memory."""
+"""The environment of a run: package versions, git commit, machine, peak memory."""
 
-import os
+import contextlib
+import functools
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts
+from alexnet_impl.machine.facts import hardware_facts, set_variables
 
 
 def environment_fingerprint() -> dict[str, Any]:
-    """Machine, versions and settings that decide speed and numerics; imports no framework."""
+    """Returns the machine, versions and settings that affect speed and numerics."""
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -24,23 +24,26 @@ def environment_fingerprint() -> dict[str, Any]:
         **hardware_facts(),
         "packages": dict(_package_versions()),
         "git_commit": _git_commit(),
-        "variables": {k: os.environ[k] for k in TELLING_VARIABLES if k in os.environ},
+        "variables": set_variables(),
     }
 
 
 _PACKAGES = ("alexnet_impl", "numpy", "torch", "torchvision", "tensorflow", "keras", "safetensors")
 
 
-def _package_versions() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _package_versions() -> tuple[tuple[str, str], ...]:
+    """Returns names and versions of the installed packages."""
+    found = []
     for name in _PACKAGES:
-        try:
-            yield name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
+    return tuple(found)
 
 
+@functools.cache
 def _git_commit() -> str | None:
-    """Commit of the checkout this package runs from, '+' behind it if the work tree differs."""
+    """Returns the commit this package runs from, followed by '+' if the work tree differs."""
     here = Path(__file__).parents[1]
     if _git(here, "rev-parse", "--show-prefix") != f"{here.name}/":
         return None  # installed somewhere inside another project's checkout
@@ -50,7 +53,7 @@ def _git_commit() -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         command = ["git", "-C", str(folder), *arguments]
-        found = subprocess.run(  # noqa: S603 - our own words and folder
+        found = subprocess.run(  # noqa: S603 - fixed words and our own folder
             command, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
@@ -59,7 +62,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def process_peak_memory_bytes() -> int:
-    """Most memory that this process has held at once (its resident set's high-water mark)."""
+    """Returns the peak resident set size of this process, in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # ru_maxrss would count the parent's memory as well, where it forked
         match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())

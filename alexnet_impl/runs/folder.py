@@ -1,21 +1,21 @@
-"""A run as a folder: what was asked, where it ran, what came out.
+"""A run folder: the configuration, environment, history, weights and result of one training run.
 
-    run.json               the request and the dataset's fingerprint, written first
+    run.json               the configuration and the dataset's fingerprint, written first
     environment.json       machine, versions and flags
     history.json           one record per epoch, and each step's loss and learning rate
-    checkpoint.safetensors weights, optimiser, random states and progress; gone once finished
+    checkpoint.safetensors weights, optimizer, random states and progress; removed when finished
     weights.safetensors    the weights at the end, in the canonical layout
     predictions.npz        probabilities and labels of the test images, and a few of the images
     result.json            status, accuracy, timing and memory, written last
 
-Every file is written under a temporary name and renamed, so a crash at any instant leaves each of
-them whole or absent. Whatever is shown anywhere is computed from such folders.
+Each file is written under a temporary name and then renamed, so that a crash at any instant leaves
+it whole or absent. All reports are computed from run folders.
 """
 
 import io
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -27,13 +27,12 @@ from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import DatasetRecord, History, Predictions, RunResult
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 from alexnet_impl.weights.safetensors_io import read_safetensors, write_safetensors
 
 SCHEMA_VERSION = 1
-
 
 Record = TypeVar("Record")
 
@@ -54,17 +53,17 @@ class RunFolder:
         *,
         given_sha256: str | None = None,
     ) -> Self:
-        """Start a run's folder; what identifies the run is on disk before the first step.
+        """Creates the folder of a new run and writes run.json.
 
         Args:
             path: An empty folder, or one to be made.
-            config: What the run is asked to do.
-            dataset: Its images.
-            weights_sha256: Of the weights it starts from.
-            given_sha256: Of the file that config.weights names.
+            config: The run's configuration.
+            dataset: The images to train and test on.
+            weights_sha256: Digest of the initial weights.
+            given_sha256: Digest of the file that config.weights names, if it names one.
 
         Raises:
-            RunError: If the folder holds something already or cannot be written.
+            RunError: If the folder is not empty or cannot be written.
         """
         make_folder(path)
         folder = cls(path)
@@ -72,8 +71,8 @@ class RunFolder:
             "run.json",
             {
                 "schema_version": SCHEMA_VERSION,
-                "config": config.to_dict(),
-                "dataset": asdict(DatasetRecord.of(dataset)),
+                "config": to_json(config),
+                "dataset": to_json(DatasetRecord.of(dataset)),
                 "initial_weights_sha256": weights_sha256,
                 "given_weights_sha256": given_sha256,
             },
@@ -82,10 +81,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The folder of a run that exists.
+        """Opens the folder of an existing run.
 
         Raises:
-            RunError: If it is not a run folder of this release.
+            RunError: If it is no run folder, or was written with another schema version.
         """
         folder = cls(path)
         if not path.is_dir():
@@ -101,25 +100,22 @@ class RunFolder:
 
     @property
     def config(self) -> RunConfig:
-        """What the run was asked to do."""
-        try:
-            return RunConfig.from_dict(self.read_json("run.json")["config"])
-        except (KeyError, TypeError, ValueError, AttributeError, AlexNetError) as error:
-            raise RunError(f"{self.path}: run.json is damaged ({error}).") from error
+        """The run's configuration."""
+        return self._record("run.json", self.read_json("run.json").get("config"), RunConfig)
 
     @property
     def dataset(self) -> DatasetRecord:
-        """Which images it saw."""
+        """Identity of the dataset the run was trained on."""
         return self._record("run.json", self.read_json("run.json").get("dataset"), DatasetRecord)
 
     @property
     def initial_weights_sha256(self) -> str:
-        """Of the weights it started from."""
+        """Digest of the initial weights."""
         return str(self.read_json("run.json").get("initial_weights_sha256"))
 
     @property
     def given_weights_sha256(self) -> str | None:
-        """Of the file of weights it was given; None without one, or if an older release ran it."""
+        """Digest of the weight file the run was given; None without one, or in an older folder."""
         digest = self.read_json("run.json").get("given_weights_sha256")
         return None if digest is None else str(digest)
 
@@ -135,30 +131,32 @@ class RunFolder:
             return History()
         values = self.read_json("history.json")
         losses = values.get("step_loss")
-        if isinstance(losses, list):
+        if isinstance(losses, list):  # see write_history()
             losses = [math.nan if loss is None else loss for loss in losses]
         history = self._record("history.json", values | {"step_loss": losses}, History)
-        if trouble := history.trouble():
-            raise RunError(f"{self.path / 'history.json'}: is damaged ({trouble}).")
+        try:
+            history.validate()
+        except ValueError as error:
+            raise self._damaged("history.json", error) from None
         return history
 
     @property
     def result(self) -> RunResult | None:
-        """What came out; None while it runs or if it was killed."""
+        """The run's result; None while it runs, or if it was killed."""
         if not (self.path / "result.json").is_file():
             return None
         return self._record("result.json", self.read_json("result.json"), RunResult)
 
     def finished_result(self) -> RunResult:
-        """The result of a run that came to its end.
+        """Returns the result of a finished run.
 
         Raises:
-            RunError: If it did not; the message says how to go on.
+            RunError: If the run is not finished; the message says how to continue.
         """
         result = self.result
         if result is None or result.status == "interrupted":
             raise RunError(
-                f"{self.path}: this run is not finished; go on with: "
+                f"{self.path}: this run is not finished; continue with: "
                 f"alexnet train --resume {self.path}"
             )
         if result.status != "finished":
@@ -166,11 +164,11 @@ class RunFolder:
         return result
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        """Write one of the folder's JSON files, whole or not at all."""
+        """Writes one of the folder's JSON files, whole or not at all."""
         write_bytes(self.path / name, json.dumps(values, indent=1, allow_nan=False).encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """One of the folder's JSON files.
+        """Reads one of the folder's JSON files.
 
         Raises:
             RunError: If it is missing or damaged.
@@ -179,7 +177,7 @@ class RunFolder:
         try:
             values = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         except FileNotFoundError as error:
-            raise RunError(f"{path}: is missing; the run did not get so far.") from error
+            raise RunError(f"{path}: is missing; the run stopped before it was written.") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read as JSON ({error}).") from error
         if not isinstance(values, dict):
@@ -187,17 +185,16 @@ class RunFolder:
         return values
 
     def write_history(self, history: History) -> None:
-        """Replace history.json; a loss that is not finite becomes null, which JSON can say."""
-        values = asdict(history)
+        """Replaces history.json; a loss that is not finite becomes null, as JSON has no NaN."""
         losses = [loss if math.isfinite(loss) else None for loss in history.step_loss]
-        self.write_json("history.json", values | {"step_loss": losses})
+        self.write_json("history.json", to_json(history) | {"step_loss": losses})
 
     def write_result(self, result: RunResult) -> None:
-        """Replace result.json."""
-        self.write_json("result.json", asdict(result))
+        """Replaces result.json."""
+        self.write_json("result.json", to_json(result))
 
     def write_weights(self, weights: Weights, spec: Spec) -> None:
-        """Replace weights.safetensors."""
+        """Replaces weights.safetensors."""
         config = self.config
         info = WeightsInfo(
             variant=config.variant,
@@ -211,21 +208,21 @@ class RunFolder:
         save_weights(self.path / "weights.safetensors", weights, info)
 
     def read_weights(self) -> Weights:
-        """The weights at the end of the run."""
+        """Returns the weights at the end of the run, in the canonical layout."""
         weights, _ = load_weights(self.path / "weights.safetensors")
         return weights
 
     def write_checkpoint(self, arrays: Weights, progress: dict[str, Any]) -> None:
-        """Replace checkpoint.safetensors."""
+        """Replaces checkpoint.safetensors."""
         path = self.path / "checkpoint.safetensors"
         write_safetensors(path, arrays, {"progress": json.dumps(progress)})
 
     def read_checkpoint(self) -> tuple[Weights, dict[str, Any]] | None:
-        """Arrays and progress of the last checkpoint; None if there is none.
+        """Returns arrays and progress of the last checkpoint, or None if there is none.
 
         Raises:
-            WeightsError: If it is damaged.
-            RunError: If it is no checkpoint.
+            WeightsError: If the file is damaged.
+            RunError: If the file is no checkpoint.
         """
         path = self.path / "checkpoint.safetensors"
         if not path.is_file():
@@ -237,55 +234,60 @@ class RunFolder:
             raise RunError(f"{path}: is no checkpoint of a run ({error}).") from error
 
     def clean(self) -> None:
-        """Remove what writers that were killed have left under temporary names."""
+        """Removes temporary files that killed writers have left."""
         for path in self.path.glob(".*-*"):
             path.unlink(missing_ok=True)
 
     def remove_checkpoint(self) -> None:
-        """A finished run has no further use for it."""
+        """Removes the checkpoint, if there is one."""
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
     def write_predictions(self, predictions: Predictions) -> None:
-        """Replace predictions.npz."""
+        """Replaces predictions.npz."""
         buffer = io.BytesIO()
         arrays = {entry.name: getattr(predictions, entry.name) for entry in fields(predictions)}
         np.savez_compressed(buffer, **arrays)
         write_bytes(self.path / "predictions.npz", buffer.getvalue())
 
     def read_predictions(self) -> Predictions:
-        """The test predictions.
+        """Reads the predictions on the test images.
 
         Raises:
-            RunError: If they are missing or damaged.
+            RunError: If the file is missing or damaged.
         """
         path = self.path / "predictions.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = Predictions(**{name: file[name] for name in file.files})
         except FileNotFoundError as error:
-            raise RunError(f"{path}: is missing; the run did not get so far.") from error
+            raise RunError(f"{path}: is missing; the run stopped before it was written.") from error
         except Exception as error:  # a damaged zip raises half a dozen kinds
-            raise RunError(f"{path}: is damaged ({error}).") from error
-        if trouble := found.trouble(self.dataset):
-            raise RunError(f"{path}: is damaged ({trouble}).")
+            raise self._damaged("predictions.npz", error) from error
+        try:
+            found.validate(self.dataset)
+        except ValueError as error:
+            raise self._damaged("predictions.npz", error) from None
         return found
 
     def _record(self, name: str, values: Any, kind: type[Record]) -> Record:
         try:
-            return from_plain(kind, values)
-        except (TypeError, ValueError) as error:
-            raise RunError(f"{self.path / name}: is damaged ({error}).") from error
+            return read(kind, values)
+        except AlexNetError as error:
+            raise self._damaged(name, error) from error
+
+    def _damaged(self, name: str, error: Exception) -> RunError:
+        return RunError(f"{self.path / name}: is damaged ({error}).")
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def check_free(path: Path) -> None:
-    """Refuse a folder that holds something, before any work is done for it.
+    """Checks that a run can be written to a path, before any work is done for it.
 
     Raises:
-        RunError: If it does, or is no folder.
+        RunError: If it is a folder that is not empty, or a file.
     """
     if path.is_dir() and any(path.iterdir()):
         raise RunError(f"{path}: holds files already; choose another folder with --output.")
@@ -294,10 +296,10 @@ def check_free(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make an empty folder, or take one that is empty.
+    """Makes a folder; one that exists must be empty and writable.
 
     Raises:
-        RunError: If it holds something, or cannot be made or written.
+        RunError: If it is not empty, or cannot be made or written.
     """
     check_free(path)
     try:

@@ -1,26 +1,25 @@
-"""What a run records: its status, its history by step and epoch, its timing and predictions."""
+"""Records of a run: status, history by step and epoch, timing, predictions, collapse."""
 
 import itertools
 import math
 import reprlib
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.typed_json import from_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationStatistics:
-    """How alive a network is on the check images.
+    """Dead units and spread of the logits, measured on the check images after a step.
 
     Attributes:
         step: Steps taken so far.
-        dead_share: By ReLU: the share of its units, channels of a map or features, that are 0 for
-            every image and position.
+        dead_share: The name of each ReLU to its share of dead units (channels of a feature map, or
+            features): those that are 0 for every image and position.
         logits_std: Standard deviation over the images, mean over the classes.
     """
 
@@ -30,18 +29,18 @@ class ActivationStatistics:
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The ReLU with the most dead units, and their share."""
+        """Name of the ReLU with the largest share of dead units, and that share."""
         name = max(self.dead_share, key=lambda name: self.dead_share[name])
         return name, self.dead_share[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollapseReport:
-    """What the watch over a run has seen; kept in result.json.
+    """Results of the first-step probe and the collapse checks; kept in result.json.
 
     Attributes:
-        shift: The probe's, see Probe.
-        seen: The statistics by which the network has collapsed; None if it has not.
+        shift: The name of each layer to how far the probe's step moved its outputs (see Probe).
+        seen: Activation statistics at the check that detected the collapse, or None.
     """
 
     shift: dict[str, float] = field(default_factory=dict)
@@ -51,25 +50,16 @@ class CollapseReport:
         if self.seen is not None and not self.seen.dead_share:
             raise ValueError("the statistics of a collapse have no dead_share")
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The report whose asdict() this is.
-
-        Raises:
-            TypeError: If fields are missing, unknown or of another type.
-        """
-        return from_plain(cls, values)
-
 
 NUM_SAMPLE_IMAGES = 24
-
+"""Test images kept with the predictions, for pictures."""
 
 Status = Literal["finished", "interrupted", "diverged", "collapsed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord:
-    """Which images a run saw."""
+    """Identity of the dataset that a run was trained and tested on."""
 
     name: str
     source: str
@@ -89,7 +79,7 @@ class DatasetRecord:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
-        """The record of a dataset in memory."""
+        """Returns the record of a dataset in memory."""
         return cls(
             name=dataset.name,
             source=dataset.source,
@@ -104,20 +94,20 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """One pass over the training images.
+    """Figures of one epoch.
 
     Attributes:
-        epoch: 1 for the first.
+        epoch: Counted from 1.
         step: Steps taken in the run so far.
-        loss: Mean over the epoch's images of what was trained on, each batch before its update.
-        train_top1_accuracy: Of the same forward passes, augmentation and dropout included.
+        loss: Training loss, mean over the epoch's images, each batch before its update.
+        train_top1_accuracy: Accuracy of the same forward passes, with augmentation and dropout.
         evaluated_on: 'validation' or 'test'.
         eval_loss: Mean cross-entropy of the evaluated images, without label smoothing.
-        eval_top1_accuracy: Of the evaluated images.
-        learning_rate: Of the epoch's last step.
-        training_time_s: Of the epoch's steps, those in first_step_time_s left out.
-        evaluation_time_s: Of the evaluation.
-        images_per_second: Of the epoch's steps, those in first_step_time_s left out.
+        eval_top1_accuracy: Accuracy on the evaluated images.
+        learning_rate: Learning rate of the epoch's last step.
+        training_time_s: Seconds of the epoch's steps, without those in first_step_time_s.
+        evaluation_time_s: Seconds of the evaluation.
+        images_per_second: Images of the same steps over training_time_s.
     """
 
     epoch: int
@@ -139,15 +129,15 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Where a run's time went, in seconds; interruptions are not counted.
+    """Seconds that a run spent; the time between an interruption and its resumption is left out.
 
     Attributes:
         first_step_time_s: The first call of each batch size and number of steps, with tracing,
-            compilation and allocation, and the trial step before the first; a resumed run has
+            compilation and allocation, and the step of the first-step probe; a resumed run has
             first calls again.
         training_time_s: All other steps.
         evaluation_time_s: All evaluations.
-        images_per_second: Training images over training_time_s.
+        images_per_second: Images of those other steps over training_time_s.
     """
 
     first_step_time_s: float
@@ -158,17 +148,20 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What came out of a run.
+    """Result of a run.
 
     Attributes:
-        status: Only 'finished' has test figures.
+        status: Only a 'finished' run has test figures.
         message: Why a run that is not finished stopped.
+        steps: Steps taken.
         test_loss: Mean cross-entropy over the test images.
-        test_top1_accuracy: Share of the test images.
+        test_top1_accuracy: Share of test images that are classified correctly.
+        timing: Where the time went.
         peak_memory_bytes: Most memory of the process (its resident set).
         peak_device_memory_bytes: Most memory on the accelerator; None on a CPU.
-        batches_sha256: Chained over every batch that was trained on: equal, so were all bytes.
-        collapse: What the probe and the checks saw; None where nobody looked.
+        batches_sha256: Digest of every batch that was trained on, in order: if two runs have the
+            same digest, they were fed the same bytes.
+        collapse: Results of the probe and the checks; None if the network was not checked.
     """
 
     status: Status
@@ -185,15 +178,6 @@ class RunResult:
     def __post_init__(self) -> None:
         _check_share("test_top1_accuracy", self.test_top1_accuracy)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The result whose asdict() this is.
-
-        Raises:
-            TypeError: If fields are missing, unknown or of another type.
-        """
-        return from_plain(cls, values)
-
 
 def _check_share(name: str, value: float | None) -> None:
     if value is not None and not 0 <= value <= 1:
@@ -202,35 +186,47 @@ def _check_share(name: str, value: float | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A run's figures by epoch and by step."""
+    """A run's figures by epoch and by step.
+
+    Attributes:
+        epochs: One record per finished epoch.
+        step_loss: Training loss of each step, before its update.
+        step_learning_rate: Learning rate of each step.
+    """
 
     epochs: list[EpochRecord] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
     step_learning_rate: list[float] = field(default_factory=list)
 
-    def trouble(self) -> str:
-        """Where epochs and steps contradict each other, in words; empty if nowhere."""
+    def validate(self) -> None:
+        """Checks that epochs and steps agree.
+
+        Raises:
+            ValueError: If they do not.
+        """
         ends = [record.step for record in self.epochs]
         if [record.epoch for record in self.epochs] != list(range(1, len(ends) + 1)):
-            return "its epochs are not numbered from 1"
+            raise ValueError("its epochs are not numbered from 1")
         if any(end <= begin for begin, end in itertools.pairwise([0, *ends])):
-            return f"its epochs end after steps {reprlib.repr(ends)}"
+            raise ValueError(f"its epochs end after steps {reprlib.repr(ends)}")
         last = ends[-1] if ends else 0
         if last > len(self.step_loss):
-            return f"epoch {len(ends)} ends after step {last}, of {len(self.step_loss)}"
+            raise ValueError(
+                f"epoch {len(ends)} ends after step {last}, but only {len(self.step_loss)} steps "
+                "have a loss"
+            )
         if not all(map(math.isfinite, self.step_loss[:last])):
-            return "an epoch that ended has a step without a loss"
-        return ""
+            raise ValueError("a step of a finished epoch has no loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What a finished run says of the test images.
+    """Class probabilities of the test images, from a finished run.
 
     Attributes:
         probabilities: float32 of shape (num_images, num_classes).
         labels: int64 of shape (num_images,).
-        sample_indices: int64 of shape (num_samples,), of the images kept for pictures.
+        sample_indices: int64 of shape (num_samples,): which test images are kept for pictures.
         sample_images: uint8 of shape (num_samples, height, width, 3).
     """
 
@@ -241,22 +237,25 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable class of each image, shape (num_images,)."""
+        """The most probable class of each image, int64 of shape (num_images,)."""
         best: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
         return best
 
-    def trouble(self, dataset: DatasetRecord) -> str:
-        """What keeps these from being predictions of a dataset, in words; empty if nothing."""
+    def validate(self, dataset: DatasetRecord) -> None:
+        """Checks that these can be predictions for a dataset's test images.
+
+        Raises:
+            ValueError: If they cannot.
+        """
         expected = (dataset.num_test_images, len(dataset.class_names))
         if self.probabilities.shape != expected:
-            return f"probabilities have shape {self.probabilities.shape}, not {expected}"
+            raise ValueError(f"probabilities have shape {self.probabilities.shape}, not {expected}")
         if self.probabilities.dtype.kind != "f":
-            return f"probabilities are of type {self.probabilities.dtype}"
+            raise ValueError(f"probabilities are of type {self.probabilities.dtype}, not float")
         if self.labels.shape != expected[:1] or self.labels.dtype.kind != "i":
-            return f"labels of type {self.labels.dtype} have shape {self.labels.shape}"
+            raise ValueError(f"labels of type {self.labels.dtype} have shape {self.labels.shape}")
         if not np.isfinite(self.probabilities).all():
-            return "a probability is not finite"
+            raise ValueError("a probability is not finite")
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= expected[1]:
-            return f"labels go from {low} to {high}, of {expected[1]} classes"
-        return ""
+            raise ValueError(f"labels go from {low} to {high}, but there are {expected[1]} classes")

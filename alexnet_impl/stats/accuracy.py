@@ -13,13 +13,13 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """A share of images that were classified rightly, with its 95 % interval.
+    """The share of images that were classified correctly, with its 95 % interval.
 
     Attributes:
         value: num_correct / num_images.
         low: Lower end of the Wilson score interval.
         high: Upper end of it.
-        num_images: How many were counted.
+        num_images: Number of images that were classified.
     """
 
     value: float
@@ -37,46 +37,60 @@ def wilson_accuracy(num_correct: int, num_images: int) -> Accuracy:
     References:
         Wilson 1927, JASA 22 (158).
     """
+    from scipy.stats import binomtest  # noqa: PLC0415 - takes 0.9 s to import
+
     if num_images == 0:
         return Accuracy(value=math.nan, low=0.0, high=1.0, num_images=0)
-    share = num_correct / num_images
-    spread = Z_95**2 / num_images
-    centre = (share + spread / 2) / (1 + spread)
-    reach = Z_95 * math.sqrt(share * (1 - share) / num_images + spread / (4 * num_images))
-    reach /= 1 + spread
+    interval = binomtest(num_correct, num_images).proportion_ci(method="wilson")
     return Accuracy(
-        value=share,
-        low=max(0.0, centre - reach),
-        high=min(1.0, centre + reach),
+        value=num_correct / num_images,
+        low=float(interval.low),
+        high=float(interval.high),
         num_images=num_images,
     )
 
 
 def top1_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Accuracy:
-    """Accuracy of predicted classes, both of shape (num_images,)."""
+    """Accuracy of predicted classes; both arrays have shape (num_images,)."""
     return wilson_accuracy(int((predicted == labels).sum()), len(labels))
 
 
 def per_class_accuracy(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int
 ) -> list[Accuracy]:
-    """Accuracy among the images of each class, which is that class's recall."""
-    return [
-        wilson_accuracy(int((predicted[labels == k] == k).sum()), int((labels == k).sum()))
-        for k in range(num_classes)
-    ]
+    """Accuracy among the images of each class, which is that class's recall.
+
+    Args:
+        predicted: Predicted classes, (num_images,).
+        labels: True classes, (num_images,).
+        num_classes: Length of the result.
+    """
+    counts = confusion_matrix(predicted, labels, num_classes)
+    return [wilson_accuracy(int(row[label]), int(row.sum())) for label, row in enumerate(counts)]
 
 
 def confusion_matrix(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.int64]:
-    """Counts of shape (num_classes, num_classes): rows are labels, columns predictions."""
-    flat = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return flat.reshape(num_classes, num_classes).astype(np.int64)
+    """Numbers of images of shape (num_classes, num_classes): rows are labels, columns predictions.
+
+    Args:
+        predicted: Predicted classes, (num_images,).
+        labels: True classes, (num_images,).
+        num_classes: Rows and columns of the result.
+    """
+    if not len(labels):  # which scikit-learn refuses
+        return np.zeros((num_classes, num_classes), np.int64)
+    from sklearn import metrics  # noqa: PLC0415 - takes a second to import
+
+    found: NDArray[np.int64] = metrics.confusion_matrix(
+        labels, predicted, labels=np.arange(num_classes)
+    )
+    return found
 
 
 def difference_interval(first: Accuracy, second: Accuracy) -> tuple[float, float]:
-    """95 % interval of first - second, of two independent accuracies.
+    """95 % interval of the difference first - second of two independent accuracies.
 
     References:
         Newcombe 1998, Statistics in Medicine 17 (8), method 10.
@@ -88,14 +102,19 @@ def difference_interval(first: Accuracy, second: Accuracy) -> tuple[float, float
 
 
 def mean_cross_entropy(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """Mean of -log(probability of the label); probabilities of shape (num_images, num_classes)."""
+    """Mean of -log(probability of the label), in nats.
+
+    Args:
+        probabilities: (num_images, num_classes).
+        labels: True classes, (num_images,).
+    """
     picked = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(picked, np.finfo(np.float64).tiny)).mean())
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities over the last axis, in float64; the largest logit is taken off first."""
-    wide = logits.astype(np.float64)
-    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+    """Probabilities in float64 from logits of shape (num_images, num_classes, ...)."""
+    from scipy import special  # noqa: PLC0415 - takes 0.25 s to import
+
+    found: NDArray[np.float64] = special.softmax(logits.astype(np.float64), axis=1)
+    return found

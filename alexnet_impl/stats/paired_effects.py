@@ -1,6 +1,6 @@
-"""What a factor does: differences paired by seed, their mean, and how sure it is.
+"""The effect of a setting: the mean of differences paired by seed, with interval and p value.
 
-An interval here is over seeds: initial weights, order of the images and dropout drawn again. The
+The interval is over seeds, which draw initial weights, the order of the images and dropout. The
 test images are the same for all.
 """
 
@@ -8,8 +8,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -19,11 +17,11 @@ class Estimate:
     """The mean of differences that were paired by seed.
 
     Attributes:
-        mean: Over the seeds; NaN without one.
+        mean: Mean over the seeds; NaN without one.
         low: Lower end of the 95 % interval of the mean; None where the seeds give none.
         high: Upper end of it.
-        p_value: Of the two-sided t test of no difference; None without an interval.
-        differences: One for each seed.
+        p_value: P value of the two-sided t test of no difference; None without an interval.
+        differences: One difference for each seed.
     """
 
     mean: float
@@ -41,37 +39,40 @@ class Estimate:
 def estimate(differences: Sequence[float]) -> Estimate:
     """The mean of paired differences with its interval from Student's t distribution.
 
-    One seed gives no interval. Neither do several with one and the same difference, be it 0: a
-    spread of 0 would make certain of what a coarse figure, such as an accuracy on few images, shows
-    by chance.
+    One seed gives no interval. Neither do several seeds with the same difference: a coarse figure,
+    such as an accuracy on few images, has a spread of 0 by chance, and the interval would have no
+    width.
 
     References:
         Student 1908, Biometrika 6 (1).
     """
-    count = len(differences)
+    from scipy.stats import ttest_1samp  # noqa: PLC0415 - takes 0.9 s to import
+
+    count, given = len(differences), tuple(differences)
     mean = statistics.fmean(differences) if count else math.nan
-    spread = statistics.stdev(differences) if count > 1 else 0.0
-    given = tuple(differences)
-    if count < 2 or spread == 0:
+    if count < 2 or statistics.stdev(differences) == 0:
         return Estimate(mean=mean, low=None, high=None, p_value=None, differences=given)
-    error = spread / math.sqrt(count)
-    reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
-    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error))
+    test = ttest_1samp(given, 0)
+    interval = test.confidence_interval(CONFIDENCE)
     return Estimate(
-        mean=mean, low=mean - reach, high=mean + reach, p_value=p_value, differences=given
+        mean=mean,
+        low=float(interval.low),
+        high=float(interval.high),
+        p_value=float(test.pvalue),
+        differences=given,
     )
 
 
 def paired(
     after: Mapping[int, float | None], before: Mapping[int, float | None]
 ) -> tuple[float, ...]:
-    """The differences after - before of every seed for which both are there."""
+    """The differences after - before of every seed that has both values."""
     pairs = ((after[seed], before.get(seed)) for seed in after)
     return tuple(a - b for a, b in pairs if a is not None and b is not None)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values for how many there are; None stays None and does not count.
+    """P values adjusted for their number by Holm's method; None stays None and does not count.
 
     References:
         Holm 1979, Scandinavian Journal of Statistics 6 (2).

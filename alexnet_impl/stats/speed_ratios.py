@@ -1,8 +1,8 @@
-"""From times to what may be said of them: ratios with intervals, verdicts, steadiness, warnings.
+"""Speed ratios from times: intervals, verdicts, the end of a warm-up, warnings about noise.
 
 Every time is in seconds and above 0. Noise on a shared machine is autocorrelated and has upward
-spikes. So every location is a median, two sides are compared round by round where they can be, and
-no interval assumes a normal distribution.
+spikes. So every location is a median, two sides are compared round by round where possible, and no
+interval assumes a normal distribution.
 """
 
 import math
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from alexnet_impl.errors import AlexNetError
 
 RESAMPLES = 10_000
-"""Bootstrap samples: another seed mostly moves an end by 1 to 3 hundredths of the interval, and
-where it lies beside a gap between rounds, by up to the gap."""
+"""Number of bootstrap samples. Another seed mostly moves an end by 1 to 3 hundredths of the
+interval, and an end beside a gap between rounds by up to the gap."""
 
 FEWEST_FOR_INTERVAL = 3
 _FEWEST_BLOCKS = 6
 _CHUNK = 2_000_000
-"""Values drawn at a time, so that long runs need no more memory than short ones."""
+"""Number of values drawn at a time, so that long runs need no more memory than short ones."""
 
 _FEWEST_VALUES = 5
 _LARGEST_STDDEV = 0.10
@@ -32,7 +32,8 @@ _LARGEST_DRIFT = 0.05
 _SHORTEST_GROUP_S = 1e-3
 
 _FALLING_Z = -1.645
-"""One-sided 5 % of the normal distribution: of 5 values at most one pair stands out of order."""
+"""One-sided 5 % quantile of the normal distribution: of 5 values, at most one pair is out of
+order."""
 
 Verdict = Literal["faster", "slower", "undecided"]
 
@@ -40,19 +41,19 @@ _Floats = NDArray[np.float64]
 
 
 class MeasurementError(AlexNetError, ValueError):
-    """Times or settings from which nothing can be computed."""
+    """Raised for times or settings from which nothing can be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times as fast the first side is as the second, with its interval.
+    """Speed of the first side over the second, with its interval.
 
     Attributes:
         ratio: Time of the second side / time of the first; above 1 the first side is faster.
         low: Lower end of the confidence interval; 0 if there are too few rounds for one.
-        high: Upper end of it; infinite if there are too few.
+        high: Upper end of it; infinite if there are too few rounds.
         confidence: Share of such intervals that should hold the true ratio.
-        rounds: How many rounds were compared; of two separate runs, the values of the shorter.
+        rounds: Number of rounds; for two separate runs, number of values of the shorter one.
     """
 
     ratio: float
@@ -64,16 +65,16 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One sample of times in figures.
+    """Summary statistics of one sample of times.
 
     Attributes:
-        median_s: Seconds.
-        mean_s: Seconds.
-        stddev_s: Of the sample (n - 1), in seconds; NaN for a single value.
-        min_s: Seconds.
-        max_s: Seconds.
+        median_s: Median in seconds.
+        mean_s: Mean in seconds.
+        stddev_s: Standard deviation of the sample (n - 1) in seconds; NaN for a single value.
+        min_s: Minimum in seconds.
+        max_s: Maximum in seconds.
         iqr_s: Third quartile minus first, in seconds.
-        count: How many values.
+        count: Number of values.
     """
 
     median_s: float
@@ -88,25 +89,25 @@ class Summary:
 def paired_ratio(
     first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0, confidence: float = 0.95
 ) -> Ratio:
-    """The median over the rounds of second / first, with its bootstrap interval.
+    """The median of second / first over the rounds, with its bootstrap interval.
 
     The interval is the percentile interval of the median log ratio, whose tails are moved out for
     small samples: to Phi(-t sqrt(n / (n - 1))), with t Student's quantile of n - 1 degrees of
     freedom. Where n is too small for the extreme rounds to be far enough out (below 6 rounds at
-    95 %), the plain percentile interval is stretched by the same factor instead.
+    95 %), the uncorrected percentile interval is stretched by the same factor instead.
 
     In simulations (1 % of noise on each group, 1,000 comparisons a case) it covers the truth in 93
     to 99 of 100 from 6 rounds on, and in 91 to 98 with 3 to 5: with normal, exponential and AR(1)
     noise of the machine, and with 5 % or 10 % of the groups at 1.5 times their time. Rejected: the
-    plain percentile interval (92 at 8 rounds), BCa (90 to 94 at 8), the mean (85 with spikes),
-    trimmed means (as good, but with spikes 4 times as wide at 9 to 12 rounds), bootstrap-t
-    (infinite at 5 rounds, twice as wide at 6). What lasts over rounds and strikes one side only,
-    rounds cannot show: with an AR(1) of 0.8 from group to group in each side by itself, 83 of 100.
+    uncorrected percentile interval (92 at 8 rounds), BCa (90 to 94 at 8), the mean (85 with
+    spikes), trimmed means (as good, but with spikes 4 times as wide at 9 to 12 rounds), bootstrap-t
+    (infinite at 5 rounds, twice as wide at 6). Rounds cannot show noise that lasts over rounds and
+    affects one side only: with an AR(1) of 0.8 from group to group in each side, 83 of 100.
 
     Args:
-        first_s: Seconds of the first side in each round: both its groups of A B B A together.
-        second_s: Seconds of the second side in the same rounds.
-        seed: Of the bootstrap.
+        first_s: Seconds of the first side in each round, both its groups together, (rounds,).
+        second_s: Seconds of the second side in the same rounds, (rounds,).
+        seed: Seed of the bootstrap.
         confidence: Between 0 and 1.
 
     Returns:
@@ -114,7 +115,7 @@ def paired_ratio(
 
     Raises:
         MeasurementError: No rounds, sides of unequal length, a time that is not finite and above
-            0, or a confidence that is none.
+            0, or a confidence that is not between 0 and 1.
 
     References:
         Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician
@@ -134,20 +135,20 @@ def paired_ratio(
 def independent_ratio(
     old_s: Sequence[float], new_s: Sequence[float], *, seed: int = 0, confidence: float = 0.95
 ) -> Ratio:
-    """How many times as fast NEW is as OLD, from two runs that were not interleaved.
+    """Speed of NEW over OLD, from two runs that were not measured in turns.
 
-    The median of old_s / the median of new_s: NEW is the first side, so that the verdict speaks of
-    NEW. Both runs are resampled in blocks of neighbouring values, since such values are alike; the
+    The median of old_s / the median of new_s: NEW is the first side, so the verdict is about NEW.
+    Both runs are resampled in blocks of neighbouring values, since such values are alike; the
     tails are moved out as in `paired_ratio`, for as many values as there are blocks. In simulations
     (600 comparisons a case) it covers the truth in 96 to 99 of 100 with independent noise, spikes
     or none; with AR(1) noise of 0.5 in 87 with 10 values and 95 from 20 on, of 0.8 in 89 with 50.
-    What changed between the two runs, such as the clock rate or the neighbours on the machine, it
-    takes for a difference of the code: prefer interleaved rounds, and here a wider margin.
+    A change of the machine between the two runs, such as its clock rate or its other processes,
+    looks like a difference of the code: prefer rounds in turns, and use a wider margin here.
 
     Args:
-        old_s: Seconds of each value of the saved run, in the order measured.
-        new_s: Seconds of each value of the new run, in the order measured.
-        seed: Of the bootstrap.
+        old_s: Seconds of each value of the saved run, (values,), in the order measured.
+        new_s: Seconds of each value of the new run, (values,), in the order measured.
+        seed: Seed of the bootstrap.
         confidence: Between 0 and 1.
 
     Returns:
@@ -155,7 +156,7 @@ def independent_ratio(
 
     Raises:
         MeasurementError: No values, a time that is not finite and above 0, or a confidence that is
-            none.
+            not between 0 and 1.
     """
     old, new = _checked("old_s", old_s), _checked("new_s", new_s)
     rng = np.random.default_rng(seed)
@@ -167,15 +168,15 @@ def independent_ratio(
 
 
 def verdict(ratio: Ratio, margin: float) -> Verdict:
-    """Whether the first side is faster or slower by more than the margin, for all the interval.
+    """Whether the first side is faster or slower by more than the margin, over the whole interval.
 
     Args:
-        ratio: Of the first side to the second.
-        margin: Differences up to it do not count: 0.02 for 2 %.
+        ratio: Speed of the first side over the second.
+        margin: Largest relative difference that does not count: 0.02 for 2 %.
 
     Returns:
         "faster" if the interval lies wholly above 1 + margin, "slower" if wholly below
-        1 / (1 + margin), else "undecided".
+        1 / (1 + margin), otherwise "undecided".
 
     Raises:
         MeasurementError: A margin that is negative or not finite.
@@ -190,7 +191,7 @@ def verdict(ratio: Ratio, margin: float) -> Verdict:
 
 
 def is_narrow(ratio: Ratio, width: float) -> bool:
-    """Whether half the interval is at most `width` of the ratio: the rule for adding no rounds.
+    """Whether half the interval is at most `width` of the ratio: the rule for ending the rounds.
 
     It looks at the width and never at the verdict, so that it does not stop at the first chance
     difference. Even so it prefers lucky narrow intervals: stopped at 1 %, after 6 to 40 rounds,
@@ -208,14 +209,14 @@ def is_steady(times_s: Sequence[float], *, window: int = 5, tolerance: float = 0
     """Whether the warm-up is over: the last two windows agree, and the last one does not fall.
 
     They agree if the median of the last window lies within the tolerance of the one before. The
-    last window falls if hardly a pair of its values stands out of order (Mann-Kendall, one-sided
-    5 %) and its Theil-Sen slope takes off more than a quarter of the tolerance from its first
-    value to its last: less does not matter.
+    last window falls if hardly any pair of its values is out of order (Mann-Kendall, one-sided
+    5 %) and its Theil-Sen slope reduces the time by more than a quarter of the tolerance from its
+    first value to its last.
 
     Args:
-        times_s: Seconds of each step or group so far, in the order measured.
-        window: Values in a window; with fewer than 4 the medians alone decide.
-        tolerance: Relative: 0.05 for 5 %.
+        times_s: Seconds of each step or group so far, (values,), in the order measured.
+        window: Number of values in a window; with fewer than 4 the medians alone decide.
+        tolerance: Relative tolerance: 0.05 for 5 %.
 
     Returns:
         False while there are fewer than two windows.
@@ -238,15 +239,15 @@ def is_steady(times_s: Sequence[float], *, window: int = 5, tolerance: float = 0
 
 
 def instability(times_s: Sequence[float]) -> tuple[str, ...]:
-    """What is wrong with a sample of times, in words, with the figures and what to do.
+    """Warnings about a sample of times: one sentence each, with the figures and the remedy.
 
     Args:
-        times_s: Seconds of each timed group, in the order measured.
+        times_s: Seconds of each timed group, (values,), in the order measured.
 
     Returns:
         One sentence for each of: fewer than 5 values; the shortest under 1 ms; a standard
         deviation above 10 % of the mean; a maximum more than 50 % above the median; a second half
-        whose median is over 5 % from the first's. None if all is well.
+        whose median is over 5 % from the first's. Empty without a finding.
 
     Raises:
         MeasurementError: A time that is not finite and above 0, or none at all.
@@ -266,7 +267,7 @@ def instability(times_s: Sequence[float]) -> tuple[str, ...]:
 
 
 def summarize(times_s: Sequence[float]) -> Summary:
-    """The figures of one sample of times.
+    """Summary statistics of one sample of times in seconds, (values,).
 
     Raises:
         MeasurementError: A time that is not finite and above 0, or none at all.
@@ -300,7 +301,7 @@ def _checked(name: str, times_s: Sequence[float]) -> _Floats:
 
 
 def _ratio(centre: float, resampled: _Floats, count: int, blocks: int, confidence: float) -> Ratio:
-    """The ratio of a log ratio and of what the bootstrap made of it, from so many blocks."""
+    """The ratio with its interval, from a log ratio and its bootstrap samples in blocks."""
     if not 0 < confidence < 1:
         raise MeasurementError(f"confidence={confidence} must lie between 0 and 1, such as 0.95.")
     low, high = 0.0, math.inf
@@ -324,31 +325,17 @@ def _ends(centre: float, resampled: _Floats, count: int, confidence: float) -> t
 
 
 def _reach(tail: float, count: int) -> float:
-    """How many standard deviations out a tail begins: Student's, for a bootstrap of n values.
+    """How many standard deviations out a tail starts: Student's, for a bootstrap of n values.
 
     Without the correction it would be the normal quantile.
     """
-    return _t_quantile(1 - tail, count - 1) * math.sqrt(count / (count - 1))
+    from scipy.special import stdtrit  # noqa: PLC0415 - takes 0.25 s to import
 
-
-def _t_quantile(probability: float, freedom: int) -> float:
-    """Student's quantile: at 97.5 % within 0.8 % for 2 degrees of freedom, 0.2 % from 3 on.
-
-    References:
-        Abramowitz and Stegun 1964, 26.7.5.
-    """
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / math.pow(freedom, power) for power, term in enumerate(terms, start=1))
+    return float(stdtrit(count - 1, 1 - tail)) * math.sqrt(count / (count - 1))
 
 
 def _block_length(count: int) -> int:
-    """About the square root, and so short that 6 blocks are left."""
+    """Length of a block: about the square root, and short enough for 6 blocks."""
     return max(1, min(math.isqrt(count), count // _FEWEST_BLOCKS))
 
 
@@ -361,7 +348,7 @@ def _log_block_medians(times: _Floats, rng: np.random.Generator) -> _Floats:
 
 
 def _resampled_medians(values: _Floats, rng: np.random.Generator, block: int) -> _Floats:
-    """The medians of bootstrap samples, drawn in blocks of neighbours; last and first are such.
+    """The medians of bootstrap samples, drawn in circular blocks of neighbouring values.
 
     Returns:
         (RESAMPLES,).
@@ -381,7 +368,9 @@ def _resampled_medians(values: _Floats, rng: np.random.Generator, block: int) ->
 
 
 def _falls(values: _Floats, negligible: float) -> bool:
-    """Whether values fall by more than what is negligible, in an order that is not chance.
+    """Whether values fall by more than `negligible` seconds, in an order that is not chance.
+
+    SciPy has both statistics, but scipy.stats would add 77 MB to the timed process.
 
     References:
         Mann 1945, Econometrica 13 (3); Sen 1968, JASA 63 (324).

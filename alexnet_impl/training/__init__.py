@@ -1,1 +1,1 @@
-"""The training loop, which knows the framework protocol only."""
+"""Training: the loop, its parts, the collapse checks and the observers of its events."""

@@ -1,9 +1,9 @@
-"""The collapse of a network: seen early, expected before the first step, and put into words.
+"""Detects a network whose units have died, and warns before the first step that they may.
 
-A step that is too large kills ReLUs: a unit that is 0 for every image gets no gradient and never
-comes back. Once nearly all units of a layer are dead, the logits no longer depend on the image, the
-loss stays at ln(num_classes), and only the last bias still learns. docs/collapse.md tells the
-story and holds the measurements that the thresholds rest on.
+A step that is too large kills ReLUs: a unit that is 0 for every image gets no gradient and stays 0.
+Once nearly all units of a layer are dead, the logits no longer depend on the image, the loss stays
+at ln(num_classes), and only the last bias still learns. docs/collapse.md has the measurements that
+the thresholds are based on.
 """
 
 import time
@@ -19,32 +19,41 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 
 NUM_CHECK_IMAGES = 16
-"""Images that the statistics are measured on: the more there are, the fewer units pass for dead."""
+"""Images that the statistics are measured on: with more images, fewer units count as dead."""
 DEAD_SHARE = 0.9
-"""Of the worst layer's units: slow starts had up to 0.77, networks that collapsed 0.97 and more."""
+"""Threshold of the largest share of dead units in a layer: slow starts had up to 0.77, collapsed
+networks 0.97 and more."""
 LOGITS_STD = 1e-4
-"""A dead network's sinks below 5e-5; one that was crippled, but learned, kept above 3e-4. So do
-slow starts, with few exceptions, and their units are alive."""
+"""Threshold of the logits' standard deviation: in a dead network it falls below 5e-5. It stayed
+above 3e-4 in damaged networks that still learned, and in slow starts, with few exceptions whose
+units are alive."""
 CHECKS_IN_A_ROW = 5
-"""For so many checks both must hold: a network may stumble and recover."""
+"""Consecutive checks in which both thresholds must be passed: a network may recover."""
 PROBE_SHIFT = 2.0
 """Standard deviations by which one step may move a convolution's outputs. Healthy runs stay below
-0.7; of those above 2.4 two in three collapsed, and all lost most units of a layer."""
+0.7; of the runs above 2.4 two in three collapsed, and all lost most units of a layer."""
 LARGEST_SHIFT = 1e6
-"""What is said of anything larger, and of outputs that are not finite."""
+"""Recorded in place of a larger shift, and where outputs are not finite."""
 FIRST_GAP = 2
-"""Steps between two checks at first, and where the last check was suspicious."""
+"""Steps between two checks at first, and after a suspicious check."""
 GAP_GROWTH = 20
-"""Later a check comes when the run is by one part in so many longer: about 100 in an epoch."""
+"""Later the next check comes after 1/GAP_GROWTH of the steps taken: about 100 checks an epoch."""
 
 
 def relu_names(spec: Spec) -> tuple[str, ...]:
-    """The ReLUs in the Spec's order."""
+    """Returns the names of the ReLUs in the Spec's order."""
     return tuple(layer.name for layer in spec.layers if isinstance(layer, Relu))
 
 
 def layer_statistics(activations: Activations, spec: Spec, step: int) -> ActivationStatistics:
-    """The statistics that follow from the outputs of all layers."""
+    """Computes the activation statistics after a step.
+
+    Args:
+        activations: Each layer's outputs, of shape (batch, channels, height, width) or
+            (batch, features); the last layer's are the logits, (batch, num_classes).
+        spec: The network.
+        step: Steps taken so far.
+    """
     logits = activations[spec.layers[-1].name]
     return ActivationStatistics(
         step=step,
@@ -54,7 +63,7 @@ def layer_statistics(activations: Activations, spec: Spec, step: int) -> Activat
 
 
 def dead_share(outputs: NDArray[np.floating]) -> float:
-    """Share of the units that are 0 or below throughout.
+    """Computes the share of units whose outputs are 0 or below for all images and positions.
 
     Args:
         outputs: Of shape (batch, channels, height, width) or (batch, features).
@@ -65,12 +74,12 @@ def dead_share(outputs: NDArray[np.floating]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one trial step does to a network that has not learned yet.
+    """Result of the first-step probe.
 
     Attributes:
-        shift: By convolution and dense layer: how far the step moves its outputs, before the ReLU,
-            over their standard deviation.
-        trial_time_s: Of the trial step, compilation included.
+        shift: The name of each convolution and dense layer to how far the step moves its outputs
+            before the ReLU, in their standard deviations.
+        trial_time_s: Seconds of the trial step, compilation included.
     """
 
     shift: dict[str, float]
@@ -85,15 +94,16 @@ def probe(
     learning_rate: float,
     feed: Any = None,
 ) -> Probe:
-    """Take one trial step, look at what it moved, and take it back to the last bit.
+    """Takes one trial step, measures how far it moves the layers' outputs, and undoes it exactly.
 
     Args:
-        trainer: Is as it was afterwards, its optimizer and random state included.
+        trainer: The trainer; its weights, optimizer and random state are restored to the last bit.
         spec: Its network.
-        images: The run's first batch: another size would make a compiler adapt to both.
-        labels: Of these images.
-        learning_rate: Of the run's first step.
-        feed: What the step is given instead of the images, where the device holds them.
+        images: The run's first batch, uint8 of shape (batch, height, width, 3): a batch of another
+            size would have to be compiled for itself.
+        labels: int64 of shape (batch,).
+        learning_rate: The first step's.
+        feed: The batch as GatherIndices, if the dataset is on the device.
     """
     shown = images[:NUM_CHECK_IMAGES]
     weights, state = trainer.weights(), trainer.state()
@@ -112,7 +122,7 @@ def probe(
 
 
 def pre_activations(activations: Activations, spec: Spec) -> Activations:
-    """The outputs of convolutions and dense layers alone."""
+    """Returns the outputs of convolutions and dense layers, by name, in the shapes they have."""
     return {
         layer.name: activations[layer.name]
         for layer in spec.layers
@@ -121,26 +131,29 @@ def pre_activations(activations: Activations, spec: Spec) -> Activations:
 
 
 def shift_over_std(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
-    """Mean absolute difference of two outputs of a layer, over the first one's standard deviation.
+    """Computes a layer's mean absolute change, over the standard deviation before the change.
 
     Args:
         before: Of shape (batch, channels, height, width) or (batch, features).
         after: Of the same shape.
+
+    Returns:
+        A scalar, at most LARGEST_SHIFT.
     """
     with np.errstate(all="ignore"):
         moved, spread = float(np.abs(after - before).mean()), float(before.std())
-    # Written so that a division by 0 and NaN become a number, which JSON can say.
+    # A division by 0 and NaN become LARGEST_SHIFT: JSON has no NaN.
     return moved / spread if moved < LARGEST_SHIFT * spread else LARGEST_SHIFT
 
 
 class CollapseDetector:
-    """Counts checks in a row that look like a collapse; knows no framework and no clock."""
+    """Counts consecutive checks that look like a collapse."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def check(self, statistics: ActivationStatistics) -> bool:
-        """Whether the network has collapsed, by these statistics and those before."""
+        """Returns whether the network has collapsed, after this check and those before."""
         _, share = statistics.worst
         suspicious = share >= DEAD_SHARE and statistics.logits_std < LOGITS_STD
         self.count = self.count + 1 if suspicious else 0
@@ -148,7 +161,12 @@ class CollapseDetector:
 
 
 class CollapseWatch:
-    """The probe and the checks of one run; whoever trains calls it between the steps."""
+    """The first-step probe and the collapse checks of one run; the training loop calls them.
+
+    Attributes:
+        trainer: The current phase's trainer.
+        report: What the probe and the checks have found so far.
+    """
 
     def __init__(self, trainer: Trainer, spec: Spec, images: Pixels, last_step: int) -> None:
         self.trainer, self.spec, self.last_step = trainer, spec, last_step
@@ -161,22 +179,22 @@ class CollapseWatch:
     def probe_first_step(
         self, images: Pixels, labels: Labels, learning_rate: float, feed: Any = None
     ) -> Probe:
-        """Probe the network before its first step, which these arguments are meant for."""
+        """Probes the network before its first step; takes the arguments of probe()."""
         found = probe(self.trainer, self.spec, images, labels, learning_rate, feed)
         self.report = replace(self.report, shift=found.shift)
         return found
 
     def is_due(self, step: int) -> bool:
-        """Whether to look after this step: in the first epoch, often first, then ever rarer."""
+        """Returns whether a check is due after this step: often at first, then less often."""
         return self.next_check <= step <= self.last_step and self.report.seen is None
 
-    def looks_within(self, step: int, count: int) -> bool:
-        """Whether a look is due before so many more steps are taken."""
-        awake = step < self.last_step and self.report.seen is None
-        return awake and self.next_check < step + count
+    def is_due_within(self, step: int, count: int) -> bool:
+        """Returns whether a check is due before the `count` steps after this one are taken."""
+        active = step < self.last_step and self.report.seen is None
+        return active and self.next_check < step + count
 
-    def look(self, step: int) -> ActivationStatistics | None:
-        """Check the network after this step; its statistics if it has collapsed."""
+    def check(self, step: int) -> ActivationStatistics | None:
+        """Checks the network after this step; returns its statistics if it has collapsed."""
         statistics = layer_statistics(self.trainer.activations(self.images), self.spec, step)
         if self.detector.check(statistics):
             self.report = replace(self.report, seen=statistics)
@@ -188,19 +206,20 @@ class CollapseWatch:
 def make_watch(
     trainer: Trainer, spec: Spec, images: Pixels, last_step: int
 ) -> CollapseWatch | None:
-    """A watch over a run; None where the network has no ReLU that could die.
+    """Returns a watch over a run, or None if the network has no ReLU that could die.
 
     Args:
-        trainer: At the run's start, or where it is resumed.
+        trainer: The run's trainer.
         spec: Its network.
-        images: The training images, of which a few are looked at.
-        last_step: The last that is checked after.
+        images: The training images, uint8 of shape (num_images, height, width, 3): NUM_CHECK_IMAGES
+            of them are used for the checks.
+        last_step: The last step that is followed by a check.
     """
     return CollapseWatch(trainer, spec, images, last_step) if relu_names(spec) else None
 
 
 def collapse_warning(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:
-    """What the probe lets one expect and what to try; empty if nothing."""
+    """Returns a warning with a remedy if the probe's shift is too large; otherwise ''."""
     convs = {layer.name: shift[layer.name] for layer in spec.layers if isinstance(layer, Conv)}
     name = max(convs, key=lambda name: convs[name], default="")
     if not name or (worst := convs[name]) <= PROBE_SHIFT:
@@ -212,7 +231,7 @@ def collapse_warning(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str
 
 
 def collapse_text(statistics: ActivationStatistics, recipe: Recipe) -> str:
-    """What was seen and what to try."""
+    """Returns the message for a network that has collapsed, with a remedy."""
     name, share = statistics.worst
     return (
         f"the network has collapsed by step {statistics.step}: {share:.1%} of {name}'s units are "
@@ -222,7 +241,7 @@ def collapse_text(statistics: ActivationStatistics, recipe: Recipe) -> str:
 
 
 def remedy(recipe: Recipe) -> str:
-    """What to try against a collapse."""
+    """Returns advice against a collapse."""
     return (
         f"try --recipe.learning-rate {recipe.learning_rate / 10:g} instead of "
         f"{recipe.learning_rate:g}"

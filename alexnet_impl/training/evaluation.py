@@ -1,4 +1,4 @@
-"""What a model says of a split, and what follows from it: accuracy, intervals, confusion."""
+"""Evaluates a network: class probabilities of a split's images, loss and accuracy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,18 +7,18 @@ from alexnet_impl.data.batches import eval_batches
 from alexnet_impl.data.dataset import Split
 from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.frameworks import Trainer
-from alexnet_impl.stats.accuracy import softmax
+from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 
 
 def predict_probabilities(
     trainer: Trainer, split: Split, *, batch_size: int, flip: bool
 ) -> NDArray[np.float64]:
-    """Class probabilities of every image.
+    """Computes the class probabilities of every image.
 
     Args:
-        trainer: Holds the weights.
-        split: The images.
-        batch_size: How many at once.
+        trainer: The trainer whose weights are evaluated.
+        split: Images of shape (num_images, height, width, 3).
+        batch_size: Images per batch.
         flip: Whether to average the probabilities of an image and its mirror image.
 
     Returns:
@@ -35,5 +35,18 @@ def predict_probabilities(
 
 
 def eval_batch_size(input_size: int) -> int:
-    """Images per evaluation batch: 256 up to 64 pixels, fewer above, so that memory stays flat."""
+    """Returns images per batch: 256 up to 64 pixels, fewer above, so that memory does not grow."""
     return max(32, min(256, 256 * 64 * 64 // input_size**2))
+
+
+def loss_and_accuracy(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Returns mean cross-entropy and top-1 accuracy.
+
+    Args:
+        probabilities: Of shape (num_images, num_classes).
+        labels: Of shape (num_images,).
+    """
+    accuracy = float((probabilities.argmax(1) == labels).mean())
+    return mean_cross_entropy(probabilities, labels), accuracy

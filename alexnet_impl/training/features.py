@@ -1,8 +1,8 @@
-"""What frozen layers make of each image, computed once and kept on disk.
+"""Cached features: outputs of the frozen front layers, computed once per image and kept on disk.
 
-Where the layers at the front do not learn and images are the same in every epoch, so is their
-output: the head can learn on it alone. The features lie in memory-mapped files, so that memory does
-not grow with the dataset or the input size.
+If the front layers do not learn and the images are the same in every epoch, so are these outputs,
+and the head can be trained on them. The files are memory-mapped, so that memory does not grow with
+the dataset or the input size.
 """
 
 import hashlib
@@ -28,25 +28,25 @@ from alexnet_impl.recipe.trainable import frozen_prefix, trainable_layers
 from alexnet_impl.weights.canonical import Weights
 
 BATCH_SIZE = 64
-"""Images at once, of 224 x 224 pixels no more than fit beside a training step."""
+"""Images per batch: at 224 x 224 pixels, as many as fit beside a training step."""
 PREPROCESSING_FIELDS = ("input_scaling", "input_size", "resize", "resize_to", "precision")
-"""What of a recipe decides the features of an image and given weights."""
+"""Fields of the recipe that change the features, for given images and weights."""
 
 
 class FeatureSplit(Split):
     """A split with float32 features in place of images: (num_images, ...), channels first."""
 
     def __post_init__(self) -> None:
-        """Nothing to check: the features are our own."""
+        """Skips the checks of images: features are computed, not given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutNetwork:
-    """A network in two: layers that stay the same, and the head that learns.
+    """A network that is cut in two: frozen front layers, and the head that learns.
 
     Attributes:
         layer: The last layer of the front.
-        head: The layers behind it, as a network of its own.
+        head: The layers after it, as a network of its own.
     """
 
     layer: str
@@ -58,10 +58,10 @@ class Features:
     """The features of a dataset's images.
 
     Attributes:
-        cut: Where they were taken.
-        train: Of the training images.
-        test: Of the test images.
-        validation: Of the validation images, if there are any.
+        cut: The layer whose outputs they are.
+        train: The training images' features.
+        test: The test images' features.
+        validation: The validation images' features, if there are any.
     """
 
     cut: CutNetwork
@@ -70,30 +70,30 @@ class Features:
     validation: FeatureSplit | None
 
     def of(self, split: Split, dataset: Dataset) -> FeatureSplit:
-        """The features of one of the dataset's splits."""
+        """Returns the features of one of the dataset's splits."""
         found = {id(dataset.train): self.train, id(dataset.test): self.test}
         if dataset.validation is not None and self.validation is not None:
             found[id(dataset.validation)] = self.validation
         return found[id(split)]
 
     def batch(self, batch: Batch) -> Batch:
-        """The features of a batch of training images."""
+        """Returns a batch with features, float32 of shape (batch, ...), in place of its images."""
         features: Any = self.train.images[batch.indices]
         return Batch(images=features, labels=batch.labels)
 
 
 def cut_network(spec: Spec, recipe: Recipe) -> CutNetwork:
-    """Cut a network behind the layers that no phase of the recipe changes.
+    """Cuts a network after the front layers that no phase of the recipe changes.
 
     Raises:
-        RecipeError: If there are none with weights.
+        RecipeError: If no front layer with weights is frozen.
     """
     count = min(frozen_prefix(spec, part) for part in phase_recipes(recipe))
     steps = trace(spec).layers
     if not any(step.num_params for step in steps[:count]):
         raise RecipeError(
-            f"cache_features: {spec.name} has no frozen layers at its front with trainable="
-            f"{recipe.trainable}; freeze some, such as with --recipe.trainable head."
+            f"cache_features: {spec.name} has no frozen front layers with trainable="
+            f"{recipe.trainable}; freeze some, for example with --recipe.trainable head."
         )
     head = replace(
         spec,
@@ -105,9 +105,9 @@ def cut_network(spec: Spec, recipe: Recipe) -> CutNetwork:
 
 
 def head_recipe(recipe: Recipe, spec: Spec, cut: CutNetwork) -> Recipe:
-    """A phase's recipe for the head alone: what learns of the whole network, by name.
+    """Returns a phase's recipe for the head, with its trainable layers by name.
 
-    Where a backbone is cut off, 'head' would mean the last layer of what is left.
+    After a backbone is cut off, trainable='head' would mean the last layer of what is left.
     """
     learning = trainable_layers(spec, recipe).layers
     names = [layer.name for layer in cut.head.layers if layer.name in learning]
@@ -115,7 +115,7 @@ def head_recipe(recipe: Recipe, spec: Spec, cut: CutNetwork) -> Recipe:
 
 
 def head_weights(weights: Weights, cut: CutNetwork) -> Weights:
-    """Those of the head, out of a whole network's."""
+    """Returns the head's weights out of the whole network's, in the canonical layout."""
     names = {layer.name for layer in cut.head.layers}
     return {key: array for key, array in weights.items() if key.partition(".")[0] in names}
 
@@ -127,14 +127,17 @@ def compute_features(
     key: str,
     progress: Progress = silent,
 ) -> Features:
-    """The features of all images, out of the cache where an earlier run has left them.
+    """Returns the features of all images, from the cache if an earlier run has computed them.
 
     Args:
-        trainer: Of the whole network.
-        cut: Where to take them.
-        dataset: The images.
-        key: Of cache_key().
-        progress: Is told how many images are done.
+        trainer: A trainer of the whole network.
+        cut: The layer whose outputs they are.
+        dataset: The images, uint8 of shape (num_images, height, width, 3).
+        key: The digest that cache_key() returns.
+        progress: Called with the number of images that are done.
+
+    Returns:
+        Memory-mapped float32 arrays of shape (num_images, *cut.head.input_shape).
     """
     splits = {"train": dataset.train, "test": dataset.test}
     if dataset.validation is not None:
@@ -156,14 +159,14 @@ def compute_features(
 def cache_key(
     weights: Weights, cut: CutNetwork, recipe: Recipe, dataset: Dataset, versions: dict[str, Any]
 ) -> str:
-    """A digest of all that the features depend on.
+    """Returns a digest of everything that the features depend on.
 
     Args:
-        weights: Of the whole network.
+        weights: The whole network's, in the canonical layout and shapes.
         cut: Where its front ends.
         recipe: How images are preprocessed.
         dataset: The images.
-        versions: Of the framework, and its device: others may round otherwise.
+        versions: The framework's versions and device, which may round differently.
     """
     heads = head_weights(weights, cut)
     digest = hashlib.sha256()
@@ -185,7 +188,7 @@ def _path(key: str, split: str) -> Path:
 def _cached(
     trainer: DeviceTrainer, cut: CutNetwork, split: Split, path: Path, progress: Progress
 ) -> Any:
-    """Features by image, mapped into memory."""
+    """Returns the features of a split, mapped into memory."""
     shape = (len(split), *cut.head.input_shape)
     if not _is_whole(path, shape):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,5 +220,5 @@ def _compute(
     for batch in eval_batches(split, BATCH_SIZE):
         features[done : done + len(batch)] = trainer.features(batch.images, cut.layer)
         done += len(batch)
-        progress(f"Features behind {cut.layer}", done, len(split))
+        progress(f"Features after {cut.layer}", done, len(split))
     features.flush()  # type: ignore[attr-defined]

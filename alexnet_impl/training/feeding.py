@@ -1,4 +1,4 @@
-"""The batches of a run, in the order and the form in which its recipe feeds them."""
+"""Batches of a run, in the order and the form in which its recipe feeds them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from alexnet_impl.recipe.recipe import Recipe
 
 
 def batch_plan(recipe: Recipe) -> BatchPlan:
-    """How a recipe cuts the training images into batches."""
+    """Returns how a recipe cuts the training images into batches."""
     return BatchPlan(
         global_batch_size=recipe.global_batch_size,
         seed=recipe.seed,
@@ -31,7 +31,7 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
 
 
 def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
-    """(number of batches, digest of all their bytes) of a recipe's first epoch."""
+    """Returns the number of batches in the first epoch, and the digest of all their bytes."""
     count, digest = 0, ""
     for batch in epoch_batches(train, batch_plan(recipe), 0):
         count, digest = count + 1, chain_digest(digest, batch)
@@ -41,20 +41,20 @@ def epoch_digest(train: Split, recipe: Recipe) -> tuple[int, str]:
 def training_batches(
     train: Split, recipe: Recipe, epoch: int, start: int = 0
 ) -> Iterator[Batch] | Iterator[GatherIndices]:
-    """An epoch as the recipe feeds it: images, or places in those that the device holds.
+    """Returns an epoch's batches: images, or gather indices if the dataset is on the device.
 
     Args:
-        train: The training images.
+        train: Training images, uint8 of shape (num_images, height, width, 3).
         recipe: Its seed, batch size and augmentation.
         epoch: Counted from 0.
-        start: The first batch to give, counted from 0.
+        start: The first batch to return, counted from 0.
     """
     batches = epoch_gather_indices if recipe.device_data else epoch_batches
     return batches(train, batch_plan(recipe), epoch, start)
 
 
 def prefetch_depth(recipe: Recipe) -> int:
-    """Batches made ahead: those of so many calls."""
+    """Returns how many batches are made ahead: those of Recipe.prefetch calls."""
     return recipe.prefetch * recipe.steps_per_call
 
 
@@ -63,7 +63,17 @@ def take_steps(
     batches: Sequence[Batch] | Sequence[GatherIndices],
     learning_rates: Sequence[float],
 ) -> Any:
-    """As many steps as there are batches, in one call; gives the handle of them all."""
+    """Takes one step per batch, in one call.
+
+    Args:
+        trainer: The trainer.
+        batches: Batches of one size: uint8 images of shape (batch, height, width, 3), or gather
+            indices.
+        learning_rates: One per batch.
+
+    Returns:
+        A handle for Trainer.read(), which gives the values of all steps.
+    """
     labels = [batch.labels for batch in batches]
     feeds: Any = [batch if isinstance(batch, GatherIndices) else batch.images for batch in batches]
     if len(feeds) == 1:

@@ -1,10 +1,10 @@
-"""Those who watch a run: a progress bar, plain lines, or JSON lines for another process."""
+"""Observers of a training run: lines for a log, a progress bar, and JSON lines for a process."""
 
 import json
 import warnings
-from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -16,16 +16,35 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from alexnet_impl.errors import AlexNetWarning, RunError
-from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.records import (
-    EpochRecord,
-    RunResult,
+from alexnet_impl.errors import AlexNetWarning
+from alexnet_impl.runs.records import EpochRecord
+from alexnet_impl.training.events import (
+    Ended,
+    EpochEnded,
+    Event,
+    Observer,
+    Prepared,
+    Started,
+    Stepped,
+    Warned,
+    event_from_json,
+    event_to_json,
 )
 
 
+@contextmanager
+def make_observer(console: Console) -> Iterator[Observer]:
+    """Yields an observer that prints to a console: a bar on a terminal, lines elsewhere."""
+    if not console.is_terminal:
+        yield EpochLines(console)
+        return
+    bar = EpochBar(console)
+    with bar.progress:
+        yield bar
+
+
 def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
-    """One epoch in one line; without a total where the steps are limited instead."""
+    """Returns an epoch's figures as a line; num_epochs is None if the recipe limits the steps."""
     total = "" if num_epochs is None else f"/{num_epochs}"
     return (
         f"{label}  epoch {record.epoch}{total}  loss {record.loss:.4f}  "
@@ -35,60 +54,40 @@ def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
     )
 
 
-class LineObserver:
-    """One line per epoch; no bar."""
+class EpochLines:
+    """An observer that prints one line per epoch."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.label = ""
         self.num_epochs: int | None = None
 
-    def __enter__(self) -> Self:
-        return self
+    def __call__(self, event: Event) -> None:
+        """Prints the lines of an event, if it has any."""
+        match event:
+            case Prepared(what=what, done=done, total=total) if done == total:
+                self._print(f"{what}: {total:,} images")
+            case Started():
+                self.label, self.num_epochs = f"{event.framework:<10}", event.num_epochs
+                if event.step:
+                    self._print(f"{self.label}  continues after step {event.step}")
+            case Warned(message=message):
+                # The command line prints warnings of this package as one line each.
+                warnings.warn(message, AlexNetWarning, stacklevel=2)
+            case EpochEnded(record=record):
+                self._print(epoch_line(self.label, record, self.num_epochs))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to take down."""
-
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Say when it is done."""
-        if done == total:
-            self.console.print(f"{what}: {total:,} images", highlight=False, soft_wrap=True)
-
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:  # noqa: ARG002
-        """Remember whose run it is."""
-        self.label = f"{config.framework:<10}"
-        self.num_epochs = config.recipe.epochs if config.recipe.steps is None else None
-        if step:
-            self.console.print(f"{self.label}  goes on after step {step}", highlight=False)
-
-    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
-        """Say nothing: epochs are enough for a log."""
-
-    def warned(self, message: str) -> None:
-        """Pass it on as a warning, which the command line shows as one line."""
-        warnings.warn(message, AlexNetWarning, stacklevel=2)
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Print the epoch's line."""
+    def _print(self, line: str) -> None:
         # soft_wrap: a log keeps its lines whole, whatever width the console guesses.
-        line = epoch_line(self.label, record, self.num_epochs)
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def ended(self, result: RunResult) -> None:
-        """Say nothing: the table that follows does."""
 
-
-class BarObserver(LineObserver):
-    """A bar with images/s, loss, accuracy and time left, under one line per epoch."""
+class EpochBar:
+    """An observer that shows images/s, loss, accuracy and time left below the lines of epochs."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self.bar = Progress(
+        self.lines = EpochLines(console)
+        self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -101,140 +100,61 @@ class BarObserver(LineObserver):
         self.preparation: TaskID | None = None
         self.accuracy = ""
 
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
+    def __call__(self, event: Event) -> None:
+        """Moves the bar, below the lines of the event."""
+        self.lines(event)
+        match event:
+            case Prepared():
+                self._show_preparation(event)
+            case Started(num_steps=num_steps, step=step):
+                self.task = self.progress.add_task(
+                    self.lines.label, total=num_steps, completed=step, figures="starting"
+                )
+            case Stepped():
+                speed = f"{event.images_per_second:.0f} images/s"
+                self.progress.update(
+                    self.task,
+                    completed=event.step,
+                    figures=f"{speed}  loss {event.loss:.4f}{self.accuracy}",
+                )
+            case EpochEnded(record=record):
+                self.accuracy = f"  {record.evaluated_on} {record.eval_top1_accuracy:.2%}"
+            case Ended(result=result):
+                self.progress.update(self.task, completed=result.steps)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
-
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Move a bar of its own."""
+    def _show_preparation(self, event: Prepared) -> None:
+        """Moves a bar of its own, which is removed when the preparation is done."""
         if self.preparation is None:
-            self.preparation = self.bar.add_task(what, figures="images")
-        self.bar.update(self.preparation, total=total, completed=done)
-        if done == total:
-            self.bar.remove_task(self.preparation)
+            self.preparation = self.progress.add_task(event.what, figures="images")
+        self.progress.update(self.preparation, total=event.total, completed=event.done)
+        if event.done == event.total:
+            self.progress.remove_task(self.preparation)
             self.preparation = None
-        super().prepared(what, done, total)
-
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """Start the bar."""
-        super().started(config, num_steps, step)
-        self.task = self.bar.add_task(
-            self.label, total=num_steps, completed=step, figures="starting"
-        )
-
-    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
-        """Move the bar."""
-        figures = f"{images_per_second:.0f} images/s  loss {loss:.4f}{self.accuracy}"
-        self.bar.update(self.task, total=num_steps, completed=step, figures=figures)
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Print the epoch's line above the bar."""
-        super().epoch_ended(record)
-        self.accuracy = f"  {record.evaluated_on} {record.eval_top1_accuracy:.2%}"
-
-    def ended(self, result: RunResult) -> None:
-        """Take the bar away."""
-        self.bar.update(self.task, completed=result.steps)
 
 
 class JsonObserver:
-    """One JSON object a line, for the process that started this one."""
+    """An observer that writes one JSON object a line, for the process that started this one."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
+    def __call__(self, event: Event) -> None:
+        """Writes an event."""
+        self._write(event_to_json(event))
+
     def send(self, event: str, **values: Any) -> None:
-        """Write one event."""
-        self.stream.write(json.dumps({"event": event, **values}) + "\n")
+        """Writes a message that is no event of a training, such as an error."""
+        self._write({"event": event, **values})
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self.stream.write(json.dumps(values) + "\n")
         self.stream.flush()
 
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """See Observer."""
-        self.send("prepared", what=what, done=done, total=total)
 
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """See Observer."""
-        self.send("started", config=config.to_dict(), num_steps=num_steps, step=step)
-
-    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
-        """See Observer."""
-        self.send(
-            "stepped",
-            step=step,
-            num_steps=num_steps,
-            loss=loss,
-            images_per_second=images_per_second,
-        )
-
-    def warned(self, message: str) -> None:
-        """See Observer."""
-        self.send("warned", message=message)
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """See Observer."""
-        self.send("epoch_ended", record=asdict(record))
-
-    def ended(self, result: RunResult) -> None:
-        """See Observer."""
-        self.send("ended", result=asdict(result))
-
-
-def replay(event: dict[str, Any], observer: LineObserver) -> None:
-    """Tell an observer here what a JsonObserver was told in another process.
+def replay(values: dict[str, Any], observer: Observer) -> None:
+    """Passes an event that a JsonObserver of another process wrote to an observer of this one.
 
     Raises:
         RunError: If the event is unknown.
     """
-    values = {key: value for key, value in event.items() if key != "event"}
-    match event["event"]:
-        case "started":
-            config = RunConfig.from_dict(values.pop("config"))
-            observer.started(config, **values)
-        case "prepared":
-            observer.prepared(**values)
-        case "stepped":
-            observer.stepped(**values)
-        case "warned":
-            observer.warned(**values)
-        case "epoch_ended":
-            observer.epoch_ended(EpochRecord(**values["record"]))
-        case "ended":
-            observer.ended(RunResult.from_dict(values["result"]))
-        case unknown:
-            raise RunError(f"a worker sent the unknown event {unknown!r}: is it another release?")
-
-
-def make_observer(console: Console) -> LineObserver:
-    """A bar on a terminal, lines elsewhere; use it as a context manager."""
-    observer: LineObserver = BarObserver(console) if console.is_terminal else LineObserver(console)
-    return observer
-
-
-class Observer(Protocol):
-    """Whoever shows a run's progress."""
-
-    def prepared(self, what: str, done: int, total: int) -> None:
-        """Called before the start, as often as something long goes on; in images."""
-
-    def started(self, config: RunConfig, num_steps: int, step: int) -> None:
-        """Called once, with the step to start from."""
-
-    def stepped(self, step: int, num_steps: int, loss: float, images_per_second: float) -> None:
-        """Called about twice a second; loss is the latest step's."""
-
-    def warned(self, message: str) -> None:
-        """Called where the run goes on all the same, but the user should know."""
-
-    def epoch_ended(self, record: EpochRecord) -> None:
-        """Called after each epoch's evaluation."""
-
-    def ended(self, result: RunResult) -> None:
-        """Called once, when the run has come to its end or was stopped."""
+    observer(event_from_json(values))

@@ -1,136 +1,98 @@
-"""Starts a run in a new folder, or resumes one that was interrupted."""
+"""Starts a prepared run in a new run folder, or resumes one that was interrupted."""
 
-from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from alexnet_impl.data.batches import num_batches
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.network.spec import Spec
-from alexnet_impl.recipe.phases import phase_recipes
-from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import (
-    RunResult,
-)
-from alexnet_impl.training.features import (
-    cut_network,
-)
-from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.runs.records import RunResult
+from alexnet_impl.training.checkpoint import restore
+from alexnet_impl.training.events import Observer
 from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.network import make_network, set_threads
-from alexnet_impl.training.observers import Observer
-from alexnet_impl.training.run import _Run
+from alexnet_impl.training.prepare import PreparedRun
+from alexnet_impl.training.run import train
+from alexnet_impl.training.state import initial_state
 from alexnet_impl.weights.canonical import weights_sha256
-from alexnet_impl.weights.pretrained_files import check_preprocessing, find_pretrained
 
 
 def start_run(
-    folder_path: Any, config: RunConfig, dataset: Dataset, observer: Observer
+    folder_path: Path, run: PreparedRun, dataset: Dataset, observer: Observer
 ) -> RunResult:
-    """Train from the recipe's initial weights and write a run folder.
+    """Train from the run's first weights and write a run folder.
 
     Args:
-        folder_path: A folder that is empty or not there yet.
-        config: What to do.
-        dataset: What config.data loads.
+        folder_path: A folder that is empty or does not exist yet.
+        run: What to train.
+        dataset: The images that the run's config loads.
         observer: Is told of the progress.
 
     Returns:
-        What is in result.json; its status says whether the run came to its end.
+        The content of result.json; its status says whether the run finished.
 
     Raises:
         AlexNetError: If the run cannot start; nothing is left behind then.
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
-    spec = check_run(config, dataset)
+    config = run.config
     set_threads(config)
-    weights = first_weights(config, spec)
-    network = make_network(config, spec, weights, dataset, observer)
+    weights = first_weights(run)
+    first = partial(first_weights, run)
+    network = make_network(config, run.spec, weights, dataset, observer, first_weights=first)
+    given = None if run.given is None else file_digest(run.given.path, "sha256")
     folder = RunFolder.create(
-        folder_path,
-        config,
-        dataset,
-        weights_sha256(weights),
-        given_sha256=_given_sha256(config, spec),
+        folder_path, config, dataset, weights_sha256(weights), given_sha256=given
     )
     folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    return run.execute()
-
-
-def check_run(config: RunConfig, dataset: Dataset) -> Spec:
-    """The network of a run, once it is clear that these images can train it.
-
-    Raises:
-        UnknownNameError: If there is no such variant.
-        SpecError: If the variant does not allow these numbers.
-        DataError: If an epoch would not have a single batch.
-        RecipeError: If no layer would learn, none is frozen whose features could be cached, or
-            the weights it begins with were trained on other values than it feeds.
-        WeightsError: If those weights are not to be had.
-    """
-    num_batches(batch_plan(config.recipe), len(dataset.train))
-    spec = config.spec(dataset.num_classes)
-    for recipe in phase_recipes(config.recipe):
-        trainable_layers(spec, recipe)
-    rate_factors(spec, config.recipe)
-    if config.cache_features:
-        cut_network(spec, config.recipe)
-    if config.weights is not None:
-        found = find_pretrained(
-            config.weights, config.variant, spec.input_shape[1], framework=config.framework
-        )
-        check_preprocessing(config.recipe, found)
-    return spec
-
-
-def _given_sha256(config: RunConfig, spec: Spec) -> str | None:
-    if config.weights is None:
-        return None
-    found = find_pretrained(config.weights, config.variant, spec.input_shape[1])
-    return file_digest(found.path, "sha256")
+    return train(initial_state(folder, config, dataset, network, observer))
 
 
 def resume_run(
-    folder: RunFolder, dataset: Dataset, observer: Observer, *, weights: str | None = None
+    folder: RunFolder, run: PreparedRun, dataset: Dataset, observer: Observer
 ) -> RunResult:
-    """Go on from the last checkpoint of a run that was interrupted or killed.
+    """Continue a run that was interrupted or killed, from its last checkpoint.
 
     Args:
-        folder: The run.
+        folder: The run folder.
+        run: The same run, prepared again: its weights may lie elsewhere now.
         dataset: Its images.
         observer: Is told of the progress.
-        weights: Where those that it was given lie now; by default where they lay.
 
     Raises:
         RunError: If the run is finished, diverged or collapsed, or the dataset or the weights it
-            was given are others.
+            started from are others.
     """
-    _check_resumable(folder, dataset)
-    config = replace(folder.config, weights=weights or folder.config.weights)
-    spec = config.spec(dataset.num_classes)
+    check_resumable(folder, dataset)
+    config = run.config
     set_threads(config)
-    begun = first_weights(config, spec)
-    if config.weights is not None and weights_sha256(begun) != folder.initial_weights_sha256:
+    weights = first_weights(run)
+    if config.weights is not None and weights_sha256(weights) != folder.initial_weights_sha256:
         raise RunError(
             f"{folder.path}: was started on other weights than {config.weights} gives; give the "
             "run its own weights back."
         )
     folder.clean()
-    network = make_network(config, spec, begun, dataset, observer)
+    first = partial(first_weights, run)
+    network = make_network(config, run.spec, weights, dataset, observer, first_weights=first)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         folder.write_json("environment.json", _environment(config))
-    run = _Run(folder, config, dataset, network, observer)
-    run.restore()
-    return run.execute()
+    state = initial_state(folder, config, dataset, network, observer)
+    restore(state)
+    return train(state)
 
 
-def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
+def check_resumable(folder: RunFolder, dataset: Dataset) -> None:
+    """Refuse to resume a run that has ended, or was trained on other images.
+
+    Raises:
+        RunError: With what to do instead.
+    """
     result = folder.result
     if result is not None and result.status == "finished":
         raise RunError(f"{folder.path}: this run is finished; there is nothing to resume.")
@@ -147,8 +109,8 @@ def _check_resumable(folder: RunFolder, dataset: Dataset) -> None:
     recorded = folder.dataset.fingerprint
     if dataset.fingerprint != recorded:
         raise RunError(
-            f"{folder.path}: was started on images with fingerprint {recorded[:12]}, but those "
-            f"at hand have {dataset.fingerprint[:12]}; give the run its own images back."
+            f"{folder.path}: was started on images with fingerprint {recorded[:12]}, but the "
+            f"images given have {dataset.fingerprint[:12]}; give the run its own images back."
         )
 
 

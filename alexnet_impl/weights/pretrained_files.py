@@ -25,16 +25,16 @@ FILE_KINDS = {
     ".keras": "tensorflow",
     ".h5": "tensorflow",
 }
-"""Whose files have which ending."""
+"""File ending to 'safetensors', or to the framework that writes such files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """What weights were trained to read.
+    """The preprocessing of the images that weights were trained on.
 
     Attributes:
         input_scaling: A key of INPUT_SCALINGS.
-        resize_to: As Recipe.resize_to.
+        resize_to: Height and width in pixels that images are resized to (see Recipe.resize_to).
     """
 
     input_scaling: str
@@ -52,14 +52,21 @@ class Pretrained:
     """A file of weights, found and checked, but not read.
 
     Attributes:
-        name: As the user said it.
+        name: The name or path that the user gave.
         path: The file.
-        preprocessing: What it must be fed; None if nothing is known of it.
+        preprocessing: What it must be fed; None if that is not known.
+        converted: The same weights as safetensors, for a framework that cannot read the file.
     """
 
     name: str
     path: Path
     preprocessing: Preprocessing | None
+    converted: Path | None = None
+
+    @property
+    def readable(self) -> Path:
+        """The file to read the weights from."""
+        return self.converted or self.path
 
 
 def find_pretrained(
@@ -70,27 +77,27 @@ def find_pretrained(
     *,
     framework: str | None = None,
 ) -> Pretrained:
-    """Find the file of a name, downloading it if need be, and check what can be checked unread.
+    """Find a file of weights, downloading it if needed, and check it without reading its arrays.
 
     Args:
         name: 'torchvision:IMAGENET1K_V1', 'keras:imagenet', or the path of a file.
-        variant: The network that begins with it.
-        input_size: Of that network, in pixels.
-        progress: Is told of a download.
-        framework: Which will train it; None: either.
+        variant: The network that starts from it.
+        input_size: Height and width of that network's images, in pixels.
+        progress: Reports a download.
+        framework: The framework that will train it; None: either.
 
     Raises:
         WeightsError: If there is no such file, its checksum is wrong, it cannot be downloaded, or
-            it is of another network.
-        UnknownNameError: If nothing of that name is published.
+            it belongs to another network.
+        UnknownNameError: If no weights of that name are published.
     """
     if is_published_name(name):
         entry = find_published(name, variant, input_size)
-        _refuse_other_library(name, entry.framework, variant, framework)
+        refuse_other_library(name, entry.framework, variant, framework)
         path = fetch_published(entry, progress)
         return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
     path = Path(name).expanduser()
-    _refuse_other_library(name, file_kind(path), variant, framework)
+    refuse_other_library(name, file_kind(path), variant, framework)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
     if (known := published_of(path)) is not None:
@@ -101,27 +108,37 @@ def find_pretrained(
 
 
 def file_kind(path: Path) -> str:
-    """'safetensors', or the framework whose file it is, by the name's ending.
+    """The kind of a weight file, by its ending: 'safetensors', or the framework that reads it.
 
     Raises:
-        WeightsError: If the ending is none of FILE_KINDS.
+        WeightsError: If the ending is not in FILE_KINDS.
     """
     if path.suffix not in FILE_KINDS:
         raise WeightsError(
-            f"{path}: is no name of published weights (such as torchvision:IMAGENET1K_V1 or "
-            f"keras:imagenet), and no file that ends in {', '.join(FILE_KINDS)}."
+            f"{path}: is neither the name of published weights (such as torchvision:IMAGENET1K_V1 "
+            f"or keras:imagenet) nor a file that ends in {', '.join(FILE_KINDS)}."
         )
     return FILE_KINDS[path.suffix]
 
 
-def _refuse_other_library(name: str, kind: str, variant: str, framework: str | None) -> None:
-    """Each library has a backbone of its own, under the same name."""
+def refuse_other_library(name: str, kind: str, variant: str, framework: str | None) -> None:
+    """Refuse a backbone of the other library: it is another network of the same name.
+
+    Args:
+        name: The weights' name, for the message.
+        kind: 'safetensors', or the framework whose file it is.
+        variant: The network that starts from them.
+        framework: The framework that trains it; None: either.
+
+    Raises:
+        WeightsError: If the weights belong to the other library's backbone.
+    """
     base = variant.partition(SEPARATOR)[0]
     if base not in BACKBONE_VARIANTS or framework is None or kind in (framework, "safetensors"):
         return
     raise WeightsError(
-        f"{name}: is of {kind}, whose {base} is another network than {framework}'s; take weights "
-        f"of {framework}'s own, or --framework {kind}."
+        f"{name}: belongs to {kind}, whose {base} is another network than {framework}'s; use "
+        f"weights of {framework}'s own, or --framework {kind}."
     )
 
 
@@ -135,12 +152,12 @@ def _preprocessing(path: Path) -> Preprocessing | None:
 
 
 def check_preprocessing(recipe: Recipe, pretrained: Pretrained) -> None:
-    """Refuse to feed weights what they were not trained on.
+    """Refuse to feed weights values that they were not trained on.
 
     The scalings that are named as mistakes pass: whoever asks for one reproduces it.
 
     Raises:
-        RecipeError: If the recipe's scaling is another one than the weights'; with both ranges.
+        RecipeError: If the recipe's scaling differs from the weights'; with both ranges.
     """
     known = pretrained.preprocessing
     if known is None or INPUT_SCALINGS[recipe.input_scaling].mistaken:
@@ -148,13 +165,13 @@ def check_preprocessing(recipe: Recipe, pretrained: Pretrained) -> None:
     if recipe.input_scaling != known.input_scaling:
         fed = Preprocessing(input_scaling=recipe.input_scaling)
         raise RecipeError(
-            f"{pretrained.name} was trained on {known}; the recipe would feed it {fed}. Take "
+            f"{pretrained.name} was trained on {known}; the recipe would feed it {fed}. Use "
             f"--recipe.input-scaling {known.input_scaling}."
         )
 
 
 def adopt_preprocessing(recipe: Recipe, pretrained: Pretrained) -> Recipe:
-    """The recipe, with what the weights were trained to read."""
+    """The recipe with the preprocessing of the images that the weights were trained on."""
     known = pretrained.preprocessing
     if known is None:
         return recipe

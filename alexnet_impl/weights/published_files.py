@@ -160,17 +160,17 @@ def check_copy(entry: Published, path: Path) -> None:
         WeightsError: If its checksum is not the published one.
     """
     stat = path.stat()
-    if trouble := _trouble(entry.remote, path, stat.st_size, stat.st_mtime_ns):
+    if mismatch := _checksum_mismatch(entry.remote, path, stat.st_size, stat.st_mtime_ns):
         raise WeightsError(
-            f"{path}: {trouble}; it is truncated, damaged or no copy of {entry.remote.url}. "
+            f"{path}: {mismatch}; it is truncated, damaged or no copy of {entry.remote.url}. "
             "Remove it and download it again."
         )
 
 
 @functools.cache
-def _trouble(remote: RemoteFile, path: Path, *_: int) -> str:
-    """What is wrong with a file, read once for as long as its size and time stay."""
-    return remote.trouble(path)
+def _checksum_mismatch(remote: RemoteFile, path: Path, *_: int) -> str:
+    """How a file differs from the published one, read once while its size and time stay."""
+    return remote.checksum_mismatch(path)
 
 
 def weights_folder(framework: str) -> Path:

@@ -25,11 +25,12 @@ from alexnet_impl.data.batches import epoch_batches
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.case import READY_BATCHES, Case, synthetic_data
 from alexnet_impl.measurement.case_worker import case_worker
-from alexnet_impl.measurement.rounds import Plan, Side, take_rounds
+from alexnet_impl.measurement.results import RoundsPlan
+from alexnet_impl.measurement.rounds import TimedSide, take_rounds
 from alexnet_impl.measurement.timing import GROUP_S
-from alexnet_impl.measurement.workloads import LEARNING_RATE, READY_BATCHES, synthetic_data
+from alexnet_impl.measurement.workloads import LEARNING_RATE
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
@@ -53,21 +54,21 @@ def make_case(given: argparse.Namespace) -> Case:
         device="cpu",
         threads=given.threads,
     )
-    return Case(work="training", config=config)
+    return Case(workload="training", config=config)
 
 
 def silent(_rounds: int, _ratio: Ratio) -> None:
     """Nobody watches."""
 
 
-def alike(case: Case, plan: Plan, comparisons: int) -> dict[str, object]:
+def alike(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object]:
     """The verdicts of so many comparisons of a side with itself."""
     verdicts: Counter[str] = Counter()
     ratios = []
     for first in range(0, comparisons, COMPARISONS_A_PAIR):
         with ExitStack() as stack:
             workers = [stack.enter_context(case_worker(case)) for _ in range(2)]
-            sides = [Side(worker, plan) for worker in workers]
+            sides = [TimedSide(worker, plan) for worker in workers]
             for _ in range(min(COMPARISONS_A_PAIR, comparisons - first)):
                 ratio = take_rounds(sides, plan, silent)
                 ratios.append(asdict(ratio))
@@ -109,7 +110,7 @@ class BareLoop:
         self.trainer.train_step(batch.images, batch.labels, LEARNING_RATE)
 
 
-def overhead(case: Case, plan: Plan, comparisons: int) -> dict[str, object]:
+def overhead(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object]:
     """How many times as fast the harness times a step as a bare loop does."""
     ratios = []
     with ProcessPoolExecutor(
@@ -124,10 +125,10 @@ def overhead(case: Case, plan: Plan, comparisons: int) -> dict[str, object]:
     return {"ratio": asdict(pooled), "ratios": [asdict(one) for one in ratios]}
 
 
-def against_bare_loop(case: Case, plan: Plan) -> Ratio:
+def against_bare_loop(case: Case, plan: RoundsPlan) -> Ratio:
     """A worker of the harness against a loop in this process."""
     with case_worker(case) as worker:
-        return take_rounds([Side(worker, plan), BareLoop(case)], plan, silent)
+        return take_rounds([TimedSide(worker, plan), BareLoop(case)], plan, silent)
 
 
 def shown(ratio: Ratio) -> str:
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of one comparison")
     parser.add_argument("--output", type=Path, default=Path("harness.json"))
     given = parser.parse_args()
-    case, plan = make_case(given), Plan(budget_s=given.budget, warm_up_s=5.0)
+    case, plan = make_case(given), RoundsPlan(budget_s=given.budget, warm_up_s=5.0)
     if given.check == "alike":
         done = alike(case, plan, given.comparisons or 100)
     else:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from support.agreement import agree, held_claims, judged, of_one_fate
 from support.experiment_runs import base_config
+from support.starting import images_of
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import settle
@@ -20,7 +21,7 @@ from alexnet_impl.reproduction.claims.queries import curve_claims, final_claims
 from alexnet_impl.reproduction.runs.evidence import own_runs
 from alexnet_impl.reproduction.runs.reading import read_evidence
 from alexnet_impl.reproduction.runs.requests import make_request
-from alexnet_impl.reproduction.runs.runner import prepare_weights, reproduce
+from alexnet_impl.reproduction.runs.runner import prepare_request, reproduce
 from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]
@@ -64,8 +65,8 @@ def train(root, data_dir, refuse_cpu):
         refuse_cpu(name, framework, gpu_minutes(name))
         base = base_config(seed, data=settle(DataConfig(data_dir=data_dir)))
         asked = make_request(EXPERIMENTS[name], get_budget("full"), base, framework=framework)
-        prepare_weights(asked)
-        return reproduce(asked, root, Console())
+        run = prepare_request(asked, images_of(asked.config), {})
+        return reproduce(asked, run, root, Console())
 
     return train
 

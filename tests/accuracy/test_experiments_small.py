@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.experiment_runs import base_config
 
 from alexnet_impl.data.config import DataConfig
@@ -17,7 +16,7 @@ from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.runs.requests import make_request
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import wilson_accuracy
-from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.events import ignore_events
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
@@ -58,7 +57,7 @@ def train(few_images, series, tmp_path_factory):
             recipe = replace(request.config.recipe, dropout_masks="shared")
             path.parent.mkdir(exist_ok=True)
             config = replace(request.config, recipe=recipe)
-            series[framework].train(config, path, LineObserver(Console(quiet=True)))
+            series[framework].train(config, path, ignore_events)
         return RunFolder.open(path)
 
     return train

@@ -7,9 +7,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 from support.experiment_runs import base_config
 from support.published_files import write_published
+from support.starting import images_of
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import settle
@@ -20,10 +20,12 @@ from alexnet_impl.recipe.phases import num_epochs
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.runs.runner import make_request, prepare_weights
+from alexnet_impl.reproduction.runs.requests import make_request
+from alexnet_impl.reproduction.runs.runner import prepare_request
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.events import ignore_events
 from alexnet_impl.training.initial_weights import first_weights
-from alexnet_impl.training.observers import LineObserver
+from alexnet_impl.training.prepare import prepare_run
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
@@ -89,26 +91,26 @@ def train(few_images, series, published, tmp_path_factory):
         path = root / name / framework
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            config = _config(name, framework, data, published)
-            series[framework].train(config, path, LineObserver(Console(quiet=True)))
+            run = _prepared(name, framework, data, published)
+            series[framework].train(run, path, ignore_events)
         return RunFolder.open(path)
 
     return train
 
 
-def _config(name, framework, data, published):
+def _prepared(name, framework, data, published):
     experiment = EXPERIMENTS[name]
     narrow = experiment.variant == "torchvision"
     base = base_config(width=WIDTH, data=data)
     budget = CONVERTED if experiment.recipe.phases else FEW
     copy = published(experiment.variant)
     request = make_request(experiment, budget, base, framework=framework, copy=copy)
-    prepare_weights(request)
     # The same dropout in both: else they could not be told apart from two draws.
     recipe = replace(request.config.recipe, dropout_masks="shared")
     if not narrow:
         recipe = replace(recipe, input_size=SMALL_INPUT)
-    return replace(request.config, recipe=recipe)
+    request = replace(request, config=replace(request.config, recipe=recipe))
+    return prepare_request(request, images_of(request.config), {})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -123,7 +125,7 @@ def test_experiment_begins_with_its_weights_and_trains_what_it_says(name, train)
     assert {field for field in catalogue if catalogue[field] != trained[field]} <= CUT
     assert len(run.history.epochs) == num_epochs(config.recipe)
     assert all(math.isfinite(loss) for loss in run.history.step_loss)
-    before = first_weights(config, config.spec(10))
+    before = first_weights(prepare_run(config, images_of(config)))
     assert weights_sha256(before) == run.initial_weights_sha256
     after, _ = load_weights(run.path / "weights.safetensors")
     changed = {key.partition(".")[0] for key in before if (before[key] != after[key]).any()}
@@ -133,7 +135,9 @@ def test_experiment_begins_with_its_weights_and_trains_what_it_says(name, train)
 def test_transposes_alone_change_what_is_trained_from_the_first_step_on(train):
     wrong, right = (train(f"R2-tf-converted{end}", "tensorflow") for end in ("", "-permuted"))
     assert wrong.finished_result().batches_sha256 == right.finished_result().batches_sha256
-    weights = [first_weights(run.config, run.config.spec(10)) for run in (wrong, right)]
+    weights = [
+        first_weights(prepare_run(run.config, images_of(run.config))) for run in (wrong, right)
+    ]
     differing = {key for key in weights[0] if (weights[0][key] != weights[1][key]).any()}
     assert differing == {"fc1.weight"}
     assert wrong.history.step_loss[0] != right.history.step_loss[0]

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from support.agreement import agree
+from support.starting import train_in_worker
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
@@ -12,8 +12,7 @@ from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
-from alexnet_impl.training.observers import LineObserver
-from alexnet_impl.training.start import start_run
+from alexnet_impl.training.events import ignore_events
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ def images(request):
 
 def train(path, config):
     """The run, and its accuracy on the test images."""
-    start_run(path, config, load_dataset(config.data), LineObserver(Console(quiet=True)))
+    start_run(path, config, load_dataset(config.data), ignore_events)
     predictions = RunFolder.open(path).read_predictions()
     return top1_accuracy(predictions.predicted, predictions.labels)
 

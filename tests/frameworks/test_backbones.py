@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.published_files import write_published
+from support.starting import start_weights
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
@@ -15,7 +16,6 @@ from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.initial_weights import start_weights
 from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = pytest.mark.slow

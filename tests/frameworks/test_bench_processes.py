@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from alexnet_impl.measurement.recording import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
+ROOT = Path(__file__).parents[2]
 SMALL = ["--width", "0.0625", "--batch-size", "16", "--warm-up", "2", "--rounds", "3"]
 
 
@@ -36,10 +38,10 @@ def test_two_frameworks_pass_the_gate_and_get_a_ratio(tmp_path, capsys):
     assert (tmp_path / "bench" / "rounds.png").is_file()
 
 
-@pytest.mark.parametrize("work", ["transfer", "plain-training"])
-def test_a_work_runs_in_a_process(framework_name, work, tmp_path, capsys):
-    assert bench(tmp_path / "bench", framework_name, "--work", work) == 0
-    assert f"{work} {framework_name} cifar" in capsys.readouterr().out
+@pytest.mark.parametrize("workload", ["transfer", "tutorial-loop"])
+def test_a_work_runs_in_a_process(framework_name, workload, tmp_path, capsys):
+    assert bench(tmp_path / "bench", framework_name, "--workload", workload) == 0
+    assert f"{workload} {framework_name} cifar" in capsys.readouterr().out
 
 
 def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
@@ -51,11 +53,11 @@ def test_many_steps_a_call_count_as_many_images(tmp_path, capsys):
     assert many.key != one.key
 
 
-IN_LITTLE_ROOM = f"""
+IN_LITTLE_MEMORY = f"""
 import resource, sys
 from alexnet_impl.cli import main
-from alexnet_impl.measurement import memory
-memory.PROBES = 0
+from alexnet_impl.measurement import largest_batch
+largest_batch.PROBES = 0
 resource.setrlimit(resource.RLIMIT_AS, ({8 * 2**30}, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
@@ -65,9 +67,9 @@ sys.exit(main(sys.argv[1:]))
 def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
     """The batch that was asked for is recorded with the largest that fits."""
     # Images that are resized take much room and little time.
-    sides = ["bench", "torch", "--work", "preprocessing", "--variant", "torchvision"]
+    sides = ["bench", "torch", "--workload", "preprocessing", "--variant", "torchvision"]
     flags = ["--width", "0.0625", "--batch-size", "8192", "--output", str(tmp_path / "bench")]
-    command = [sys.executable, "-c", IN_LITTLE_ROOM, *sides, *flags]
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, *sides, *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
@@ -76,3 +78,12 @@ def test_a_batch_that_does_not_fit_is_a_result(tmp_path):
     fits, too_large = map(int, found.groups())
     assert 0 < fits < too_large <= 8192
     assert read_recording(tmp_path / "bench").out_of_memory[0]["global_batch_size"] == 8192
+
+
+def test_pytest_selects_benchmarks_without_a_marker():
+    command = [sys.executable, "-m", "pytest", "benchmarks", "-k", "training and cifar"]
+    command += ["--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_throughput[torch-training-cifar" in done.stdout
+    assert "gpu]" not in done.stdout

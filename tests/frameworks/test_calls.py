@@ -95,20 +95,21 @@ def test_indices_without_images_on_the_device_are_refused(framework, framework_n
     _, (first, *_), _ = several_batches()
     trainer = make_trainer(framework, TINY, HE)
     with pytest.raises(
-        FrameworkError, match=rf"{framework_name}: GatherIndices need hold\(\) first"
+        FrameworkError,
+        match=rf"{framework_name}: the device has no images; call put_dataset_on_device\(\)",
     ):
         trainer.train_step(first, first.labels, 0.01)
 
 
 @pytest.mark.fast
-def test_images_that_are_held_anew_are_seen(framework):
+def test_new_dataset_on_the_device_replaces_the_old_one(framework):
     images, (first, *_), _ = several_batches()
     trainers = [make_trainer(framework, TINY, HE) for _ in range(2)]
-    trainers[0].hold(255 - images, 2)
+    trainers[0].put_dataset_on_device(255 - images, 2)
     trainers[0].train_step(first, first.labels, 0.0)
     losses = []
     for trainer in trainers:
-        trainer.hold(images, 2)
+        trainer.put_dataset_on_device(images, 2)
         handle = trainer.train_step(first, first.labels, 0.0)
         losses += [value.loss for value in trainer.read([handle])]
     assert losses[0] == losses[1]
@@ -119,7 +120,7 @@ def test_images_on_the_device_are_cut_as_on_the_host(framework, compile_mode):
     images, indices, batches = several_batches()
     recipe = replace(HE, compile_mode=compile_mode)
     host, device = (make_trainer(framework, TINY, recipe) for _ in range(2))
-    device.hold(images, 2)
+    device.put_dataset_on_device(images, 2)
     for each in batches:
         host.train_step(each.images, each.labels, 0.01)
     first, *rest = indices

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from support.fake_framework import RecordingObserver
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.collapse import DEAD_SHARE
-from alexnet_impl.training.start import start_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -10,14 +10,18 @@ from alexnet_impl.weights.initializers import initial_weights
 
 SPEC = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
 RECIPE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01, compile_mode="eager")
-DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.fast),
-    pytest.param("gpu", marks=pytest.mark.gpu),
-]
+CPU, GPU, SLOW = pytest.mark.fast, pytest.mark.gpu, pytest.mark.slow
+DEVICES = [pytest.param("cpu", marks=CPU), pytest.param("gpu", marks=GPU)]
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [
+        *(pytest.param("gpu", name, marks=GPU) for name in ("float32", "bfloat16", "float16")),
+        pytest.param("cpu", "float32", marks=CPU),
+        *(pytest.param("cpu", name, marks=SLOW) for name in ("bfloat16", "float16")),
+    ],
+)
 def test_training_on_a_device_gives_the_cpus_losses(framework, device, precision):
     recipe = Recipe(**RECIPE.to_dict() | {"precision": precision})
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)

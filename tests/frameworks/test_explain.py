@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 from support.fake_framework import RecordingObserver
+from support.starting import train_in_worker
 
 from alexnet_impl.cli import main
 from alexnet_impl.explain.results import read_explanation
-from alexnet_impl.processes.training_worker import train_in_worker
 from alexnet_impl.runs.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]

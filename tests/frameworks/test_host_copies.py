@@ -1,20 +1,19 @@
-"""No timed work copies from the device to the host: that would wait for it in every call."""
+"""No timed workload copies from the device to the host: that would wait for it in every call."""
 
 from dataclasses import replace
 
 import pytest
 
+from alexnet_impl.measurement.case import synthetic_data
 from alexnet_impl.measurement.timing import time_calls
-from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
+from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
-
-pytestmark = pytest.mark.fast
 
 CONFIG = RunConfig(
     framework="torch",
     variant="cifar-dropout",
-    width=1 / 16,
+    width=1 / 64,
     recipe=Recipe(global_batch_size=4),
     data=synthetic_data(4),
     device="cpu",
@@ -22,7 +21,14 @@ CONFIG = RunConfig(
 READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
 """What a tensor of either framework copies to the host for."""
 MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}
-ON_DEVICE = [name for name, work in WORKS.items() if work.gated and work.unit == "images"]
+ON_DEVICE = [
+    name for name, workload in WORKLOADS.items() if workload.gated and workload.unit == "images"
+]
+
+
+def slow_but(name, *fast):
+    """The marker of a case: fast if it is among these."""
+    return pytest.mark.fast if name in fast else pytest.mark.slow
 
 
 class CopyToHostError(Exception):
@@ -54,41 +60,47 @@ def refuse_copies(framework_name, monkeypatch):
 
 
 def prepared(name, framework, **changes):
-    """A work that was called once: what traces may read its constants."""
+    """A workload that was called once, since tracing may read its constants."""
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, **changes))
-    work = WORKS[name].prepare(make_bench(framework, config))
-    time_calls(work, 1)
-    return work
+    workload = WORKLOADS[name].prepare(workload_context(framework, config))
+    time_calls(workload, 1)
+    return workload
 
 
-@pytest.mark.parametrize("name", ON_DEVICE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=slow_but(name, "training", "inference")) for name in ON_DEVICE],
+)
 def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
-    work = prepared(name, framework)
+    workload = prepared(name, framework)
     refuse_copies()
-    assert time_calls(work, 2) > 0
+    assert time_calls(workload, 2) > 0
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"device_data": True},
-        {"steps_per_call": 3},
-        {"clip_norm": 1.0},
-        {"optimizer": "adam"},
-        {"precision": "bfloat16"},
+        pytest.param({name: value}, marks=slow_but(name, "device_data"), id=name)
+        for name, value in {
+            "device_data": True,
+            "steps_per_call": 3,
+            "clip_norm": 1.0,
+            "optimizer": "adam",
+            "precision": "bfloat16",
+        }.items()
     ],
-    ids=" ".join,
 )
 def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
     """Float16's may: the scaler of the loss looks whether it is finite."""
-    work = prepared("training", framework, **changes)
+    workload = prepared("training", framework, **changes)
     refuse_copies()
-    assert time_calls(work, 2) > 0
+    assert time_calls(workload, 2) > 0
 
 
+@pytest.mark.fast
 def test_a_step_that_copies_to_the_host_is_seen(framework, refuse_copies):
     """The checks above fail on a step that reads its loss."""
-    bench = make_bench(framework, CONFIG)
+    bench = workload_context(framework, CONFIG)
     trainer, batch = bench.trainer(), next(bench.batches())
     handle = trainer.train_step(batch.images, batch.labels, 1e-4)
     refuse_copies()

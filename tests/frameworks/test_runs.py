@@ -115,7 +115,7 @@ def test_compare_says_what_a_worker_died_of(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert "torch: the worker was killed by signal 11" in done.stderr
+    assert "torch: the worker process was killed by signal 11" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -1,11 +1,11 @@
-"""What a trainer does in one step and over a few, in each framework."""
+"""One training step and a few of them, in each framework."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.comparing import TINY, TINY_DROPOUT
+from support.comparing import ALL_LAYERS, TINY, TINY_DROPOUT, starting_weights
 
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.errors import FrameworkError
@@ -16,24 +16,19 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 
-pytestmark = pytest.mark.fast
-
 # Eager: tracing a graph per test would take most of the time, and test_compile_modes.py shows that
 # the mode changes no loss.
 HE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01, compile_mode="eager")
 
 
-def batch(count=16, size=32):
+def batch(count=16, size=8):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return images, rng.integers(0, 10, count)
 
 
 def make_trainer(framework, spec, recipe):
-    weights = initial_weights(spec, recipe)
-    if recipe.precision == "float64":
-        weights = {name: array.astype(np.float64) for name, array in weights.items()}
-    return framework.make_trainer(spec, recipe, weights, "cpu")
+    return framework.make_trainer(spec, recipe, starting_weights(spec, recipe), "cpu")
 
 
 def train(trainer, steps, learning_rate=0.01):
@@ -41,25 +36,31 @@ def train(trainer, steps, learning_rate=0.01):
     return [value.loss for value in trainer.read(handles)]
 
 
-@pytest.mark.parametrize(
-    ("variant", "precision"),
-    [
-        ("cifar", "float64"),
-        ("cifar", "float32"),
-        ("cifar", "bfloat16"),
-        ("cifar", "float16"),
-        ("krizhevsky2012", "float64"),
-        ("krizhevsky2012", "float32"),
-    ],
-)
-def test_training_lowers_the_loss_in_every_precision(framework, variant, precision):
-    spec = build_spec(variant, width=1 / 16, input_size=67 if variant != "cifar" else None)
+PRECISIONS = ("float64", "float32", "bfloat16", "float16")
+
+
+def assert_loss_falls(framework, spec, precision, learning_rate):
     trainer = make_trainer(framework, spec, replace(HE, precision=precision))
-    losses = train(trainer, 8)
+    losses = train(trainer, 8, learning_rate)
     assert losses[0] == pytest.approx(math.log(10), abs=0.5)
     assert losses[-1] < losses[0] - 0.1
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_training_lowers_the_loss_in_every_precision(framework, precision):
+    assert_loss_falls(framework, ALL_LAYERS, precision, 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("variant", "input_size"), [("cifar", 32), ("krizhevsky2012", 67)])
+def test_training_lowers_the_loss_of_variants(framework, variant, input_size, precision):
+    spec = build_spec(variant, width=1 / 16, input_size=input_size)
+    assert_loss_falls(framework, spec, precision, 0.01)
+
+
+@pytest.mark.fast
 def test_training_values_are_the_batch_mean_and_the_number_right(framework):
     trainer = make_trainer(framework, TINY, HE)
     images, labels = batch()
@@ -71,6 +72,7 @@ def test_training_values_are_the_batch_mean_and_the_number_right(framework):
     assert trainer.read([]) == []
 
 
+@pytest.mark.fast
 def test_label_smoothing_mixes_in_the_mean_over_classes(framework):
     trainer = make_trainer(framework, TINY, replace(HE, label_smoothing=0.2))
     images, labels = batch()
@@ -94,7 +96,15 @@ OPTIMIZERS = {
     "adamw": Recipe(optimizer="adamw", weight_decay=0.125, weight_decay_on="kernels"),
 }
 RATES = [2.0**-6, 2.0**-6, 2.0**-9, 2.0**-8]
-"""Exact in float32, and changing: momentum's two formulas part when the rate changes."""
+"""Exact in float32, and changing: momentum's two formulas differ once the rate changes."""
+
+
+def one_fast(values, name):
+    """A parameter per value, of which one runs in the fast tests and the others in the slow."""
+    return [
+        pytest.param(value, id=key, marks=pytest.mark.fast if key == name else pytest.mark.slow)
+        for key, value in values.items()
+    ]
 
 
 def reference_update(recipe, rates, weights, gradients):
@@ -121,27 +131,28 @@ def reference_update(recipe, rates, weights, gradients):
             w[...] -= rate * (first / (1 - recipe.beta1**t)) / (root + recipe.epsilon)
 
 
-def gradient_of(probe, weights, images, labels):
-    """The gradient that a step of plain SGD at rate 1 subtracts; `probe` takes that step."""
-    probe.restore(weights, probe.state())
-    probe.train_step(images, labels, 1.0)
-    after = probe.weights()
-    return {name: weights[name] - after[name] for name in weights}
+SMALL = replace(TINY, layers=(TINY.layers[0], *TINY.layers[2:4], TINY.layers[-1]))
+"""Two kernels and two biases: enough for a formula."""
+UNFUSED_FAST = ("nesterov", "adamw")
+FORMULAS = [
+    pytest.param(
+        replace(recipe, precision="float64", compile_mode="eager", fused_update=fused),
+        marks=pytest.mark.fast if fused or name in UNFUSED_FAST else pytest.mark.slow,
+        id=f"{name}-{'fused' if fused else 'unfused'}",
+    )
+    for name, recipe in OPTIMIZERS.items()
+    for fused in (True, False)
+]
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "unfused"])
-@pytest.mark.parametrize("recipe", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_optimizer_follows_the_recipes_formula(framework, recipe, fused):
-    recipe = replace(recipe, precision="float64", compile_mode="eager", fused_update=fused)
-    images, labels = batch(size=8)
-    weights = initial_weights(TINY, HE)
-    weights = {name: array.astype(np.float64) for name, array in weights.items()}
-    trainer = framework.make_trainer(TINY, recipe, weights, "cpu")
-    plain = Recipe(momentum=0.0, precision="float64", compile_mode="eager")
-    probe = framework.make_trainer(TINY, plain, weights, "cpu")
+@pytest.mark.parametrize("recipe", FORMULAS)
+def test_optimizer_follows_the_recipes_formula(framework, recipe):
+    images, labels = batch()
+    weights = starting_weights(SMALL, replace(HE, precision="float64"))
+    trainer = framework.make_trainer(SMALL, recipe, weights, "cpu")
     gradients = []
     for rate in RATES:
-        gradients.append(gradient_of(probe, trainer.weights(), images, labels))
+        gradients.append(trainer.gradients(images, labels)[1])
         trainer.train_step(images, labels, rate)
     reference_update(recipe, RATES, weights, gradients)
     for name, array in trainer.weights().items():
@@ -151,7 +162,7 @@ def test_optimizer_follows_the_recipes_formula(framework, recipe, fused):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("recipe", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("recipe", one_fast(OPTIMIZERS, "adam"))
 def test_kernels_update_as_operations_do_in_float32(recipe):
     """Within rounding: the kernels subtract the betas from 1 in float32."""
     from alexnet_impl.frameworks import get_framework
@@ -159,16 +170,17 @@ def test_kernels_update_as_operations_do_in_float32(recipe):
     weights = []
     for fused in (True, False):
         kind = replace(recipe, compile_mode="eager", fused_update=fused, initializer="he")
-        trainer = make_trainer(get_framework("tensorflow"), TINY, kind)
+        trainer = make_trainer(get_framework("tensorflow"), SMALL, kind)
         train(trainer, 1, learning_rate=0.125)
         weights.append(trainer.weights())
-    before = initial_weights(TINY, replace(recipe, initializer="he"))
+    before = initial_weights(SMALL, replace(recipe, initializer="he"))
     for name, array in before.items():
         moved = [after[name] - array for after in weights]
         size = np.abs(moved[1]).max()
         np.testing.assert_allclose(*moved, rtol=0, atol=2e-6 * max(size, np.abs(array).max()))
 
 
+@pytest.mark.fast
 @pytest.mark.torch
 def test_own_optimizers_of_torch_take_no_closure():
     from alexnet_impl.frameworks import get_framework
@@ -179,9 +191,11 @@ def test_own_optimizers_of_torch_take_no_closure():
             trainer.optimizer.step(lambda: 0.0)
 
 
-@pytest.mark.parametrize("recipe", ["momentum", "adam"])
+@pytest.mark.parametrize(
+    "recipe", one_fast({name: OPTIMIZERS[name] for name in ("momentum", "adam")}, "adam")
+)
 def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
-    recipe = replace(OPTIMIZERS[recipe], seed=3, compile_mode="default")
+    recipe = replace(recipe, seed=3, compile_mode="default")
     straight = make_trainer(framework, TINY_DROPOUT, recipe)
     train(straight, 2)
     weights, state = straight.weights(), straight.state()
@@ -192,6 +206,7 @@ def test_trainer_restored_from_its_state_goes_on_bit_for_bit(framework, recipe):
     assert weights_sha256(resumed.weights()) == weights_sha256(straight.weights())
 
 
+@pytest.mark.fast
 def test_a_step_that_overflows_in_float16_leaves_no_trace(framework):
     """The loss scaler skips it; what the optimiser keeps must then be zeros, not memory."""
     recipe = replace(HE, precision="float16", momentum=0.875)
@@ -207,6 +222,7 @@ def test_a_step_that_overflows_in_float16_leaves_no_trace(framework):
     )
 
 
+@pytest.mark.fast
 def test_state_names_optimizer_slots_alike_in_every_framework(framework):
     trainer = make_trainer(framework, TINY, replace(OPTIMIZERS["adam"], compile_mode="eager"))
     train(trainer, 2)
@@ -218,6 +234,7 @@ def test_state_names_optimizer_slots_alike_in_every_framework(framework):
     assert all(state[f"optimizer.{name}.first"].shape == weights[name].shape for name in weights)
 
 
+@pytest.mark.fast
 def test_weights_returned_are_copies(framework):
     trainer = make_trainer(framework, TINY, HE)
     before = trainer.weights()
@@ -226,6 +243,7 @@ def test_weights_returned_are_copies(framework):
     assert weights_sha256(before) == digest != weights_sha256(trainer.weights())
 
 
+@pytest.mark.fast
 def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
     images, _ = batch()
     trainer = make_trainer(framework, TINY_DROPOUT, HE)
@@ -236,6 +254,7 @@ def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
     assert train(make_trainer(framework, TINY_DROPOUT, replace(HE, seed=1)), 2, 0.0) != losses
 
 
+@pytest.mark.fast
 def test_two_dropout_layers_draw_masks_of_their_own(framework, framework_name):
     spec = replace(
         TINY, layers=(*TINY.layers[:4], Dropout(name="dropout1"), Dropout(name="dropout2"))
@@ -259,12 +278,14 @@ def test_two_dropout_layers_draw_masks_of_their_own(framework, framework_name):
     assert (masks[0] != masks[1]).any()
 
 
-@pytest.mark.parametrize("scaling", INPUT_SCALINGS)
-@pytest.mark.parametrize("size", [32, 67, 24])
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("scaling", "size"), [*((name, 24) for name in INPUT_SCALINGS), ("caffe", 67), ("unit", 32)]
+)
 def test_input_preprocessing_on_the_device_is_the_numpy_one(
     framework, framework_name, scaling, size
 ):
-    images, _ = batch(4)
+    images, _ = batch(4, size=32)
     spec = replace(TINY, input_shape=(3, size, size))
     recipe = replace(HE, input_scaling=scaling)
     trainer = make_trainer(framework, spec, recipe)
@@ -279,6 +300,7 @@ def test_input_preprocessing_on_the_device_is_the_numpy_one(
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
+@pytest.mark.fast
 def test_a_gpu_that_is_not_there_is_refused(framework):
     if framework.fingerprint("auto")["device"] != "cpu":
         pytest.skip("there is a GPU")
@@ -286,11 +308,13 @@ def test_a_gpu_that_is_not_there_is_refused(framework):
         framework.make_trainer(TINY, HE, initial_weights(TINY, HE), "gpu")
 
 
+@pytest.mark.fast
 def test_an_unknown_device_is_refused(framework):
     with pytest.raises(FrameworkError, match="device 'tpu' is unknown"):
         framework.make_trainer(TINY, HE, initial_weights(TINY, HE), "tpu")
 
 
+@pytest.mark.fast
 @pytest.mark.tensorflow
 def test_tensorflow_refuses_channels_first_with_the_reason():
     from alexnet_impl.frameworks.tensorflow import make_trainer as make
@@ -300,6 +324,7 @@ def test_tensorflow_refuses_channels_first_with_the_reason():
         make(TINY, recipe, initial_weights(TINY, recipe), "cpu")
 
 
+@pytest.mark.fast
 @pytest.mark.torch
 def test_torch_computes_the_same_in_both_memory_layouts():
     from alexnet_impl.frameworks import get_framework
@@ -311,6 +336,7 @@ def test_torch_computes_the_same_in_both_memory_layouts():
     np.testing.assert_allclose(*losses, rtol=tolerance("update", "float32"))
 
 
+@pytest.mark.fast
 def test_fingerprint_names_version_device_and_threads(framework, framework_name):
     facts = framework.fingerprint("cpu")
     assert framework_name in facts

@@ -7,8 +7,8 @@ import pytest
 
 from alexnet_impl.data.batches import Batch
 from alexnet_impl.network.variants import build_spec
-from alexnet_impl.parity.ladder import MOST_DRAWS, train_beside_controls
-from alexnet_impl.parity.lockstep import Question, divergence, parity_recipe
+from alexnet_impl.parity.lockstep import ParityCase, divergence, parity_recipe
+from alexnet_impl.parity.stages import MOST_DRAWS, train_beside_controls
 from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
@@ -33,15 +33,15 @@ class ScriptedSide:
         )
 
 
-def question():
+def case():
     spec = build_spec("cifar", width=1 / 64)
     batch = Batch(images=np.zeros((1, 32, 32, 3), np.uint8), labels=np.zeros(1, np.int64))
-    return Question(spec=spec, recipe=parity_recipe(Recipe(), spec), batches=(batch,) * STEPS)
+    return ParityCase(spec=spec, recipe=parity_recipe(Recipe(), spec), batches=(batch,) * STEPS)
 
 
 def trained(drift, controls):
     sides = [ScriptedSide("torch", 0.0, controls), ScriptedSide("tensorflow", drift, controls)]
-    series = train_beside_controls(sides, question())
+    series = train_beside_controls(sides, case())
     within = np.less_equal(divergence(*series.losses.values()), series.allowed).all()
     return within, series.draws
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from support import fake_framework
+from support.starting import train_prepared
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -15,11 +16,12 @@ from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.factors import FACTORS, Factor
 from alexnet_impl.explain.results import METRICS, measure, read_explanation
 from alexnet_impl.explain.study import (
-    equal_config,
+    aligned_config,
+    dataset_facts,
     execute,
-    images_of,
     make_plan,
     make_request,
+    prepare_arms,
     write_request,
 )
 from alexnet_impl.recipe.recipe import Recipe
@@ -27,7 +29,6 @@ from alexnet_impl.report.explain.tables import verdict
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.paired_effects import estimate, holm
 from alexnet_impl.training import start as training
-from alexnet_impl.training.start import start_run
 
 pytestmark = pytest.mark.fast
 
@@ -38,9 +39,8 @@ RECIPE = Recipe(learning_rate=0.1, steps=20, global_batch_size=16)
 class InProcess:
     """A worker series without a process."""
 
-    def train(self, config, folder, observer):
-        start_run(folder, config, load_dataset(config.data, seed=config.recipe.seed), observer)
-        return RunFolder.open(folder).result
+    def train(self, run, folder, observer):
+        return train_prepared(run, folder, observer)
 
 
 @contextmanager
@@ -75,11 +75,12 @@ def found(tmp_path_factory):
         patch.setattr(training, "environment_fingerprint", dict)
         for factor in factors:
             patch.setitem(FACTORS, factor.name, factor)
-        config = equal_config(fake_framework.linear_config(RECIPE, DATA))
+        config = aligned_config(fake_framework.linear_config(RECIPE, DATA))
         request = make_request(config, 200, (0, 1, 2), [factor.name for factor in factors])
         write_request(folder, request)
-        plan = make_plan(request, images_of(load_dataset(DATA)))
-        execute(plan, folder, Console(quiet=True), {})
+        dataset = load_dataset(DATA)
+        plan = make_plan(request, dataset_facts(dataset))
+        execute(plan, prepare_arms(plan, dataset), folder, Console(quiet=True), {})
         yield read_explanation(folder)
 
 
@@ -98,7 +99,7 @@ def test_planted_effect_is_found_and_leads_the_ranking(found):
 def test_planted_nulls_are_said_to_have_no_effect(found):
     assert verdict(effect(found, "unheeded")) == "none measurable"
     assert effect(found, "unheeded").num_seeds == 3
-    message = "does not apply: both readings are the same here"
+    message = "not applicable: both values are the same here"
     assert verdict(effect(found, "unchanged")) == message
 
 
@@ -106,11 +107,11 @@ def test_effect_goes_away_where_runs_are_not_paired_by_seed(found):
     """The break: made-equal's figures handed to the wrong seeds."""
     spread = {}
     for (arm, seed), outcome in found.outcomes.items():
-        gain = 0.0 if arm.name == "made-equal" else 1.0 + seed / 100
+        gain = 0.0 if arm.name == "aligned" else 1.0 + seed / 100
         spread[arm, seed] = replace(outcome, figures=dict.fromkeys(METRICS, 10.0 * seed + gain))
     assert unheeded(measure(found.plan, spread)).measurable
     mixed = {
-        (arm, seed): spread[arm, (seed + 1) % 3] if arm.name == "made-equal" else outcome
+        (arm, seed): spread[arm, (seed + 1) % 3] if arm.name == "aligned" else outcome
         for (arm, seed), outcome in spread.items()
     }
     assert not unheeded(measure(found.plan, mixed)).measurable

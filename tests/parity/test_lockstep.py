@@ -8,9 +8,8 @@ import pytest
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import build_spec
-from alexnet_impl.parity.ladder import climb, train_beside_controls
 from alexnet_impl.parity.lockstep import (
-    Question,
+    ParityCase,
     divergence,
     draw_batches,
     largest,
@@ -19,6 +18,7 @@ from alexnet_impl.parity.lockstep import (
     train_freely,
     train_in_step,
 )
+from alexnet_impl.parity.stages import run_stages, train_beside_controls
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
@@ -49,7 +49,7 @@ def ask(dataset, name, recipe, steps, *, width=1 / 16, input_size=None):
     spec = build_spec(name, width=width, input_size=input_size)
     recipe = parity_recipe(recipe, spec)
     batches = draw_batches(dataset.train, recipe, steps)
-    return Question(spec=spec, recipe=recipe, batches=batches)
+    return ParityCase(spec=spec, recipe=recipe, batches=batches)
 
 
 def largest_difference(series):
@@ -79,8 +79,8 @@ FEW = [case for case in cases(8, pytest.mark.fast) if case.id in ("cifar-sgd", "
 def test_float64_trains_freely_to_the_same_loss_at_every_step(
     dataset, sides, name, recipe, input_size, steps
 ):
-    question = ask(dataset, name, recipe, steps, input_size=input_size).at("float64")
-    series = train_freely(sides, question, with_controls=False)
+    case = ask(dataset, name, recipe, steps, input_size=input_size).at("float64")
+    series = train_freely(sides, case, with_controls=False)
     assert largest_difference(series) <= tolerance("lockstep", "float64")
 
 
@@ -88,8 +88,8 @@ def test_float64_trains_freely_to_the_same_loss_at_every_step(
 def test_float32_put_in_step_has_the_same_loss_and_gradients(
     dataset, sides, name, recipe, input_size, steps
 ):
-    question = ask(dataset, name, recipe, steps, input_size=input_size)
-    done = train_in_step(sides, question, look_every=max(1, steps // 10))
+    case = ask(dataset, name, recipe, steps, input_size=input_size)
+    done = train_in_step(sides, case, look_every=max(1, steps // 10))
     assert largest_difference(done.series) <= tolerance("re-synchronised", "float32")
     gradients = [value for step in done.gradients.values() for value in step.values()]
     assert largest(gradients) <= tolerance("gradients", "float32")
@@ -100,8 +100,8 @@ def test_float32_put_in_step_has_the_same_loss_and_gradients(
 def test_float32_diverges_no_more_than_one_framework_from_itself(
     dataset, sides, name, recipe, input_size, steps
 ):
-    question = ask(dataset, name, recipe, steps, input_size=input_size)
-    series = train_beside_controls(sides, question)
+    case = ask(dataset, name, recipe, steps, input_size=input_size)
+    series = train_beside_controls(sides, case)
     assert (np.array(divergence(*series.losses.values())) <= series.allowed).all()
     assert largest_difference(series) > 0
 
@@ -114,9 +114,9 @@ def test_float32_diverges_no_more_than_one_framework_from_itself(
 def test_half_precision_climbs_the_ladder_within_bounds_of_its_own(
     dataset, sides, precision, width, steps
 ):
-    question = ask(dataset, "cifar-dropout", SGD, steps, width=width).at(precision)
-    climbed = climb(sides, question, dataset.test, lambda _: None)
-    assert [check for check in climbed.checks if not check.holds] == []
+    case = ask(dataset, "cifar-dropout", SGD, steps, width=width).at(precision)
+    results = run_stages(sides, case, dataset.test, lambda _: None)
+    assert [check for check in results.checks if not check.holds] == []
 
 
 @pytest.mark.fast

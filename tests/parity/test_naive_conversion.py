@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -18,7 +19,6 @@ from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
 

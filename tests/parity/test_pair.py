@@ -7,7 +7,7 @@ import pytest
 from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_models
+from alexnet_impl.ports.user_pair import compare_models
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 fast, slow = pytest.mark.fast, pytest.mark.slow
@@ -244,7 +244,7 @@ def test_fresh_weights_stay_where_nothing_is_copied(compare):
     record = compare("fresh", copy_weights="never")
     weights, layers, _ = record.failures
     assert weights.where == "conv1.weight"
-    assert weights.causes[0].what == "conv1.weight were another one"
+    assert weights.causes[0].what == "conv1.weight were unrelated"
     assert (layers.where, layers.causes[0].what) == ("conv1", "conv1 had other weights")
 
 
@@ -289,7 +289,7 @@ def test_other_dropout_is_found_without_training(compare):
 
 @slow
 def test_subclassed_model_needs_its_image_size_and_stays_in_float32(compare):
-    with pytest.raises(ParityError, match="does not say which images it reads; give --image-size"):
+    with pytest.raises(ParityError, match="declares no image size; give it with --image-size"):
         compare("subclassed")
     record = compare("subclassed", image_size=18, names="conv1=conv1")
     assert record.holds
@@ -316,9 +316,9 @@ def test_loss_is_compared_where_only_one_side_ends_in_a_log_softmax(compare):
 @pytest.mark.parametrize(
     ("framework", "place", "message"),
     [
-        ("torch", "users_nets", "'users_nets': must read module:function"),
-        ("torch", "no_such_nets:net", "there is no module no_such_nets, neither installed nor in"),
-        ("torch", "gone.py:net", "gone.py:net: there is no file"),
+        ("torch", "users_nets", "'users_nets': must have the form module:function"),
+        ("torch", "no_such_nets:net", "no module no_such_nets is installed or in"),
+        ("torch", "gone.py:net", "gone.py:net: no such file"),
         ("torch", "users_nets:nett", "users_nets has no function nett; it has .*net, port"),
         ("torch", "users_nets:VALUE", "users_nets has no function VALUE"),
         ("torch", "users_nets:raises", r"it raised KeyError: 'gone' \(users_nets.py, line \d+\)"),

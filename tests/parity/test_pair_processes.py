@@ -4,7 +4,7 @@ import pytest
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_pair
+from alexnet_impl.ports.user_pair import compare_pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 

@@ -8,7 +8,7 @@ import pytest
 
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
-from alexnet_impl.ports.stages import compare_models
+from alexnet_impl.ports.user_pair import compare_models
 from alexnet_impl.report.parity import check_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]

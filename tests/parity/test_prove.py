@@ -13,8 +13,8 @@ BREAK = """
 import sys
 from alexnet_impl.frameworks.tensorflow import weights
 weights._flattened_maps = lambda spec: {{}}
-from alexnet_impl.remote import serve
-sys.exit(serve())
+from alexnet_impl.cli.workers import run_worker
+sys.exit(run_worker("trainer"))
 """
 ASK = ["parity", "--width", "0.0625", "--steps", "12", "--device", "cpu", "--test-images", "50"]
 
@@ -38,7 +38,7 @@ def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):
     broken = ["--interpreter", f"tensorflow={python}", "--output", str(tmp_path / "out")]
     assert main([*ASK, *broken]) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "They part first at: layers (float64), fc1" in out
+    assert "First mismatch: layers (float64), fc1" in out
     assert "tensorflow computes as if the rows of fc1 had not been permuted" in out
     assert not read_record(tmp_path / "out").holds
 
@@ -50,4 +50,4 @@ def test_process_that_dies_is_reported_in_one_line(tmp_path, capsys):
     broken = ["--interpreter", f"torch={python}", "--output", str(tmp_path / "out")]
     assert main([*ASK, *broken]) == 1
     said = capsys.readouterr().err.strip()
-    assert said == "alexnet: error: torch: its process ended with code 3. no luck today"
+    assert said == "alexnet: error: torch: the worker process ended with code 3: no luck today"

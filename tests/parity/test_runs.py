@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.starting import start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -13,7 +14,7 @@ from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import start_run
+from alexnet_impl.training.events import ignore_events
 from alexnet_impl.weights.initializers import initial_weights
 
 pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
@@ -37,20 +38,6 @@ RECIPE = Recipe(
 DATA = DataConfig(dataset="digits", train_images=90, test_images=40)
 
 
-class Silent:
-    def prepared(self, what, done, total): ...
-
-    def started(self, config, num_steps, step): ...
-
-    def stepped(self, step, num_steps, loss, images_per_second): ...
-
-    def warned(self, message): ...
-
-    def epoch_ended(self, record): ...
-
-    def ended(self, result): ...
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
@@ -59,7 +46,7 @@ def folders(tmp_path_factory):
         config = RunConfig(
             framework=name, variant="cifar", width=1 / 8, recipe=RECIPE, data=DATA, device="cpu"
         )
-        start_run(root / name, config, dataset, Silent())
+        start_run(root / name, config, dataset, ignore_events)
     return [RunFolder.open(root / name) for name in FRAMEWORKS]
 
 

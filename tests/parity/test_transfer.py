@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.comparing import relative
+from support.starting import start_weights
 
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.initial_weights import start_weights
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 

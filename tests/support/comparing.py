@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, Spec
+from alexnet_impl.network.spec import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+    Spec,
+)
 from alexnet_impl.weights.initializers import initial_weights
 
 TINY = Spec(
@@ -25,6 +34,17 @@ TINY = Spec(
     ),
 )
 """Where any network will do: a variant takes several times as long to build and step."""
+ALL_LAYERS = replace(
+    TINY,
+    layers=(
+        Conv(name="conv1", out_channels=4, kernel_size=3, padding=(1, 1)),
+        LocalResponseNorm(name="norm1"),
+        Conv(name="conv2", out_channels=8, kernel_size=3, groups=2),
+        Relu(name="relu_conv"),
+        *TINY.layers[2:],
+    ),
+)
+"""With the kinds of layers that TINY lacks: LRN and a grouped convolution."""
 TINY_DROPOUT = replace(TINY, layers=(*TINY.layers[:-1], Dropout(name="dropout1"), TINY.layers[-1]))
 
 

@@ -6,6 +6,7 @@ and counts how often it is made to wait.
 """
 
 import itertools
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,16 @@ from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.accuracy import softmax
+from alexnet_impl.training.events import (
+    Ended,
+    EpochEnded,
+    Prepared,
+    Started,
+    Stepped,
+    Warned,
+)
+from alexnet_impl.weights.canonical import check_weights
+from alexnet_impl.weights.safetensors_io import read_safetensors
 
 LINEAR = Variant(
     source="Softmax regression, for tests",
@@ -57,7 +68,7 @@ class FakeTrainer:
         pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
         return pixels.astype(np.float32) / np.float32(127.5) - 1
 
-    def hold(self, images, padding):
+    def put_dataset_on_device(self, images, padding):
         self.held = images, padding
 
     def train_steps(self, images, labels, learning_rates):
@@ -202,6 +213,15 @@ class FakeFramework:
     def set_threads(self, threads):
         self.threads = threads
 
+    def describe_checkpoint(self, path):  # noqa: ARG002 - the protocol's
+        return {}
+
+    def read_checkpoint(self, path, spec):
+        """Of a file that is safetensors, whatever its name ends in."""
+        weights, _ = read_safetensors(path)
+        check_weights(weights, spec, where=str(path))
+        return weights
+
     def fingerprint(self, device):
         return {"name": "numpy", "device": device}
 
@@ -211,13 +231,24 @@ class FakeFramework:
         return self.trainers[-1]
 
 
+def take_the_place_of_every_framework(framework):
+    """Register it under every framework's name, and its network among the variants."""
+    VARIANTS["linear"] = LINEAR
+    for name in FRAMEWORKS:
+        register(name, framework)
+
+
 def install(monkeypatch):
-    """Put the fake in the place of every framework, and its network among the variants."""
+    """Put a fake in the place of every framework until the test ends.
+
+    Files are not flushed to the disk: no test here cuts the power.
+    """
     framework = FakeFramework()
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
     for name in FRAMEWORKS:
         monkeypatch.setitem(ADAPTERS, name, ADAPTERS[name])  # is put back after the test
-        register(name, framework)
+    take_the_place_of_every_framework(framework)
     return framework
 
 
@@ -235,7 +266,7 @@ def linear_config(recipe, data):
 
 
 class RecordingObserver:
-    """Remembers what it is told."""
+    """Remembers the events it is called with."""
 
     def __init__(self):
         self.started_at, self.num_steps = None, None
@@ -243,24 +274,23 @@ class RecordingObserver:
         self.prepared_images = {}
         self.on = SimpleNamespace(epoch_ended=lambda _: None)
 
-    def prepared(self, what, done, total):
-        assert done <= total
-        self.prepared_images[what] = (*self.prepared_images.get(what, ()), done)
-
-    def started(self, config, num_steps, step):  # noqa: ARG002 - the protocol's
-        self.num_steps, self.started_at = num_steps, step
-
-    def stepped(self, step, num_steps, loss, images_per_second):
-        assert num_steps == self.num_steps
-        assert images_per_second >= 0
-        self.steps.append((step, loss))
-
-    def warned(self, message):
-        self.warnings.append(message)
-
-    def epoch_ended(self, record):
-        self.epochs.append(record)
-        self.on.epoch_ended(record)
-
-    def ended(self, result):
-        self.results.append(result)
+    def __call__(self, event):
+        match event:
+            case Prepared(what=what, done=done, total=total):
+                assert done <= total
+                self.prepared_images[what] = (*self.prepared_images.get(what, ()), done)
+            case Started():
+                self.num_steps, self.started_at = event.num_steps, event.step
+            case Stepped():
+                assert event.num_steps == self.num_steps
+                assert event.images_per_second >= 0
+                self.steps.append((event.step, event.loss))
+            case Warned():
+                self.warnings.append(event.message)
+            case EpochEnded():
+                self.epochs.append(event.record)
+                self.on.epoch_ended(event.record)
+            case Ended():
+                self.results.append(event.result)
+            case _:
+                raise AssertionError(event)

@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.gate import Gate
-from alexnet_impl.measurement.rounds import Compared, Measured, Plan
-from alexnet_impl.measurement.workloads import synthetic_data
+from alexnet_impl.measurement.case import Case, synthetic_data
+from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
@@ -24,7 +22,7 @@ def side(framework, *times_s, **changes):
         data=synthetic_data(128),
     )
     values = {
-        "case": Case(work="training", config=config),
+        "case": Case(workload="training", config=config),
         "times_s": times_s,
         "calls_per_group": 3,
         "amount": 128,
@@ -39,11 +37,11 @@ def side(framework, *times_s, **changes):
         "framework": {},
         "warnings": (),
     }
-    return Measured(**values | changes)
+    return MeasuredCase(**values | changes)
 
 
 def pair(**changes):
     first, second = side("torch", 0.1, 0.1, 0.11, 0.1), side("tensorflow", 0.2, 0.21, 0.2, 0.2)
     ratio = paired_ratio([0.2, 0.21, 0.2], [0.4, 0.41, 0.4])
-    values = {"ratio": ratio, "verdict": "faster", "plan": Plan()}
-    return Compared(first=first, second=second, **values | changes)
+    values = {"ratio": ratio, "verdict": "faster", "plan": RoundsPlan()}
+    return MeasuredPair(first=first, second=second, **values | changes)

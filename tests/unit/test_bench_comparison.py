@@ -21,15 +21,15 @@ from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.recording import (
     EXTRA,
-    Disturbed,
+    Interference,
     entry_of,
     read_recording,
     write_recording,
 )
-from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
-from alexnet_impl.measurement.rounds import Measured
+from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
+from alexnet_impl.measurement.results import MeasuredCase
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.report.bench.regressions import comparison_lines
+from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats import speed_ratios as statistics
 from alexnet_impl.stats.speed_ratios import independent_ratio
@@ -43,7 +43,7 @@ VERSIONS = {"torch": "2.9.0", "threads": 2}
 BATCH_SIZE = 128
 VALUES = 12
 NOISE = 0.01
-OPTIONS = ComparisonOptions()
+OPTIONS = RegressionOptions()
 TITLE = "training torch cifar b128 float32"
 
 
@@ -52,9 +52,9 @@ def times(seed, *, median_s=0.1, count=VALUES):
     return tuple((median_s * np.exp(NOISE * noise)).tolist())
 
 
-def case(work="training", *, variant="cifar", framework="torch", threads=None, **recipe):
+def case(workload="training", *, variant="cifar", framework="torch", threads=None, **recipe):
     return Case(
-        work=work,
+        workload=workload,
         config=RunConfig(
             framework=framework,
             variant=variant,
@@ -69,7 +69,7 @@ def case(work="training", *, variant="cifar", framework="torch", threads=None, *
 
 def entry(given, times_s, **changes):
     """The entry of a case, as a benchmark writes it."""
-    measured = Measured(
+    measured = MeasuredCase(
         case=given,
         times_s=times_s,
         calls_per_group=3,
@@ -129,15 +129,15 @@ def test_noise_is_no_regression(one):
 
 def test_alike_runs_are_flagged_in_at_most_5_percent(recording, monkeypatch):
     """Without a threshold to hide behind: it is the interval that keeps quiet."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 2000)  # as many as 200 cases have time for
-    cases = [case(threads=threads) for threads in range(1, 201)]
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)  # as many as the cases have time for
+    cases = [case(threads=threads) for threads in range(1, 101)]
     old, new = (
         recording(name, *(entry(c, times((seed, k))) for k, c in enumerate(cases)))
         for name, seed in (("old", 1), ("new", 2))
     )
-    done = compare_recordings(old, new, ComparisonOptions(threshold=0.0))
-    assert len(done.cases) == 200
-    assert len(done.regressions) <= 0.05 * 200
+    done = find_regressions(old, new, RegressionOptions(threshold=0.0))
+    assert len(done.cases) == 100
+    assert len(done.regressions) <= 0.05 * 100
 
 
 def test_slowdown_of_one_case_is_caught_and_named(recording):
@@ -146,7 +146,7 @@ def test_slowdown_of_one_case_is_caught_and_named(recording):
     slowed = [entry(c, times(10 + k)) for k, c in enumerate(cases)]
     slowed[1] = entry(cases[1], times(11, median_s=0.11))
     new = recording("new", *slowed)
-    found = compare_recordings(old, new, OPTIONS)
+    found = find_regressions(old, new, OPTIONS)
     assert [c.title for c in found.regressions] == ["inference torch cifar b128 float32"]
     assert [c.verdict for c in found.cases] == ["undecided", "slower", "undecided"]
     assert found.regressions[0].ratio.ratio == pytest.approx(1 / 1.1, rel=0.02)
@@ -159,7 +159,7 @@ def test_slowdown_of_one_case_is_caught_and_named(recording):
 
 
 def test_slower_within_the_threshold_is_said_and_lets_pass(one):
-    done = compare_recordings(one("old", [0.1] * 6), one("new", [0.104] * 6), OPTIONS)
+    done = find_regressions(one("old", [0.1] * 6), one("new", [0.104] * 6), OPTIONS)
     assert done.cases[0].verdict == "slower"
     assert not done.cases[0].regression
     assert done.cases[0].cleared
@@ -168,14 +168,14 @@ def test_slower_within_the_threshold_is_said_and_lets_pass(one):
 @pytest.mark.parametrize(("share", "regression"), [(0.099, True), (0.101, False)])
 def test_threshold_is_a_share_of_the_old_time(one, share, regression):
     old, new = one("old", [0.1] * 6), one("new", [0.11] * 6)
-    done = compare_recordings(old, new, ComparisonOptions(threshold=share))
+    done = find_regressions(old, new, RegressionOptions(threshold=share))
     assert done.cases[0].regression is regression
     assert done.cases[0].cleared is not regression
 
 
 def test_regression_is_called_slower_whatever_the_margin(one):
-    options = ComparisonOptions(threshold=0.01, margin=0.5)
-    done = compare_recordings(one("old", [0.1] * 6), one("new", [0.11] * 6), options)
+    options = RegressionOptions(threshold=0.01, margin=0.5)
+    done = find_regressions(one("old", [0.1] * 6), one("new", [0.11] * 6), options)
     assert (done.cases[0].regression, done.cases[0].verdict) == (True, "slower")
 
 
@@ -213,13 +213,13 @@ def test_only_what_was_shown_to_have_no_regression_is_green(recording, cases, co
 def test_lost_cases_are_counted(recording):
     old = recording("old", *(entry(c, times(1)) for c in (case(), case("update"))))
     told = run(old, recording("new", entry(case(), times(2))))[1]
-    assert "1 shown to have none; 1 of OLD is not in NEW." in told
+    assert "1 shown to have none; 1 of OLD is missing in NEW." in told
 
 
 def test_confidence_widens_the_interval(one):
     old, new = one("old", times(1)), one("new", times(2))
     narrow, wide = (
-        compare_recordings(old, new, ComparisonOptions(confidence=share)).cases[0].ratio
+        find_regressions(old, new, RegressionOptions(confidence=share)).cases[0].ratio
         for share in (0.8, 0.99)
     )
     assert wide.low < narrow.low < narrow.high < wide.high
@@ -237,7 +237,7 @@ def test_confidence_widens_the_interval(one):
 )
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(RunError, match=message):
-        ComparisonOptions(**options)
+        RegressionOptions(**options)
 
 
 # Thresholds of groups
@@ -259,20 +259,20 @@ def test_groups_and_works_have_thresholds_of_their_own(recording):
 
 
 def test_threshold_of_a_group_that_is_not_there_is_refused(one):
-    options = ComparisonOptions(threshold_for={"trainin": 0.1})
+    options = RegressionOptions(threshold_for={"trainin": 0.1})
     with pytest.raises(
         UnknownNameError, match=r"Unknown group 'trainin'\. Did you mean 'training'"
     ):
-        compare_recordings(one("old", times(1)), one("new", times(2)), options)
+        find_regressions(one("old", times(1)), one("new", times(2)), options)
 
 
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        (("training",), "--threshold-for training: must read GROUP=SHARE"),
-        (("=0.1",), "--threshold-for =0.1: must read GROUP=SHARE"),
+        (("training",), "--threshold-for training: must be GROUP=FRACTION"),
+        (("=0.1",), "--threshold-for =0.1: must be GROUP=FRACTION"),
         (("training=10%",), "'10%' must be a number"),
-        (("training=0.1", "training=0.2"), "training has a threshold already"),
+        (("training=0.1", "training=0.2"), "training already has a threshold"),
     ],
 )
 def test_thresholds_that_are_none_are_refused(pairs, message):
@@ -293,7 +293,7 @@ def test_flags_are_read():
 def test_case_of_another_name_is_the_same_case(one):
     old = one("old", times(1), title="test_training[torch]")
     new = one("new", times(2, median_s=0.11), title="training step")
-    done = compare_recordings(old, new, OPTIONS)
+    done = find_regressions(old, new, OPTIONS)
     assert [c.title for c in done.regressions] == ["training step"]
     assert done.only_old == done.only_new == ()
 
@@ -301,7 +301,7 @@ def test_case_of_another_name_is_the_same_case(one):
 def test_another_version_of_a_framework_is_the_same_case_with_a_label(one):
     old = one("old", times(1))
     new = one("new", times(2), framework=VERSIONS | {"torch": "2.10.0"})
-    done = compare_recordings(old, new, OPTIONS)
+    done = find_regressions(old, new, OPTIONS)
     assert len(done.cases) == 1
     assert done.labels == ("torch: torch: 2.9.0 -> 2.10.0",)
 
@@ -326,12 +326,12 @@ def test_what_decides_the_time_sets_cases_apart_and_is_named(recording, change, 
     shared = case("inference")
     old = recording("old", entry(shared, times(1)), entry(case(), times(2)))
     new = recording("new", entry(shared, times(3)), entry(case(**change), times(4, median_s=1)))
-    done = compare_recordings(old, new, OPTIONS)
+    done = find_regressions(old, new, OPTIONS)
     assert [c.title for c in done.cases] == ["inference torch cifar b128 float32"]
     (title,) = done.only_new
     assert title in (f"{TITLE} {word}", f"{TITLE} ({word})")
     assert len(done.only_old) == 1
-    told = comparison_lines(done)
+    told = regression_lines(done)
     assert f"only in OLD: {done.only_old[0]}" in told
     assert f"only in NEW: {done.only_new[0]}" in told
 
@@ -339,7 +339,7 @@ def test_what_decides_the_time_sets_cases_apart_and_is_named(recording, change, 
 def test_repetitions_in_one_file_are_pooled_and_said_to_be(recording):
     old = recording("old", entry(case(), [0.1] * 4), entry(case(), [0.2] * 6))
     new = recording("new", entry(case(), [0.1] * 4))
-    done = compare_recordings(old, new, OPTIONS)
+    done = find_regressions(old, new, OPTIONS)
     assert [c.old_s for c in done.cases] == [pytest.approx(0.2 / BATCH_SIZE)]
     assert done.labels == (f"OLD: {TITLE}: 2 entries of this case are pooled.",)
 
@@ -347,7 +347,7 @@ def test_repetitions_in_one_file_are_pooled_and_said_to_be(recording):
 def test_repetitions_of_two_versions_are_said_to_be(recording):
     newer = entry(case(), times(1), framework={"torch": "2.10.0"})
     old = recording("old", entry(case(), times(2)), newer)
-    found = compare_recordings(old, recording("new", entry(case(), times(3))), OPTIONS)
+    found = find_regressions(old, recording("new", entry(case(), times(3))), OPTIONS)
     assert f"OLD: {TITLE}: 2 entries of this case are pooled, of differing frameworks." in (
         found.labels
     )
@@ -355,7 +355,7 @@ def test_repetitions_of_two_versions_are_said_to_be(recording):
 
 def test_calls_of_another_amount_are_compared_by_the_image(one):
     old, new = one("old", [0.1] * 6), one("new", [0.8] * 6, amount=8 * BATCH_SIZE)
-    assert compare_recordings(old, new, OPTIONS).cases[0].ratio.ratio == pytest.approx(1)
+    assert find_regressions(old, new, OPTIONS).cases[0].ratio.ratio == pytest.approx(1)
 
 
 def test_other_units_are_refused_and_rates_say_theirs(one):
@@ -363,8 +363,8 @@ def test_other_units_are_refused_and_rates_say_theirs(one):
     with pytest.raises(
         RunError, match=r"new/bench.json: .* counted in images, but in models in .*old"
     ):
-        compare_recordings(old, new, OPTIONS)
-    assert "2 models/s" in "".join(comparison_lines(compare_recordings(old, old, OPTIONS)))
+        find_regressions(old, new, OPTIONS)
+    assert "2 models/s" in "".join(regression_lines(find_regressions(old, old, OPTIONS)))
 
 
 def test_files_with_nothing_in_common_are_refused(recording):
@@ -372,7 +372,7 @@ def test_files_with_nothing_in_common_are_refused(recording):
     new = recording("new", entry(case(threads=4), times(2)))
     words = r"no case in common: .*threads=None.* second .*threads=4.* differ in threads: None -> 4"
     with pytest.raises(RunError, match=words):
-        compare_recordings(old, new, OPTIONS)
+        find_regressions(old, new, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -406,15 +406,33 @@ def test_entry_of_an_older_release_is_the_same_case(recording):
     fewer = {name: value for name, value in given.key.items() if name != "clip_norm"}
     before = now | {"key": fewer | {"device": "auto", "crop_padding": 1}}
     new = recording("new", now)
-    assert len(compare_recordings(recording("old", before), new, OPTIONS).cases) == 1
+    assert len(find_regressions(recording("old", before), new, OPTIONS).cases) == 1
     with pytest.raises(RunError, match=r"differ in clip_norm: None -> 1\.0"):
-        compare_recordings(recording("other", entry(case(), times(1))), new, OPTIONS)
+        find_regressions(recording("other", entry(case(), times(1))), new, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("former", "workload"),
+    [
+        ("training", "training"),
+        ("treatment", "preprocessing"),
+        ("plain-training", "tutorial-loop"),
+    ],
+)
+def test_file_that_calls_a_workload_work_is_read(recording, former, workload):
+    """As every file that was written before the workload had its name."""
+    now = entry(case(workload), times(1))
+    key = {name: value for name, value in now["key"].items() if name != "workload"}
+    given = {"work": former, "config": now["case"]["config"]}
+    before = recording("old", now | {"key": key | {"work": former}, "case": given})
+    assert before.entries[0].key["workload"] == workload
+    assert len(find_regressions(before, recording("new", now), OPTIONS).cases) == 1
 
 
 def test_doubtful_times_and_gates_are_labelled(one):
     gate = {"outcome": "differs: logits", "holds": False, "checks": []}
     new = one("new", times(2), warnings=["Only 3 values."], gate=gate)
-    assert compare_recordings(one("old", times(1)), new, OPTIONS).labels == (
+    assert find_regressions(one("old", times(1)), new, OPTIONS).labels == (
         f"NEW: {TITLE}: the frameworks were not equal: differs: logits",
         f"NEW: {TITLE}: Only 3 values.",
     )
@@ -426,13 +444,13 @@ def test_doubtful_times_and_gates_are_labelled(one):
 def test_another_machine_is_refused_with_what_differs(one):
     old, new = one("old", times(1)), one("new", times(2), FASTER_MACHINE)
     with pytest.raises(RunError, match=r"different machines \(cpu: Xeon -> EPYC\).*--normalise"):
-        compare_recordings(old, new, OPTIONS)
+        find_regressions(old, new, OPTIONS)
 
 
 def test_machines_that_nobody_knows_are_refused(one):
     old, new = one("old", times(1), {}), one("new", times(2), {})
-    with pytest.raises(RunError, match="neither file tells its machine"):
-        compare_recordings(old, new, OPTIONS)
+    with pytest.raises(RunError, match="neither file names its machine"):
+        find_regressions(old, new, OPTIONS)
 
 
 def test_another_machine_is_labelled_where_it_is_allowed(one):
@@ -444,7 +462,7 @@ def test_another_machine_is_labelled_where_it_is_allowed(one):
 
 def test_other_software_is_labelled_and_never_refused(one):
     old, new = one("old", times(1)), one("new", times(2), MACHINE | {"kernel": "6.8"})
-    assert compare_recordings(old, new, OPTIONS).labels == ("kernel: 6.1 -> 6.8",)
+    assert find_regressions(old, new, OPTIONS).labels == ("kernel: 6.1 -> 6.8",)
 
 
 @pytest.mark.parametrize(
@@ -467,7 +485,7 @@ def test_machine_twice_as_fast_is_divided_out(recording, given, kernel, slowdown
     assert f"by {kernel}" in told
     assert "note: another machine: cpu: Xeon -> EPYC" in told
     assert "note: Ratios are of times in machine units" in told
-    row = compare_recordings(old, new, ComparisonOptions(normalise=True)).cases[0]
+    row = find_regressions(old, new, RegressionOptions(normalise=True)).cases[0]
     assert row.ratio.ratio == pytest.approx(1 / slowdown, rel=0.02)
     assert row.old_s == pytest.approx(0.1 / BATCH_SIZE, rel=0.02)
     assert row.new_s == pytest.approx(0.05 * slowdown / BATCH_SIZE, rel=0.02)
@@ -475,7 +493,7 @@ def test_machine_twice_as_fast_is_divided_out(recording, given, kernel, slowdown
 
 def test_times_are_scaled_only_when_asked(one):
     old, new = one("old", times(1)), one("new", times(2), peaks={})
-    done = compare_recordings(old, new, OPTIONS)
+    done = find_regressions(old, new, OPTIONS)
     assert done.labels == ()
     assert done.cases[0].scaled_by == ""
 
@@ -490,7 +508,7 @@ def test_times_are_scaled_only_when_asked(one):
 def test_missing_peak_is_refused(one, peaks, message):
     old, new = one("old", times(1)), one("new", times(2), peaks=peaks)
     with pytest.raises(RunError, match=f"new/bench.json: {TITLE}: {message}"):
-        compare_recordings(old, new, ComparisonOptions(normalise=True))
+        find_regressions(old, new, RegressionOptions(normalise=True))
 
 
 # Files
@@ -512,30 +530,33 @@ def test_missing_peak_is_refused(one, peaks, message):
         ({"amount": None}, "is damaged: amount=None must be a number"),
         ({"unit": 3}, "is damaged: unit=3 must be a text"),
         ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
-        ({"key": {"work": "training"}}, r"new/bench.json: training .*: the key has variant=None"),
+        (
+            {"key": {"workload": "training"}},
+            r"new/bench.json: training .*: the key has variant=None",
+        ),
         ({"key": None}, "new/bench.json: is damaged: key=None must be an object"),
     ],
 )
 def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
     old = one("old", times(1))
     with pytest.raises(RunError, match=message):
-        compare_recordings(old, recording("new", entry(case(), times(2)) | changes), OPTIONS)
+        find_regressions(old, recording("new", entry(case(), times(2)) | changes), OPTIONS)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"schema_version": 1, "mach', "is no benchmark file, or is damaged"),
-        ("", "is no benchmark file, or is damaged"),
-        ("[]", "is no benchmark file; `alexnet bench` writes one"),
-        ('{"hello": 1}', "is no benchmark file; `alexnet bench` writes one"),
-        ('{"schema_version": 99}', "has schema_version=99; this release reads 1: measure again"),
-        ('{"schema_version": 1}', "is damaged: it has no 'measured'; measure again"),
+        ('{"schema_version": 1, "mach', "is not a benchmark file, or is damaged"),
+        ("", "is not a benchmark file, or is damaged"),
+        ("[]", "is not a benchmark file; `alexnet bench` writes one"),
+        ('{"hello": 1}', "is not a benchmark file; `alexnet bench` writes one"),
+        ('{"schema_version": 99}', "has schema_version=99; this release reads 1; measure again"),
+        ('{"schema_version": 1}', "is damaged: 'measured' is missing; measure again"),
         ('{"schema_version": 1, "machine": {}, "measured": []}', "holds no measured case"),
         ('{"benchmarks": [], "machine_info": {}}', "was written by pytest without this project's"),
         ('{"benchmarks": 3, "machine_info": {}}', "is damaged"),
         ('{"benchmarks": [], "machine_info": null}', "is damaged: machine_info=None must be"),
-        (None, "there is no such file"),
+        (None, "no such file"),
     ],
 )
 def test_damaged_file_is_refused(one, tmp_path, text, message):
@@ -574,11 +595,13 @@ def test_damaged_pair_is_refused(tmp_path, pair):
 
 def test_what_disturbed_a_file_is_a_note_beside_its_figures(one, tmp_path):
     (tmp_path / "new").mkdir()
-    disturbed = Disturbed(machine_after=MACHINE, warnings=("Other processes kept cores busy.",))
+    interference = Interference(
+        machine_after=MACHINE, warnings=("Other processes kept cores busy.",)
+    )
     entries = [entry(case(), times(2))]
-    write_recording(tmp_path / "new", MACHINE, entries, [], disturbed)
+    write_recording(tmp_path / "new", MACHINE, entries, [], interference)
     new = read_recording(tmp_path / "new")
-    assert new.disturbed == disturbed
+    assert new.interference == interference
     assert "note: NEW: Other processes kept cores busy." in run(one("old", times(1)), new)[1]
 
 
@@ -611,7 +634,7 @@ def pytest_benchmark_file(path, entries, machine=MACHINE):
 def test_pytest_benchmarks_file_is_compared_with_one_of_alexnet_bench(one, tmp_path):
     slow = entry(case(), times(2, median_s=0.11))
     path = pytest_benchmark_file(tmp_path / "new.json", {"test_slow": slow, "test_other": None})
-    done = compare_recordings(one("old", times(1)), read_recording(path), OPTIONS)
+    done = find_regressions(one("old", times(1)), read_recording(path), OPTIONS)
     assert [c.title for c in done.regressions] == [TITLE]
 
 
@@ -676,4 +699,4 @@ def test_a_file_in_which_nothing_fits_has_nothing_in_common(one, recording):
     other = case(threads=4).key
     short = {"title": "training", "key": other, "out_of_memory": {"asked": 9, "fits": 4}}
     with pytest.raises(RunError, match="the second none that fits into memory; measure the same"):
-        compare_recordings(old, recording("new", short), OPTIONS)
+        find_regressions(old, recording("new", short), OPTIONS)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cases import make_case
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.fast
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = """
+import os
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -28,9 +30,6 @@ import pytest
 from alexnet_impl.measurement.largest_batch import OutOfMemory
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, Prepared
-
-ROOM = int({room})
-
 
 class Worker:
     group = 2
@@ -41,7 +40,7 @@ class Worker:
 
     def prepare(self):
         asked = self.case.config.recipe.global_batch_size
-        if asked > ROOM:
+        if asked > int(os.environ["LARGEST_BATCH"]):
             raise OutOfMemoryError("no room", self.case)
         return Prepared(preparation_s=1.0, amount=asked, unit="images")
 
@@ -52,22 +51,22 @@ class Worker:
         return next(self.times)
 
     def memory(self):
-        return {{"process": 2**30, "device": None}}
+        return {"process": 2**30, "device": None}
 
     def peaks(self):
-        return {{"matmul float32": 1e12, "copy": 1e10}}
+        return {"matmul float32": 1e12, "copy": 1e10}
 
     def round_trip_s(self):
         return 1e-4
 
     def fingerprint(self):
-        return {{"torch": "2.9", "device": "cpu"}}
+        return {"torch": "2.9", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
 def fake(request, monkeypatch):
     plugins = request.config.pluginmanager.get_plugins()
-    conftest = next(one for one in plugins if hasattr(one, "note_no_memory"))
+    conftest = next(one for one in plugins if hasattr(one, "note_out_of_memory"))
 
     @contextmanager
     def case_worker(case, **_):
@@ -85,41 +84,50 @@ def test_speed(timed, batch_size):
 """
 
 
+SESSIONS = """
+import ast, os, sys
+import pytest
+
+shared = ["-q", "-p", "no:cacheprovider", "--benchmark-storage=file://storage"]
+for largest_batch, flags in ast.literal_eval(sys.argv[1]).items():
+    os.environ["LARGEST_BATCH"] = str(largest_batch)
+    if code := pytest.main([*shared, *flags]):
+        sys.exit(code)
+    print(end="\\f", flush=True)
+"""
+"""One session after another in one process; a form feed ends what each prints."""
+
+
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory):
-    """Both cases fit in the first and the last session, the larger one does not in the second.
+    """Both cases fit in the first session; the larger one runs out of memory in the second.
 
     Gives the folder, and what pytest printed of each.
     """
     folder = tmp_path_factory.mktemp("benchmarks")
     shutil.copy(BENCHMARKS / "cases.py", folder)
     conftest = (BENCHMARKS / "conftest.py").read_text()
-    (folder / "conftest.py").write_text(f"{conftest}\n\nbusyness = lambda _: 0.7\n")
+    (folder / "conftest.py").write_text(f"{conftest}\n\nmeasure_interference = lambda _: 0.7\n")
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-
-    def run(room, *flags):
-        (folder / "test_cases.py").write_text(CASES.format(room=room))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags]
-        command += ["--benchmark-storage=file://storage"]
-        # Of its own: what pytest-xdist tells its workers turns pytest-benchmark off.
-        environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST")}
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, env=environment
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return folder, [
-        run(512, "--benchmark-json=old.json"),
-        run(64, "--benchmark-json=new.json", "--benchmark-save=first"),
-        run(512, "--benchmark-compare=0001"),
-    ]
+    (folder / "test_cases.py").write_text(CASES)
+    asked = {
+        512: ["--benchmark-json=old.json", "--benchmark-save=first"],
+        64: ["--benchmark-json=new.json", "--benchmark-compare=0001"],
+    }
+    command = [sys.executable, "-c", SESSIONS, repr(asked)]
+    # Of its own: what pytest-xdist tells its workers turns pytest-benchmark off.
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST")}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout.split("\f")[:-1]
 
 
 def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
-    folder, (_, told, _) = sessions
+    folder, (_, told) = sessions
     old, new = folder / "old.json", folder / "new.json"
-    assert "out of memory at batch 512; 300 fits" in told.partition("share of the peak")[2]
+    assert "out of memory at batch 512; 300 fits" in told.partition("images/s, memory")[2]
     found = read_recording(new)
     assert [key["global_batch_size"] for key in found.out_of_memory] == [512]
     assert [entry.key["global_batch_size"] for entry in found.entries] == [64]
@@ -129,20 +137,20 @@ def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(session
 
 
 def test_saved_session_can_be_compared_by_pytest_benchmark_itself(sessions):
-    assert "(0001_first)" in sessions[1][2]
+    assert "(0001_first)" in sessions[1][1]
 
 
 def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
-    folder, (told, _, _) = sessions
+    folder, (told, _) = sessions
     row, warning, *_ = told.partition("images/s, memory")[2].splitlines()[2:]
     assert row.startswith("training torch cifar width 0.0625 b64 float32")
     assert warning.startswith("    warning: ")
     busy = "Other processes kept 70% of all cores busy just before the start."
     assert f"warning: {busy}" in told
     found = read_recording(folder / "old.json")
-    assert busy in found.disturbed.warnings
+    assert busy in found.interference.warnings
     assert found.machine["busy_share"] == 0.7
-    assert found.disturbed.machine_after["load_average"]
+    assert found.interference.machine_after["load_average"]
 
 
 @pytest.fixture
@@ -154,6 +162,27 @@ def hooks(monkeypatch):
     monkeypatch.setattr(module, "is_installed", lambda _: True)
     monkeypatch.setattr(module, "pass_gate", lambda case, _: case)
     return module
+
+
+@pytest.mark.parametrize(
+    ("paths", "flags", "markers"),
+    [
+        (["benchmarks"], ["benchmarks", "-k", "training"], "not gpu"),
+        (["benchmarks/test_throughput.py::test_throughput"], [], "not gpu"),
+        (["benchmarks"], ["benchmarks", "-m", "fast"], "fast"),
+        (["benchmarks"], ["-mfast", "benchmarks"], "fast"),
+        (["tests", "benchmarks"], [], "fast"),
+        (["tests/unit"], ["tests/unit"], "fast"),
+    ],
+)
+def test_benchmarks_of_a_cpu_run_where_only_benchmarks_are_named(hooks, paths, flags, markers):
+    config = SimpleNamespace(
+        args=paths,
+        option=SimpleNamespace(markexpr="fast"),
+        invocation_params=SimpleNamespace(dir=BENCHMARKS.parent, args=flags),
+    )
+    hooks.pytest_configure(config)
+    assert config.option.markexpr == markers
 
 
 @pytest.mark.parametrize(

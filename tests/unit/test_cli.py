@@ -7,27 +7,34 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import fake_framework, fake_worker
+from support import fake_framework
 from support.fake_framework import linear_config
+from support.fake_worker import fake_python
+from support.starting import start_run, train_prepared
 
+import alexnet_impl
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
-from alexnet_impl.cli import COMMANDS, commands, main
+from alexnet_impl.cli import commands, flags, listings, main
+from alexnet_impl.cli.command_table import COMMANDS
 from alexnet_impl.cli.flags import TrainingOptions
 from alexnet_impl.cli.shared import run_config
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.config import DATASETS, DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
+from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.config import DEVICES
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import start_run
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
@@ -93,8 +100,8 @@ def started(monkeypatch, framework):  # noqa: ARG001 - no framework is imported
     def started(*arguments):
         found = []
 
-        def start(_, config, *__):
-            found.append(config)
+        def start(_, run, *__):
+            found.append(run.config)
             raise StoppedError("started")
 
         monkeypatch.setattr(commands, "start_run", start)
@@ -183,7 +190,7 @@ def test_recipes_prints_every_recipe(alexnet):
         (("--dataset", "digit"), "Unknown dataset 'digit'. Did you mean 'digits'? Known: "),
         (("--device", "tpu"), "device 'tpu' is unknown; choose auto, cpu, gpu."),
         (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
-        (("--width", "0"), "cifar: width=0.0 must lie above 0 and at most at 16."),
+        (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
         (("--train-images", "0"), "train_images=0 must be at least 1; leave it out for all."),
         (("--train-images", "5000"), "train_images=5000 are more than the 1293 images"),
         (("--seed", "-1"), "seed=-1 must be at least 0."),
@@ -278,28 +285,26 @@ def trained_on_imagenet(tmp_path):
     ids=str,
 )
 def test_scaling_that_is_asked_for_is_refused_though_the_recipe_has_it_anyway(
-    framework, refusal, monkeypatch, trained_on_imagenet, flags
+    framework, refusal, trained_on_imagenet, flags
 ):
     arguments = ["train", "--weights", str(trained_on_imagenet), *flags]
-    monkeypatch.setattr(sys, "argv", ["alexnet", *arguments])
     refused = refusal(*arguments)
     assert "was trained on imagenet: values from -2.118 to 2.64; the recipe would feed" in refused
     assert f"{flags[-1].partition('=')[2] or flags[-1]}: values from" in refused
     assert framework.trainers == []
 
 
-def test_scaling_that_nobody_asked_for_is_the_weights_own(monkeypatch, trained_on_imagenet):
-    monkeypatch.setattr(sys, "argv", ["alexnet", "train", "--weights", str(trained_on_imagenet)])
+def test_scaling_that_nobody_asked_for_is_the_weights_own(trained_on_imagenet):
     recipe = run_config(TrainingOptions(weights=str(trained_on_imagenet)), "torch").recipe
     assert (recipe.input_scaling, recipe.resize_to) == ("imagenet", 40)
     assert Recipe().input_scaling == "symmetric"
 
 
-def test_scaling_that_the_weights_need_may_be_said(monkeypatch, trained_on_imagenet):
-    flags = ("--recipe.input-scaling", "imagenet")
-    monkeypatch.setattr(sys, "argv", ["alexnet", "train", *flags])
+def test_scaling_that_the_weights_need_may_be_said(trained_on_imagenet):
     asked = replace(RECIPES["quick"], input_scaling="imagenet")
-    options = TrainingOptions(weights=str(trained_on_imagenet), recipe=asked)
+    options = TrainingOptions(
+        weights=str(trained_on_imagenet), recipe=asked, given=("input_scaling",)
+    )
     assert run_config(options, "torch").recipe == asked
 
 
@@ -390,7 +395,7 @@ def test_unfinished_run_says_how_to_go_on(refusal, tmp_path, command):
     path = tmp_path / "run"
     RunFolder.create(path, linear_config(Recipe(), DATA), load_dataset(DATA), "ab")
     assert refusal(command, path) == (
-        f"{path}: this run is not finished; go on with: alexnet train --resume {path}"
+        f"{path}: this run is not finished; continue with: alexnet train --resume {path}"
     )
 
 
@@ -423,7 +428,7 @@ def test_predict_refuses_what_is_no_image(refusal, tmp_path, finished):
     [
         (("cifer",), "Unknown variant 'cifer'. Did you mean 'cifar'?"),
         (("cifar", "--num-classes", "0"), "cifar: num_classes=0 must be at least 1."),
-        (("cifar", "--width", "99"), "cifar: width=99.0 must lie above 0 and at most at 16."),
+        (("cifar", "--width", "99"), "cifar: width=99.0 must be above 0 and at most 16."),
         (("torchvision", "--input-size", "62"), "pool5: the map shrinks below 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -464,20 +469,122 @@ def test_worker_without_a_request_is_no_traceback(alexnet, monkeypatch):
     ],
     ids=lambda arguments: " ".join(arguments) or "nothing",
 )
-def test_wrong_flags_exit_with_2_and_say_which(capsys, home, arguments):
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+def test_wrong_flags_exit_with_2_and_say_which(alexnet, home, arguments):
+    code, out, err = alexnet(*arguments)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)])
-def test_help_is_there_for_every_command(capsys, arguments):
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 0
-    assert "usage: alexnet" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (("comapre",), "Unknown command 'comapre'. Did you mean 'compare'? Known: compare, train"),
+        (("bench-compare",), "Unknown command 'bench-compare'. Did you mean 'bench compare'?"),
+        (("train", "--recipe.lr", "1"), "--recipe.lr. Did you mean --recipe.learning-rate?"),
+        (("train", "--lr=1"), "Unknown flag --lr. Did you mean --recipe.learning-rate?"),
+        (("compare", "--batch-size", "2"), "Did you mean --recipe.global-batch-size?"),
+        (("bench", "--recipe.wd", "1"), "Did you mean --recipe.weight-decay?"),
+        (("parity", "--recipe.no-nestrov"), "Did you mean --recipe.nesterov?"),
+        (("explain", "--varaint", "cifar"), "Unknown flag --varaint. Did you mean --variant?"),
+        (("describe", "cifar", "--inputsize", "64"), "Did you mean --input-size?"),
+        (("variants", "--recipe.epochs", "2"), "Unknown flag --recipe.epochs. `alexnet variants"),
+        (("report", "--qqqq"), "Unknown flag --qqqq. `alexnet report --help` lists the flags."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_command_or_flag_suggests_the_nearest(alexnet, arguments, suggestion):
+    code, out, err = alexnet(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("alexnet: error: Unknown ")
+    assert suggestion in err
+
+
+# ---- help
+
+
+def test_help_groups_the_commands_and_hides_internal_ones(alexnet):
+    code, out, err = alexnet("--help")
+    assert (code, err) == (0, "")
+    listed = re.findall(r"^  (\w+(?: compare)?)  +\S", out, re.MULTILINE)
+    assert listed == [name for name, command in COMMANDS.items() if command.group]
+    headings = re.findall(r"^(\w[\w ]+)$", out, re.MULTILINE)
+    assert headings == list(dict.fromkeys(c.group for c in COMMANDS.values() if c.group))
+    assert alexnet() == (2, "", out)
+
+
+def test_version_is_the_packages(alexnet):
+    assert alexnet("--version") == (0, f"alexnet {alexnet_impl.__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_fits_on_two_screens(alexnet, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = alexnet(*name.split(), "--help")
+    assert (code, err) == (0, "")
+    assert f"usage: alexnet {name} " in out
+    assert out.count("\n") <= 100
+    assert "{None}" not in out
+    assert "default: )" not in out
+    assert "default: None" not in out
+    takes_recipe = "--recipe NAME" in out
+    assert re.findall(r"--recipe\.\S+ \w+", out) == ["--recipe.FIELD VALUE"] * takes_recipe
+
+
+def test_help_shows_every_choice():
+    """They stand as words in the help, since the code that knows them is imported later."""
+    assert metavar(flags.Train, "framework") == FRAMEWORKS
+    assert metavar(flags.Predict, "framework") == FRAMEWORKS
+    assert metavar(flags.TrainingOptions, "dataset") == DATASETS
+    assert metavar(flags.TrainingOptions, "device") == DEVICES
+
+
+def metavar(kind, name):
+    """The choices that the help shows for a flag."""
+    _, shown, *_ = get_args(get_type_hints(kind, include_extras=True)[name])
+    return tuple(shown.metavar.strip("{}").split(","))
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_every_handler_takes_the_flags_of_its_command(command):
+    module, _, function = command.handler.partition(":")
+    handler = getattr(import_module(f"alexnet_impl.cli.{module}"), function)
+    first, *_ = get_type_hints(handler).values()
+    assert first is command.flags
+
+
+HEAVY = {
+    "scipy",
+    "matplotlib",
+    "sklearn",
+    "jinja2",
+    "psutil",
+    "torch",
+    "tensorflow",
+    "keras",
+    "jax",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("variants",), ("describe", "cifar"), ("recipes",), ("reproduce", "--list")],
+    ids=" ".join,
+)
+def test_quick_commands_import_nothing_heavy(arguments):
+    code = (
+        "import sys; from alexnet_impl.cli import main; "
+        f"code = main({list(arguments)}); print(code, *sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    status, *modules = done.stderr.split()
+    assert status == "0"
+    assert {name.partition(".")[0] for name in modules} & HEAVY == set()
+    handlers = {command.handler.partition(":")[0] for command in COMMANDS.values()}
+    imported = {name for name in handlers if f"alexnet_impl.cli.{name}" in modules}
+    assert imported <= {"listings"} or imported == {"reproduce_list"}
 
 
 # ---- no traceback ever
@@ -494,8 +601,6 @@ def test_help_is_there_for_every_command(capsys, arguments):
         (KeyError("name"), 1, "unexpected KeyError: 'name'; ALEXNET_TRACEBACK=1 shows where"),
         (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
         (MemoryError(), 1, "MemoryError"),
-        (KeyboardInterrupt(), 130, "stopped"),
-        (StoppedError("stopped; go on with x"), 130, "stopped; go on with x"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -503,18 +608,36 @@ def test_any_error_is_one_line_and_no_traceback(alexnet, monkeypatch, error, cod
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], fail)
+    monkeypatch.setattr(listings, "variants_command", fail)
     found, _, err = alexnet("variants")
     assert found == code
     assert err.startswith(f"alexnet: error: {line}")
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        (KeyboardInterrupt(), "Stopped.\n"),
+        (StoppedError("Stopped after step 3; continue with: x"), "Stopped after step 3; continue "),
+    ],
+    ids=["anywhere", "in a training"],
+)
+def test_ctrl_c_is_no_error(alexnet, monkeypatch, stop, line):
+    def stopped(*_):
+        raise stop
+
+    monkeypatch.setattr(listings, "variants_command", stopped)
+    code, out, err = alexnet("variants")
+    assert (code, out, err.count("\n")) == (130, "", 1)
+    assert err.startswith(line)
+
+
 def test_traceback_can_be_had(alexnet, monkeypatch):
     def fail(*_):
         raise ValueError("an odd value")
 
-    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], fail)
+    monkeypatch.setattr(listings, "variants_command", fail)
     monkeypatch.setenv("ALEXNET_TRACEBACK", "1")
     with pytest.raises(ValueError, match="an odd value"):
         alexnet("variants")
@@ -526,7 +649,7 @@ def test_own_warnings_are_one_line_and_a_librarys_are_silent(alexnet, monkeypatc
         warnings.warn("use another function", FutureWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setitem(commands.HANDLERS, COMMANDS["variants"], warn)
+    monkeypatch.setattr(listings, "variants_command", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         code, _, err = alexnet("variants")
@@ -654,7 +777,7 @@ def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, 
     flags = ("--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2", "--output", run)
     code, _, err = alexnet("train", *flags, "--recipe.global-batch-size", "16")
     assert code == 130
-    assert err == f"alexnet: error: stopped; go on with: alexnet train --resume {run}\n"
+    assert err == f"alexnet: error: stopped; continue with: alexnet train --resume {run}\n"
     framework.before_step = None
     code, out, err = alexnet("train", "--resume", run)
     assert (code, err) == (0, "")
@@ -719,10 +842,7 @@ def test_train_that_ignores_a_collapse_says_nothing(alexnet, tmp_path):
 
 @pytest.mark.usefixtures("mortal")
 def test_compare_goes_on_when_a_run_stops_at_a_collapse(alexnet, tmp_path, monkeypatch):
-    def train_here(config, path, observer, *, interpreter):  # noqa: ARG001 - the worker's
-        return start_run(path, config, load_dataset(config.data), observer)
-
-    monkeypatch.setattr(comparison, "train_in_worker", train_here)
+    monkeypatch.setattr(comparison, "train_in_worker", train_prepared)
     monkeypatch.setattr(comparison, "check_frameworks", lambda _: None)
     folder = tmp_path / "both"
     for arguments in ((*MORTAL, "--on-collapse", "stop", "--output", folder), ("--resume", folder)):
@@ -748,9 +868,7 @@ def test_convert_prints_how_far_the_outputs_differ(alexnet, tmp_path):
 @pytest.mark.usefixtures("framework")
 def test_compare_trains_both_in_workers_and_writes_the_report(alexnet, tmp_path):
     """With the NumPy framework on both sides, each in a process of its own."""
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{fake_worker.__file__}'\n")
-    python.chmod(0o755)
+    python = fake_python(tmp_path)
     folder = tmp_path / "comparison"
     code, out, err = alexnet(
         *("compare", "--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2"),

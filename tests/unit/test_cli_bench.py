@@ -16,33 +16,36 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import OutOfMemory
 from alexnet_impl.measurement.recording import read_recording
-from alexnet_impl.measurement.workloads import WORKS
+from alexnet_impl.measurement.workloads import WORKLOADS
 
 pytestmark = pytest.mark.fast
-SAME = "only at the same gated work with the same recipe"
+SAME = "only at the same gated workload with the same recipe"
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["torch", "tensorflow,precision=bfloat16"], SAME),
-        (["torch,work=plain-training", "tensorflow,work=plain-training"], SAME),
-        (["torch,work=inference", "tensorflow"], SAME),
-        (["torch,work=batching", "tensorflow,work=decoding"], SAME),
-        (["torch,work=building", "tensorflow,work=conversion"], SAME),
-        (["torch", "torch,work=building"], "training is counted in images and building in models"),
+        (["torch,workload=tutorial-loop", "tensorflow,workload=tutorial-loop"], SAME),
+        (["torch,workload=inference", "tensorflow"], SAME),
+        (["torch,workload=batching", "tensorflow,workload=decoding"], SAME),
+        (["torch,workload=building", "tensorflow,workload=conversion"], SAME),
+        (
+            ["torch", "torch,workload=building"],
+            "training is counted in images and building in models",
+        ),
         (["torhc"], "Did you mean 'torch'?"),
-        (["torch", "torch", "torch"], "one side or two, and was given 3"),
+        (["torch", "torch", "torch"], "got 3 sides; give one or two"),
         (["torch,foo=1"], "Unknown recipe field 'foo'"),
-        (["torch,compiled"], "'compiled' must read FIELD=VALUE"),
-        (["torch", "--work", "trainig"], "Did you mean 'training'?"),
+        (["torch,compiled"], "'compiled' must be workload=WORKLOAD or FIELD=VALUE"),
+        (["torch", "--workload", "trainig"], "Did you mean 'training'?"),
         (["torch", "--rounds", "0"], "--rounds 0: must be a finite number above 0"),
         (["torch", "--budget", "nan"], "--budget nan: must be a finite number above 0"),
-        (["torch", "--warm-up", "inf"], "leave it out for 20.0"),
+        (["torch", "--warm-up", "inf"], "the default is 20.0"),
         (["torch", "--width-of-interval", "nan"], "--width-of-interval nan: must be"),
         (["torch", "--margin", "-1"], "--margin -1.0: must be a finite number not below 0"),
         (["torch", "--margin", "nan"], "--margin nan: must be"),
-        (["compare", "nowhere.json", "nowhere.json"], "there is no such file"),
+        (["compare", "nowhere.json", "nowhere.json"], "no such file"),
     ],
 )
 def test_bench_refuses_in_one_line(flags, words, capsys, tmp_path, monkeypatch):
@@ -65,7 +68,7 @@ def measured(monkeypatch):
         return side(case.config.framework, 0.1, 0.1, 0.1)
 
     monkeypatch.setattr(bench, "measure", measure)
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
     return cases
 
 
@@ -112,17 +115,16 @@ def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypat
 
 def text_of(capsys, *arguments):
     """What a command says and ends with, on one line."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
+    code = main(list(arguments))
     said = capsys.readouterr()
-    return ended.value.code, " ".join(f"{said.out} {said.err}".replace("│", " ").split())
+    return code, " ".join(f"{said.out} {said.err}".replace("│", " ").split())
 
 
 def test_help_lists_every_work(capsys):
     code, said = text_of(capsys, "bench", "--help")
     assert code == 0
-    listed = said.split("--work STR")[1].split("--batch-size")[0]
-    assert not [name for name in WORKS if not re.search(rf"[ :]{name}[ ,.]", listed)]
+    listed = said.split("--workload STR")[1].split("--batch-size")[0]
+    assert not [name for name in WORKLOADS if not re.search(rf"[ :]{name}[ ,.]", listed)]
 
 
 @pytest.mark.parametrize("flag", ["--weights", "--cache-features", "--on-collapse"])
@@ -134,8 +136,8 @@ def test_flags_of_trainings_are_none_of_bench(flag, capsys):
 
 def test_help_says_what_bench_does_without_a_flag(capsys):
     _, said = text_of(capsys, "bench", "--help")
-    assert "Default: what --data-dir holds, else synthetic" in said
-    assert "as many as there are cores by default" in said
+    assert "Default: what --data-dir holds, otherwise synthetic" in said
+    assert "Default: the number of cores" in said
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("old.json",)])
@@ -158,10 +160,12 @@ def test_more_threads_than_cores_are_not_taken_without_a_word(
     assert (said in capsys.readouterr().err) is warned
 
 
-@pytest.mark.parametrize("work", ["training", "training-from-pipeline", "inference", "decoding"])
-def test_bench_and_benchmarks_time_the_same_case(work):
-    benchmark = make_case(work, "torch", "cifar", global_batch_size=64)
-    asked = case_of("torch", Bench(work=work))
+@pytest.mark.parametrize(
+    "workload", ["training", "training-from-pipeline", "inference", "decoding"]
+)
+def test_bench_and_benchmarks_time_the_same_case(workload):
+    benchmark = make_case(workload, "torch", "cifar", global_batch_size=64)
+    asked = case_of("torch", Bench(workload=workload))
     assert asked.on("cpu").key == benchmark.key
     assert asked.on("cpu").title == benchmark.title
 
@@ -174,15 +178,17 @@ def test_fields_of_a_side_may_stand_in_any_order(side):
     assert case_of(side, Bench()).config.recipe.optimizer == "adam"
 
 
-@pytest.mark.parametrize("work", ["building", "conversion"])
-def test_models_of_two_frameworks_are_compared_behind_the_gate(work, monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("workload", ["building", "conversion"])
+def test_models_of_two_frameworks_are_compared_behind_the_gate(
+    workload, monkeypatch, tmp_path, capsys
+):
     def pass_gate(case, _):
-        raise RunError(f"the gate of {case.work}")
+        raise RunError(f"the gate of {case.workload}")
 
     monkeypatch.setattr(bench, "pass_gate", pass_gate)
     monkeypatch.setattr(bench, "check_frameworks", lambda *_: None)
-    assert main(["bench", "--work", work, "--output", str(tmp_path / "bench")]) == 1
-    assert f"the gate of {work}" in capsys.readouterr().err
+    assert main(["bench", "--workload", workload, "--output", str(tmp_path / "bench")]) == 1
+    assert f"the gate of {workload}" in capsys.readouterr().err
 
 
 def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
@@ -193,13 +199,13 @@ def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
 
 def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "measure", lambda *_: side("torch", 0.1, 0.1))
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.7)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.7)
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
     busy = "Other processes kept 70% of all cores busy just before the start."
     assert f"warning: {busy}" in capsys.readouterr().out
     found = read_recording(tmp_path / "bench")
-    assert busy in found.disturbed.warnings
-    assert found.disturbed.machine_after["cpu"] == found.machine["cpu"]
+    assert busy in found.interference.warnings
+    assert found.interference.machine_after["cpu"] == found.machine["cpu"]
 
 
 def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, monkeypatch):
@@ -209,7 +215,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
     monkeypatch.setattr(bench, "compare", out_of_memory)
     monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
-    monkeypatch.setattr(bench, "busyness", lambda _: 0.0)
+    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
     assert main(asked) == 1
     said = capsys.readouterr().out

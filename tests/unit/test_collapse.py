@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support import fake_framework
 from support.fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
+from support.starting import resume_run, start_run
 
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -36,7 +37,7 @@ from alexnet_impl.training.collapse import (
     layer_statistics,
     shift_over_std,
 )
-from alexnet_impl.training.start import resume_run, start_run
+from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import weights_sha256
 
 pytestmark = pytest.mark.fast
@@ -132,8 +133,8 @@ def test_report_comes_back_from_json():
         "shift": {"conv1": 1.5},
         "seen": {"step": 9, "dead_share": {"relu1": 1.0}, "logits_std": 0.0},
     }
-    assert CollapseReport.from_dict(json.loads(json.dumps(plain))) == report
-    assert CollapseReport.from_dict({"shift": {}, "seen": None}) == CollapseReport()
+    assert read(CollapseReport, json.loads(json.dumps(plain))) == report
+    assert read(CollapseReport, {"shift": {}, "seen": None}) == CollapseReport()
 
 
 # ---- in the training loop

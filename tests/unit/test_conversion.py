@@ -70,7 +70,7 @@ def test_source_of_an_unknown_ending_is_refused(tmp_path, name):
     path = tmp_path / name
     path.touch()
     refusal = refusal_of(path, tmp_path / "out.safetensors")
-    assert refusal.endswith("and no file that ends in .safetensors, .pt, .pth, .keras, .h5.")
+    assert refusal.endswith("nor a file that ends in .safetensors, .pt, .pth, .keras, .h5.")
 
 
 def test_conversion_keeps_every_bit_and_compares_the_outputs(source, tmp_path):
@@ -112,7 +112,7 @@ def test_conversion_says_that_there_is_no_file(tmp_path):
 
 
 def test_conversion_onto_itself_is_refused(source):
-    message = f"{source}: is the file that is to be converted."
+    message = f"{source}: is the source file too; choose another name."
     before = source.read_bytes()
     assert refusal_of(source, source) == message
     assert source.read_bytes() == before
@@ -127,22 +127,22 @@ def test_network_that_the_file_does_not_name_must_be_named(tmp_path, framework):
     path = tmp_path / "a.pt"
     path.write_bytes(b"")
     framework.describe_checkpoint = lambda _: {"num_classes": 10}
-    message = f"{path}: does not say which network it belongs to; name it with --variant."
+    message = f"{path}: does not state its network; name it with --variant."
     assert refusal_of(path, tmp_path / "out.safetensors") == message
 
 
 @pytest.mark.parametrize(
     ("hints", "said"),
     [
-        (Hints(num_classes=7), "num_classes=10, not of 7"),
-        (Hints(variant="cifar"), "variant=linear, not of cifar"),
-        (Hints(width=0.0), "width=1.0, not of 0.0"),
+        (Hints(num_classes=7), "num_classes=10, not 7"),
+        (Hints(variant="cifar"), "variant=linear, not cifar"),
+        (Hints(width=0.0), "width=1.0, not 0.0"),
     ],
     ids=["classes", "variant", "width"],
 )
 def test_hints_against_what_the_file_says_are_refused(source, tmp_path, hints, said):
     refusal = refusal_of(source, tmp_path / "out.safetensors", hints)
-    assert refusal == f"{source}: is of {said}; leave that flag out."
+    assert refusal == f"{source}: states {said}; leave that flag out."
 
 
 def test_unknown_variant_in_a_hint_offers_the_nearest(source, tmp_path):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_impl.data.dataset import Split
@@ -45,6 +45,7 @@ def test_wilson_interval_is_the_published_one(correct, total, low, high):
     assert accuracy.num_images == total
 
 
+@settings(max_examples=25)
 @given(counts)
 def test_wilson_interval_holds_the_accuracy_and_stays_within_0_and_1(drawn):
     accuracy = wilson_accuracy(*drawn)
@@ -52,6 +53,7 @@ def test_wilson_interval_holds_the_accuracy_and_stays_within_0_and_1(drawn):
     assert accuracy.value - 1e-12 <= accuracy.high <= 1
 
 
+@settings(max_examples=25)
 @given(counts)
 def test_wilson_ends_solve_its_equation(drawn):
     """Each end p satisfies |share - p| = z * sqrt(p * (1 - p) / n), with z = 1.96."""
@@ -89,6 +91,7 @@ def test_difference_interval_is_the_published_one(first, second, low, high):
     assert found == pytest.approx((low, high), abs=6e-5)
 
 
+@settings(max_examples=25)
 @given(counts, counts)
 def test_difference_interval_turns_round_with_its_operands(first, second):
     one, other = wilson_accuracy(*first), wilson_accuracy(*second)
@@ -113,6 +116,7 @@ def test_confusion_matrix_has_labels_in_rows_and_predictions_in_columns():
     ]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=60))
 def test_per_class_accuracy_is_the_diagonal_over_the_rows(pairs):
     labels, predicted = np.array(pairs, np.int64).reshape(-1, 2).T

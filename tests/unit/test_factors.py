@@ -7,11 +7,11 @@ import pytest
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.explain.factors import (
     FACTORS,
-    Images,
+    DatasetFacts,
     Setting,
-    as_it_comes,
+    aligned,
+    framework_defaults,
     get_factors,
-    made_equal,
     not_applicable_reason,
     switched,
 )
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fast
 
 SGD = Recipe(weight_decay=5e-4, schedule="one-cycle", steps=100, input_size=67)
 ADAM = replace(SGD, optimizer="adam")
-CIFAR = Images(num_train_images=50_000, size=(32, 32))
+CIFAR = DatasetFacts(num_train_images=50_000, size=(32, 32))
 
 CHANGES = {
     "initializer": {"initializer": "keras-default", "bias_initializer": "uniform"},
@@ -54,12 +54,12 @@ def differences(before, after):
     return {name: value for name, value in plain(after).items() if value != old[name]}
 
 
-def equal(recipe=ADAM, variant="torchvision"):
-    return made_equal(Setting(variant=variant, recipe=recipe))
+def aligned_setting(recipe=ADAM, variant="torchvision"):
+    return aligned(Setting(variant=variant, recipe=recipe))
 
 
-def idle(name, recipe=ADAM, variant="torchvision", images=CIFAR):
-    return not_applicable_reason(FACTORS[name], equal(recipe, variant), images)
+def reason(name, recipe=ADAM, variant="torchvision", images=CIFAR):
+    return not_applicable_reason(FACTORS[name], aligned_setting(recipe, variant), images)
 
 
 def test_every_factor_is_listed_by_its_own_name_with_its_readings_and_its_source():
@@ -70,53 +70,55 @@ def test_every_factor_is_listed_by_its_own_name_with_its_readings_and_its_source
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_factor_changes_what_it_says_and_nothing_else(name):
-    assert differences(equal(), FACTORS[name].as_keras(equal())) == CHANGES[name]
+    assert (
+        differences(aligned_setting(), FACTORS[name].as_keras(aligned_setting())) == CHANGES[name]
+    )
 
 
 def test_weight_decay_of_sgd_is_decoupled_too():
-    assert FACTORS["weight-decay"].as_keras(equal(SGD)).recipe.optimizer == "sgdw"
+    assert FACTORS["weight-decay"].as_keras(aligned_setting(SGD)).recipe.optimizer == "sgdw"
 
 
 def test_a_recipe_of_pytorchs_defaults_is_made_equal_already():
     base = Setting(variant="torchvision", recipe=ADAM)
-    assert made_equal(base) == base
+    assert aligned(base) == base
 
 
 def test_made_equal_takes_back_every_other_reading():
     """But for AdamW, which PyTorch has as well, and 'same' padding, which no name undoes."""
     factors = [f for name, f in FACTORS.items() if name not in ("weight-decay", "padding")]
-    keras = switched(equal(), factors)
-    assert made_equal(keras) == equal()
-    sgdw = FACTORS["weight-decay"].as_keras(equal(SGD))
-    assert made_equal(sgdw) == equal(SGD)
+    keras = switched(aligned_setting(), factors)
+    assert aligned(keras) == aligned_setting()
+    sgdw = FACTORS["weight-decay"].as_keras(aligned_setting(SGD))
+    assert aligned(sgdw) == aligned_setting(SGD)
 
 
 def test_made_equal_keeps_what_no_factor_names():
     base = Setting(variant="cifar", recipe=RECIPES["speedrun"])
     kept = {"learning_rate", "nesterov", "schedule", "optimizer", "flip", "alternate_flips"}
-    assert not kept & set(differences(base, made_equal(base)))
-    assert made_equal(base).recipe.precision == "float32"
-    assert made_equal(base).recipe.last_layer_std is None
+    assert not kept & set(differences(base, aligned(base)))
+    assert aligned(base).recipe.precision == "float32"
+    assert aligned(base).recipe.last_layer_std is None
 
 
 def test_probabilities_are_a_mistake_as_keras_sees_through_a_softmax():
     assert FACTORS["from-logits"].kind == "mistake"
-    assert as_it_comes("tensorflow", equal(), CIFAR).recipe.loss_input == "logits"
+    assert framework_defaults("tensorflow", aligned_setting(), CIFAR).recipe.loss_input == "logits"
 
 
 def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
-    comes = as_it_comes("tensorflow", equal(), CIFAR)
+    comes = framework_defaults("tensorflow", aligned_setting(), CIFAR)
     expected = {}
     for name, factor in FACTORS.items():
-        if factor.kind == "default" and not idle(name):
+        if factor.kind == "default" and not reason(name):
             expected |= CHANGES[name]
     expected |= {"variant": "torchvision+same-padding+dropout-behind"}
-    assert differences(equal(), comes) == expected
+    assert differences(aligned_setting(), comes) == expected
     assert comes.recipe.bias_initializer == "zeros"
 
 
 def test_pytorch_as_it_comes_is_made_equal():
-    assert as_it_comes("torch", equal(), CIFAR) == equal()
+    assert framework_defaults("torch", aligned_setting(), CIFAR) == aligned_setting()
 
 
 @pytest.mark.parametrize(
@@ -129,39 +131,39 @@ def test_pytorch_as_it_comes_is_made_equal():
     ],
 )
 def test_dropout_moves_by_the_shortest_name(variant, torch, keras):
-    found = equal(variant=variant)
+    found = aligned_setting(variant=variant)
     assert found.variant == torch
     assert FACTORS["dropout-place"].as_keras(found).variant == keras
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe", "variant", "reason"),
+    ("name", "recipe", "variant", "said"),
     [
         ("adam-epsilon", SGD, "torchvision", "sgd has no epsilon"),
-        ("momentum-formula", ADAM, "torchvision", "adam keeps no such buffer"),
+        ("momentum-formula", ADAM, "torchvision", "adam has no momentum buffer"),
         ("momentum-formula", replace(SGD, momentum=0), "torchvision", "no momentum"),
-        ("momentum-formula", replace(SGD, schedule="constant"), "torchvision", "same while"),
-        ("padding", ADAM, "cifar", "every padded convolution of cifar is padded so already"),
-        ("padding", ADAM, "torchvision-same", "is padded so already"),
+        ("momentum-formula", replace(SGD, schedule="constant"), "torchvision", "equal while"),
+        ("padding", ADAM, "cifar", "every padded convolution of cifar has this padding already"),
+        ("padding", ADAM, "torchvision-same", "has this padding already"),
         ("dropout-place", ADAM, "cifar", "cifar has no dropout"),
         ("dropout-place", ADAM, "torchvision+no-dropout", "has no dropout"),
-        ("resize", ADAM, "torchvision", "32 pixels are enlarged to 67"),
+        ("resize", ADAM, "torchvision", "enlarged from 32 to 67 pixels"),
         ("resize", replace(ADAM, input_size=32), "cifar", "images are not resized"),
         ("weight-decay", replace(ADAM, weight_decay=0), "torchvision", "has no weight decay"),
         ("weight-decay", replace(ADAM, optimizer="adamw"), "torchvision", "both frameworks"),
-        ("last-batch", replace(ADAM, global_batch_size=50), "torchvision", "1000 whole batches"),
+        ("last-batch", replace(ADAM, global_batch_size=50), "torchvision", "1000 full batches"),
         ("last-batch", ADAM, "torchvision", "before the first epoch's last batch"),
         (
             "last-batch",
             replace(ADAM, global_batch_size=60_000),
             "torchvision",
-            "50000 images are less than one whole batch",
+            "50000 images are less than one full batch",
         ),
         ("reshuffle", ADAM, "torchvision", "one epoch only"),
     ],
 )
-def test_factor_that_cannot_matter_says_why(name, recipe, variant, reason):
-    assert reason in idle(name, recipe, variant)
+def test_factor_that_cannot_matter_says_why(name, recipe, variant, said):
+    assert said in reason(name, recipe, variant)
 
 
 @pytest.mark.parametrize(
@@ -178,18 +180,20 @@ def test_factor_that_cannot_matter_says_why(name, recipe, variant, reason):
     ],
 )
 def test_factor_that_may_matter_gives_no_reason(name, recipe, variant):
-    assert idle(name, recipe, variant) == ""
+    assert reason(name, recipe, variant) == ""
 
 
 def test_shuffle_buffer_that_holds_all_images_cannot_matter():
-    few = Images(num_train_images=1000, size=(32, 32))
-    assert idle("shuffle", images=few) == "the buffer holds all 1000 training images"
-    assert idle("shuffle") == ""
+    few = DatasetFacts(num_train_images=1000, size=(32, 32))
+    assert reason("shuffle", images=few) == "the buffer holds all 1000 training images"
+    assert reason("shuffle") == ""
 
 
 def test_factor_that_leaves_everything_as_it_is_cannot_matter():
     nothing = replace(FACTORS["precision"], as_keras=lambda setting: setting)
-    assert not_applicable_reason(nothing, equal(), CIFAR) == "both readings are the same here"
+    assert (
+        not_applicable_reason(nothing, aligned_setting(), CIFAR) == "both values are the same here"
+    )
 
 
 def test_factors_are_found_by_name_in_the_tables_order():

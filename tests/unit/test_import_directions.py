@@ -1,16 +1,16 @@
-"""Arrows point one way: what may import what, read from the source of every module."""
+"""Imports point down only, in short chains, and the tree stays small: read from every module."""
 
 import ast
-import itertools
+import json
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import alexnet_impl
-
-pytestmark = pytest.mark.fast
 
 PACKAGE = Path(alexnet_impl.__file__).parent
 
@@ -55,11 +55,22 @@ HOMES = {
 KERAS_ALONE = ("model", "layers", "weights", "optimizers", "backbones")
 """Modules of frameworks.tensorflow that Keras on another backend shares."""
 
+MIRRORS = (
+    {"frameworks", "frameworks.torch", "frameworks.tensorflow", "network"},
+    {"report.run", "report.bench", "report.explain", "report.ledger"},
+    {"measurement", "report.bench"},
+    {"report", "cli"},
+    {"data", "runs"},
+)
+"""Folders that mirror each other on purpose: modules in them may share a name."""
+
+MOST_MODULES, MOST_FOLDERS, LONGEST_CHAIN = 9, 17, 16
+
 RANKS = {unit: rank for rank, tier in enumerate(TIERS) for unit in tier}
 
 
 def unit_of(module):
-    """The longest unit that a dotted name below the package lies in; None if there is none."""
+    """The longest unit that contains a dotted name below the package, or None."""
     parts = module.split(".") if module else []
     for count in range(len(parts), 0, -1):
         name = ".".join(parts[:count])
@@ -74,9 +85,6 @@ def module_name(path):
     return ".".join(part for part in parts if part != "__init__")
 
 
-SOURCES = {module_name(path): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
-
-
 def imported_names(source):
     """Every dotted name that is imported anywhere in the source, functions included."""
     for node in ast.walk(ast.parse(source)):
@@ -89,24 +97,28 @@ def imported_names(source):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_imports(source, modules):
-    """The modules of this package that the source imports, as names below the package."""
-    for name in imported_names(source):
+SOURCES = {module_name(path): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+IMPORTS = {name: list(imported_names(source)) for name, source in SOURCES.items()}
+
+
+def own_imports(names):
+    """Those of the imported names that are modules of this package, as names below it."""
+    for name in names:
         root, _, below = name.partition(".")
         if root != "alexnet_impl":
             continue
-        # `from alexnet_impl.spec import trace` names something in spec, or a module below it.
-        yield below if below in modules else below.rpartition(".")[0]
+        # `from alexnet_impl.network.spec import trace` names a function or a module.
+        yield below if below in SOURCES else below.rpartition(".")[0]
 
 
-def upward_imports(module, source, modules=SOURCES):
+def complaints(module, names):
     """What is wrong with the imports of one module, as sentences; none if all is well."""
     unit = unit_of(module)
-    for target in own_imports(source, modules):
+    for target in own_imports(names):
         other = unit_of(target)
         if other != unit and RANKS[other] >= RANKS[unit]:
             yield f"{module} imports {target}, which is not below it"
-    for name in imported_names(source):
+    for name in names:
         if name.startswith("."):
             yield f"{module} imports relatively: {name}"
         root = name.partition(".")[0]
@@ -114,93 +126,124 @@ def upward_imports(module, source, modules=SOURCES):
             yield f"{module} imports {root}, which is at home in {HOMES[root]}"
 
 
-def test_every_module_has_a_place():
+@pytest.mark.fast
+def test_every_module_has_a_place_and_every_place_a_module():
     assert [name for name in SOURCES if unit_of(name) is None] == []
-
-
-def test_every_place_has_a_module():
     assert [unit for unit in RANKS if unit not in SOURCES] == []
 
 
-@pytest.mark.parametrize("module", SOURCES, ids=lambda name: name or "__init__")
-def test_module_imports_only_from_below(module):
-    assert list(upward_imports(module, SOURCES[module])) == []
+@pytest.mark.fast
+def test_modules_import_only_from_below():
+    found = [line for module, names in IMPORTS.items() for line in complaints(module, names)]
+    assert found == []
 
 
-@pytest.mark.parametrize(
-    ("module", "source", "complaint"),
-    [
-        (
-            "network.spec",
-            "from alexnet_impl.recipe.recipe import Recipe",
-            "network.spec imports recipe",
-        ),
-        ("network.spec", "import alexnet_impl.recipe.recipe", "network.spec imports recipe"),
-        ("network.spec", "from alexnet_impl import recipe", "network.spec imports recipe"),
-        (
-            "network.spec",
-            "def f():\n    from alexnet_impl.cli import main",
-            "network.spec imports cli",
-        ),
-        (
-            "data.batches",
-            "from alexnet_impl.weights.canonical import Weights",
-            "data.batches imports weights",
-        ),
-        (
-            "data.batches",
-            "from alexnet_impl.recipe.recipe import Recipe",
-            "data.batches imports recipe",
-        ),
-        ("runs.folder", "from alexnet_impl import __version__", "runs.folder imports "),
-        ("report.page", "from alexnet_impl.cli import main", "report.page imports cli"),
+@pytest.mark.fast
+def test_imports_that_point_up_are_reported():
+    wrong = (
+        ("network.spec", "from alexnet_impl.recipe.recipe import Recipe", "recipe"),
+        ("network.spec", "import alexnet_impl.recipe.recipe", "recipe"),
+        ("network.spec", "from alexnet_impl import recipe", "recipe"),
+        ("network.spec", "def f():\n    from alexnet_impl.cli import main", "cli"),
+        ("data.batches", "from alexnet_impl.weights.canonical import Weights", "weights"),
+        ("runs.folder", "from alexnet_impl import __version__", ""),
         (
             "frameworks.torch.model",
             "from alexnet_impl.frameworks.tensorflow.model import build_model",
-            "frameworks.torch.model imports frameworks.tensorflow.model",
+            "frameworks.tensorflow.model",
         ),
-        (
-            "frameworks",
-            "from alexnet_impl.frameworks.torch import build_model",
-            "frameworks imports frameworks.torch",
-        ),
-        ("training", "import torch", "training imports torch"),
-        ("training", "from torch import nn", "training imports torch"),
-        ("frameworks.torch.model", "import keras.ops", "frameworks.torch.model imports keras"),
-        ("frameworks.tensorflow.model", "import jax", "frameworks.tensorflow.model imports jax"),
-        ("cli", "from .flags import Train", "cli imports relatively"),
-    ],
-)
-def test_import_that_points_up_is_reported(module, source, complaint):
-    complaints = list(upward_imports(module, source))
-    assert len(complaints) == 1
-    assert complaints[0].startswith(complaint)
+        ("frameworks", "from alexnet_impl.frameworks.torch import build_model", "frameworks.torch"),
+        ("training", "import torch", "torch"),
+        ("training", "from torch import nn", "torch"),
+        ("frameworks.torch.model", "import keras.ops", "keras"),
+        ("frameworks.tensorflow.model", "import jax", "jax"),
+        ("cli", "from .flags import Train", "relatively"),
+    )
+    for module, source, target in wrong:
+        (complaint,) = complaints(module, list(imported_names(source)))
+        assert complaint.startswith(f"{module} imports {target}")
 
 
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
+@pytest.mark.fast
+def test_imports_that_point_down_are_not_reported():
+    right = (
         ("cli", "from alexnet_impl.network.spec import trace"),
         ("data.batches", "from alexnet_impl.data.dataset import Split"),
         ("frameworks.torch.model", "import torch\nfrom alexnet_impl.network import spec as s"),
         ("frameworks.torch.model", "from alexnet_impl.frameworks import StepValues"),
         ("training", "import numpy\nimport torchmetrics"),
-    ],
-)
-def test_import_that_points_down_is_not_reported(module, source):
-    assert list(upward_imports(module, source)) == []
+    )
+    for module, source in right:
+        assert list(complaints(module, list(imported_names(source)))) == []
 
 
-@pytest.mark.parametrize("module", KERAS_ALONE)
-def test_keras_part_does_not_import_tensorflow(module):
-    roots = {
-        name.partition(".")[0]
-        for name in imported_names(SOURCES[f"frameworks.tensorflow.{module}"])
-    }
-    assert "keras" in roots
-    assert "tensorflow" not in roots
+def longest_chain(edges):
+    """The longest chain of modules that import each other.
+
+    Raises:
+        CycleError: If they do so in a circle.
+    """
+    chains = {}
+    for name in TopologicalSorter(edges).static_order():
+        below = max((chains[target] for target in edges.get(name, ())), key=len, default=[])
+        chains[name] = [name, *below]
+    return max(chains.values(), key=len)
 
 
+EDGES = {name: set(own_imports(names)) - {name} for name, names in IMPORTS.items()}
+
+
+@pytest.mark.fast
+def test_modules_do_not_import_each_other_in_a_circle():
+    longest_chain(EDGES)  # raises CycleError, which names them
+
+
+@pytest.mark.fast
+def test_circles_and_chains_of_imports_are_found():
+    with pytest.raises(CycleError, match="'b'"):
+        longest_chain({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}})
+    assert longest_chain({"a": {"b", "c"}, "b": {"c"}, "d": {"c"}}) == ["a", "b", "c"]
+
+
+@pytest.mark.fast
+@pytest.mark.xfail(strict=False, reason="chains are being shortened, room by room")
+def test_chains_of_imports_are_short():
+    chain = longest_chain(EDGES)
+    assert len(chain) <= LONGEST_CHAIN, chain
+
+
+@pytest.mark.fast
+def test_the_top_level_is_small():
+    inside = [path for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")]
+    modules = sorted(path.stem for path in inside if path.suffix == ".py")
+    folders = sorted(path.name for path in inside if path.is_dir())
+    assert len(modules) <= MOST_MODULES, modules
+    assert len(folders) <= MOST_FOLDERS, folders
+
+
+@pytest.mark.fast
+def test_modules_share_a_name_only_where_their_folders_mirror_each_other():
+    folders = defaultdict(set)
+    for path in PACKAGE.rglob("[!_]*.py"):
+        folders[path.stem].add(module_name(path.parent / "__init__.py"))
+    shared = {stem: sorted(places) for stem, places in folders.items() if len(places) > 1}
+    assert {
+        stem: places
+        for stem, places in shared.items()
+        if not any(mirror.issuperset(places) for mirror in MIRRORS)
+    } == {}
+
+
+@pytest.mark.fast
+def test_keras_part_does_not_import_tensorflow():
+    for module in KERAS_ALONE:
+        names = IMPORTS[f"frameworks.tensorflow.{module}"]
+        roots = {name.partition(".")[0] for name in names}
+        assert "keras" in roots, module
+        assert "tensorflow" not in roots, module
+
+
+@pytest.mark.fast
 def test_both_frameworks_have_the_same_files():
     folders = [PACKAGE / "frameworks" / name for name in ("torch", "tensorflow")]
     torch, tensorflow = ({path.name for path in folder.glob("*.py")} for folder in folders)
@@ -209,50 +252,42 @@ def test_both_frameworks_have_the_same_files():
     assert tensorflow - torch == {"layers.py", "fused.py"}
 
 
-def test_modules_are_imported_by_name_in_two_places():
-    """An import that no reader of the source can see, but for the frameworks' lazy one, and that
-    of a user's own module, whose name is known only when it is given."""
+@pytest.mark.fast
+def test_modules_are_imported_by_name_in_three_places():
+    """No reader of the source can see such an import: that of a command's handler, the frameworks'
+    lazy one, and that of a user's own module, whose name is known only when it is given."""
     hidden = [
         module
         for module, source in SOURCES.items()
         if "import_module" in source or "__import__" in source
     ]
-    assert hidden == ["frameworks", "frameworks.user_model"]
+    assert hidden == ["cli.command_table", "frameworks", "frameworks.user_model"]
 
 
-def in_circles(edges):
-    """The names that lead back to themselves."""
-    reach = {name: set(targets) for name, targets in edges.items()}
-    for middle, start in itertools.product(edges, edges):
-        if middle in reach[start]:
-            reach[start] |= reach[middle]
-    return sorted(name for name, targets in reach.items() if name in targets)
-
-
-def test_modules_do_not_import_each_other_in_a_circle():
-    edges = {name: set(own_imports(source, SOURCES)) - {name} for name, source in SOURCES.items()}
-    assert in_circles(edges) == []
-
-
-def test_circle_of_imports_is_reported():
-    assert in_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+CORE = [
+    f"alexnet_impl.{module}".rstrip(".")
+    for module in SOURCES
+    if unit_of(module) not in {"__main__", "frameworks.torch", "frameworks.tensorflow"}
+]
 
 
 @pytest.mark.parametrize(
-    "module",
+    "modules",
     [
-        "alexnet_impl",
-        "alexnet_impl.cli",
-        "alexnet_impl.cli.commands",
-        "alexnet_impl.training.start",
+        pytest.param(["alexnet_impl.cli", "alexnet_impl.training.start"], marks=pytest.mark.fast),
+        pytest.param(CORE, marks=pytest.mark.slow),
     ],
+    ids=["main", "all"],
 )
-def test_import_loads_no_framework(module):
+def test_the_core_loads_no_framework(modules):
+    """And the package itself loads no library that takes long."""
     code = (
-        f"import sys, {module}; "
-        "print(sorted({'torch', 'tensorflow', 'keras', 'jax', 'triton'} & set(sys.modules)))"
+        "import importlib, json, sys\n"
+        "import alexnet_impl\n"
+        "heavy = {'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "loaded = {'torch', 'tensorflow', 'keras', 'jax', 'triton'} & set(sys.modules)\n"
+        "print(json.dumps([sorted(heavy), sorted(loaded)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[], []]

@@ -10,12 +10,11 @@ from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.measurement import case_worker as worker
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement import rounds as paired
-from alexnet_impl.measurement.case import Case, complete_key
-from alexnet_impl.measurement.case_worker import CaseServer, CaseWorker, OutOfMemoryError
-from alexnet_impl.measurement.largest_batch import find_largest_batch, of_batch_size
-from alexnet_impl.measurement.rounds import Plan
+from alexnet_impl.measurement.case import Case, complete_key, of_batch_size, synthetic_data
+from alexnet_impl.measurement.case_worker import CaseCalls, CaseWorker, OutOfMemoryError
+from alexnet_impl.measurement.largest_batch import find_largest_batch
+from alexnet_impl.measurement.results import RoundsPlan
 from alexnet_impl.measurement.timing import WarmUp
-from alexnet_impl.measurement.workloads import synthetic_data
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.channel import Channel
 from alexnet_impl.recipe.named import get_recipe
@@ -24,7 +23,7 @@ from alexnet_impl.runs.config import RunConfig
 pytestmark = pytest.mark.fast
 
 CASE = Case(
-    work="batching",
+    workload="batching",
     config=RunConfig(
         framework="torch",
         variant="cifar",
@@ -101,18 +100,18 @@ def run(first, second, plan):
 
 
 def test_sides_take_turns_at_the_ends_of_a_round():
-    _, log = run(endless(1.0), endless(2.0), Plan(min_rounds=4, max_rounds=4))
+    _, log = run(endless(1.0), endless(2.0), RoundsPlan(min_rounds=4, max_rounds=4))
     assert log == "ABBABAABABBABAAB"
 
 
 def test_rounds_end_when_the_ratio_is_known():
-    ratio, log = run(endless(1.0, 1.001), endless(2.0, 2.001), Plan(min_rounds=6, width=0.01))
+    ratio, log = run(endless(1.0, 1.001), endless(2.0, 2.001), RoundsPlan(min_rounds=6, width=0.01))
     assert len(log) == 4 * 6
     assert ratio.ratio == pytest.approx(2.0, rel=0.01)
 
 
 def test_rounds_end_with_their_number_or_their_time(monkeypatch):
-    noisy = Plan(min_rounds=6, max_rounds=9, width=1e-6)
+    noisy = RoundsPlan(min_rounds=6, max_rounds=9, width=1e-6)
     assert len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), noisy)[1]) == 4 * 9
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -122,11 +121,11 @@ def test_rounds_end_with_their_number_or_their_time(monkeypatch):
 
 def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
     (alone, _), log = sides(endless(1.0), endless())
-    paired.take_groups(alone, Plan(max_rounds=9))
+    paired.take_groups(alone, RoundsPlan(max_rounds=9))
     assert len(log) == 9
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    paired.take_groups(alone, Plan(max_rounds=90, budget_s=25.0))
+    paired.take_groups(alone, RoundsPlan(max_rounds=90, budget_s=25.0))
     assert len(log) == 9 + 3
 
 
@@ -140,7 +139,7 @@ def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
     half = replace(CASE, config=replace(CASE.config, recipe=replace(RECIPE, precision="bfloat16")))
     peaks = {} if remembered else None
     for _ in range(2):
-        plan = Plan(min_rounds=1, max_rounds=1)
+        plan = RoundsPlan(min_rounds=1, max_rounds=1)
         done = paired.compare(CASE, half, plan, {}, lambda *_: None, peaks)
         assert list(done.first.peaks) == ["matmul float32"]
         assert list(done.second.peaks) == ["matmul bfloat16"]
@@ -150,7 +149,7 @@ def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
 
 def test_drift_that_hits_both_sides_is_not_taken_for_a_difference():
     times = iter([1.01**number for number in range(200)])
-    ratio, _ = run(times, times, Plan(min_rounds=8, max_rounds=8))
+    ratio, _ = run(times, times, RoundsPlan(min_rounds=8, max_rounds=8))
     assert ratio.ratio == pytest.approx(1.0, abs=1e-3)
 
 
@@ -185,18 +184,18 @@ def test_batch_that_had_no_room_beside_another_is_tried_by_itself(room, words):
 
 def test_batch_size_brings_images_enough():
     """And more than a cache holds where batches are drawn while they are timed."""
-    for work, images in (("training", 2000), ("training-from-pipeline", 20_000)):
-        config = of_batch_size(replace(CASE, work=work), 500).config
+    for workload, images in (("training", 2000), ("training-from-pipeline", 20_000)):
+        config = of_batch_size(replace(CASE, workload=workload), 500).config
         assert (config.recipe.global_batch_size, config.data.train_images) == (500, images)
 
 
-@pytest.mark.parametrize("work", ["training", "training-from-pipeline"])
-def test_gate_makes_no_more_images_than_it_compares(monkeypatch, work):
+@pytest.mark.parametrize("workload", ["training", "training-from-pipeline"])
+def test_gate_makes_no_more_images_than_it_compares(monkeypatch, workload):
     """However large the batch is that will be timed."""
     monkeypatch.setattr(gate, "both_sides", lambda config, _: nullcontext([config]))
     seen = []
     monkeypatch.setattr(gate, "static_checks", lambda sides, *_, **__: seen.append(sides[0]) or [])
-    gate.pass_gate(of_batch_size(replace(CASE, work=work), 10**9), {})
+    gate.pass_gate(of_batch_size(replace(CASE, workload=workload), 10**9), {})
     assert seen[0].recipe.global_batch_size == gate.GATE_IMAGES
     assert seen[0].data.train_images == 100
 
@@ -237,7 +236,7 @@ class Refusing(Channel):
         "torch: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
         "torch: Unable to allocate 29.8 GiB for an array with shape (4000000000,)",
         "torch: MemoryError",
-        "tensorflow: its process ended with code -9.",
+        "tensorflow: the worker process was killed by signal 9: it printed nothing",
     ],
 )
 def test_lack_of_memory_is_told_from_other_faults(message):
@@ -248,7 +247,9 @@ def test_lack_of_memory_is_told_from_other_faults(message):
 
 def test_other_faults_are_none_of_memory():
     with pytest.raises(RunError) as caught:
-        CaseWorker(Refusing("torch: its process ended with code 1."), CASE).memory()
+        CaseWorker(
+            Refusing("torch: the worker process ended with code 1: it printed nothing"), CASE
+        ).memory()
     assert not isinstance(caught.value, OutOfMemoryError)
 
 
@@ -259,7 +260,7 @@ def server(monkeypatch):
     )
     monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
     monkeypatch.setattr(worker, "keep_freed_memory", lambda: True)
-    made = CaseServer()
+    made = CaseCalls()
     made.answer("start", {"framework": "torch", "device": "cpu", "threads": 2}, {})
     return made
 
@@ -289,7 +290,7 @@ def test_title_tells_what_is_not_the_default():
 
 
 @pytest.mark.parametrize(
-    ("work", "field", "value", "apart"),
+    ("workload", "field", "value", "apart"),
     [
         ("training", "momentum", 0.0, True),
         ("training", "momentum", 0.8, False),
@@ -299,9 +300,9 @@ def test_title_tells_what_is_not_the_default():
         ("full-training", "eval_flip", True, True),
     ],
 )
-def test_what_costs_a_work_time_sets_its_cases_apart(work, field, value, apart):
+def test_what_costs_a_work_time_sets_its_cases_apart(workload, field, value, apart):
     recipe = replace(CASE.config.recipe, nesterov=False)
-    case = replace(CASE, work=work, config=replace(CASE.config, recipe=recipe))
+    case = replace(CASE, workload=workload, config=replace(CASE.config, recipe=recipe))
     other = replace(case, config=replace(case.config, recipe=replace(recipe, **{field: value})))
     assert (case.key != other.key) is apart
     assert (case.title != other.title) is apart
@@ -319,7 +320,7 @@ def test_a_worker_tells_the_device_that_it_found(monkeypatch, found, kind):
     adapter = SimpleNamespace(set_threads=lambda _: None, fingerprint=lambda _: {"device": found})
     monkeypatch.setattr(worker, "get_framework", lambda _: adapter)
     asked = {"framework": "torch", "device": "auto", "threads": 2}
-    assert CaseServer().answer("start", asked, {})[0] == kind
+    assert CaseCalls().answer("start", asked, {})[0] == kind
     assert CASE.on(kind).key["device"] == kind
 
 
@@ -348,10 +349,10 @@ def test_sides_are_compared_per_image_whatever_a_call_holds():
         def time_group(self):
             return self.call_s
 
-    plan = Plan(min_rounds=3, max_rounds=3)
+    plan = RoundsPlan(min_rounds=3, max_rounds=3)
     pair = [
-        paired.Side(ConstantWorker(1.0, 64), plan),
-        paired.Side(ConstantWorker(8.0, 256), plan),
+        paired.TimedSide(ConstantWorker(1.0, 64), plan),
+        paired.TimedSide(ConstantWorker(8.0, 256), plan),
     ]
     ratio = paired.take_rounds(pair, plan, lambda *_: None)
     assert ratio.ratio == pytest.approx(2.0)

@@ -13,8 +13,9 @@ import pytest
 import alexnet_impl
 from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement import timing
-from alexnet_impl.measurement.timing import group_size, lengthen, time_calls, warm_up
-from alexnet_impl.measurement.workloads import WORKS, make_bench, synthetic_data
+from alexnet_impl.measurement.case import synthetic_data
+from alexnet_impl.measurement.timing import amortise_call_cost, group_size, time_calls, warm_up
+from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.clock import Clock
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.fast
 WORK_S = 0.004
 ORDERS = (
     "train_steps",
-    "hold",
+    "put_dataset_on_device",
     "train_step",
     "infer",
     "move",
@@ -36,7 +37,7 @@ ORDERS = (
 
 
 class AsynchronousDevice:
-    """Takes orders at once and works them off only while somebody waits, as a GPU seems to."""
+    """Takes orders at once and workloads them off only while somebody waits, as a GPU seems to."""
 
     def __init__(self):
         self.pending_s = 0.0
@@ -51,12 +52,12 @@ class AsynchronousDevice:
         time.sleep(self.pending_s)
         self.pending_s = 0.0
 
-    def repeated(self):
+    def timed_call(self):
         return TimedCall(call=self.order, amount=1, unit="images", synchronize=self.synchronize)
 
 
 class AsynchronousTrainer:
-    """Every method that a work may time is an order to the device."""
+    """Every method that a workload may time is an order to the device."""
 
     def __init__(self, device):
         self.synchronize = device.synchronize
@@ -71,7 +72,7 @@ class AsynchronousTrainer:
 def asynchronous_framework(device):
     return SimpleNamespace(
         make_trainer=lambda *_: AsynchronousTrainer(device),
-        plain_training=lambda *_: device.repeated(),
+        tutorial_loop=lambda *_: device.timed_call(),
         build_model=lambda *_: SimpleNamespace(),
         set_weights=lambda *_: None,
         get_weights=lambda *_: {},
@@ -80,14 +81,14 @@ def asynchronous_framework(device):
 
 def test_time_is_that_of_the_work_and_not_of_the_order():
     device = AsynchronousDevice()
-    assert time_calls(device.repeated(), 5) >= 5 * WORK_S
+    assert time_calls(device.timed_call(), 5) >= 5 * WORK_S
 
 
 def test_work_ordered_before_is_not_counted():
     device = AsynchronousDevice()
     for _ in range(10):
         device.order()
-    assert time_calls(device.repeated(), 1) < 8 * WORK_S
+    assert time_calls(device.timed_call(), 1) < 8 * WORK_S
 
 
 CONFIG = RunConfig(
@@ -103,28 +104,28 @@ CONFIG = RunConfig(
 FEEDS = [{}, {"device_data": True}, {"steps_per_call": 3}]
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("feed", FEEDS, ids=["plain", "on the device", "many steps a call"])
 def test_every_work_waits_for_its_device(name, feed):
     device = AsynchronousDevice()
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, **feed))
-    work = WORKS[name].prepare(make_bench(asynchronous_framework(device), config))
+    workload = WORKLOADS[name].prepare(workload_context(asynchronous_framework(device), config))
     device.synchronize()
     before = device.orders
-    seconds = time_calls(work, 3)
+    seconds = time_calls(workload, 3)
     ordered = device.orders - before
-    images = WORKS[name].unit == "images"
-    on_device = WORKS[name].passes or (WORKS[name].gated and images)
+    images = WORKLOADS[name].unit == "images"
+    on_device = WORKLOADS[name].passes or (WORKLOADS[name].gated and images)
     assert bool(ordered) == bool(on_device)
-    assert work.unit == WORKS[name].unit
+    assert workload.unit == WORKLOADS[name].unit
     assert seconds >= ordered * WORK_S
     assert device.pending_s == 0
 
 
 def test_a_clock_that_forgets_to_wait_is_seen():
-    """The check above fails on a work whose synchronize does nothing."""
+    """The check above fails on a workload whose synchronize does nothing."""
     device = AsynchronousDevice()
-    forgetful = replace(device.repeated(), synchronize=lambda: None)
+    forgetful = replace(device.timed_call(), synchronize=lambda: None)
     assert time_calls(forgetful, 5) < WORK_S
 
 
@@ -133,7 +134,8 @@ READERS = {
     "measurement/timing.py": {"perf_counter"},
     "measurement/rounds.py": {"monotonic"},  # whether the budget is spent
     "training/clock.py": {"perf_counter"},
-    "training/run.py": {"perf_counter"},  # evaluations, when to save
+    "training/run.py": {"perf_counter"},  # when to save
+    "training/epoch_end.py": {"perf_counter"},  # evaluations
     "training/collapse.py": {"perf_counter"},  # the trial step
     "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "data/cache.py": {"time.time("},  # how old a file is
@@ -164,7 +166,7 @@ def test_clock_of_a_training_waits_for_its_device():
 def test_warm_up_ends_when_times_are_steady(monkeypatch):
     falling = itertools.chain([9.0, 5.0, 3.0, 2.0], itertools.repeat(1.0))
     monkeypatch.setattr(timing, "time_calls", lambda *_: next(falling))
-    done = warm_up(AsynchronousDevice().repeated(), limit_s=1000.0)
+    done = warm_up(AsynchronousDevice().timed_call(), limit_s=1000.0)
     assert done.steady
     assert (done.first_call_s, done.call_s) == (9.0, 1.0)
     assert 10 <= len(done.times_s) < 30
@@ -173,7 +175,7 @@ def test_warm_up_ends_when_times_are_steady(monkeypatch):
 def test_warm_up_ends_with_its_time_and_says_so(monkeypatch):
     times = iter(np.linspace(9, 1, 100))
     monkeypatch.setattr(timing, "time_calls", lambda *_: next(times))
-    done = warm_up(AsynchronousDevice().repeated(), limit_s=30.0)
+    done = warm_up(AsynchronousDevice().timed_call(), limit_s=30.0)
     assert not done.steady
     assert sum(done.times_s[:-1]) < 30 <= sum(done.times_s)
 
@@ -186,21 +188,21 @@ def epochs_of(batches, cost_s=0.01, batch_s=0.002):
         unit="images",
         synchronize=lambda: None,
         cost_s=cost_s,
-        of_batches=epochs_of,
+        with_batches=epochs_of,
     )
 
 
 def test_calls_grow_until_their_own_cost_is_small():
-    assert 100 <= lengthen(epochs_of(1), most=1000).amount < 250
+    assert 100 <= amortise_call_cost(epochs_of(1), most=1000).amount < 250
 
 
 def test_calls_grow_to_what_memory_holds():
-    assert lengthen(epochs_of(1), most=7).amount == 7
+    assert amortise_call_cost(epochs_of(1), most=7).amount == 7
 
 
 def test_calls_without_a_cost_are_left_as_they_are():
-    work = AsynchronousDevice().repeated()
-    assert lengthen(work, most=1000) is work
+    workload = AsynchronousDevice().timed_call()
+    assert amortise_call_cost(workload, most=1000) is workload
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,7 @@ import pytest
 from rich.console import Console
 from support.fake_framework import RecordingObserver
 
-from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import AlexNetWarning, RunError
-from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import (
     ActivationStatistics,
     CollapseReport,
@@ -20,10 +17,11 @@ from alexnet_impl.runs.records import (
     RunResult,
     Timing,
 )
+from alexnet_impl.training.events import Ended, EpochEnded, Prepared, Started, Stepped, Warned
 from alexnet_impl.training.observers import (
-    BarObserver,
+    EpochBar,
+    EpochLines,
     JsonObserver,
-    LineObserver,
     epoch_line,
     make_observer,
     replay,
@@ -31,13 +29,6 @@ from alexnet_impl.training.observers import (
 
 pytestmark = pytest.mark.fast
 
-CONFIG = RunConfig(
-    framework="tensorflow",
-    variant="cifar",
-    width=1.0,
-    recipe=Recipe(epochs=3),
-    data=DataConfig(dataset="digits"),
-)
 RECORD = EpochRecord(
     epoch=2,
     step=20,
@@ -70,14 +61,21 @@ RESULT = RunResult(
 LINE = "tensorflow  epoch 2/3  loss 1.2346  train 50.00%  validation 62.50%  457 images/s  12.3 s"
 
 
+def started(step):
+    return Started(framework="tensorflow", num_epochs=3, num_steps=30, step=step)
+
+
+def stepped(step, loss, rate):
+    return Stepped(step=step, num_steps=30, loss=loss, images_per_second=rate)
+
+
 def watch(observer):
     """Tell an observer of a run of three epochs, of which one is shown."""
-    with observer:
-        observer.started(CONFIG, 30, 0)
-        observer.stepped(7, 30, 2.0, 400.0)
-        observer.epoch_ended(RECORD)
-        observer.stepped(27, 30, 1.5, 450.0)
-        observer.ended(RESULT)
+    observer(started(0))
+    observer(stepped(7, 2.0, 400.0))
+    observer(EpochEnded(record=RECORD))
+    observer(stepped(27, 1.5, 450.0))
+    observer(Ended(result=RESULT))
 
 
 def test_epoch_line_has_the_epochs_figures():
@@ -86,78 +84,79 @@ def test_epoch_line_has_the_epochs_figures():
 
 def test_log_has_one_whole_line_per_epoch_and_nothing_else():
     stream = io.StringIO()
-    watch(LineObserver(Console(file=stream, width=40)))
+    watch(EpochLines(Console(file=stream, width=40)))
     assert stream.getvalue() == LINE + "\n"
 
 
 def test_log_says_where_a_resumed_run_goes_on():
     stream = io.StringIO()
-    LineObserver(Console(file=stream)).started(CONFIG, 30, 12)
-    assert stream.getvalue() == "tensorflow  goes on after step 12\n"
+    EpochLines(Console(file=stream))(started(12))
+    assert stream.getvalue() == "tensorflow  continues after step 12\n"
 
 
 def test_bar_shows_steps_rate_loss_and_accuracy_above_a_line_per_epoch():
     stream = io.StringIO()
-    observer = BarObserver(Console(file=stream, width=120, force_terminal=True))
-    with observer:
-        observer.started(CONFIG, 30, 0)
-        observer.stepped(7, 30, 2.0, 400.0)
-        observer.bar.refresh()
+    observer = EpochBar(Console(file=stream, width=120, force_terminal=True))
+    with observer.progress:
+        observer(started(0))
+        observer(stepped(7, 2.0, 400.0))
+        observer.progress.refresh()
         assert "7/30" in stream.getvalue()
         assert "400 images/s  loss 2.0000" in stream.getvalue()
-        observer.epoch_ended(RECORD)
-        observer.stepped(27, 30, 1.5, 450.0)
-        observer.bar.refresh()
+        observer(EpochEnded(record=RECORD))
+        observer(stepped(27, 1.5, 450.0))
+        observer.progress.refresh()
         assert "450 images/s  loss 1.5000  validation 62.50%" in stream.getvalue()
-        observer.ended(RESULT)
-        assert observer.bar.finished
+        observer(Ended(result=RESULT))
+        assert observer.progress.finished
     assert LINE in stream.getvalue()
 
 
 def test_bar_goes_on_at_the_step_of_a_resumed_run():
-    observer = BarObserver(Console(file=io.StringIO(), width=120, force_terminal=True))
-    with observer:
-        observer.started(CONFIG, 30, 12)
-        assert observer.bar.tasks[0].completed == 12
+    observer = EpochBar(Console(file=io.StringIO(), width=120, force_terminal=True))
+    with observer.progress:
+        observer(started(12))
+        assert observer.progress.tasks[0].completed == 12
 
 
 def test_log_says_when_a_preparation_is_done():
     stream = io.StringIO()
-    observer = LineObserver(Console(file=stream))
-    observer.prepared("Features behind backbone", 64, 5000)
-    observer.prepared("Features behind backbone", 5000, 5000)
+    observer = EpochLines(Console(file=stream))
+    observer(Prepared(what="Features behind backbone", done=64, total=5000))
+    observer(Prepared(what="Features behind backbone", done=5000, total=5000))
     assert stream.getvalue() == "Features behind backbone: 5,000 images\n"
 
 
 def test_bar_of_a_preparation_goes_away_before_that_of_the_training():
-    observer = BarObserver(Console(file=io.StringIO(), width=120, force_terminal=True))
-    with observer:
-        observer.prepared("Features", 64, 5000)
-        assert observer.bar.tasks[0].completed == 64
-        observer.prepared("Features", 5000, 5000)
-        observer.started(CONFIG, 30, 12)
-        assert [task.completed for task in observer.bar.tasks] == [12]
+    observer = EpochBar(Console(file=io.StringIO(), width=120, force_terminal=True))
+    with observer.progress:
+        observer(Prepared(what="Features", done=64, total=5000))
+        assert observer.progress.tasks[0].completed == 64
+        observer(Prepared(what="Features", done=5000, total=5000))
+        observer(started(12))
+        assert [task.completed for task in observer.progress.tasks] == [12]
 
 
-@pytest.mark.parametrize("kind", [LineObserver, BarObserver])
+@pytest.mark.parametrize("kind", [EpochLines, EpochBar])
 def test_warning_is_passed_on_as_one_of_this_package(kind):
     with pytest.warns(AlexNetWarning, match="^torch: the network has collapsed$"):
-        kind(Console(file=io.StringIO())).warned("torch: the network has collapsed")
+        kind(Console(file=io.StringIO()))(Warned(message="torch: the network has collapsed"))
 
 
-@pytest.mark.parametrize(("terminal", "kind"), [(True, BarObserver), (False, LineObserver)])
+@pytest.mark.parametrize(("terminal", "kind"), [(True, EpochBar), (False, EpochLines)])
 def test_bar_is_for_terminals_alone(terminal, kind):
     console = Console(file=io.StringIO(), force_terminal=terminal)
-    assert type(make_observer(console)) is kind
+    with make_observer(console) as observer:
+        assert type(observer) is kind
 
 
 def tell(observer):
-    observer.prepared("Features", 64, 64)
-    observer.started(CONFIG, 30, 4)
-    observer.stepped(7, 30, 2.0, 400.0)
-    observer.warned("the network has collapsed")
-    observer.epoch_ended(RECORD)
-    observer.ended(RESULT)
+    observer(Prepared(what="Features", done=64, total=64))
+    observer(started(4))
+    observer(stepped(7, 2.0, 400.0))
+    observer(Warned(message="the network has collapsed"))
+    observer(EpochEnded(record=RECORD))
+    observer(Ended(result=RESULT))
 
 
 def test_json_lines_tell_another_process_the_same():
@@ -184,7 +183,7 @@ def test_json_lines_tell_another_process_the_same():
 
 def test_json_lines_carry_a_loss_that_is_not_finite():
     stream = io.StringIO()
-    JsonObserver(stream).epoch_ended(replace(RECORD, eval_loss=math.nan))
+    JsonObserver(stream)(EpochEnded(record=replace(RECORD, eval_loss=math.nan)))
     observer = RecordingObserver()
     replay(json.loads(stream.getvalue()), observer)
     assert math.isnan(observer.epochs[0].eval_loss)

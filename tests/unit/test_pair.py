@@ -9,9 +9,9 @@ from support import reference
 
 from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks.user_model import (
-    ForeignFacts,
-    ForeignLayer,
     Operation,
+    UserLayer,
+    UserModelFacts,
     call_by_name,
     descend,
     feature_order,
@@ -20,10 +20,11 @@ from alexnet_impl.frameworks.user_model import (
 from alexnet_impl.network.spec import Conv, LocalResponseNorm, MaxPool
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses
-from alexnet_impl.ports.hypotheses import apart, rank
-from alexnet_impl.ports.pairing import Side, pair_layers, whole_padding
+from alexnet_impl.ports.hypotheses import rank, rows_apart
+from alexnet_impl.ports.pairing import PairedModel, pair_layers, whole_padding
 from alexnet_impl.ports.request import PairRequest, parse_names
-from alexnet_impl.ports.stages import compare_models
+from alexnet_impl.ports.user_pair import compare_models
+from alexnet_impl.typed_json import read, to_json
 
 pytestmark = pytest.mark.fast
 
@@ -33,16 +34,16 @@ FLATTEN = Operation(kind="flatten", name="flatten", numbers={})
 
 def conv(name, *shape, **facts):
     shapes = {"weight": shape, "bias": shape[:1]}
-    return ForeignLayer(name=name, kind="conv", shapes=shapes, **facts)
+    return UserLayer(name=name, kind="conv", shapes=shapes, **facts)
 
 
 def dense(name, *shape, **facts):
     shapes = {"weight": shape, "bias": shape[:1]}
-    return ForeignLayer(name=name, kind="dense", shapes=shapes, **facts)
+    return UserLayer(name=name, kind="dense", shapes=shapes, **facts)
 
 
 def model(*layers):
-    return ForeignFacts(layers=layers, after=())
+    return UserModelFacts(layers=layers, after=())
 
 
 PAIR = (conv("c", 4, 3, 3, 3), dense("a", 8, 4), dense("b", 8, 8))
@@ -66,10 +67,10 @@ def test_names_are_read_from_text_and_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("conv1=c1,conv2", "--names conv2: is no pair of names; --names reads torch_name=keras"),
-        ("conv1=", "--names conv1=: is no pair of names"),
-        ("conv1=c1,conv1=c2", "--names conv1=c2: conv1 was given c1 before"),
-        ("gone.json", "--names gone.json: there is no such file"),
+        ("conv1=c1,conv2", "--names conv2: is not a pair of names; --names reads torch_name=keras"),
+        ("conv1=", "--names conv1=: is not a pair of names"),
+        ("conv1=c1,conv1=c2", "--names conv1=c2: conv1 is paired with c1 already"),
+        ("gone.json", "--names gone.json: no such file"),
     ],
 )
 def test_names_that_are_none_are_refused(text, message):
@@ -118,7 +119,7 @@ def test_name_map_goes_before_the_order():
         (
             PAIR[:2],
             {},
-            r"model has 3 layers .* model 2; .* in torch, b \(dense \(8, 8\)\), and, .*, none",
+            r"model has 3 layers .* model 2\. .* in torch b \(dense \(8, 8\)\); in tensorflow none",
         ),
         (
             (PAIR[1], PAIR[0], PAIR[2]),
@@ -149,14 +150,14 @@ def test_map_that_keras_reads_unseen_counts_as_channels_last():
 
 
 def test_facts_survive_json():
-    facts = ForeignFacts(
+    facts = UserModelFacts(
         layers=(
             conv("c", 4, 3, 3, 3, before=(RELU, max_pool(2, 2)), padding=((1, 2), (0, 1))),
             dense("a", 8, 12, flattened=(3, 2, 2), features="channels-last", frozen=("bias",)),
         ),
         after=(FLATTEN,),
     )
-    assert ForeignFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    assert read(UserModelFacts, json.loads(json.dumps(to_json(facts)))) == facts
 
 
 def max_pool(size, stride, padding=((0, 0), (0, 0)), **numbers):
@@ -185,7 +186,7 @@ def test_convolution_is_the_references(maps, stride, padding, groups):
     }
     ours = conv("c", 6, 4, 3, 3, stride=(stride,) * 2, padding=(sides, sides), groups=groups)
     expected = reference.forward(layer, maps, weights)
-    assert apart(expected, compute_layer(ours, maps, weights)) < 1e-14
+    assert rows_apart(expected, compute_layer(ours, maps, weights)) < 1e-14
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_convolution_is_the_references(maps, stride, padding, groups):
     ids=["max-pool", "lrn, whose alpha PyTorch divides"],
 )
 def test_operation_is_the_references(maps, layer, operation):
-    assert apart(reference.forward(layer, maps), compute_operations([operation], maps)) < 1e-14
+    assert rows_apart(reference.forward(layer, maps), compute_operations([operation], maps)) < 1e-14
 
 
 def test_pool_windows_can_reach_beyond_the_map(maps):
@@ -261,18 +262,18 @@ def test_nearest_reading_is_named_first(maps, changed, what):
 
 def test_difference_is_relative_to_each_image():
     first = np.array([[1.0, 2.0], [100.0, 200.0]])
-    assert apart(first, first + np.array([[0.2], [0.2]])) == pytest.approx(0.1)
-    assert apart(first, first[:, :1]) == float("inf")
-    assert apart(np.zeros((2, 2)), np.zeros((2, 2))) == 0
-    assert apart(np.zeros((2, 2)), first) == float("inf")
-    assert np.isnan(apart(first, np.full((2, 2), np.nan)))
+    assert rows_apart(first, first + np.array([[0.2], [0.2]])) == pytest.approx(0.1)
+    assert rows_apart(first, first[:, :1]) == float("inf")
+    assert rows_apart(np.zeros((2, 2)), np.zeros((2, 2))) == 0
+    assert rows_apart(np.zeros((2, 2)), first) == float("inf")
+    assert np.isnan(rows_apart(first, np.full((2, 2), np.nan)))
 
 
 # --- the checks, over models in NumPy --------------------------------------------------------
 
 
 class PlainModel:
-    """conv, ReLU, flatten, dense in NumPy behind the ForeignModel protocol.
+    """conv, ReLU, flatten, dense in NumPy behind the UserModel protocol.
 
     Its gradients are no gradients: they are what the test says, or the weights themselves.
     """
@@ -302,7 +303,7 @@ class PlainModel:
 
     def describe(self, images):
         assert images.shape[1:] == self.input_shape
-        return ForeignFacts(layers=self.layers, after=())
+        return UserModelFacts(layers=self.layers, after=())
 
     def use_precision(self, precision):
         self.dtype = np.dtype(precision).type
@@ -361,7 +362,7 @@ def test_other_precision_is_said():
 def test_rounding_in_float64_is_taken_for_float32():
     record = compared(PlainModel(noise=1e-8))
     assert record.holds
-    assert record.checks[2].reason.endswith("computes in float32 all the same")
+    assert record.checks[2].reason.endswith("still computes in float32")
 
 
 def test_mismatch_ends_the_ladder_at_the_logits():
@@ -375,7 +376,7 @@ def test_mismatch_ends_the_ladder_at_the_logits():
 
 def test_what_no_reading_knows_is_said_to_be_unknown():
     first = compared(PlainModel(relu=False), PlainModel(known=False)).failures[0]
-    assert first.causes[0].what == "something else stood there, of which this tool knows no reading"
+    assert first.causes[0].what == "it used an operation that this tool cannot reproduce"
 
 
 def test_frozen_weight_is_named():
@@ -424,7 +425,7 @@ def test_other_loss_is_found():
 def test_image_size_must_be_known():
     unknown = PlainModel()
     unknown.input_shape = None
-    with pytest.raises(ParityError, match="which images it reads; give --image-size"):
+    with pytest.raises(ParityError, match="declares no image size"):
         compared(unknown)
 
 
@@ -444,7 +445,7 @@ def test_side_speaks_canonically_and_back():
     kernel = np.arange(24.0).reshape(2, 12)
     inner = PlainModel()
     inner.layers, inner.held = (fc,), {"fc.weight": kernel, "fc.bias": np.zeros(2)}
-    side = Side(inner, {"fc": fc})
+    side = PairedModel(inner, {"fc": fc})
     seen = side.weights()["fc.weight"]
     assert np.array_equal(seen[0].reshape(3, 2, 2), kernel[0].reshape(2, 2, 3).transpose(2, 0, 1))
     side.set_weights({"fc.weight": seen})

@@ -1,4 +1,4 @@
-"""What a ladder found, as data, as a file and in words; no framework is needed."""
+"""Parity records: as data, as a file, of earlier releases, and in words; needs no framework."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def test_record_without_a_check_or_an_end_proves_nothing():
     assert not record().holds
     stopped = replace(record(check(0.0)), complete=False)
     assert not stopped.holds
-    assert "not climbed to its end" in failure_line(stopped)
+    assert "incomplete" in failure_line(stopped)
 
 
 def test_curves_and_causes_that_are_no_numbers_are_read_back(tmp_path):
@@ -72,13 +72,26 @@ def test_record_is_read_as_it_was_written(tmp_path, measured):
     assert json.loads((tmp_path / "parity.json").read_text())["holds"] is given.holds
 
 
+def test_record_of_before_with_rungs_is_read(tmp_path):
+    """Files written before 2026-11-29 call a check a rung."""
+    given = record(check(0.5, where="conv1", causes=(CAUSE,)))
+    path = write_record(tmp_path, given)
+    values = json.loads(path.read_text())
+    values["rungs"] = [
+        {"rung" if key == "name" else key: value for key, value in entry.items()}
+        for entry in values.pop("checks")
+    ]
+    path.write_text(json.dumps(values))
+    assert read_record(tmp_path) == given
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "there is no such file"),
+        (None, "no such file"),
         ("{", "damaged"),
-        ("[]", "no parity record of this release"),
-        ('{"schema_version": 99}', "no parity record of this release"),
+        ("[]", "not a parity record of this release"),
+        ('{"schema_version": 99}', "not a parity record of this release"),
         ('{"schema_version": 1}', "damaged parity record"),
     ],
 )
@@ -91,7 +104,7 @@ def test_file_that_is_no_record_is_refused(tmp_path, content, words):
 
 def test_failure_is_told_with_place_and_causes():
     failed = check(1.0, where="conv1", causes=(CAUSE,))
-    assert failure_line(record(check(0.0), failed)) == "They part first at: layers (float64), conv1"
+    assert failure_line(record(check(0.0), failed)) == "First mismatch: layers (float64), conv1"
     assert check_lines(failed)[1] == (
         "    likely cause: tensorflow computes as if conv1 leant (explains it to 1.0e-13); "
         "straighten it"

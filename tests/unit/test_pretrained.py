@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.starting import start_weights
 
 from alexnet_impl.errors import RecipeError, UnknownNameError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.initial_weights import start_weights
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 from alexnet_impl.weights.pretrained_files import (
@@ -109,8 +109,8 @@ def test_a_file_that_does_not_say_what_it_reads_is_taken_as_the_recipe_says(tmp_
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("alexnet", "no name of published weights"),
-        ("weights.onnx", "no file that ends in"),
+        ("alexnet", "neither the name of published weights"),
+        ("weights.onnx", "nor a file that ends in"),
         ("missing.pth", "there is no such file"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import recipes
 
@@ -128,6 +128,7 @@ configs = st.builds(
 )
 
 
+@settings(max_examples=25)
 @given(configs)
 def test_run_config_comes_back_from_json_as_it_was(config):
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -277,7 +278,7 @@ def test_damaged_or_newer_run_is_refused(run, content, said):
 def test_damaged_config_is_refused(run, changed):
     damage(run, "run.json", config=changed)
     refusal = refusal_of(lambda: run.config)
-    assert refusal.startswith(f"{run.path}: run.json is damaged (")
+    assert refusal.startswith(f"{run.path / 'run.json'}: is damaged (")
 
 
 @pytest.mark.parametrize("changed", [None, 3, {}, {"name": "digits"}], ids=str)
@@ -338,7 +339,7 @@ def test_unfinished_run_says_how_to_go_on(run, status):
     if status is not None:
         run.write_result(replace(RESULT, status=status))
     assert refusal_of(run.finished_result) == (
-        f"{run.path}: this run is not finished; go on with: alexnet train --resume {run.path}"
+        f"{run.path}: this run is not finished; continue with: alexnet train --resume {run.path}"
     )
 
 
@@ -351,7 +352,7 @@ def test_diverged_run_says_why(run):
 
 def test_missing_file_says_that_the_run_did_not_get_so_far(run):
     path = run.path / "environment.json"
-    message = f"{path}: is missing; the run did not get so far."
+    message = f"{path}: is missing; the run stopped before it was written."
     assert refusal_of(lambda: run.environment) == message
 
 
@@ -414,7 +415,10 @@ def test_predictions_come_back(run):
 
 def test_missing_predictions_say_that_the_run_did_not_get_so_far(run):
     path = run.path / "predictions.npz"
-    assert refusal_of(run.read_predictions) == f"{path}: is missing; the run did not get so far."
+    assert (
+        refusal_of(run.read_predictions)
+        == f"{path}: is missing; the run stopped before it was written."
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300])
@@ -495,10 +499,8 @@ def test_process_peak_memory_is_this_processs_and_in_bytes():
     """A process with NumPy takes tens of megabytes, and a new array adds its size."""
     before = process_peak_memory_bytes()
     assert 2**24 < before < 2**40
-    block = np.ones(2**27, np.uint8)
-    assert process_peak_memory_bytes() >= before
-    assert process_peak_memory_bytes() > 2**27
-    del block
+    block = np.ones(2**26, np.uint8)
+    assert process_peak_memory_bytes() >= max(before, block.nbytes)
 
 
 def test_history_of_a_diverged_run_is_json_that_every_parser_reads(run):

@@ -15,7 +15,7 @@ from alexnet_impl.measurement.full_training import (
     time_to_accuracy,
 )
 from alexnet_impl.measurement.recording import EXTRA, read_recording, write_recording
-from alexnet_impl.measurement.regressions import ComparisonOptions, compare_recordings
+from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.speeds import table_lines
 from alexnet_impl.runs.config import RunConfig
@@ -118,12 +118,12 @@ def test_whole_runs_are_a_case_of_their_own_with_one_time_each(entry, tmp_path):
     assert read.times_s == (61.0, 60.0, 62.0)
     assert read.amount == 3 * 900
     assert read.title == "full-training torch cifar width 0.25 b64 float32, 3 epochs"
-    assert (read.key["work"], read.key["epochs"], read.key["dataset"]) == (
+    assert (read.key["workload"], read.key["epochs"], read.key["dataset"]) == (
         *("full-training", 3, "digits"),
     )
     assert read.rest["target"]["training_time_s"] == 30.0
-    normalised = ComparisonOptions(normalise=True)
-    (case,) = compare_recordings(recording, recording, normalised).cases
+    normalised = RegressionOptions(normalise=True)
+    (case,) = find_regressions(recording, recording, normalised).cases
     assert case.ratio.ratio == 1
     longer = entry(
         replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=4)), [60.0], TrainedRun(0.9)
@@ -137,6 +137,6 @@ def test_row_of_whole_runs_tells_its_target_and_is_marked_if_none_reached_it(ent
     assert "reached by 1 of 2 runs, in 2 epochs and 30.0 s of steps; at the end 82" in told[2]
     missed = table_lines([{EXTRA: entry(CONFIG, [60.0], TrainedRun(0.6, 0.7))}])
     assert "reached by 0 of 1 runs; at the end 82" in missed[2]
-    warning = "    warning: no run reached the target of 80 %: compare no times."
+    warning = "    warning: no run reached the target of 80 %: do not compare times."
     assert warning in missed
     assert warning not in told

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support import fake_framework
 from support.fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
+from support.starting import resume_run, start_run
 
 from alexnet_impl.data.batches import chain_digest, epoch_batches
 from alexnet_impl.data.config import DataConfig
@@ -28,7 +29,6 @@ from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import run as training
 from alexnet_impl.training import start
 from alexnet_impl.training.feeding import batch_plan
-from alexnet_impl.training.start import resume_run, start_run
 from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
@@ -189,8 +189,9 @@ def test_result_is_that_of_the_final_weights(uninterrupted, dataset):
     assert len(set(predictions.sample_indices.tolist())) == 24
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 2, 3, 100])
-@pytest.mark.parametrize("device_data", [False, True])
+@pytest.mark.parametrize(
+    ("steps_per_call", "device_data"), [(2, False), (3, True), (100, False), (100, True)]
+)
 def test_neither_calls_nor_the_images_place_change_a_run(
     tmp_path, dataset, uninterrupted, steps_per_call, device_data
 ):
@@ -243,7 +244,7 @@ def test_validation_images_are_evaluated_where_there_are_any(tmp_path):
     assert folder.result.test_top1_accuracy == accuracies["test"]
 
 
-@pytest.mark.parametrize("num_images", [64, 640])
+@pytest.mark.parametrize("num_images", [64, 320])
 def test_run_waits_for_the_device_by_epoch_not_by_step(
     tmp_path, framework, monkeypatch, num_images
 ):
@@ -346,7 +347,7 @@ def test_drop_last_leaves_the_small_batch_out(tmp_path, dataset):
             "50 images give no batch of global_batch_size=51 with drop_last=True",
         ),
         (RECIPE, {"variant": "liner"}, UnknownNameError, "Unknown variant 'liner'.*'linear'"),
-        (RECIPE, {"width": 0.0}, SpecError, "width=0.0 must lie above 0"),
+        (RECIPE, {"width": 0.0}, SpecError, "width=0.0 must be above 0"),
         (
             replace(RECIPE, input_size=8),
             {"variant": "cifar"},
@@ -378,9 +379,9 @@ def break_at(step, loss):
     return before_step
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize(
-    ("step", "good_steps"), [(1, 0), (4, 0), (6, 4), (12, 8)], ids=lambda v: f"{v} steps"
+    ("loss", "step", "good_steps"),
+    [(math.nan, 1, 0), (math.inf, 4, 0), (-math.inf, 6, 4), (math.nan, 12, 8)],
 )
 def test_broken_loss_stops_the_run_and_keeps_the_last_good_weights(
     tmp_path, dataset, framework, loss, step, good_steps
@@ -393,7 +394,7 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_good_weights(
     assert message == (
         f"{folder.path}: the loss is {loss} at step {step} of 12 (learning_rate=0.25, "
         "precision=float32); try a lower --recipe.learning-rate or --recipe.clip-norm 1. The "
-        "weights of the last good checkpoint, or else the initial ones, are kept."
+        "weights of the last good checkpoint are kept, or the initial ones if there is none."
     )
     assert (folder.result.status, folder.result.message) == ("diverged", message)
     assert folder.result.test_top1_accuracy is None
@@ -521,7 +522,7 @@ def test_second_signal_does_what_it_did_before(tmp_path, dataset, framework):
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-@pytest.mark.parametrize("step", range(1, NUM_STEPS))
+@pytest.mark.parametrize("step", [1, 4, 6, 11])
 def test_interrupted_run_goes_on_to_the_same_end(tmp_path, dataset, framework, uninterrupted, step):
     framework.before_step = interrupt_at(step)
     train(tmp_path / "run", dataset)
@@ -618,7 +619,7 @@ def test_killed_run_goes_on_from_its_last_epoch_to_the_same_end(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
-@pytest.mark.parametrize("step", [2, 4, 5, 7])
+@pytest.mark.parametrize("step", [2, 5, 7])
 def test_killed_run_goes_on_from_a_checkpoint_within_an_epoch(
     tmp_path, dataset, framework, uninterrupted, monkeypatch, step
 ):
@@ -722,8 +723,8 @@ def test_run_is_not_resumed_on_other_images(tmp_path, dataset, framework):
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     other = load_dataset(replace(DATA, train_images=51))
     message = (
-        f"was started on images with fingerprint {dataset.fingerprint[:12]}, but those at hand "
-        f"have {other.fingerprint[:12]}"
+        f"was started on images with fingerprint {dataset.fingerprint[:12]}, but the images "
+        f"given have {other.fingerprint[:12]}"
     )
     with pytest.raises(RunError, match=message):
         resume(tmp_path / "run", other)

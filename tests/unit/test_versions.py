@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from support.measured import DIFFERS, EQUAL, pair, side
 
-from alexnet_impl.cli import main
+from alexnet_impl.cli import bench, main
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.recording import entry_of, write_recording
 from alexnet_impl.measurement.releases import read_environments
@@ -60,6 +60,14 @@ def folder(tmp_path):
     return tmp_path / "versions"
 
 
+@pytest.fixture
+def page(monkeypatch):
+    """The environments of each page that the command would write: drawing takes seconds."""
+    written = []
+    monkeypatch.setattr(bench, "write_versions_page", lambda _, shown: written.append(shown))
+    return written
+
+
 def test_environments_come_in_the_order_of_their_releases(folder):
     assert [one.name for one in read_environments(folder)[0]] == ["c", "b", "a"]
 
@@ -81,7 +89,9 @@ def test_a_ratio_of_two_rounds_has_no_interval(tmp_path):
     trend_figure(found)
 
 
-def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, capsys, monkeypatch):
+def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(
+    folder, capsys, page, monkeypatch
+):
     monkeypatch.chdir(folder.parent)
     assert main(["versions", str(folder)]) == 0
     assert "Shown equal with 3 of 3 sets of releases." in capsys.readouterr().out
@@ -91,6 +101,7 @@ def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(folder, c
     assert last[-2].startswith("gate: differs: logits")
     assert main(["versions", str(folder)]) == 1
     assert "Shown equal with 3 of 4 sets of releases." in capsys.readouterr().out
+    assert [len(shown) for shown in page] == [3, 4]
 
 
 def test_a_ladder_that_failed_is_named(folder):
@@ -113,7 +124,7 @@ def test_page_and_picture_show_every_environment(folder, tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(folder, tmp_path):
-    with pytest.raises(RunError, match="nowhere: there is no such folder"):
+    with pytest.raises(RunError, match="nowhere: no such folder"):
         read_environments(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="empty: holds no environment"):
@@ -122,51 +133,52 @@ def test_what_cannot_be_compared_is_refused(folder, tmp_path):
     config = replace(other.case.config, variant="torchvision")
     other = replace(other, case=replace(other.case, config=config))
     write_environment(folder, "d", "2.15.0", "2.21.0", first=other)
-    with pytest.raises(RunError, match="d and a timed different things in torch"):
+    with pytest.raises(RunError, match="d and a timed different cases in torch"):
         read_environments(folder)
 
 
-def test_a_record_of_another_machine_or_of_another_ladder_is_refused(folder):
+def test_a_record_of_another_machine_or_parity_request_is_refused(folder):
     path = folder / "b" / "bench" / "bench.json"
-    plain = json.loads(path.read_text())
-    path.write_text(json.dumps(plain | {"machine": {"cpu": "another", "cores": 2}}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"machine": {"cpu": "another", "cores": 2}}))
     with pytest.raises(RunError, match="b and a were measured on different machines"):
         read_environments(folder)
-    path.write_text(json.dumps(plain))
+    path.write_text(json.dumps(content))
     write_environment(folder, "d", "2.15.0", "2.21.0", request={"steps": 50})
-    with pytest.raises(RunError, match=r"d and a climbed different ladders \(steps: 50; None\)"):
+    with pytest.raises(RunError, match=r"have different parity requests \(steps: 50; None\)"):
         read_environments(folder)
 
 
 @pytest.mark.parametrize(
     ("break_", "words"),
     [
-        (lambda parity, _: parity.update(environment={}), "does not say which torch it is about"),
-        (lambda _, bench: bench["measured"].reverse(), "compares tensorflow and torch"),
-        (lambda _, bench: bench.update(compared=[]), "compares torch and tensorflow"),
+        (lambda parity, _: parity.update(environment={}), "has no version of torch"),
+        (lambda _, timed: timed["measured"].reverse(), "compares tensorflow and torch"),
+        (lambda _, timed: timed.update(compared=[]), "compares torch and tensorflow"),
         (
-            lambda _, bench: bench["measured"][0]["framework"].update(torch="2.8.0"),
-            "timed torch 2.8.0, but the ladder beside it climbed torch 2.9.1",
+            lambda _, timed: timed["measured"][0]["framework"].update(torch="2.8.0"),
+            "timed torch 2.8.0, but the parity record beside it is of torch 2.9.1",
         ),
     ],
     ids=["no releases", "other order", "no turns", "other release"],
 )
 def test_an_environment_with_a_damaged_record_is_told_and_hides_no_other(
-    folder, break_, words, capsys
+    folder, break_, words, capsys, page
 ):
     paths = [folder / "b" / "parity" / "parity.json", folder / "b" / "bench" / "bench.json"]
-    plain = [json.loads(path.read_text()) for path in paths]
-    break_(*plain)
-    for path, text in zip(paths, plain, strict=True):
+    contents = [json.loads(path.read_text()) for path in paths]
+    break_(*contents)
+    for path, text in zip(paths, contents, strict=True):
         path.write_text(json.dumps(text))
-    found, (trouble,) = read_environments(folder)
+    found, (problem,) = read_environments(folder)
     assert [one.name for one in found] == ["c", "a"]
-    assert words in trouble
+    assert words in problem
     assert main(["versions", str(folder), "--output", str(folder / "versions.html")]) == 1
     assert "left out: " in capsys.readouterr().out
+    assert [[one.name for one in shown] for shown in page] == [["c", "a"]]
 
 
 def test_an_environment_whose_ladder_broke_off_is_told(folder):
     (folder / "b" / "parity" / "parity.json").unlink()
-    _, (trouble,) = read_environments(folder)
-    assert "there is no such file" in trouble
+    _, (problem,) = read_environments(folder)
+    assert "parity.json" in problem

@@ -4,7 +4,7 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 
 keep_frameworks_apart()
 
-from alexnet_impl.frameworks.tensorflow.calibration import calibration_kernels, plain_training  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.calibration import calibration_kernels, tutorial_loop  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
@@ -27,10 +27,10 @@ __all__ = [
     "get_weights",
     "load_model",
     "make_trainer",
-    "plain_training",
     "read_backbone",
     "read_checkpoint",
     "set_threads",
     "set_weights",
+    "tutorial_loop",
     "write_checkpoint",
 ]

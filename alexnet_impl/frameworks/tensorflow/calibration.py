@@ -52,7 +52,7 @@ class _Fit:
         self.model.fit(self.images, self.labels, batch_size=self.batch_size, verbose=0)
 
 
-def plain_training(
+def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
     """compile() and fit() as in Keras's guides; one call is an epoch, at first of one batch."""
@@ -75,7 +75,7 @@ def plain_training(
             synchronize=partial(synchronize, found),
             peak_memory_bytes=partial(peak_memory_bytes, found),
             cost_s=FIT_COST_S,
-            of_batches=epochs_of,
+            with_batches=epochs_of,
         )
 
     return epochs_of(1)

@@ -153,7 +153,7 @@ class TensorflowTrainer:
             for variable in self.model.get_layer(name).trainable_variables
         }
 
-    def hold(self, images: Pixels, padding: int) -> None:
+    def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
         """Keep all training images on the device, padded once."""
         sides = (padding, padding)
         self.functions.clear()  # they would keep what was held before
@@ -272,7 +272,8 @@ class TensorflowTrainer:
             return (images,)
         if self.held is None:
             raise FrameworkError(
-                "tensorflow: GatherIndices need hold() first: the device has no images."
+                "tensorflow: the device has no images; call put_dataset_on_device() before "
+                "steps on GatherIndices."
             )
         return images.indices, images.rows, images.columns
 

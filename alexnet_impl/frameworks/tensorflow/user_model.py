@@ -1,6 +1,6 @@
-"""A user's own keras.Model behind the ForeignModel protocol.
+"""Adapter from a user's keras.Model to the UserModel protocol.
 
-Layers are heard as they are called, so that nested and subclassed models are read as well.
+Layers are recorded as they are called, so nested and subclassed models work too.
 """
 
 import re
@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.user_model import (
-    ForeignFacts,
-    ForeignLayer,
     LayerKind,
     Operation,
+    UserLayer,
+    UserModelFacts,
     are_probabilities,
     call_by_name,
     descend,
@@ -30,7 +30,7 @@ from alexnet_impl.frameworks.user_model import (
 from alexnet_impl.weights.canonical import Array, Weights
 
 CLONE_TOLERANCE = 1e-3
-"""A clone in float64 that lies farther from its model than rounding explains is another model."""
+"""A float64 clone that differs by more than this, beyond rounding, computes something else."""
 SHORT = {
     "kernel": "weight",
     "gamma": "weight",
@@ -44,8 +44,8 @@ FLATTENERS = (keras.layers.Flatten, keras.layers.Reshape)
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
-def load_model(place: str, folder: Path) -> "TensorflowForeign":
-    """The model that a user's function returns.
+def load_model(place: str, folder: Path) -> "TensorflowUserModel":
+    """Build the model by calling a user's function.
 
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no keras.Model.
@@ -54,7 +54,7 @@ def load_model(place: str, folder: Path) -> "TensorflowForeign":
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise FrameworkError(f"{place}: returned a {kind}; it must return a Keras 3 keras.Model.")
-    return TensorflowForeign(model)
+    return TensorflowUserModel(model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ class _Call:
     maps: Array | None
 
 
-class TensorflowForeign:
-    """The ForeignModel protocol over a keras.Model."""
+class TensorflowUserModel:
+    """The UserModel protocol over a keras.Model."""
 
     def __init__(self, model: keras.Model) -> None:
         self.original = self.model = model
@@ -96,18 +96,18 @@ class TensorflowForeign:
         _, height, width, channels = shapes[0]
         return None if None in (height, width, channels) else (height, width, channels)
 
-    def describe(self, images: Array) -> ForeignFacts:
-        """The layers with weights of their own, in the order of their calls."""
+    def describe(self, images: Array) -> UserModelFacts:
+        """Describe the layers with weights of their own, in the order of their calls."""
         self.sample = images
         recording = self._record(images)
         self.layers = {call.name: call.layer for call in recording.calls}
-        return ForeignFacts(
+        return UserModelFacts(
             layers=tuple(_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
         )
 
     def use_precision(self, precision: str) -> str:
-        """A clone whose layers compute in float64, where every layer can."""
+        """Switch to a clone whose layers compute in float64, if every layer supports it."""
         if precision == "float32":
             self._take(self.original, precision)
             return ""
@@ -122,7 +122,7 @@ class TensorflowForeign:
         return ""
 
     def _take(self, model: keras.Model, precision: str) -> None:
-        """Go on with this model, and with the present weights."""
+        """Continue with this model and the present weights."""
         if model is not self.model:
             model.set_weights(self.model.get_weights())
         self.model, self.dtype = model, precision
@@ -145,14 +145,14 @@ class TensorflowForeign:
         }
 
     def set_weights(self, weights: Weights) -> None:
-        """Put some or all weights into the model."""
+        """Load some or all weights into the model."""
         for name, layer in self.layers.items():
             for short, variable in _variables(layer).items():
                 if (array := weights.get(f"{name}.{short}")) is not None:
                     variable.assign(_from_torch_layout(short, array, layer))
 
     def forward(self, images: Array) -> Weights:
-        """Inputs and outputs of every layer, and the output."""
+        """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
         arrays: Weights = {}
         for call in recording.calls:
@@ -160,7 +160,7 @@ class TensorflowForeign:
         return arrays | {"output": recording.output}
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Loss and gradients in evaluation mode."""
+        """See UserModel; labels have shape (batch,)."""
         trained = [
             (name, short, layer, variable)
             for name, layer in self.layers.items()
@@ -184,7 +184,7 @@ class TensorflowForeign:
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """Losses of plain gradient descent."""
+        """See UserModel."""
         return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> tf.Tensor:
@@ -193,7 +193,7 @@ class TensorflowForeign:
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise FrameworkError(
                 f"tensorflow: the model does not run on images of shape {images.shape[1:]}: "
-                f"{_line(error)}; --image-size says which it reads."
+                f"{_line(error)}; give their size with --image-size."
             ) from error
         if not isinstance(output, tf.Tensor):
             raise FrameworkError(
@@ -204,18 +204,18 @@ class TensorflowForeign:
 
     def _record(self, images: Array) -> "_Recording":
         recording = _Recording(self.model)
-        with recording.hearing():
+        with recording.recording():
             recording.output = keras.ops.convert_to_numpy(self._output(images))
         return recording
 
 
 class _Recording:
-    """One call of a model: its layers with weights, and the layers between them.
+    """Records one call of a model: its layers with weights, and the layers between them.
 
     Attributes:
-        calls: Of layers with weights, in order.
-        operations: Since the last of them.
-        output: What the model returned.
+        calls: Calls of layers with weights, in order.
+        operations: Operations since the last of them.
+        output: The model's output.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -227,15 +227,15 @@ class _Recording:
         self._map: Any = None
 
     @contextmanager
-    def hearing(self) -> Iterator[None]:
-        """Take note of every layer that is called."""
+    def recording(self) -> Iterator[None]:
+        """Record every layer that is called while the block runs."""
         original = keras.layers.Layer.__call__
         eager = tf.config.functions_run_eagerly()
 
         def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
             if layer is self.model:
                 return original(layer, *args, **kwargs)
-            return self._hear(layer, original, args, kwargs)
+            return self._call(layer, original, args, kwargs)
 
         keras.layers.Layer.__call__ = call
         tf.config.run_functions_eagerly(run_eagerly=True)
@@ -245,10 +245,10 @@ class _Recording:
             keras.layers.Layer.__call__ = original
             tf.config.run_functions_eagerly(run_eagerly=eager)
 
-    def _hear(
+    def _call(
         self, layer: keras.layers.Layer, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
-        """Call a layer, and decide behind it what it was: a container, a layer, an operation."""
+        """Call a layer, then record it as a container, a layer with weights or an operation."""
         frame = {"name": layer.name, "inner": False, "weighted": False}
         start = len(self.operations)
         self._open.append(frame)
@@ -297,7 +297,7 @@ class _Recording:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of an error that says something; Keras's own is a heading."""
+    """The first informative line of an error; Keras's own first line is a heading."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith("Exception encountered")]
     return re.sub(r"\x1b\[\d*m", "", said[0])[:200].rstrip(".") if said else repr(error)
@@ -328,7 +328,7 @@ def _activation(layer: keras.layers.Layer) -> str:
 def _before_activation(
     layer: keras.layers.Layer, original: Callable[..., Any], args: Any, kwargs: Any, outputs: Any
 ) -> Any:
-    """What the layer yields without its activation."""
+    """The layer's output without its activation."""
     if not _activation(layer):
         return outputs
     activation = layer.activation
@@ -341,7 +341,7 @@ def _before_activation(
 
 
 def _operation(layer: keras.layers.Layer, inputs: Any, outputs: Any) -> Operation | None:
-    """A call of a layer without weights as data; None for one that changes no value."""
+    """The call of a layer without weights as an Operation; None if it changes no value."""
     kind = next((kind for kind, found in KINDS if found(layer)), "other")
     if isinstance(layer, FLATTENERS):
         kind = "flatten" if len(inputs.shape) > len(outputs.shape) else "other"
@@ -382,7 +382,7 @@ KINDS: tuple[tuple[str, Callable[[keras.layers.Layer], bool]], ...] = (
     ("dropout", _is(keras.layers.Dropout, keras.layers.SpatialDropout2D)),
     *((name, _activates(name)) for name in ACTIVATIONS),
 )
-"""What a layer without weights computes, by how it is told."""
+"""Kind of an operation and the test that recognises its layer; the first match counts."""
 
 
 def _numbers(kind: str, layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
@@ -412,7 +412,7 @@ def _pool_numbers(layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
 
 
 def _kind(layer: keras.layers.Layer) -> LayerKind:
-    """A layer of the user's own with a kernel and a bias counts by its kernel's rank."""
+    """Kind of a layer; a custom layer with kernel and bias is classified by the kernel's rank."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return "batchnorm"
     variables = _variables(layer)
@@ -426,7 +426,7 @@ def _kind(layer: keras.layers.Layer) -> LayerKind:
 
 
 def to_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> Array:
-    """A weight or its gradient: (out, in, height, width) and (out, in)."""
+    """A kernel or its gradient in PyTorch's layout: (out, in, height, width) or (out, in)."""
     if short == "weight" and _kind(layer) == "conv":
         array = array.transpose(3, 2, 0, 1)
     elif short == "weight" and _kind(layer) == "dense":
@@ -442,7 +442,7 @@ def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> A
     return array
 
 
-def _layer(call: _Call) -> ForeignLayer:
+def _layer(call: _Call) -> UserLayer:
     layer, kind = call.layer, _kind(call.layer)
     variables = _variables(layer)
     facts: dict[str, Any] = {}
@@ -453,7 +453,7 @@ def _layer(call: _Call) -> ForeignLayer:
     elif kind == "dense" and call.maps is not None and call.inputs.ndim == 2:
         order = feature_order(call.maps, call.inputs)
         facts = {"flattened": call.maps.shape[1:], "features": order} if order else {}
-    return ForeignLayer(
+    return UserLayer(
         name=call.name,
         kind=kind,
         shapes={
@@ -473,7 +473,7 @@ def _layer(call: _Call) -> ForeignLayer:
 def _convolution(
     layer: keras.layers.Layer, kernel_shape: tuple[int, ...], inputs: Array
 ) -> dict[str, Any]:
-    """Of an own layer without these attributes: as if it had Keras's defaults."""
+    """Settings of a convolution; a custom layer without an attribute gets Keras's default."""
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         raise FrameworkError(
             f"tensorflow: {layer.name} keeps its maps channels-first; build the model with "

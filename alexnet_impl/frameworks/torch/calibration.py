@@ -36,7 +36,7 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     return kernels
 
 
-def plain_training(
+def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
     """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""

@@ -137,7 +137,7 @@ class TorchTrainer:
         compiled = recipe.compile_mode == "compiled"
         self.network: Any = torch.compile(self.model) if compiled else self.model
 
-    def hold(self, images: Pixels, padding: int) -> None:
+    def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
         """Keep all training images on the device, padded once."""
         sides = (0, 0, padding, padding, padding, padding)
         self.held = functional.pad(torch.from_numpy(images).to(self.device), sides)
@@ -258,7 +258,8 @@ class TorchTrainer:
             return torch.from_numpy(images).to(self.device, non_blocking=True)
         if self.held is None:
             raise FrameworkError(
-                "torch: GatherIndices need hold() first: the device has no images."
+                "torch: the device has no images; call put_dataset_on_device() before steps on "
+                "GatherIndices."
             )
         indices, rows, columns = (
             torch.from_numpy(places).to(self.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""A user's own nn.Module behind the ForeignModel protocol."""
+"""Adapter from a user's nn.Module to the UserModel protocol."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.weights import to_numpy
 from alexnet_impl.frameworks.user_model import (
     FeatureOrder,
-    ForeignFacts,
-    ForeignLayer,
     LayerKind,
     Operation,
-    Sides,
+    UserLayer,
+    UserModelFacts,
+    ZeroPadding,
     are_probabilities,
     call_by_name,
     descend,
@@ -37,7 +37,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "dropout": ("input", "rate"),
     "pad": ("input", "pad", "mode", "value"),
 }
-"""Functions whose arguments are kept: ours to their position."""
+"""Names of a function's positional arguments, for functions whose arguments are kept."""
 KEYWORDS = {
     "kernel_size": "size",
     "output_size": "size",
@@ -57,12 +57,12 @@ KINDS = {
 }
 KNOWN = {"relu", "sigmoid", "tanh", "softmax", "log_softmax", "permute", "dropout", "pad"}
 SILENT = {"__get__", "contiguous", "to", "type", "float", "double", "clone", "detach", "cpu"}
-"""What changes no value."""
+"""Functions that change no value."""
 SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
-def load_model(place: str, folder: Path) -> "TorchForeign":
-    """The model that a user's function returns.
+def load_model(place: str, folder: Path) -> "TorchUserModel":
+    """Build the model by calling a user's function.
 
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no nn.Module.
@@ -72,14 +72,14 @@ def load_model(place: str, folder: Path) -> "TorchForeign":
         raise FrameworkError(
             f"{place}: returned a {type(model).__name__}; it must return a torch.nn.Module."
         )
-    return TorchForeign(model)
+    return TorchUserModel(model)
 
 
-class TorchForeign:
-    """The ForeignModel protocol over an nn.Module, on the CPU.
+class TorchUserModel:
+    """The UserModel protocol over an nn.Module, on the CPU.
 
     Attributes:
-        input_shape: None: a module does not say what it reads.
+        input_shape: None, since a module does not declare it.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -88,17 +88,17 @@ class TorchForeign:
         self.input_shape: tuple[int, int, int] | None = None
         self.modules: dict[str, nn.Module] = {}
 
-    def describe(self, images: Array) -> ForeignFacts:
-        """The modules with parameters of their own, in the order of their calls."""
+    def describe(self, images: Array) -> UserModelFacts:
+        """Describe the modules with parameters of their own, in the order of their calls."""
         recording = self._record(images)
         self.modules = {name: module for name, module, *_ in recording.calls}
-        return ForeignFacts(
+        return UserModelFacts(
             layers=tuple(_layer(*call) for call in recording.calls),
             after=tuple(recording.operations),
         )
 
     def use_precision(self, precision: str) -> str:
-        """The module in double, where its own constants allow it."""
+        """Convert the module; constants of its own may stay float32."""
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.model.to(self.dtype)
         return ""
@@ -114,13 +114,13 @@ class TorchForeign:
 
     @torch.no_grad()
     def set_weights(self, weights: Weights) -> None:
-        """Put some or all weights into the module."""
+        """Load some or all weights into the module."""
         for name, tensor in self._tensors():
             if name in weights:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
 
     def forward(self, images: Array) -> Weights:
-        """Inputs and outputs of every layer, and the output."""
+        """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
         arrays: Weights = {}
         for name, _, _, inputs, outputs, _ in recording.calls:
@@ -128,7 +128,7 @@ class TorchForeign:
         return arrays | {"output": recording.output}
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Loss and gradients in evaluation mode."""
+        """See UserModel; labels have shape (batch,)."""
         self.model.zero_grad(set_to_none=True)
         output = self._output(images)
         if are_probabilities(to_numpy(output)):
@@ -142,18 +142,18 @@ class TorchForeign:
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """Losses of plain gradient descent."""
+        """See UserModel."""
         return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> Tensor:
-        """Images (batch, height, width, channels) to what the model returns."""
+        """The model's output for images (batch, height, width, channels)."""
         floats = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         try:
             output = self.model(floats.to(self.dtype))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise FrameworkError(
                 f"torch: the model does not run on images of shape {floats.shape[1:]}: "
-                f"{str(error).splitlines()[0]}; --image-size says which it reads."
+                f"{str(error).splitlines()[0]}; give their size with --image-size."
             ) from error
         if not isinstance(output, Tensor):
             raise FrameworkError(
@@ -174,8 +174,8 @@ class _Recording(TorchFunctionMode):
 
     Attributes:
         calls: (name, module, operations before it, input, output, last feature map) of each layer.
-        operations: Since the last layer.
-        output: What the model returned.
+        operations: Operations since the last layer.
+        output: The model's output.
     """
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ class _Recording(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Keep what is computed outside the layers."""
+        """Record a function that is called outside the layers."""
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
@@ -204,7 +204,7 @@ class _Recording(TorchFunctionMode):
 
     @contextmanager
     def hooked(self, model: nn.Module) -> Iterator[None]:
-        """Hear of every call of a module with parameters of its own."""
+        """Record every call of a module with parameters of its own, while the block runs."""
         handles = []
         for name, module in model.named_modules():
             if any(parameter is not None for parameter in module._parameters.values()):  # noqa: SLF001
@@ -242,7 +242,7 @@ class _Recording(TorchFunctionMode):
 
 
 def _operation(name: str, args: Any, kwargs: Any, result: Tensor) -> Operation | None:
-    """A function's call as data; None for one that changes no value."""
+    """The call of a function as an Operation; None if it changes no value."""
     source = args[0] if args and isinstance(args[0], Tensor) else None
     if name in SILENT or (source is not None and source.ndim == result.ndim and name in FLATTENERS):
         return None
@@ -259,7 +259,7 @@ FLATTENERS = {"flatten", "view", "reshape", "squeeze"}
 
 
 def _numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that matter, sizes as (height, width)."""
+    """The arguments that affect the result, sizes as (height, width)."""
     if name == "pad":
         if given.get("mode", "constant") != "constant" or given.get("value") not in (None, 0):
             return {"zeros": False}
@@ -277,7 +277,7 @@ def _numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short_names(module: nn.Module) -> list[str]:
-    """The parameters of a module itself, and its running statistics."""
+    """Short names of a module's own parameters and running statistics."""
     names = [name for name, value in module.named_parameters(recurse=False) if value is not None]
     buffers = dict(module.named_buffers(recurse=False))
     return names + [name for name in SHORT[2:] if buffers.get(name) is not None]
@@ -290,7 +290,7 @@ def _layer(
     inputs: Array,
     _: Array,
     maps: Array | None,
-) -> ForeignLayer:
+) -> UserLayer:
     tensors = {short: getattr(module, short) for short in _short_names(module)}
     facts: dict[str, Any] = {}
     kind: LayerKind = "other"
@@ -305,7 +305,7 @@ def _layer(
             facts = {"flattened": maps.shape[1:], "features": order}
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
-    return ForeignLayer(
+    return UserLayer(
         name=name,
         kind=kind,
         shapes={short: tuple(tensor.shape) for short, tensor in tensors.items()},
@@ -321,7 +321,7 @@ def _layer(
 
 def _convolution(module: nn.Conv2d, inputs: Array) -> dict[str, Any]:
     stride, dilation = pair_of(module.stride), pair_of(module.dilation)
-    padding: Sides
+    padding: ZeroPadding
     if module.padding == "same":
         height, width = (
             same_sides(size, kernel, 1, wide)

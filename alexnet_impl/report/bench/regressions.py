@@ -1,51 +1,51 @@
-"""Benchmarks as lines for the terminal."""
+"""The regression report of `alexnet bench compare` as lines for the terminal."""
 
 import math
 from collections.abc import Sequence
 
-from alexnet_impl.measurement.regressions import ComparedCase, RecordingComparison
+from alexnet_impl.measurement.regressions import CaseChange, RegressionReport
 from alexnet_impl.report import formatting as numbers
 
 
-def comparison_lines(comparison: RecordingComparison) -> list[str]:
-    """The table, what to know beside it, what had no partner, and how many regressions.
+def regression_lines(report: RegressionReport) -> list[str]:
+    """The table of cases, the notes, the cases that only one file holds, and the conclusion.
 
-    The verdict is at the margin; 'REGRESSION' stands where the case's threshold is passed.
+    The verdict is at the margin; 'REGRESSION' marks a case that is slower beyond its threshold.
     """
-    options = comparison.options
+    options = report.options
     ratio = "ratio in machine units" if options.normalise else "NEW/OLD speed"
     header = ["case", "OLD images/s", "NEW images/s", f"{ratio} [low, high]", "verdict"]
-    rows = [header, *(_cells(case) for case in comparison.cases)]
+    rows = [header, *(_cells(case) for case in report.cases)]
     return [
         *_aligned(rows),
-        *(f"note: {label}" for label in comparison.labels),
-        *(f"out of memory in NEW: {title}" for title in comparison.out_of_memory),
-        *(f"only in OLD: {title}" for title in comparison.only_old),
-        *(f"only in NEW: {title}" for title in comparison.only_new),
-        conclusion(comparison),
+        *(f"note: {label}" for label in report.labels),
+        *(f"out of memory in NEW: {title}" for title in report.out_of_memory),
+        *(f"only in OLD: {title}" for title in report.only_old),
+        *(f"only in NEW: {title}" for title in report.only_new),
+        conclusion(report),
     ]
 
 
-def conclusion(comparison: RecordingComparison) -> str:
-    """How many regressions beyond which threshold, and of how many cases there are none."""
-    cases, found = comparison.cases, comparison.regressions
+def conclusion(report: RegressionReport) -> str:
+    """The numbers of regressions, of cleared cases and of undecided ones, with the thresholds."""
+    cases, found = report.cases, report.regressions
     own = sorted({(case.group, case.threshold) for case in cases})
-    common = comparison.options.threshold
+    common = report.options.threshold
     others = ", ".join(f"{group} {_share(share)}" for group, share in own if share != common)
     limits = f"{_share(common)} ({others})" if others else _share(common)
-    cleared, unclear = sum(case.cleared for case in cases), len(comparison.undecided)
+    cleared, unclear = sum(case.cleared for case in cases), len(report.undecided)
     text = (
         f"{len(found)} regression{'s' * (len(found) != 1)} beyond {limits} in {len(cases)} "
         f"case{'s' * (len(cases) != 1)}: {cleared} shown to have none"
     )
     if unclear:
-        text += f", {unclear} undecided (the interval holds the threshold: measure longer)"
-    if lost := len(comparison.only_old):
-        text += f"; {lost} of OLD {'is' if lost == 1 else 'are'} not in NEW"
+        text += f", {unclear} undecided (their intervals hold the threshold: measure longer)"
+    if lost := len(report.only_old):
+        text += f"; {lost} of OLD {'is' if lost == 1 else 'are'} missing in NEW"
     return f"{text}."
 
 
-def _cells(case: ComparedCase) -> list[str]:
+def _cells(case: CaseChange) -> list[str]:
     ratio = case.ratio
     if math.isfinite(ratio.high):
         interval = f"[{ratio.low:.3f}, {ratio.high:.3f}]"
@@ -61,7 +61,7 @@ def _cells(case: ComparedCase) -> list[str]:
 
 
 def _rate(per_second: float, unit: str) -> str:
-    """A bare number for images, as the column's head says; other units stand beside theirs."""
+    """Rate per second: a bare number for images, as in the column's head, or with its unit."""
     number = numbers.rate(per_second) if per_second >= 10 else f"{per_second:.3g}"
     return number if unit == "images" else f"{number} {unit}/s"
 
@@ -71,7 +71,7 @@ def _share(share: float) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart; those of the rates to the right."""
+    """Table rows with columns two spaces apart; rates are aligned to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,6 +1,5 @@
-"""What each set of releases gave: a table for the terminal, a picture of the trend, a page."""
+"""Parity and speed over releases: table for the terminal, figure of the trend and HTML page."""
 
-import base64
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.releases import Environment
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS, framework_label
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.formatting import COLOURS, framework_label
+from alexnet_impl.report.templates import render_page, write_page
 
 LEAST = 1e-17
-"""Where no difference is drawn on a logarithmic axis."""
+"""Where a difference of 0 is drawn on a logarithmic axis."""
+TURNS_NOTE = (
+    "Within an environment the gate compared the two models, and the two frameworks were timed in "
+    "turns. Environments were measured one after another: compare their % of peak FLOP/s, whose "
+    "peak was measured in the same process, and not their images per second."
+)
 HEADER = (
     *("torch", "tensorflow", "keras", "parity", "float64 lockstep"),
-    *("torch images/s", "of peak", "tensorflow images/s", "of peak"),
+    *("torch images/s", "% of peak FLOP/s", "tensorflow images/s", "% of peak FLOP/s"),
     *("torch / tensorflow", "verdict of torch", "measured"),
 )
 
 
 def version_rows(environments: Sequence[Environment]) -> list[tuple[str, ...]]:
-    """A row of text for each environment, under HEADER."""
+    """Table rows, one for each environment, with the columns of HEADER."""
     return [
         (
             *(one.releases[name] for name in ("torch", "tensorflow", "keras")),
@@ -47,7 +50,7 @@ def _parity_text(one: Environment) -> str:
     checks, failures = one.parity.checks, one.parity.failures
     if failures:
         return f"fails: {failures[0].name}"
-    return f"{len(checks)} checks hold" if one.parity.complete else "not climbed to its end"
+    return f"{len(checks)} checks hold" if one.parity.complete else "incomplete"
 
 
 def _speed(one: Environment, framework: str) -> tuple[str, str]:
@@ -62,7 +65,7 @@ def _speed(one: Environment, framework: str) -> tuple[str, str]:
 
 
 def _ratio(one: Environment) -> tuple[str, str]:
-    """Blank where the gate did not hold."""
+    """Ratio and verdict; blank where the gate did not hold."""
     if one.pair is None:
         return numbers.MISSING, numbers.MISSING
     gate = one.pair["gate"] or {}
@@ -75,14 +78,14 @@ def _ratio(one: Environment) -> tuple[str, str]:
 
 
 def conclusion(environments: Sequence[Environment]) -> str:
-    """In how many environments both were shown equal."""
+    """The number of environments in which both frameworks were shown equal."""
     equal = sum(one.holds for one in environments)
     count = len(environments)
     return f"Shown equal with {equal} of {count} set{'s' * (count != 1)} of releases."
 
 
 def trend_figure(environments: Sequence[Environment]) -> Figure:
-    """Share of the peak, torch's speed over tensorflow's, and the float64 lockstep, by release."""
+    """Figure by release: % of peak FLOP/s, speed ratio and float64 loss difference."""
     with house_style():
         figure = Figure(figsize=(8.2, 7.0), layout="constrained", facecolor="white")
         shares, ratios, losses = figure.subplots(3, 1, sharex=True)
@@ -115,7 +118,7 @@ def _draw_shares(axes: Axes, environments: Sequence[Environment]) -> None:
                 fontsize=7.5,
                 color=colour,
             )
-    axes.set_title("Share of the matrix product's peak, percent; images a second beside it")
+    axes.set_title("% of peak FLOP/s, with images per second")
     axes.set_ylim(bottom=0, top=1.2 * axes.get_ylim()[1])
     axes.legend(loc="lower right")
 
@@ -130,7 +133,7 @@ def _draw_ratios(axes: Axes, environments: Sequence[Environment]) -> None:
             axes.plot([place, place], [ratio["low"], ratio["high"]], color=INK, linewidth=1.6)
         axes.plot(place, ratio["ratio"], "o", color=INK, markersize=5)
     axes.axhline(1, color=MUTED, linewidth=0.8)
-    axes.set_title("Speed of PyTorch over TensorFlow, taken in turns, with its interval")
+    axes.set_title("Speed of PyTorch over TensorFlow, timed in turns, with 95 % interval")
 
 
 def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
@@ -144,21 +147,19 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     for bound in {check.tolerance for _, check in found}:
         axes.axhline(bound, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: allowed")
+    axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: tolerance")
 
 
 def write_versions_page(path: Path, environments: Sequence[Environment]) -> None:
-    """Write the page, and its picture as a PNG beside it."""
+    """Write the page, and its figure as a PNG beside it."""
     png = figure_png(trend_figure(environments))
-    write_bytes(path.with_suffix(".png"), png)
     titles = [entry.title for name in FRAMEWORKS if (entry := environments[0].entry(name))]
     context = {
         "title": f"Over releases: {', '.join(titles)}",
         "headline": conclusion(environments),
-        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "notes": [TURNS_NOTE],
+        "image": png_data_uri(png),
         "header": HEADER,
         "rows": version_rows(environments),
-        "views": (),
-        "figures": {},
     }
-    write_bytes(path, render_template("bench/releases.html.jinja", context).encode())
+    write_page(path, render_page("bench/releases.html.jinja", context), png)

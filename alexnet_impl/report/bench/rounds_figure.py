@@ -1,4 +1,4 @@
-"""Two sides of a benchmark as a picture: every group's time, and every round's ratio."""
+"""Figure of two sides of a benchmark: the time of every group and the ratio of every round."""
 
 import math
 from pathlib import Path
@@ -7,17 +7,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet_impl.measurement.rounds import Compared, Measured
+from alexnet_impl.measurement.results import MeasuredCase, MeasuredPair
 from alexnet_impl.report.bench.speeds import ratio_text
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, house_style
-from alexnet_impl.report.run.views import COLOURS
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.formatting import COLOURS
 
 GROUPS_A_ROUND = 2
-"""Of each side."""
+"""Groups of each side in a round."""
 
 
-def rounds_figure(compared: Compared) -> Figure:
-    """Groups in the order they were timed, above; the rounds' ratios with their interval, below."""
+def rounds_figure(compared: MeasuredPair) -> Figure:
+    """Figure with the groups in the order timed, above the ratios of the rounds."""
     with house_style():
         figure = Figure(figsize=(7.2, 5.6), layout="constrained", facecolor="white")
         times, ratios = figure.subplots(2, 1, height_ratios=(1.2, 1))
@@ -33,14 +33,14 @@ def rounds_figure(compared: Compared) -> Figure:
         return figure
 
 
-def _draw_times(axes: Axes, side: Measured, shade: str) -> None:
+def _draw_times(axes: Axes, side: MeasuredCase, shade: str) -> None:
     rounds = 1 + np.arange(len(side.times_s)) / GROUPS_A_ROUND
     label = f"{side.case.title}: {side.per_second:,.0f} {side.unit}/s"
     axes.plot(rounds, 1e3 * np.array(side.times_s), ".", color=shade, markersize=5, label=label)
     axes.axhline(1e3 * side.call_s, color=shade, linewidth=0.8, alpha=0.6)
 
 
-def _draw_ratios(axes: Axes, compared: Compared) -> None:
+def _draw_ratios(axes: Axes, compared: MeasuredPair) -> None:
     ratio, margin = compared.ratio, 1 + compared.plan.margin
     by_round = [
         np.array(side.times_s).reshape(-1, GROUPS_A_ROUND).sum(1) / side.amount
@@ -57,7 +57,6 @@ def _draw_ratios(axes: Axes, compared: Compared) -> None:
     axes.legend(loc="best", fontsize=8)
 
 
-def write_rounds_figure(path: Path, compared: Compared) -> None:
-    """Write the picture as PNG."""
-    with house_style():
-        rounds_figure(compared).savefig(path, dpi=110)
+def write_rounds_figure(path: Path, compared: MeasuredPair) -> None:
+    """Write the figure as PNG."""
+    write_figure(path, rounds_figure(compared))

@@ -1,42 +1,41 @@
-"""What a benchmark measured, as lines for the terminal."""
+"""Speeds and speed ratios of a benchmark as lines for the terminal and columns of pytest."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from alexnet_impl.files import finite
-from alexnet_impl.measurement.gate import Gate
 from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND
-from alexnet_impl.measurement.rounds import Compared, Measured
+from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair
 from alexnet_impl.report.formatting import mebibytes, percent, seconds
 from alexnet_impl.stats.speed_ratios import FEWEST_FOR_INTERVAL, Ratio
 
 
-def measured_lines(measured: Measured) -> list[str]:
-    """Speed, share of the peak, memory and first call of one side; warnings below it."""
+def measured_lines(measured: MeasuredCase) -> list[str]:
+    """Speed, % of peak FLOP/s, memory and first call of one side, then its warnings."""
     facts = [
         f"{measured.per_second:,.1f} {measured.unit}/s",
-        f"{seconds(measured.call_s)} a call",
+        f"{seconds(measured.call_s)} per call",
         f"{len(measured.times_s)} groups of {measured.calls_per_group}",
     ]
     if measured.fraction_of_peak is not None:
-        facts.append(f"{percent(measured.fraction_of_peak)} of the matrix product's peak")
+        facts.append(f"{percent(measured.fraction_of_peak)} of peak FLOP/s")
     held = measured.memory["device"] or measured.memory["process"] or 0
-    facts += [f"{mebibytes(held)} at most", f"first call {seconds(measured.first_call_s)}"]
+    facts += [f"{mebibytes(held)} peak memory", f"first call {seconds(measured.first_call_s)}"]
     lines = [f"{measured.case.title}: " + ", ".join(facts)]
     return lines + [f"    warning: {warning}" for warning in measured.warnings]
 
 
-def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
-    """The ratio and what may be said of it; none of two models that were found to differ."""
+def pair_lines(compared: MeasuredPair, gate: Gate | None) -> list[str]:
+    """The gate's outcome, the ratio and its verdict; without a ratio if the models differ."""
     first, second = compared.first.case.title, compared.second.case.title
     if gate is not None and not gate.holds:
-        return [f"gate: {gate.outcome}", "no ratio: the two models are not the same."]
+        return [f"gate: {gate.outcome}", "no ratio: the two models differ."]
     lines = [] if gate is None else [f"gate: {gate.outcome}"]
     ratio, margin = compared.ratio, percent(compared.plan.margin)
     if not math.isfinite(ratio.high):
-        few = f"no interval: {ratio.rounds} rounds, at least {FEWEST_FOR_INTERVAL} are needed"
-        more = "give --rounds or --budget more"
+        few = f"no interval: {ratio.rounds} rounds, and at least {FEWEST_FOR_INTERVAL} are needed"
+        more = "increase --rounds or --budget"
         return [*lines, f"{first} / {second}: {ratio.ratio:.3f} x, {few}; {more}."]
     known = f"{ratio_text(ratio)} at {percent(ratio.confidence)}, {ratio.rounds} rounds"
     said = {
@@ -48,7 +47,7 @@ def compared_lines(compared: Compared, gate: Gate | None) -> list[str]:
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """'1.203 x [1.190, 1.215]'."""
+    """Ratio with its interval, as '1.203 x [1.190, 1.215]'."""
     return _interval_text(ratio.ratio, ratio.low, ratio.high)
 
 
@@ -58,8 +57,8 @@ def _interval_text(ratio: float, low: float, high: float | None) -> str:
     return f"{ratio:.3f} x [{low:.3f}, {high:.3f}]"
 
 
-def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
-    """What stands beside a benchmark's times in extra_info: plain values under plain names."""
+def columns(measured: MeasuredCase, gate: Gate | None) -> dict[str, Any]:
+    """Columns beside a benchmark's times in extra_info, ready for JSON."""
     return {
         f"{measured.unit}_per_second": measured.per_second,
         "fraction_of_peak": measured.fraction_of_peak,
@@ -72,8 +71,8 @@ def columns(measured: Measured, gate: Gate | None) -> dict[str, Any]:
     }
 
 
-def pair_columns(compared: Compared, gate: Gate | None) -> dict[str, Any]:
-    """What two sides in turns add to extra_info; no ratio of models that were found to differ."""
+def pair_columns(compared: MeasuredPair, gate: Gate | None) -> dict[str, Any]:
+    """Columns that two sides in turns add to extra_info; None if their models differ."""
     if gate is not None and not gate.holds:
         return {"ratio": None, "ratio_interval": None, "verdict": None}
     ratio = compared.ratio
@@ -85,19 +84,19 @@ def pair_columns(compared: Compared, gate: Gate | None) -> dict[str, Any]:
 
 
 Rows = Sequence[dict[str, Any]]
-"""The extra_info of benchmarks: an entry of a record under EXTRA, and a pair's other one under
+"""The extra_info of benchmarks: the entry under EXTRA, and a pair's second entry under
 EXTRA_SECOND."""
 TABLE_HEADER = (
-    f"{'case':<58} {'per second':>12} {'of peak':>8} {'memory':>10} {'first call':>10}  "
+    f"{'case':<58} {'per second':>12} {'% of peak':>9} {'memory':>10} {'first call':>10}  "
     f"{'first / second':<24} gate"
 )
 
 
 def table_lines(rows: Rows) -> list[str]:
-    """A table of benchmarks, each with its warnings below it; a pair's ratio is on its first line.
+    """Table of benchmarks, each followed by its warnings; a pair's ratio is on its first line.
 
     Args:
-        rows: All that were measured.
+        rows: The benchmarks, in the order measured.
     """
     lines = [TABLE_HEADER]
     for extra in rows:
@@ -113,7 +112,7 @@ def _lines(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> list[str
 
 
 def _target_lines(entry: dict[str, Any]) -> list[str]:
-    """Of whole runs: when they reached the accuracy that was asked for."""
+    """When whole runs reached their target accuracy; no line for other workloads."""
     if (target := entry.get("target")) is None:
         return []
     told = (
@@ -133,7 +132,7 @@ def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
     share, held = entry["fraction_of_peak"], entry["memory"]
     return (
         f"{title} {entry['per_second']:>12,.1f} "
-        f"{'-' if share is None else percent(share):>8} "
+        f"{'-' if share is None else percent(share):>9} "
         f"{mebibytes(held['device'] or held['process'] or 0):>10} "
         f"{seconds(entry['first_call_s']):>10}  "
         f"{ratio:<24} {extra.get('gate', '-')}"
@@ -141,7 +140,7 @@ def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
 
 
 def _ratio_cell(extra: dict[str, Any]) -> str:
-    """Of a pair's first side to its second, taken in turns; blank where the gate did not hold."""
+    """Speed of a pair's first side over its second; blank where the gate did not hold."""
     if extra.get("ratio") is None:
         return ""
     return _interval_text(extra["ratio"], *extra["ratio_interval"])

@@ -1,1 +1,1 @@
-"""The results of `alexnet explain` as tables and as a page."""
+"""Page and tables of `alexnet explain`."""

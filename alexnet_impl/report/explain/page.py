@@ -1,6 +1,5 @@
-"""explain.html and explain.png: the effects as a forest plot, a table, and what they rest on."""
+"""Writes explain.html and explain.png: effects as a forest plot and a table, with the budget."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet_impl.errors import RunError
-from alexnet_impl.explain.results import Effect, Explanation
-from alexnet_impl.files import write_bytes
+from alexnet_impl.explain.results import Effect, ExplainResults
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
-from alexnet_impl.report.run.plots import GRID, INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS, framework_label
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.figure_style import (
+    GRID,
+    INK,
+    MUTED,
+    figure_png,
+    house_style,
+    png_data_uri,
+)
+from alexnet_impl.report.formatting import COLOURS, framework_label
+from alexnet_impl.report.templates import render_page, write_page
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
 _SHOWN = COLOURS["tensorflow"][0]
-"""Of what is measurable; the rest is muted."""
+"""Colour of measurable effects; others are muted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,38 +42,32 @@ class RowText:
     says: str
 
 
-def write_explain_page(path: Path, explanation: Explanation) -> None:
+def write_explain_page(path: Path, explanation: ExplainResults) -> None:
     """Write the page, and its figure as a PNG beside it, each whole or not at all.
 
     Raises:
         RunError: If a file cannot be written.
     """
     png = figure_png(forest_figure(explanation))
-    try:
-        write_bytes(path.with_suffix(".png"), png)
-        write_bytes(path, render(explanation, png).encode())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+    write_page(path, render(explanation, png), png)
 
 
-def render(explanation: Explanation, png: bytes) -> str:
-    """The page as text; the figure is inside it."""
-    return render_template("explain/explain.html.jinja", _context(explanation, png))
+def render(explanation: ExplainResults, png: bytes) -> str:
+    """The page as text with the PNG figure embedded."""
+    return render_page("explain/explain.html.jinja", _context(explanation, png))
 
 
-def _context(explanation: Explanation, png: bytes) -> dict[str, Any]:
+def _context(explanation: ExplainResults, png: bytes) -> dict[str, Any]:
     config = explanation.plan.request.config
     return {
         "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
         "headline": headline(explanation),
         "notes": notes(explanation),
-        "image": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "image": png_data_uri(png),
         "metrics": list(METRIC_LABELS.values()),
         "factors": [_row_text(effect) for effect in explanation.factors],
         "summaries": [_row_text(effect) for effect in explanation.summaries],
         "runs": _run_rows(explanation),
-        "views": (),
-        "figures": {},
     }
 
 
@@ -90,8 +88,8 @@ def _row_text(effect: Effect) -> RowText:
     )
 
 
-def _run_rows(explanation: Explanation) -> list[tuple[str, ...]]:
-    """(framework, arm, seed, status, accuracy, loss, folder) of every run."""
+def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
+    """Rows (framework, arm, seed, status, accuracy, loss, folder), one per run."""
     rows: list[tuple[str, ...]] = []
     for (arm, seed), outcome in explanation.outcomes.items():
         accuracy, loss = outcome.figures["test_top1_accuracy"], outcome.figures["test_loss"]
@@ -109,14 +107,14 @@ def _run_rows(explanation: Explanation) -> list[tuple[str, ...]]:
     return rows
 
 
-def forest_figure(explanation: Explanation) -> Figure:
-    """Each effect as a point with its interval, the largest on top; below, those of the whole."""
+def forest_figure(explanation: ExplainResults) -> Figure:
+    """Forest plot: each effect as a point with its interval, summary comparisons at the bottom."""
     factors = [effect for effect in explanation.factors if effect.estimates]
     summaries = [effect for effect in explanation.summaries if effect.estimates]
     shown = [*factors, *summaries]
     with house_style():
         figure = Figure(figsize=(8.6, 1.1 + 0.29 * len(shown)), layout="constrained", dpi=110)
-        figure.patch.set_facecolor("#ffffff")  # a PNG is shown on any ground
+        figure.patch.set_facecolor("#ffffff")  # a PNG may be shown on any background
         panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
         for axes, metric in zip(panels, _PANELS, strict=True):
             _forest(axes, shown, metric)
@@ -127,7 +125,7 @@ def forest_figure(explanation: Explanation) -> Figure:
         what = "95% intervals over" if count > 1 else "no interval from"
         figure.supxlabel(
             f"after - before switching; {what} {count} seed{'s' if count > 1 else ''}; "
-            "blue: the interval leaves out 0",
+            "blue: the interval excludes 0",
             fontsize=8.5,
             color=MUTED,
         )

@@ -1,6 +1,5 @@
 """The ledger as one HTML file: our answers to the reports, tables, curves and every claim."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet_impl.files import write_bytes
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.formatting import COLOURS
 from alexnet_impl.report.ledger.view import (
     HEADER,
     LOSSES_HEADER,
@@ -25,9 +25,7 @@ from alexnet_impl.report.ledger.view import (
     pair_tables,
     run_lines,
 )
-from alexnet_impl.report.run.plots import INK, MUTED, figure_png, house_style
-from alexnet_impl.report.run.views import COLOURS
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import AVERAGES, Claim, percent
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims
@@ -71,7 +69,7 @@ class ReportSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassTable:
-    """Per-class figures of one experiment, published and ours."""
+    """Figures of one experiment by class, published and ours."""
 
     title: str
     rows: tuple[tuple[str, ...], ...]
@@ -79,12 +77,12 @@ class ClassTable:
 
 def write_ledger_page(path: Path, ledger: ClaimLedger) -> None:
     """Writes the page; its picture is embedded."""
-    write_bytes(path, render(ledger).encode())
+    write_page(path, render(ledger))
 
 
 def render(ledger: ClaimLedger) -> str:
     """The page as HTML text."""
-    return render_template("ledger/ledger.html.jinja", _context(ledger))
+    return render_page("ledger/ledger.html.jinja", _context(ledger))
 
 
 def _context(ledger: ClaimLedger) -> dict[str, Any]:
@@ -106,16 +104,10 @@ def _context(ledger: ClaimLedger) -> dict[str, Any]:
         "pair_note": NOTE,
         "times": [_time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
         "curves": [_curve_cells(curve) for curve in ledger.curves],
-        "image": _image(curves_figure(ledger.curves)),
+        "image": png_data_uri(figure_png(curves_figure(ledger.curves))),
         "class_tables": list(_class_tables(ledger.evidence)),
         "signs": SIGNS,
-        "views": (),
-        "figures": {},
     }
-
-
-def _image(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(figure_png(figure)).decode()}"
 
 
 def _runs_note(ledger: ClaimLedger) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -83,3 +83,9 @@ def _line(cells: Cells, widths: Sequence[int], style: str) -> Table:
         line.add_column(width=width, overflow="fold", style=style)
     line.add_row(*cells)
     return line
+
+
+def widen(console: Console) -> None:
+    """Give tables room in a file or a pipe, which have no width of their own."""
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_WIDTH)

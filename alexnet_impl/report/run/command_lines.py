@@ -1,4 +1,4 @@
-"""The command lines that make the runs of a report again."""
+"""Command lines that repeat the runs of a report."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from alexnet_impl.runs.config import RunConfig
 
 
 def commands(views: Sequence[RunView]) -> list[str]:
-    """One `alexnet compare` where only the framework differs, else one `alexnet train` a run."""
+    """One `alexnet compare` if only frameworks differ, otherwise one `alexnet train` per run."""
     options = [shlex.join(_options(view.config)) for view in views]
     frameworks = [view.config.framework for view in views]
     if len(views) > 1 and len(set(options)) == 1 and len(set(frameworks)) == len(frameworks):
@@ -24,7 +24,7 @@ def commands(views: Sequence[RunView]) -> list[str]:
 
 
 def nearest_recipe(recipe: Recipe) -> tuple[str, list[str]]:
-    """The named recipe that differs in the fewest fields, and those; the seed aside."""
+    """The named recipe with the fewest differing fields, and their names; the seed is ignored."""
     differing = {
         name: _differing(recipe, named) for name, named in (RECIPES | TRANSFER_RECIPES).items()
     }

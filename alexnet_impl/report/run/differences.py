@@ -1,4 +1,4 @@
-"""What two runs have in common and in what they differ, before anything is laid out."""
+"""Equality checks of the inputs of several runs, and their results side by side."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +13,14 @@ from alexnet_impl.stats.accuracy import difference_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One figure of every run.
+class ResultRow:
+    """One result of every run, as text.
 
     Attributes:
         what: Its name, with the unit where the values have none.
         values: One text per run.
-        difference: Of exactly two runs: first - second, or first / second with an 'x'.
+        difference: First - second, or first / second followed by 'x'; empty unless there are two
+            runs.
     """
 
     what: str
@@ -29,11 +30,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equality:
-    """One check of 'the same went in'.
+    """One check that all runs had the same input.
 
     Attributes:
-        what: What must be the same in all runs.
-        holds: Whether it is; None where a run has not come so far that one could tell.
+        what: The input that must be equal in all runs.
+        holds: Whether it is; None if unknown, because a run stopped too early or uses dropout.
         detail: The common value, or the values that differ.
     """
 
@@ -42,8 +43,8 @@ class Equality:
     detail: str
 
 
-def comparison_rows(views: Sequence[RunView]) -> list[Row]:
-    """The figures of runs side by side, with the difference where there are exactly two."""
+def comparison_rows(views: Sequence[RunView]) -> list[ResultRow]:
+    """The results of runs side by side, with the difference if there are exactly two."""
     rows = [
         _row(views, "test loss", _test_loss, numbers.loss_text, numbers.loss_difference),
         _accuracy_row(views),
@@ -58,9 +59,9 @@ def comparison_rows(views: Sequence[RunView]) -> list[Row]:
         *_memory_rows(views),
     ]
     if any(view.collapse is not None for view in views):
-        rows.insert(0, Row(what="collapsed", values=tuple(_collapse(view) for view in views)))
+        rows.insert(0, ResultRow(what="collapsed", values=tuple(_collapse(view) for view in views)))
     if not all(view.finished for view in views):
-        rows.insert(0, Row(what="state", values=tuple(view.state for view in views)))
+        rows.insert(0, ResultRow(what="state", values=tuple(view.state for view in views)))
     return rows
 
 
@@ -74,10 +75,10 @@ def _row(
     figure: Callable[[RunView], Any],
     text: Callable[[Any], str],
     difference: Callable[[Any, Any], str],
-) -> Row:
+) -> ResultRow:
     figures = [figure(view) for view in views]
     comparable = len(figures) == 2 and None not in figures
-    return Row(
+    return ResultRow(
         what=what,
         values=tuple(numbers.MISSING if value is None else text(value) for value in figures),
         difference=difference(*figures) if comparable else "",
@@ -88,7 +89,7 @@ def _test_loss(view: RunView) -> float | None:
     return view.result.test_loss if view.result else None
 
 
-def _accuracy_row(views: Sequence[RunView]) -> Row:
+def _accuracy_row(views: Sequence[RunView]) -> ResultRow:
     row = _row(
         views,
         "test top-1 accuracy [95% interval]",
@@ -101,11 +102,14 @@ def _accuracy_row(views: Sequence[RunView]) -> Row:
         return row
     _, low, high = interval
     difference = f"{row.difference} points [{numbers.points(low)}, {numbers.points(high)}]"
-    return Row(what=row.what, values=row.values, difference=difference)
+    return ResultRow(what=row.what, values=row.values, difference=difference)
 
 
 def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] | None:
-    """(first - second, low, high) of two finished runs' test accuracies; None for others."""
+    """Difference of two test accuracies with its 95 % interval: (first - second, low, high).
+
+    None unless there are exactly two runs, both finished.
+    """
     accuracies = [view.accuracy for view in views]
     if len(accuracies) != 2 or accuracies[0] is None or accuracies[1] is None:
         return None
@@ -115,14 +119,14 @@ def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] 
 
 
 _TIMING_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("training time, first step left out", "training_time_s", numbers.seconds),
-    ("first step's time", "first_step_time_s", numbers.seconds),
+    ("training time without the first step", "training_time_s", numbers.seconds),
+    ("time of the first step", "first_step_time_s", numbers.seconds),
     ("evaluation time", "evaluation_time_s", numbers.seconds),
     ("training images/s", "images_per_second", numbers.rate),
 )
 
 
-def _timing_rows(views: Sequence[RunView]) -> Iterator[Row]:
+def _timing_rows(views: Sequence[RunView]) -> Iterator[ResultRow]:
     for what, name, text in _TIMING_ROWS:
 
         def figure(view: RunView, name: str = name) -> Any:
@@ -131,7 +135,7 @@ def _timing_rows(views: Sequence[RunView]) -> Iterator[Row]:
         yield _row(views, what, figure, text, numbers.ratio)
 
 
-def _memory_rows(views: Sequence[RunView]) -> Iterator[Row]:
+def _memory_rows(views: Sequence[RunView]) -> Iterator[ResultRow]:
     def process(view: RunView) -> int | None:
         return view.result.peak_memory_bytes if view.result else None
 
@@ -144,7 +148,7 @@ def _memory_rows(views: Sequence[RunView]) -> Iterator[Row]:
 
 
 def equalities(views: Sequence[RunView]) -> list[Equality]:
-    """Whether the same went into all runs; nothing to say of fewer than two."""
+    """Check that all runs had the same input; empty for fewer than two runs."""
     if len(views) < 2:
         return []
     return [
@@ -166,14 +170,14 @@ def _short(digest: str) -> str:
 
 def _same(what: str, values: Sequence[str]) -> Equality:
     holds = len(set(values)) == 1
-    detail = values[0] if holds else " against ".join(values)
+    detail = values[0] if holds else " vs. ".join(values)
     return Equality(what=what, holds=holds, detail=detail)
 
 
 def _same_recipe(views: Sequence[RunView]) -> Equality:
     recipes = [view.config.recipe.to_dict() for view in views]
     differing = [
-        f"{name}: {' against '.join(numbers.value_text(recipe[name]) for recipe in recipes)}"
+        f"{name}: {' vs. '.join(numbers.value_text(recipe[name]) for recipe in recipes)}"
         for name in recipes[0]
         if any(recipe[name] != recipes[0][name] for recipe in recipes)
     ]
@@ -197,15 +201,15 @@ def _first_loss(views: Sequence[RunView]) -> Equality:
     if len(losses) < len(views) or not all(math.isfinite(loss) for loss in losses):
         return Equality(what=what, holds=None, detail="not every run has a finite first loss")
     if any(_has_dropout(view) for view in views):
-        detail = "cannot tell: each framework draws its own dropout masks"
+        detail = "unknown: each framework draws its own dropout masks"
         return Equality(what=what, holds=None, detail=detail)
     precisions = [view.config.recipe.precision for view in views]
     bound = max(tolerance("first loss", precision) for precision in precisions)
     scale = max(abs(loss) for loss in losses)
     apart = (max(losses) - min(losses)) / scale if scale else 0.0
     detail = (
-        f"{apart:.1e} apart relatively; at most {bound:.0e} for {precisions[0]}. A weak check: at "
-        "small initial weights different networks start alike; the parity tests look closer"
+        f"relative difference {apart:.1e}, at most {bound:.0e} in {precisions[0]}. A weak check: "
+        "with small initial weights even different networks start with nearly equal losses"
     )
     return Equality(what=what, holds=apart <= bound, detail=detail)
 

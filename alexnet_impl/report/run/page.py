@@ -1,6 +1,5 @@
-"""One HTML file that shows runs side by side and opens offline: no script, no outside address."""
+"""The HTML page of runs side by side: one file that opens offline, without scripts."""
 
-import base64
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import kernel_text, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, png_data_uri, to_svg
 from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
 from alexnet_impl.report.run.differences import comparison_rows, equalities
 from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
-from alexnet_impl.report.run.views import RunView, view_runs
-from alexnet_impl.report.templates import render_template
+from alexnet_impl.report.run.views import RunView, view_runs, with_predictions
+from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 
@@ -33,22 +32,22 @@ _MAX_IMAGE_SIDE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
-    """What one run says of one image."""
+class SamplePrediction:
+    """The prediction of one run for one image."""
 
     view: RunView
     class_name: str
     probability: str
-    is_right: bool
+    is_correct: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One test image with what each finished run says of it."""
+    """One test image with the prediction of each finished run."""
 
     data_uri: str
     class_name: str
-    guesses: tuple[Guess, ...]
+    predictions: tuple[SamplePrediction, ...]
 
 
 def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None) -> None:
@@ -56,34 +55,34 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 
     Args:
         path: The .html file.
-        runs: In the order of their columns; unfinished ones are shown as far as they came.
-        title: By default, what was trained on what.
+        runs: In the order of their columns; unfinished runs are shown up to their last step.
+        title: By default the variant, the dataset and the frameworks.
 
     Raises:
-        RunError: If there is no run, a run folder is damaged, or the file cannot be written.
+        RunError: If no run is given, a run folder is damaged, or the file cannot be written.
     """
     if not runs:
         raise RunError(f"{path}: a report needs at least one run; none was given.")
-    html = render(view_runs(runs), title)
-    try:
-        write_bytes(path, html.encode())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+    write_page(path, render(view_runs(runs), title))
 
 
 def render(views: Sequence[RunView], title: str | None = None) -> str:
-    """The page as text."""
-    return render_template("run/page.html.jinja", _context(views, title))
+    """Render the page as HTML text."""
+    return render_page("run/run.html.jinja", _context(views, title))
 
 
 def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
     first = views[0]
     labels = " and ".join(view.label for view in views)
     checks = equalities(views)
+    found = verdict(views)
     return {
         "title": title or f"{first.config.variant} on {first.dataset.name}: {labels}",
         "views": views,
-        "verdict": verdict(views),
+        "headline": found.headline,
+        "notes": found.sentences,
+        "is_settled": found.is_settled,
+        "run_colours": [view.colour for view in views],
         "speed_note": SPEED_NOTE,
         "facts": list(_facts(first)),
         "checks": checks,
@@ -111,7 +110,8 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
     yield "variant", f"{config.variant}{width}"
     yield "data", f"{view.dataset.name}, {numbers.count(view.dataset.num_train_images)} images"
     yield "recipe", _recipe_name(recipe)
-    yield "steps", f"{numbers.count(view.num_steps)} of {recipe.global_batch_size} images"
+    yield "steps", numbers.count(view.num_steps)
+    yield "batch size", numbers.count(recipe.global_batch_size)
     yield "precision", recipe.precision
     yield "seed", str(recipe.seed)
 
@@ -125,7 +125,7 @@ def _recipe_name(recipe: Recipe) -> str:
 
 
 def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
-    """Inline SVGs by their place in the template; only those that the runs have data for."""
+    """Inline SVGs by their names in the template; only those that the runs have data for."""
     figures: dict[str, Figure] = {}
     if any(view.history.step_loss for view in views):
         figures["loss"] = plots.loss_figure(views)
@@ -137,12 +137,12 @@ def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
         figures["bars"] = plots.accuracy_bars(views)
         figures["confusion"] = plots.confusion_figure(views)
         figures["per_class"] = plots.per_class_bars(views)
-    return {name: _themed(plots.to_svg(figure), views) for name, figure in figures.items()}
+    return {name: _themed(to_svg(figure), views) for name, figure in figures.items()}
 
 
 def _themed(svg: str, views: Sequence[RunView]) -> Markup:
-    """The figure in the page's typeface, and its colours as the page's light or dark theme has."""
-    names = {plots.INK: "ink", plots.MUTED: "muted", plots.GRID: "line"}
+    """The figure with the page's typeface and the colours of its light or dark theme."""
+    names = {INK: "ink", MUTED: "muted", GRID: "line"}
     names |= {view.colour: f"run-{index}" for index, view in enumerate(views)}
     for colour, name in names.items():
         svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
@@ -158,38 +158,31 @@ def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
 
 
 def _samples(views: Sequence[RunView]) -> list[Sample]:
-    """The images kept by the first finished run; others join in if they saw the same ones."""
-    measured = [view for view in views if view.predictions is not None]
-    if not measured or measured[0].predictions is None:
+    """The images stored by the first finished run, with every run's predictions for them."""
+    measured = with_predictions(views)
+    if not measured:
         return []
-    shown = measured[0].predictions
-    fingerprint = measured[0].dataset.fingerprint
-    alike = [view for view in measured if view.dataset.fingerprint == fingerprint]
-    names = measured[0].dataset.class_names
+    first, shown = measured[0]
+    same = [one for one in measured if one[0].dataset.fingerprint == first.dataset.fingerprint]
+    names = first.dataset.class_names
     return [
         Sample(
             data_uri=_png_data_uri(image),
             class_name=names[shown.labels[index]],
-            guesses=tuple(_guesses(alike, int(index))),
+            predictions=tuple(_prediction(*one, int(index)) for one in same),
         )
         for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
     ]
 
 
-def _guesses(views: Sequence[RunView], index: int) -> Iterator[Guess]:
-    for view in views:
-        if view.predictions is not None:
-            yield _guess(view, view.predictions, index)
-
-
-def _guess(view: RunView, predictions: Predictions, index: int) -> Guess:
+def _prediction(view: RunView, predictions: Predictions, index: int) -> SamplePrediction:
     probabilities = predictions.probabilities[index]
     predicted = int(probabilities.argmax())
-    return Guess(
+    return SamplePrediction(
         view=view,
         class_name=view.dataset.class_names[predicted],
         probability=f"{probabilities[predicted]:.1%}",
-        is_right=predicted == int(predictions.labels[index]),
+        is_correct=predicted == int(predictions.labels[index]),
     )
 
 
@@ -199,11 +192,11 @@ def _png_data_uri(pixels: NDArray[np.uint8]) -> str:
     image.thumbnail((_MAX_IMAGE_SIDE, _MAX_IMAGE_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return png_data_uri(buffer.getvalue())
 
 
 def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
-    """One row per field: each run's value (once, if they are all the same), and the default."""
+    """One row per recipe field: the value of each run (once if all are equal) and the default."""
     defaults = Recipe().to_dict()
     recipes = [view.config.recipe.to_dict() for view in views]
     rows = []
@@ -224,7 +217,7 @@ def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as rows, keys joined by dots."""
+    """The leaves of a nested mapping as rows, their keys joined by dots."""
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):

@@ -1,15 +1,10 @@
-"""Figures of runs: pure matplotlib objects, no window and no state shared with the caller.
+"""Figures of runs: loss, accuracy, differences and confusion matrices, as matplotlib objects.
 
-A curve shows every run, a run that stopped early as far as it came. Text stays text in an SVG, so
-that it can be read, searched, and set in the reader's own typeface.
+A curve shows every run; a run that stopped early is drawn up to its last step.
 """
 
-import hashlib
-import io
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -26,195 +21,130 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
-from alexnet_impl.report.run.views import RunView
+from alexnet_impl.report.figure_style import INK, MUTED, house_style
+from alexnet_impl.report.run.views import RunView, with_predictions
+from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
 
-INK = "#24292f"
-"""Text and axes."""
-MUTED = "#6e7781"
-"""Tick labels and what explains rather than shows."""
-GRID = "#d8dee4"
-"""Grid lines."""
-
 MAX_WRITTEN_CLASSES = 20
-"""Up to so many classes a confusion matrix has its counts and names written in."""
+"""A confusion matrix with more classes is drawn without counts and names."""
 MAX_BAR_CLASSES = 20
-"""Per-class bars show so many classes at most: those that the runs know least."""
+"""Per-class bars show at most this number of classes: those with the lowest accuracy."""
 _MAX_POINTS = 1200
 _MARKERS = ("o", "s", "D", "^", "v")
 _WIDTH_INCHES = 5.4
 
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": MUTED,
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.8,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "alexnet_impl",
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be named '$'
-    "xtick.color": MUTED,
-    "xtick.labelsize": 8.5,
-    "xtick.major.size": 3,
-    "ytick.color": MUTED,
-    "ytick.labelsize": 8.5,
-    "ytick.major.size": 0,
-}
 
-
-@contextmanager
-def house_style() -> Iterator[None]:
-    """The house style, while a figure is made and again while it is drawn."""
-    with mpl.rc_context():
-        mpl.rcdefaults()  # not the caller's matplotlibrc
-        mpl.rcParams.update(_STYLE)
-        yield
-
-
-def figure_png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes, the same for the same figure."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
+@house_style()
 def loss_figure(views: Sequence[RunView]) -> Figure:
-    """Loss by step: each step faintly, its running mean, and the evaluated loss of each epoch."""
-    with house_style():
-        figure, axes = _figure(3.7)
-        for rank, view in enumerate(views):
-            steps, losses = _finite(view.history.step_loss)
-            axes.plot(*_thinned(steps, losses), color=view.colour, alpha=0.28, linewidth=0.7)
-            axes.plot(*_thinned(steps, _running_mean(losses)), **_line(view, rank))
-            epochs = [epoch for epoch in view.history.epochs if math.isfinite(epoch.eval_loss)]
-            axes.plot(
-                [epoch.step for epoch in epochs],
-                [epoch.eval_loss for epoch in epochs],
-                **_marks(view, rank),
-            )
-        _limit_loss(axes, views)
-        axes.set_title("Loss")
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _run_legend(axes, views, "upper right")
-        kinds = {"each step": "faint", "running mean": "solid", _evaluated_on(views): "mark"}
-        _kind_legend(figure, kinds)
-        return figure
+    """Loss by step: every step (faint), the running mean, and the evaluated loss of each epoch."""
+    figure, axes = _figure(3.7)
+    for rank, view in enumerate(views):
+        steps, losses = _finite(view.history.step_loss)
+        axes.plot(*_thinned(steps, losses), color=view.colour, alpha=0.28, linewidth=0.7)
+        axes.plot(*_thinned(steps, _running_mean(losses)), **_line(view, rank))
+        epochs = [epoch for epoch in view.history.epochs if math.isfinite(epoch.eval_loss)]
+        axes.plot(
+            [epoch.step for epoch in epochs],
+            [epoch.eval_loss for epoch in epochs],
+            **_marks(view, rank),
+        )
+    _limit_loss(axes, views)
+    _titles(axes, "Loss", "step")
+    _run_legend(axes, views, "upper right")
+    kinds = {"each step": "faint", "running mean": "solid", _evaluated_on(views): "mark"}
+    _kind_legend(figure, kinds)
+    return figure
 
 
+@house_style()
 def accuracy_figure(views: Sequence[RunView]) -> Figure:
-    """Accuracy by epoch: of the training images dashed, of the evaluated ones solid."""
-    with house_style():
-        figure, axes = _figure(3.7)
-        for rank, view in enumerate(views):
-            epochs = [record.epoch for record in view.history.epochs]
-            train = [record.train_top1_accuracy for record in view.history.epochs]
-            evaluated = [record.eval_top1_accuracy for record in view.history.epochs]
-            axes.plot(epochs, train, **_line(view, rank) | {"linestyle": _DASHES})
-            axes.plot(epochs, evaluated, **_line(view, rank))
-            axes.plot(epochs, evaluated, **_marks(view, rank))
-        axes.set_title("Top-1 accuracy")
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        _run_legend(axes, views, "lower right")
-        _kind_legend(figure, {"training images": "dashed", _evaluated_on(views): "solid"})
-        return figure
+    """Accuracy by epoch: on the training images (dashed) and on the evaluated images (solid)."""
+    figure, axes = _figure(3.7)
+    for rank, view in enumerate(views):
+        epochs = [record.epoch for record in view.history.epochs]
+        train = [record.train_top1_accuracy for record in view.history.epochs]
+        evaluated = [record.eval_top1_accuracy for record in view.history.epochs]
+        axes.plot(epochs, train, **_line(view, rank) | {"linestyle": _DASHES})
+        axes.plot(epochs, evaluated, **_line(view, rank))
+        axes.plot(epochs, evaluated, **_marks(view, rank))
+    _titles(axes, "Top-1 accuracy", "epoch")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    _run_legend(axes, views, "lower right")
+    _kind_legend(figure, {"training images": "dashed", _evaluated_on(views): "solid"})
+    return figure
 
 
+@house_style()
 def difference_figure(views: Sequence[RunView]) -> Figure:
-    """How far the first two runs' losses lie apart at each step, on a logarithmic axis."""
-    with house_style():
-        figure, axes = _figure(3.0)
-        apart = loss_distance(views[0], views[1])
-        steps = np.arange(1, len(apart) + 1)
-        shown = np.isfinite(apart) & (apart > 0)
-        axes.plot(*_thinned(steps[shown], apart[shown]), color=INK, linewidth=1.2)
-        axes.set_title("Difference of the two losses")
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if shown.any():
-            _decades(axes, apart[shown])
-        equal = int((apart == 0).sum())
-        if equal:
-            note = f"equal to the last bit at {equal:,} of {len(apart):,} steps"
-            axes.text(0.99, 0.04, note, transform=axes.transAxes, ha="right", color=MUTED)
-        return figure
+    """Absolute difference of the first two runs' losses at each step, on a logarithmic axis."""
+    figure, axes = _figure(3.0)
+    difference = step_loss_difference(views[0], views[1])
+    steps = np.arange(1, len(difference) + 1)
+    shown = np.isfinite(difference) & (difference > 0)
+    axes.plot(*_thinned(steps[shown], difference[shown]), color=INK, linewidth=1.2)
+    _titles(axes, "Difference of the two losses", "step")
+    if shown.any():
+        _decades(axes, difference[shown])
+    equal = int((difference == 0).sum())
+    if equal:
+        note = f"equal to the last bit at {equal:,} of {len(difference):,} steps"
+        axes.text(0.99, 0.04, note, transform=axes.transAxes, ha="right", color=MUTED)
+    return figure
 
 
-def loss_distance(first: RunView, second: RunView) -> NDArray[np.float64]:
-    """|loss - loss| of each step that both runs have taken."""
+def step_loss_difference(first: RunView, second: RunView) -> NDArray[np.float64]:
+    """Absolute difference of the losses of two runs, shape (num_common_steps,)."""
     both = min(len(first.history.step_loss), len(second.history.step_loss))
     losses = [np.array(view.history.step_loss[:both], dtype=float) for view in (first, second)]
     with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
-        apart: NDArray[np.float64] = np.abs(losses[0] - losses[1])
-    return apart
+        difference: NDArray[np.float64] = np.abs(losses[0] - losses[1])
+    return difference
 
 
+@house_style()
 def accuracy_bars(views: Sequence[RunView]) -> Figure:
     """Test accuracy of each finished run with its 95 % interval."""
     measured = [(view, view.accuracy) for view in views if view.accuracy is not None]
-    with house_style():
-        figure, axes = _figure(1.0 + 0.55 * len(measured))
-        for row, (view, accuracy) in enumerate(measured):
-            axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
-            axes.errorbar(accuracy.value, row, xerr=_reach([accuracy]), **_WHISKER)
-            text = f"{accuracy.value:.2%}"
-            axes.annotate(
-                text, (0, row), (8, 0), textcoords="offset points", va="center", color="#ffffff",
-                weight="bold",
-            )  # fmt: skip
-        _bar_rows(axes, [view.label for view, _ in measured])
-        axes.set_title("Test top-1 accuracy, 95% interval")
-        return figure
+    figure, axes = _figure(1.0 + 0.55 * len(measured))
+    for row, (view, accuracy) in enumerate(measured):
+        axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
+        axes.errorbar(accuracy.value, row, xerr=_reach([accuracy]), **_WHISKER)
+        text = f"{accuracy.value:.2%}"
+        axes.annotate(
+            text, (0, row), (8, 0), textcoords="offset points", va="center", color="#ffffff",
+            weight="bold",
+        )  # fmt: skip
+    _bar_rows(axes, [view.label for view, _ in measured])
+    axes.set_title("Test top-1 accuracy, 95% interval")
+    return figure
 
 
+@house_style()
 def per_class_bars(views: Sequence[RunView]) -> Figure:
     """Accuracy of each class in each finished run, with 95 % intervals."""
     measured = with_equal_classes(views)
     rows, classes = class_accuracies(measured)
-    chosen = _least_known(rows)
+    chosen = _lowest_classes(rows)
     height = 0.8 / len(measured)
-    with house_style():
-        figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(measured)))
-        for index, (view, accuracies) in enumerate(zip(measured, rows, strict=True)):
-            shown = [accuracies[k] for k in chosen]
-            places = np.arange(len(chosen)) + (index - (len(measured) - 1) / 2) * height
-            values = [accuracy.value for accuracy in shown]
-            axes.barh(places, values, height=height * 0.9, color=view.colour, alpha=0.85)
-            axes.errorbar(values, places, xerr=_reach(shown), **_WHISKER | {"elinewidth": 0.8})
-        _bar_rows(axes, [_short(classes[k]) for k in chosen])
-        few = f": the {len(chosen)} lowest of {len(classes)}" if len(chosen) < len(classes) else ""
-        axes.set_title(f"Accuracy per class{few}" if few else "Accuracy per class, 95% interval")
-        handles = [Line2D([], [], color=v.colour, linewidth=5, label=v.label) for v in measured]
-        figure.legend(handles=handles, **_BELOW, ncols=len(handles))
-        return figure
+    figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(measured)))
+    for index, (view, accuracies) in enumerate(zip(measured, rows, strict=True)):
+        shown = [accuracies[k] for k in chosen]
+        places = np.arange(len(chosen)) + (index - (len(measured) - 1) / 2) * height
+        values = [accuracy.value for accuracy in shown]
+        axes.barh(places, values, height=height * 0.9, color=view.colour, alpha=0.85)
+        axes.errorbar(values, places, xerr=_reach(shown), **_WHISKER | {"elinewidth": 0.8})
+    _bar_rows(axes, [_short(classes[k]) for k in chosen])
+    few = f": the {len(chosen)} lowest of {len(classes)}" if len(chosen) < len(classes) else ""
+    axes.set_title(f"Accuracy per class{few}" if few else "Accuracy per class, 95% interval")
+    handles = [Line2D([], [], color=v.colour, linewidth=5, label=v.label) for v in measured]
+    figure.legend(handles=handles, **_BELOW, ncols=len(handles))
+    return figure
 
 
 def with_equal_classes(views: Sequence[RunView]) -> list[RunView]:
-    """The finished runs that know the same classes as the first of them."""
-    measured = [view for view in views if view.predictions is not None]
+    """The finished runs whose classes equal those of the first finished run."""
+    measured = [view for view, _ in with_predictions(views)]
     return [
         view for view in measured if view.dataset.class_names == measured[0].dataset.class_names
     ]
@@ -224,32 +154,29 @@ def class_accuracies(views: Sequence[RunView]) -> tuple[list[list[Accuracy]], tu
     """Accuracy per class of each of with_equal_classes(), and the names of the classes."""
     classes = views[0].dataset.class_names
     return [
-        per_class_accuracy(view.predictions.predicted, view.predictions.labels, len(classes))
-        for view in views
-        if view.predictions is not None
+        per_class_accuracy(predictions.predicted, predictions.labels, len(classes))
+        for _, predictions in with_predictions(views)
     ], classes
 
 
+@house_style()
 def confusion_figure(views: Sequence[RunView]) -> Figure:
-    """Confusion matrices of the finished runs side by side; colour is the share of a row."""
-    measured = [view for view in views if view.predictions is not None]
-    num_classes = len(measured[0].dataset.class_names)
+    """Confusion matrices of the finished runs; colour is the fraction of the true class."""
+    measured = with_predictions(views)
+    num_classes = len(measured[0][0].dataset.class_names)
     side = min(5.2, max(3.2, 0.9 + 0.36 * num_classes))
-    with house_style():
-        figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
-        grid = figure.subplots(1, len(measured), squeeze=False)[0]
-        for axes, view in zip(grid, measured, strict=True):
-            _confusion(axes, view)
-        return figure
+    figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
+    grid = figure.subplots(1, len(measured), squeeze=False)[0]
+    for axes, (view, predictions) in zip(grid, measured, strict=True):
+        _confusion(axes, view, predictions)
+    return figure
 
 
-def _confusion(axes: Axes, view: RunView) -> None:
-    if view.predictions is None:
-        return
+def _confusion(axes: Axes, view: RunView, predictions: Predictions) -> None:
     names = view.dataset.class_names
-    matrix = confusion_matrix(view.predictions.predicted, view.predictions.labels, len(names))
+    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    # The run's colour, more or less transparent: legible on a light and on a dark page.
+    # The run's colour with varying opacity is legible on a light and on a dark page.
     cells = np.empty((*matrix.shape, 4))
     cells[..., :3] = mpl.colors.to_rgb(view.colour)
     cells[..., 3] = np.where(matrix > 0, 0.10 + 0.85 * shares, 0.03)
@@ -278,28 +205,19 @@ _TURNED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anch
 _WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
 
 
-def to_svg(figure: Figure) -> str:
-    """An <svg> element, the same for the same figure, whose ids clash with no other figure's."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with house_style():
-        figure.savefig(buffer, format="svg", metadata=nothing)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # A <style> inside an inline SVG would hold for the whole page.
-    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
-    svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
-    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}-"
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-
-
 def _figure(height_inches: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained", dpi=144)
     return figure, figure.subplots()
 
 
+def _titles(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def _line(view: RunView, rank: int) -> dict[str, Any]:
-    """Later runs are thinner and lie on top: curves that coincide are seen to."""
+    """Later runs are thinner and on top, so that curves that coincide remain visible."""
     return {"color": view.colour, "linewidth": max(1.4, 3.4 - 2.0 * rank)}
 
 
@@ -322,14 +240,14 @@ def _evaluated_on(views: Sequence[RunView]) -> str:
 
 
 def _finite(values: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Steps (1 for the first) and losses, without the steps whose loss is no number."""
+    """Steps (from 1) and losses of the steps with a finite loss, both of shape (num_finite,)."""
     losses = np.array(values, dtype=float)
     steps = np.flatnonzero(np.isfinite(losses))
     return steps + 1, losses[steps]
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over a centred window of about 1/40 of the curve, smaller at its ends."""
+    """Mean over a centred window of about 1/40 of the curve, smaller at its ends; same shape."""
     reach = max(1, len(values) // 80)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
@@ -343,7 +261,7 @@ def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _thinned(
     steps: NDArray[np.int64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """A long curve by the lowest and highest point of each of its parts: it looks the same."""
+    """A long curve reduced to the lowest and highest point of each part, which looks the same."""
     if len(values) <= _MAX_POINTS:
         return steps, values
     kept: list[int] = []
@@ -354,7 +272,7 @@ def _thinned(
 
 
 def _limit_loss(axes: Axes, views: Sequence[RunView]) -> None:
-    """From 0, and not so high that one spike flattens the rest of the curves."""
+    """Start the loss axis at 0 and cut off spikes that would flatten the curves."""
     losses = [_finite(view.history.step_loss)[1] for view in views]
     losses += [_finite([record.eval_loss for record in view.history.epochs])[1] for view in views]
     everything = np.concatenate(losses)
@@ -364,7 +282,7 @@ def _limit_loss(axes: Axes, views: Sequence[RunView]) -> None:
 
 
 def _decades(axes: Axes, values: NDArray[np.float64]) -> None:
-    """A logarithmic axis whose labels are 10 with a superscript, without math text."""
+    """Make the y axis logarithmic, with labels such as 10⁻³ that need no math text."""
     low, high = math.floor(np.log10(values.min())), math.ceil(np.log10(values.max()))
     high = max(high, low + 1)
     step = max(1, math.ceil((high - low) / 6))
@@ -383,7 +301,7 @@ def _power_of_ten(value: float, _: int) -> str:
 
 
 def _run_legend(axes: Axes, views: Sequence[RunView], place: str) -> None:
-    """Which colour and marker is which run, in the corner that such curves leave empty."""
+    """Add a legend of the runs in the corner that such curves leave empty."""
     handles = [
         Line2D([], [], label=view.label, **_marks(view, rank) | _line(view, rank) | _SOLID)
         for rank, view in enumerate(views)
@@ -392,7 +310,7 @@ def _run_legend(axes: Axes, views: Sequence[RunView], place: str) -> None:
 
 
 def _kind_legend(figure: Figure, kinds: dict[str, str]) -> None:
-    """What each kind of line means, in grey, below the axes."""
+    """Add a legend of the kinds of lines in grey, below the axes."""
     handles = [_KINDS[kind](label) for label, kind in kinds.items()]
     figure.legend(handles=handles, **_BELOW, ncols=len(handles))
 
@@ -411,7 +329,7 @@ _KINDS: dict[str, Callable[[str], Line2D]] = {
 
 
 def _reach(accuracies: Sequence[Accuracy]) -> NDArray[np.float64]:
-    """Whiskers of shape (2, num_accuracies): down to the lower end, up to the upper one."""
+    """Lengths of the error bars below and above each value, shape (2, num_accuracies)."""
     return np.array(
         [
             [max(0.0, accuracy.value - accuracy.low) for accuracy in accuracies],
@@ -429,8 +347,8 @@ def _bar_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _least_known(rows: Sequence[Sequence[Accuracy]]) -> list[int]:
-    """Classes to show, in their own order: all, or those with the lowest mean accuracy."""
+def _lowest_classes(rows: Sequence[Sequence[Accuracy]]) -> list[int]:
+    """Indices of the classes with the lowest mean accuracy, in class order."""
     means = np.mean([[accuracy.value for accuracy in row] for row in rows], axis=0)
     return sorted(int(k) for k in np.argsort(means, kind="stable")[:MAX_BAR_CLASSES])
 

@@ -1,36 +1,19 @@
-"""Tables for a terminal, and the README's table of variants."""
+"""Terminal tables of finished runs: comparison, equality checks, evaluation, predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alexnet_impl.network.spec import (
-    Backbone,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    LocalResponseNorm,
-    MaxPool,
-    Relu,
-    Spec,
-    backbone_of,
-    kernel_text,
-    trace,
-)
-from alexnet_impl.network.variants import BACKBONE_VARIANTS, VARIANTS, Variant, build_spec
 from alexnet_impl.predict import ImagePrediction
-from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.report.run.differences import Equality, comparison_rows, equalities
 from alexnet_impl.report.run.verdict import collapses
-from alexnet_impl.report.run.views import framework_label, view_runs
+from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import (
@@ -41,48 +24,8 @@ from alexnet_impl.stats.accuracy import (
 )
 
 MAX_MATRIX_CLASSES = 20
-"""Up to so many classes a confusion matrix is shown whole; beyond, its largest confusions."""
+"""With more classes, only the largest confusions are shown."""
 _NUM_CONFUSIONS = 15
-
-
-def variants_table() -> Table:
-    """Every variant with its totals."""
-    table = _table(title="Variants", narrow=True)
-    table.add_column("variant", style="bold", no_wrap=True)
-    for header in ("parameters\n(10 classes)", "published\n(classes)", "input", "MACs"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
-        table.add_row(name, *_variant_numbers(name, variant, "\n"))
-    return table
-
-
-def sources_table() -> Table:
-    """Every variant with what sets it apart and where it comes from."""
-    table = _table(title="Sources", narrow=True)
-    table.add_column("variant", style="bold", no_wrap=True)
-    table.add_column("what it is")
-    table.add_column("source")
-    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
-        table.add_row(name, variant.about, variant.source)
-    return table
-
-
-def markdown_variants() -> str:
-    """The README's table of variants."""
-    headers = (
-        "variant",
-        "parameters (10 classes)",
-        "published (classes)",
-        "input",
-        "MACs",
-        "what it is",
-        "source",
-    )
-    lines = [f"| {' | '.join(headers)} |", "|---|--:|--:|--:|--:|---|---|"]
-    for name, variant in VARIANTS.items():
-        cells = (f"`{name}`", *_variant_numbers(name, variant, ", "), variant.about, variant.source)
-        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
 
 
 def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Table:
@@ -97,85 +40,8 @@ def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Ta
     return table
 
 
-def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, str, str, str]:
-    spec = build_spec(name)
-    totals = trace(spec)
-    published = [
-        f"{numbers.count(total)} ({classes})"
-        for classes, total in variant.published_num_params.items()
-    ]
-    size = variant.input_size
-    return (
-        numbers.count(totals.num_params),
-        separator.join(published) or numbers.MISSING,
-        f"{size}x{size}",
-        numbers.MISSING if backbone_of(spec) else _mega(totals.num_macs),
-    )
-
-
-def _mega(number: int) -> str:
-    return f"{number / 1e6:,.0f} M"
-
-
-def describe_table(spec: Spec) -> Table:
-    """The layers of a network, one a row, and the totals."""
-    totals = trace(spec)
-    table = _table(title=f"{spec.name}, input {numbers.shape(spec.input_shape)}")
-    table.add_column("layer", style="bold", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("kernel", overflow="fold")
-    for header in ("output shape", "parameters", "MACs"):
-        table.add_column(header, justify="right", no_wrap=True)
-    uncounted = backbone_of(spec)
-    for step in totals.layers:
-        macs = numbers.count(step.num_macs) if step.num_macs else ""
-        table.add_row(
-            step.layer.name,
-            _KINDS[type(step.layer)],
-            kernel_text(step.layer),
-            numbers.shape(step.output_shape),
-            numbers.count(step.num_params) if step.num_params else "",
-            numbers.MISSING if step.layer is uncounted else macs,
-        )
-    table.add_section()
-    macs = numbers.count(totals.num_macs) if uncounted is None else numbers.MISSING
-    table.add_row("total", "", "", "", numbers.count(totals.num_params), macs, style="bold")
-    return table
-
-
-_KINDS: dict[type, str] = {
-    Conv: "conv",
-    Relu: "ReLU",
-    MaxPool: "max-pool",
-    LocalResponseNorm: "LRN",
-    Flatten: "flatten",
-    Dropout: "dropout",
-    Dense: "dense",
-    Backbone: "backbone",
-    GlobalAveragePool: "average-pool",
-}
-
-
-def recipes_table(title: str, recipes: Mapping[str, Recipe]) -> Table:
-    """Named recipes, a column each; bold is what differs from the defaults."""
-    table = _table(title=title, caption="Bold: differs from the default of Recipe.")
-    table.add_column("field", no_wrap=True)
-    table.add_column("default", style="dim", overflow="fold")
-    for name in recipes:
-        table.add_column(name, overflow="fold")
-    default = Recipe().to_dict()
-    values = [recipe.to_dict() for recipe in recipes.values()]
-    for field, usual in default.items():
-        cells = [
-            Text(numbers.value_text(recipe[field]), style="" if recipe[field] == usual else "bold")
-            for recipe in values
-        ]
-        table.add_row(field, numbers.value_text(usual), *cells)
-    return table
-
-
 def comparison_table(runs: Sequence[RunFolder]) -> Table:
-    """The figures of runs, a column each; of exactly two, their difference as well."""
+    """Results of runs, one column each, and the difference if there are exactly two."""
     views = view_runs(runs)
     table = _table(title="Comparison" if len(views) > 1 else "Result")
     table.add_column("")
@@ -192,13 +58,13 @@ def comparison_table(runs: Sequence[RunFolder]) -> Table:
 
 
 def equality_lines(runs: Sequence[RunFolder]) -> list[Equality]:
-    """Whether the same went into all runs: network, recipe, images, weights, batches."""
+    """Check that all runs had equal networks, recipes, images, weights and batches."""
     return equalities(view_runs(runs))
 
 
 def equality_table(runs: Sequence[RunFolder]) -> Table:
-    """equality_lines() with a tick or a cross each."""
-    table = _table(title="The same went in")
+    """Table of equality_lines(), each with a tick or a cross."""
+    table = _table(title="Equality checks")
     for header in ("", "what", "value"):
         table.add_column(header)
     for line in equality_lines(runs):
@@ -210,7 +76,7 @@ _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text
 
 
 def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
-    """What a finished run says of the test images, for `alexnet evaluate`.
+    """Accuracy of a finished run on the test images, for `alexnet evaluate`.
 
     Returns:
         Accuracy with its 95 % interval, accuracy per class, scikit-learn's classification
@@ -294,7 +160,7 @@ def _confusion_table(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
 
 
 def _heat(share: float, *, right: bool) -> str:
-    """Green grows with the share on the diagonal, red beside it; 0 fades."""
+    """Style of a cell: green on the diagonal and red elsewhere, stronger with the share."""
     if share == 0:
         return "dim"
     strength = round(60 + 120 * share)
@@ -315,8 +181,5 @@ def _largest_confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> Tabl
     return table
 
 
-def _table(title: str, caption: str | None = None, *, narrow: bool = False) -> Table:
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    if narrow:  # whole on 80 columns
-        table.box, table.pad_edge, table.collapse_padding = box.SIMPLE_HEAD, False, True
-    return table
+def _table(title: str, caption: str | None = None) -> Table:
+    return Table(title=title, caption=caption, title_justify="left", caption_justify="left")

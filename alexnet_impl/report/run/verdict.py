@@ -1,28 +1,28 @@
-"""What a report says in words; every sentence follows from the run folders alone."""
+"""The headline and the sentences of a run report, computed from the run folders alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.differences import accuracy_difference, equalities
-from alexnet_impl.report.run.views import RunView
+from alexnet_impl.report.run.views import RunView, with_predictions
 from alexnet_impl.training.collapse import collapse_text
 
 SPEED_NOTE = (
-    "One run of each, not repeated and not interleaved: read times and images/s as an "
-    "observation. A fair comparison of speed needs the benchmark's paired rounds."
+    "Times and images/s come from one run of each, neither repeated nor interleaved. "
+    "A fair comparison of speed needs the paired rounds of the benchmark."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The outcome in one headline and a few sentences.
+    """The outcome of one run or several: a headline and a few sentences.
 
     Attributes:
         headline: The outcome.
-        sentences: What it rests on.
-        is_settled: Whether every run is finished and, of several, every check of equal input
-            holds; if not, the headline or the sentences say what is wrong.
+        sentences: The evidence for it.
+        is_settled: Whether every run is finished, none collapsed, and with several runs every
+            equality check holds. If not, the headline or the sentences say what is wrong.
     """
 
     headline: str
@@ -31,7 +31,7 @@ class Verdict:
 
 
 def verdict(views: Sequence[RunView]) -> Verdict:
-    """Judge the accuracies of runs, and say what does not let one judge."""
+    """Compare the accuracies of runs, and name what prevents a comparison."""
     unfinished = [view for view in views if not view.finished]
     if unfinished:
         return Verdict(
@@ -55,14 +55,14 @@ def verdict(views: Sequence[RunView]) -> Verdict:
 
 
 def _has_only_guessed(view: RunView) -> bool:
-    """Whether its network collapsed and its accuracy is no better than that of guessing."""
+    """Whether the network collapsed and its accuracy is no better than guessing."""
     chance = 1 / len(view.dataset.class_names)
     collapsed = view.collapse is not None
     return collapsed and view.accuracy is not None and view.accuracy.low <= chance
 
 
 def collapses(views: Sequence[RunView]) -> Iterator[str]:
-    """What the watch over the first epoch saw, a sentence for each run that it alarmed."""
+    """Yields the collapse warning of each run whose network collapsed in the first epoch."""
     for view in views:
         if view.collapse is not None:
             yield f"{view.label}: {collapse_text(view.collapse, view.config.recipe)}"
@@ -76,16 +76,16 @@ def _headline(views: Sequence[RunView]) -> str:
             for view in views
             if view.accuracy is not None
         ]
-        return f"{_and(shares)} of the test images classified rightly"
+        return f"Test images classified correctly: {_and(shares)}"
     if not _same_images(views):
         return "Trained on different images: the accuracies cannot be compared"
     difference, low, high = found
     first, second = views[0].label, views[1].label
     if low <= 0 <= high:
         count = numbers.count(min(view.accuracy.num_images for view in views if view.accuracy))
-        return f"{first} and {second} cannot be told apart on these {count} test images"
+        return f"No measurable difference between {first} and {second} on these {count} test images"
     better = first if difference > 0 else second
-    return f"In these two runs {better} is ahead by {abs(100 * difference):.2f} points"
+    return f"{better} is more accurate by {abs(100 * difference):.2f} points in these two runs"
 
 
 def _same_images(views: Sequence[RunView]) -> bool:
@@ -97,7 +97,7 @@ def _accuracies(views: Sequence[RunView]) -> Iterator[str]:
         if view.accuracy is not None:
             yield (
                 f"{view.label} classifies {numbers.percent(view.accuracy.value)} of "
-                f"{numbers.count(view.accuracy.num_images)} test images rightly (95% interval "
+                f"{numbers.count(view.accuracy.num_images)} test images correctly (95% interval "
                 f"{numbers.percent(view.accuracy.low)} to {numbers.percent(view.accuracy.high)})."
             )
 
@@ -109,22 +109,22 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
     difference, low, high = found
     where = "contains 0" if low <= 0 <= high else "does not contain 0"
     yield (
-        f"The difference, {numbers.points(difference)} points, has the 95% interval "
-        f"{numbers.points(low)} to {numbers.points(high)}, which {where}. That is the "
-        "interval of the test images alone: runs of one framework differ as well, by seed and by "
-        "rounding, and only several seeds can tell how far."
+        f"The difference is {numbers.points(difference)} points; its 95% interval, "
+        f"{numbers.points(low)} to {numbers.points(high)}, {where}. The interval covers the "
+        "choice of test images only. Runs of one framework also differ by seed and by rounding; "
+        "only runs with several seeds show how much."
     )
-    predicted = [view.predictions.predicted for view in views if view.predictions is not None]
+    predicted = [predictions.predicted for _, predictions in with_predictions(views)]
     agreed = int((predicted[0] == predicted[1]).sum())
     yield (
-        f"They name the same class for {numbers.count(agreed)} of "
+        f"Same prediction for {numbers.count(agreed)} of "
         f"{numbers.count(len(predicted[0]))} test images."
     )
 
 
 def _caveats(broken: Sequence[str]) -> Iterator[str]:
     if broken:
-        yield f"Not shown to be the same in all runs: {', '.join(broken)}."
+        yield f"Not shown to be equal in all runs: {', '.join(broken)}."
 
 
 def _speed(views: Sequence[RunView]) -> Iterator[str]:

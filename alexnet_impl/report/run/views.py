@@ -1,4 +1,4 @@
-"""Runs as the report sees them: read once, labelled, coloured, and honest about their end."""
+"""Run folders read for a report, each with a label, a colour and its state in words."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet_impl.data.batches import BatchPlan, num_batches
 from alexnet_impl.recipe.phases import phases
+from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
@@ -19,26 +20,18 @@ from alexnet_impl.runs.records import (
 )
 from alexnet_impl.stats.accuracy import Accuracy, top1_accuracy
 
-FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
-
-COLOURS: dict[str, tuple[str, ...]] = {
-    "torch": ("#ee4c2c", "#b7791f", "#9d4edd"),
-    "tensorflow": ("#1f77b4", "#0f9b8e", "#6c757d"),
-}
-"""A framework's colour wherever it is shown; the further ones tell its second and third run
-apart. Orange-red and blue differ for colour-blind eyes too."""
 _OTHER_COLOURS = ("#6c757d",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunView:
-    """All that a run folder holds, with what identifies the run on the page.
+    """The content of a run folder, with the label and the colour of the run on the page.
 
     Attributes:
-        label: 'PyTorch'; with the folder's name where a framework occurs twice.
-        colour: As '#rrggbb'.
-        result: None while the run goes on or if it was killed.
-        predictions: Of a finished run.
+        label: 'PyTorch'; followed by the folder's name if a framework occurs twice.
+        colour: '#rrggbb'.
+        result: None while the run is going on, or if it was killed.
+        predictions: On the test images; None unless the run is finished.
     """
 
     path: Path
@@ -54,25 +47,25 @@ class RunView:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end and has test figures."""
+        """Whether the run completed and has test results."""
         return self.result is not None and self.result.status == "finished"
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """On the test images."""
+        """Top-1 accuracy on the test images; None unless the run is finished."""
         if self.predictions is None:
             return None
         return top1_accuracy(self.predictions.predicted, self.predictions.labels)
 
     @property
     def collapse(self) -> ActivationStatistics | None:
-        """By which statistics its network had collapsed in the first epoch; None if it had not."""
+        """Activation statistics that showed a collapse in the first epoch, or None."""
         report = None if self.result is None else self.result.collapse
         return None if report is None else report.seen
 
     @property
     def num_steps(self) -> int:
-        """Steps that the recipe asks for."""
+        """Number of steps that the recipe asks for."""
         recipe = self.config.recipe
         plan = BatchPlan(
             global_batch_size=recipe.global_batch_size,
@@ -84,7 +77,7 @@ class RunView:
 
     @property
     def state(self) -> str:
-        """In words: whether the run came to its end, and if not, how far it came."""
+        """The end of the run in words; if it did not finish, with the number of steps it took."""
         taken = len(self.history.step_loss) if self.result is None else self.result.steps
         progress = f"{taken:,} of {self.num_steps:,} steps"
         if self.result is None:
@@ -98,8 +91,8 @@ def view_runs(runs: Sequence[RunFolder]) -> list[RunView]:
     """Read run folders, in the order given.
 
     Raises:
-        RunError: If a file of one of them is damaged, or missing where the run's status says
-            that it was written.
+        RunError: If a file is damaged, or missing although the run's status says that it was
+            written.
     """
     configs = [run.config for run in runs]
     labels = _labels(runs, configs)
@@ -128,9 +121,9 @@ def _view(run: RunFolder, config: RunConfig, label: str, colour: str) -> RunView
     )
 
 
-def framework_label(framework: str) -> str:
-    """The name that a framework gives itself."""
-    return FRAMEWORK_LABELS.get(framework, framework)
+def with_predictions(views: Sequence[RunView]) -> list[tuple[RunView, Predictions]]:
+    """The finished runs, each with its predictions."""
+    return [(view, view.predictions) for view in views if view.predictions is not None]
 
 
 def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str]:
@@ -140,7 +133,7 @@ def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str
     for run, config in zip(runs, configs, strict=True):
         label = framework_label(config.framework)
         if times[config.framework] > 1:
-            # Folders of one name lie in parents that tell them apart: before/torch, after/torch.
+            # Folders with equal names have different parents: before/torch, after/torch.
             path = run.path
             name = (
                 path.name if names[path.name] == 1 else f"{path.absolute().parent.name}/{path.name}"

@@ -4,7 +4,9 @@ Each states the report's network, data and training; what the report leaves out 
 words. Experiments that start from published weights are in `transfer`.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.reproduction.catalogue.experiment import Experiment, keras_recipe, torch_recipe
@@ -221,3 +223,14 @@ def get_experiment(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise UnknownNameError("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]
+
+
+def get_experiments(names: Iterable[str]) -> list[Experiment]:
+    """The named experiments, each once; 'all' stands for every one that may be run.
+
+    Raises:
+        UnknownNameError: If there is no such experiment.
+    """
+    runnable = [experiment.id for experiment in EXPERIMENTS.values() if not experiment.in_memory]
+    expanded = [runnable if name == "all" else [name] for name in names]
+    return [get_experiment(name) for name in dict.fromkeys(chain.from_iterable(expanded))]

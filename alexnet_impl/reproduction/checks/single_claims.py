@@ -33,7 +33,7 @@ class SingleClaimCheck:
 
 
 def _time_ratio(ratio: Claim, longer: Claim, cell: Claim, sentence: Claim) -> Outcome:
-    """'At least n times' must hold for the times of its own sentence; for others it need not."""
+    """Compares 'at least n times' with the times of its own sentence, and of the cell."""
     texts = {
         time: f"{longer.text} (line {longer.line}) are {longer.value / time.value:.2f} times "
         f"{time.text} (line {time.line})"

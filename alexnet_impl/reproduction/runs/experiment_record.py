@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from alexnet_impl.errors import RunError
+from alexnet_impl.errors import RecordError, RunError
 from alexnet_impl.files import write_bytes
-from alexnet_impl.typed_json import from_plain
+from alexnet_impl.typed_json import read
 
 RECORD = "experiment.json"
 SCHEMA_VERSION = 1
@@ -49,15 +49,15 @@ class ExperimentRecord:
             values = json.loads(path.read_bytes())
             version = values.pop("schema_version", None) if isinstance(values, dict) else None
             if version == SCHEMA_VERSION:
-                record = from_plain(cls, {_FORMER_KEYS.get(k, k): v for k, v in values.items()})
+                record = read(cls, {_FORMER_KEYS.get(k, k): v for k, v in values.items()})
                 return replace(record, mismatches=tuple(map(_current, record.mismatches)))
             problem = f"has schema_version={version!r}, not {SCHEMA_VERSION}"
         except OSError as error:
             problem = f"cannot be read ({error.strerror})"
+        except RecordError as error:
+            problem = f"is not the record of an experiment ({error})"
         except ValueError:
             problem = "is not JSON"
-        except TypeError as error:
-            problem = f"is not the record of an experiment ({error})"
         raise RunError(f"{path}: {problem}; {AGAIN}.")
 
     def write(self, path: Path) -> None:

@@ -1,6 +1,8 @@
 """Trains an experiment in a worker process, resumes it, or takes the run that has ended."""
 
 import contextlib
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,45 +14,54 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.files import file_digest
 from alexnet_impl.network.variants import get_variant
+from alexnet_impl.processes.conversion import make_readable, prepare_job
 from alexnet_impl.processes.training_worker import log_of, train_in_worker
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN
+from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
 from alexnet_impl.reproduction.runs.experiment_record import RECORD
 from alexnet_impl.reproduction.runs.requests import ExperimentRequest, config_differences
 from alexnet_impl.reproduction.runs.unpermuted import write_unpermuted
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
-from alexnet_impl.weights.pretrained_files import Pretrained, find_pretrained
+from alexnet_impl.training.prepare import PreparedRun, find_given, prepare_run
 
 ENDED = ("finished", "collapsed", "diverged")
 """Statuses of a run that has nothing left to do."""
 
 
-def prepare_weights(request: ExperimentRequest, progress: Progress = silent) -> None:
-    """Makes the starting weights available, with the experiment's mistake made in them.
+def prepare_request(
+    request: ExperimentRequest,
+    dataset: Dataset,
+    interpreters: Mapping[str, str],
+    progress: Progress = silent,
+) -> PreparedRun:
+    """Prepares the run of a request: finds its weights, makes the experiment's mistake in them.
+
+    Args:
+        request: What to train.
+        dataset: The images that its config loads.
+        interpreters: Framework to the Python that runs it; by default this one.
+        progress: Reports a download.
 
     Raises:
-        WeightsError: If they cannot be downloaded, are damaged, or belong to another network.
-    """
-    config, found = request.config, find_source(request, progress)
-    if found is not None and request.experiment.unpermuted:
-        write_unpermuted(Path(str(config.weights)), found, config.spec(NUM_CLASSES), config.width)
-
-
-def find_source(request: ExperimentRequest, progress: Progress = silent) -> Pretrained | None:
-    """Finds the starting weights, downloading them if needed; None if they are drawn.
-
-    Raises:
-        WeightsError: If they cannot be downloaded, or belong to another network.
+        WeightsError: If the weights cannot be downloaded, are damaged, or belong to another
+            network.
+        RecipeError: If they were trained on other values than the recipe feeds.
     """
     config = request.config
     if request.source is None:
-        return None
-    size = config.spec(NUM_CLASSES).input_shape[1]
-    return find_pretrained(
-        request.source, config.variant, size, progress, framework=config.framework
+        return prepare_job(config, dataset)
+    found = find_given(request.source, config.variant, config.recipe, config.framework, progress)
+    if not request.experiment.unpermuted:
+        return prepare_job(config, dataset, found, interpreters=interpreters)
+    mistaken = replace(found, name=str(config.weights), path=Path(str(config.weights)))
+    run = prepare_run(config, dataset, mistaken)
+    readable = make_readable(
+        found, run.spec, config.width, frameworks=(), interpreters=interpreters
     )
+    write_unpermuted(mistaken.path, readable, run.spec, config.width)
+    return run
 
 
 def check_memory(request: ExperimentRequest, available: int | None = None) -> str:
@@ -86,15 +97,21 @@ def check_memory(request: ExperimentRequest, available: int | None = None) -> st
 
 
 def reproduce(
-    request: ExperimentRequest, root: Path, console: Console, *, interpreter: str | None = None
+    request: ExperimentRequest,
+    run: PreparedRun,
+    root: Path,
+    console: Console,
+    *,
+    interpreter: str = sys.executable,
 ) -> RunFolder:
     """Trains the experiment in a worker process, resumes it, or returns the run that has ended.
 
     Args:
         request: What to train.
+        run: The prepared run of the request.
         root: Directory of all experiments' runs.
         console: Where progress is shown.
-        interpreter: The Python to run; this one by default.
+        interpreter: The Python to run.
 
     Returns:
         The run folder, also of a run that diverged: divergence is its result.
@@ -108,10 +125,9 @@ def reproduce(
         return done
     path.parent.mkdir(parents=True, exist_ok=True)
     request.record.write(path.parent / RECORD)
-    options = {} if interpreter is None else {"interpreter": interpreter}
     try:
         with make_observer(console) as observer:
-            result = train_in_worker(request.config, path, observer, **options)
+            result = train_in_worker(run, path, observer, interpreter=interpreter)
     except RunError as error:
         left = RunFolder(path).result
         if left is not None and left.status in ENDED:
@@ -119,7 +135,9 @@ def reproduce(
         _remove_unstarted(path, error)
         raise
     if result.status == "interrupted":
-        raise StoppedError(f"{path}: stopped; the same command resumes it")
+        raise StoppedError(
+            f"Stopped {path} after step {result.steps}; the same command continues it."
+        )
     return RunFolder.open(path)
 
 

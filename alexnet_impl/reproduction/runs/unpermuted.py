@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.spec import Flatten, Spec, trace
 from alexnet_impl.parity.causes import unpermuted
-from alexnet_impl.training.initial_weights import read_pretrained
-from alexnet_impl.weights.metadata import WeightsInfo, save_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 _KEY = "fc1.weight"
@@ -17,7 +15,7 @@ def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) ->
 
     Args:
         path: The file to write; an existing file is kept.
-        found: The weights before the mistake.
+        found: The weights before the mistake, readable as safetensors.
         spec: Their network, for any number of classes.
         width: Its width multiplier.
 
@@ -26,7 +24,7 @@ def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) ->
     """
     if path.is_file():
         return
-    weights = read_pretrained(found, spec, FRAMEWORKS[1], width)
+    weights, _ = load_weights(found.readable)
     flatten = next(step for step in trace(spec).layers if isinstance(step.layer, Flatten))
     last = trace(spec).layers[-1].layer.name
     fed = found.preprocessing

@@ -138,7 +138,7 @@ def read_metadata(path):
 def test_damaged_cache_is_built_anew(builder, damage):
     intact = cached_dataset(KEY, builder)
     damage(cache_file())
-    with pytest.warns(UserWarning, match="damaged.* It is made anew"):
+    with pytest.warns(UserWarning, match="damaged.* It is built anew"):
         again = cached_dataset(KEY, builder)
     assert builder.count == 2
     assert again.fingerprint == intact.fingerprint
@@ -159,7 +159,7 @@ def test_cache_of_another_key_under_this_name_is_not_believed(builder):
 def test_unwritable_cache_is_done_without(builder, cache_folder):
     cache_folder.write_text("a file where the folder should be")
     for count in (1, 2):
-        with pytest.warns(UserWarning, match="cannot be kept in .*set ALEXNET_CACHE_DIR"):
+        with pytest.warns(UserWarning, match="cannot be cached in .*Set ALEXNET_CACHE_DIR"):
             dataset = cached_dataset(KEY, builder)
         assert len(dataset.train) == 30
         assert builder.count == count
@@ -213,11 +213,12 @@ def test_two_processes_may_build_the_same_cache_at_once(image_tree, tmp_path):
         )
         for ready in readies
     ]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not all(ready.exists() for ready in readies) and time.monotonic() < deadline:
         time.sleep(0.001)
+    assert all(ready.exists() for ready in readies)
     go.touch()
-    fingerprints = [worker.communicate(timeout=20)[0].strip() for worker in workers]
+    fingerprints = [worker.communicate(timeout=120)[0].strip() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert len(fingerprints[0]) == 64
     assert fingerprints[0] == fingerprints[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_impl.data.config import DATASETS, DataConfig
-from alexnet_impl.errors import DataError, UnknownNameError
+from alexnet_impl.errors import DataError, RecordError, UnknownNameError
 
 pytestmark = pytest.mark.fast
 
@@ -33,7 +33,7 @@ def test_config_refuses_an_unknown_dataset_with_the_nearest_name():
 
 
 def test_config_refuses_an_unknown_key():
-    with pytest.raises(DataError, match="'train_size' is no field of DataConfig"):
+    with pytest.raises(RecordError, match="Unknown field of DataConfig 'train_size'"):
         DataConfig.from_dict({"train_size": 3})
 
 

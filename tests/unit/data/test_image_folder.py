@@ -190,7 +190,7 @@ def test_file_that_is_no_zip_is_refused(tmp_path):
 def test_folder_without_images_is_refused_and_a_zip_in_it_is_offered(image_tree, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="no images in it; images are expected as train/CLASS"):
+    with pytest.raises(DataError, match="contains no images; images are expected as train/CLASS"):
         load_image_folder(empty)
     archive = zip_tree(image_tree, empty / "pets.zip")
     with pytest.raises(DataError, match=re.escape(f"Did you mean '{archive}'?")):

@@ -9,12 +9,13 @@ from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.run.page import write_report
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import EpochRecord, History, Predictions, RunResult, Timing
 from alexnet_impl.stats.accuracy import mean_cross_entropy
 
-CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = ("airplane", "car", "bird", "cat")
 RECIPE = dataclasses.replace(
     RECIPES["quick"], learning_rate=0.02, epochs=2, global_batch_size=20, seed=3
 )
@@ -30,7 +31,7 @@ TIMING = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FakeRun:
-    """What a fake run folder is to hold; the defaults are a finished run on 60 test images."""
+    """Content of a fake run folder; the defaults are a finished run on 60 test images."""
 
     framework: str = "torch"
     variant: str = "cifar"
@@ -145,7 +146,7 @@ def finish(folder, fake, dataset, num_steps):
 
 
 def make_predictions(fake, dataset):
-    """The last images are the wrong ones, each taken for the class after its own."""
+    """Predictions in which `num_correct` images are correct, the others off by one class."""
     labels = dataset.test.labels
     num_classes = len(fake.classes)
     named = labels.copy()
@@ -166,7 +167,7 @@ def make_predictions(fake, dataset):
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Write a run folder of that name with these changes to FakeRun's defaults."""
+    """Writes a run folder of that name with these changes to FakeRun's defaults."""
 
     def make(name, **changes):
         return write_run(tmp_path / name, FakeRun(**changes))
@@ -176,9 +177,17 @@ def make_run(tmp_path):
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory):
-    """A finished run of each framework, to be read only: 48 and 45 of 60 test images right."""
+    """A finished run of each framework, not to be changed: 48 and 45 of 60 images are correct."""
     path = tmp_path_factory.mktemp("pair")
     return [
         write_run(path / "torch", FakeRun(framework="torch", num_correct=48)),
         write_run(path / "tensorflow", FakeRun(framework="tensorflow", num_correct=45)),
     ]
+
+
+@pytest.fixture(scope="session")
+def pair_html(pair, tmp_path_factory):
+    """The page of the pair with its real figures, drawn once for all tests that read it."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(path, pair)
+    return path.read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, entry_of
 from alexnet_impl.report.bench.rounds_figure import rounds_figure, write_rounds_figure
 from alexnet_impl.report.bench.speeds import (
     columns,
-    compared_lines,
     measured_lines,
     pair_columns,
+    pair_lines,
     table_lines,
 )
 from alexnet_impl.stats.speed_ratios import paired_ratio
@@ -22,38 +22,40 @@ pytestmark = pytest.mark.fast
 
 def test_side_is_a_line_with_its_warnings_below():
     first, *rest = measured_lines(side("torch", 0.1, 0.1, warnings=("it shook.",)))
-    assert first.startswith("training torch cifar b128 float32: 1,280.0 images/s, 0.100 s a call")
+    assert first.startswith("training torch cifar b128 float32: 1,280.0 images/s, 0.100 s per call")
     # 230 M multiply-accumulates an image, 3 passes, 2 FLOP each, of 1e12 FLOP/s.
     assert "176" in first
     assert rest == ["    warning: it shook."]
 
 
 @pytest.mark.parametrize(
-    ("work", "variant", "trainable", "known"),
+    ("workload", "variant", "trainable", "known"),
     [
         ("training", "cifar", "all", True),
         ("training", "cifar", "head", False),
         ("training", "cifar", "last-99", True),
         ("inference", "cifar", "head", True),
-        ("plain-training", "cifar", "head", True),
+        ("tutorial-loop", "cifar", "head", True),
         ("training", "resnet50", "all", False),
         ("inference", "resnet50", "all", False),
         ("update", "cifar", "all", False),
     ],
 )
-def test_share_of_the_peak_is_said_only_where_the_work_is_known(work, variant, trainable, known):
+def test_share_of_the_peak_is_said_only_where_the_work_is_known(
+    workload, variant, trainable, known
+):
     """Frozen layers have no gradients, but for the tutorials' loop, which freezes none."""
     plain = side("torch", 0.1, 0.1)
     config = plain.case.config
     recipe = replace(config.recipe, trainable=trainable)
     config = replace(config, variant=variant, recipe=recipe)
-    found = replace(plain, case=Case(work=work, config=config))
+    found = replace(plain, case=Case(workload=workload, config=config))
     assert (found.fraction_of_peak is not None) is known
-    assert ("peak" in measured_lines(found)[0]) is known
+    assert ("peak FLOP/s" in measured_lines(found)[0]) is known
 
 
-def test_ratio_stands_behind_an_open_gate():
-    lines = compared_lines(pair(), EQUAL)
+def test_ratio_stands_after_the_gate():
+    lines = pair_lines(pair(), EQUAL)
     assert lines[0] == "gate: equal"
     assert "2.000 x" in lines[1]
     assert "is faster by more than 2.00%" in lines[1]
@@ -61,9 +63,9 @@ def test_ratio_stands_behind_an_open_gate():
 
 def test_too_few_rounds_have_no_interval_and_say_what_gives_one(tmp_path):
     few = pair(ratio=paired_ratio([0.2, 0.21], [0.4, 0.41]), verdict="undecided")
-    (line,) = compared_lines(few, None)
+    (line,) = pair_lines(few, None)
     assert line.endswith(
-        "1.976 x, no interval: 2 rounds, at least 3 are needed; give --rounds or --budget more."
+        "1.976 x, no interval: 2 rounds, and at least 3 are needed; increase --rounds or --budget."
     )
     extra = columns(few.first, None) | pair_columns(few, None) | {EXTRA: entry_of(few.first)}
     assert "1.976 x [no interval]" in table_lines([extra])[1]
@@ -72,7 +74,7 @@ def test_too_few_rounds_have_no_interval_and_say_what_gives_one(tmp_path):
 
 
 def test_failed_gate_blanks_the_ratio():
-    lines = compared_lines(pair(), DIFFERS)
+    lines = pair_lines(pair(), DIFFERS)
     assert lines[0] == "gate: differs: logits 5.0e-01 > 1.0e-05 at fc3"
     assert not any(" x [" in line for line in lines)
 

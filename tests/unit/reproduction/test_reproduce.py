@@ -1,7 +1,6 @@
 """Experiments run once, go on where they stopped, and refuse what is not theirs."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from rich.console import Console
 from support import fake_framework
 from support.experiment_runs import base_config, pixels, request_of, write_experiment
 from support.fake_framework import Killed
+from support.starting import train_prepared
 
 from alexnet_impl.cli import main
 from alexnet_impl.data.cifar10 import CLASS_NAMES
-from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, RunError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
@@ -29,9 +28,9 @@ from alexnet_impl.reproduction.runs.requests import (
     make_request,
     unpermuted_path,
 )
-from alexnet_impl.reproduction.runs.runner import check_memory, prepare_weights, reproduce
+from alexnet_impl.reproduction.runs.runner import check_memory, prepare_request, reproduce
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.start import check_run, resume_run, start_run
+from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
@@ -39,7 +38,7 @@ from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weight
 pytestmark = pytest.mark.fast
 
 REPRODUCE = "alexnet_impl.reproduction.runs.runner"
-COMMAND = "alexnet_impl.cli.experiment_runs"
+COMMAND = "alexnet_impl.cli.reproduce"
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """As torchvision publishes it."""
 
@@ -56,15 +55,9 @@ def framework(monkeypatch):
         monkeypatch.setitem(EXPERIMENTS, name, replace(experiment, variant="linear", recipe=small))
     fake.calls = []
 
-    def train(config, folder, observer, **_):
+    def train(run, folder, observer, **_):
         fake.calls.append(folder)
-        recipe = config.recipe
-        dataset = load_dataset(
-            config.data, validation_fraction=recipe.validation_fraction, seed=recipe.seed
-        )
-        if (folder / "run.json").is_file():
-            return resume_run(RunFolder.open(folder), dataset, observer, weights=config.weights)
-        return start_run(folder, config, dataset, observer)
+        return train_prepared(run, folder, observer)
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
     monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda *_: None)
@@ -310,7 +303,7 @@ def test_memory_is_checked_before_anything_is_loaded_and_names_what_does_without
 ):
     monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda *_: None)
     monkeypatch.setattr(f"{COMMAND}.load_images", lambda *_: pytest.fail("loaded"))
-    monkeypatch.setattr(f"{COMMAND}.find_source", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(f"{COMMAND}.prepare_request", lambda *_: pytest.fail("fetched"))
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 * 10**9))
     code, _, err = alexnet(name)
     assert code == 1
@@ -333,18 +326,21 @@ def test_folder_with_fewer_images_than_the_budget_takes_is_refused(
 def test_worker_is_told_the_interpreter_and_nothing_else(monkeypatch, tmp_path):
     told = {}
 
-    def train(config, folder, _, **options):
+    def train(run, folder, _, **options):
         told.update(options)
-        raise RunError(f"{config.framework} in {folder.name}")
+        raise RunError(f"{run.config.framework} in {folder.name}")
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
+    request = request_of("R3-torch")
+    run = PreparedRun(config=request.config, spec=request.config.spec(10))
     with pytest.raises(RunError, match="torch in torch"):
-        reproduce(request_of("R3-torch"), tmp_path, Console(), interpreter="python9")
+        reproduce(request, run, tmp_path, Console(), interpreter="python9")
     assert told == {"interpreter": "python9"}
 
 
 def test_run_that_never_began_leaves_nothing_but_a_log_that_is_named(monkeypatch, tmp_path):
     request = request_of("R3-torch")
+    run = PreparedRun(config=request.config, spec=request.config.spec(10))
     log = request.folder(tmp_path) / "torch.log"
 
     def fails(message):
@@ -354,7 +350,7 @@ def test_run_that_never_began_leaves_nothing_but_a_log_that_is_named(monkeypatch
 
         monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
         with pytest.raises(RunError):
-            reproduce(request, tmp_path, Console())
+            reproduce(request, run, tmp_path, Console())
         return sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
 
     assert fails(f"was killed (all of it in {log})") == ["torch.log"]
@@ -398,7 +394,7 @@ def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp
 def test_damaged_record_is_named(tmp_path):
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
-    with pytest.raises(RunError, match=r"\(budget of ExperimentRecord is missing\); remove"):
+    with pytest.raises(RunError, match=r"missing required field budget\); remove the"):
         ExperimentRecord.read(path)
     path.write_text("{")
     with pytest.raises(RunError, match=r"experiment\.json: is not JSON; remove the folder"):
@@ -463,22 +459,6 @@ def test_experiment_begins_with_the_file_that_is_given(alexnet, linear_weights, 
     assert other.config.weights is None
 
 
-@pytest.mark.usefixtures("framework")
-def test_lines_of_a_native_library_that_reads_the_weights_are_not_shown(
-    linear_weights, images, tmp_path, monkeypatch, capfd
-):
-    def read(_):
-        os.write(2, b"I0000 native\n")
-        raise WeightsError("the file is damaged")
-
-    monkeypatch.setattr(f"{COMMAND}.prepare_weights", read)
-    flags = ("--budget", "full", "--weights", str(linear_weights), "--data-dir", str(images))
-    command = ("reproduce", "R3-torch-pretrained", *flags, "--output", str(tmp_path / "runs"))
-    assert main([*command]) == 1
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.endswith("did not start: the file is damaged")
-
-
 @pytest.mark.usefixtures("_no_network")
 def test_one_that_cannot_start_says_how_to_do_without_the_network(framework, alexnet):
     code, _, err = alexnet("R1-torch-pretrained")
@@ -501,11 +481,11 @@ def test_those_that_cannot_start_keep_no_other_from_running(framework, alexnet, 
 
 
 def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
-    def fail(config, folder, *_, **__):
+    def fail(run, folder, *_, **__):
         framework.calls.append(folder)
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
-        raise RunError(f"{config.framework}: was killed")
+        raise RunError(f"{run.config.framework}: was killed")
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", fail)
     code, _, err = alexnet("R3-torch", "R3-tf")
@@ -519,7 +499,7 @@ def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
     ("file", "named", "message"),
     [
         ("nowhere.pth", "R3-torch-pretrained", "nowhere.pth: there is no such file"),
-        ("w.txt", "R3-torch-pretrained", "w.txt: is no name of published weights"),
+        ("w.txt", "R3-torch-pretrained", "w.txt: is neither the name of published weights"),
         (ALEXNET, "R4-tf-mobilenetv2", "none of the named experiments starts from it"),
         (ALEXNET, "R1-torch-pretrained", "expected 7be5be79"),
         ("linear.safetensors", "R3-torch", "none of the named experiments starts from it"),
@@ -582,8 +562,7 @@ def test_transposes_alone_leave_fc1s_rows_in_pytorchs_order(tmp_path):
     )
     assert right.config.weights == str(path)
     for request in (wrong, right):
-        prepare_weights(request)
-        check_run(request.config, pixels(300, 10))
+        prepare_request(request, pixels(300, 10), {})
     given, found = (load_weights(Path(r.config.weights))[0] for r in (right, wrong))
     differing = {key for key in given if not np.array_equal(given[key], found[key])}
     assert differing == {"fc1.weight"}

@@ -1,6 +1,6 @@
-"""A user's own pair of models, one in PyTorch and one in Keras: where do they part?
+"""Compares a user's PyTorch model with its Keras port: all checks, in order.
 
-The checks are climbed in order; what needs equal layers is left out where they are not.
+Checks that need equal layers are left out if the layers differ.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
-from alexnet_impl.frameworks.user_model import ForeignModel
+from alexnet_impl.frameworks.user_model import UserModel
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
 from alexnet_impl.ports.forward_checks import (
     compare_layers,
@@ -21,7 +21,7 @@ from alexnet_impl.ports.forward_checks import (
     settle_precision,
 )
 from alexnet_impl.ports.request import PairRequest, parse_names
-from alexnet_impl.ports.session import Bench, make_bench
+from alexnet_impl.ports.session import PairSession, open_session
 from alexnet_impl.ports.training_checks import compare_gradients, compare_steps
 from alexnet_impl.ports.weight_checks import compare_architectures, compare_weights
 from alexnet_impl.ports.worker import RemoteModel, remote_model
@@ -32,15 +32,15 @@ def compare_pair(
     interpreters: dict[str, str] | None = None,
     announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
-    """Compare a user's two models, each in a process of its own.
+    """Compare a user's two models, each in its own process.
 
     Args:
-        request: The two models, and how they are paired.
+        request: The two models, and how their layers are paired.
         interpreters: Framework to the Python that runs it; this one by default.
-        announce: Is told of each check as it is decided.
+        announce: Called with each check as soon as it is measured.
 
     Raises:
-        ParityError: If the two cannot be paired.
+        ParityError: If the models cannot be paired.
         RunError: If one of them cannot be built or run.
     """
     parse_names(request.names)  # before seconds are spent
@@ -63,16 +63,16 @@ def compare_pair(
 
 
 def compare_models(
-    torch: ForeignModel,
-    tensorflow: ForeignModel,
+    torch: UserModel,
+    tensorflow: UserModel,
     request: PairRequest,
     announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
-    """Compare two models that are there already; their weights are changed."""
-    bench = make_bench(torch, tensorflow, request)
+    """Compare two models that are built already; their weights are changed."""
+    session = open_session(torch, tensorflow, request)
     checks = []
     series: list[Series] = []
-    for check in _climb(bench, series):
+    for check in _checks(session, series):
         announce(check)
         checks.append(check)
     return ParityRecord(
@@ -80,18 +80,17 @@ def compare_models(
     )
 
 
-def _climb(bench: Bench, series: list[Series]) -> Iterator[CheckResult]:
-    """The checks in order; what needs equal layers is left out where they are not."""
-    yield compare_architectures(bench)
-    yield compare_weights(bench)
-    settle_precision(bench)
-    layers = compare_layers(bench)
-    if bench.precision == "float64" and is_rounding(layers):
-        fall_back(bench, "a layer of one of the models computes in float32 all the same")
-        layers = compare_layers(bench)
+def _checks(session: PairSession, series: list[Series]) -> Iterator[CheckResult]:
+    yield compare_architectures(session)
+    yield compare_weights(session)
+    settle_precision(session)
+    layers = compare_layers(session)
+    if session.precision == "float64" and is_rounding(layers):
+        fall_back(session, "a layer of one of the models still computes in float32")
+        layers = compare_layers(session)
     yield layers
-    logits, alike = compare_logits(bench, follows=not layers.holds)
+    logits, alike = compare_logits(session, follows=not layers.holds)
     yield logits
     if layers.holds and alike:
-        yield from compare_gradients(bench)
-        yield compare_steps(bench, series)
+        yield from compare_gradients(session)
+        yield compare_steps(session, series)

@@ -21,14 +21,14 @@ from alexnet_impl.network.spec import (
     Relu,
     Spec,
 )
-from alexnet_impl.parity.ladder import (
+from alexnet_impl.parity.lockstep import ParityCase, draw_batches, parity_recipe
+from alexnet_impl.parity.record import CheckResult
+from alexnet_impl.parity.stages import (
     batch_checks,
     lockstep_checks,
     predictions_check,
     static_checks,
 )
-from alexnet_impl.parity.lockstep import Question, draw_batches, parity_recipe
-from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
 
@@ -89,10 +89,10 @@ def dataset():
     return load_dataset(DataConfig(dataset="synthetic", train_images=60, test_images=20))
 
 
-def make_question(dataset, recipe, steps=6):
+def make_parity_case(dataset, recipe, steps=6):
     recipe = parity_recipe(recipe, EVERYTHING)
     batches = draw_batches(dataset.train, recipe, steps)
-    return Question(spec=EVERYTHING, recipe=recipe, batches=batches)
+    return ParityCase(spec=EVERYTHING, recipe=recipe, batches=batches)
 
 
 def first_failure(dataset, recipe, broken="tensorflow", **break_):
@@ -101,8 +101,8 @@ def first_failure(dataset, recipe, broken="tensorflow", **break_):
         BrokenSide(name, dataset.train, **(break_ if name == broken else {}))
         for name in ("torch", "tensorflow")
     ]
-    question = make_question(dataset, recipe)
-    for checks in (batch_checks(sides, question), static_checks(sides, question)):
+    case = make_parity_case(dataset, recipe)
+    for checks in (batch_checks(sides, case), static_checks(sides, case)):
         for check in checks:
             if not check.holds:
                 return check
@@ -190,7 +190,7 @@ def test_channel_order_swapped(monkeypatch, dataset):
 def test_softmax_twice(dataset):
     check = first_failure(dataset, SGD, changes={"loss_input": "softmax-twice"})
     assert check.name == "loss"
-    assert explained(check, "softmax were taken twice", where="loss")
+    assert explained(check, "softmax were applied twice", where="loss")
 
 
 @pytest.mark.parametrize(("factor", "words"), [(0.5, "not divided by"), (2.0, "twice")])
@@ -213,7 +213,7 @@ def test_dropout_scaled_wrongly(monkeypatch, dataset, factor, words):
 @pytest.mark.parametrize(
     ("recipe", "change", "words", "step"),
     [
-        (ADAM, {"epsilon": 1e-7}, "epsilon were 1e-07, added behind", 1),
+        (ADAM, {"epsilon": 1e-7}, "epsilon were 1e-07, added after", 1),
         (ADAM, {"epsilon_formula": "keras"}, "added before the bias correction", 1),
         (SGD, {"momentum_formula": "keras"}, "other side of momentum's buffer", 1),
         (SGD, {"nesterov": True}, "momentum were Nesterov", 1),
@@ -231,7 +231,7 @@ def test_another_update(dataset, recipe, change, words, step):
 def test_the_last_batch_dropped(dataset):
     check = first_failure(dataset, SGD, changes={"drop_last": True})
     assert check.name == "batches of the first epoch"
-    assert explained(check, "the last batch that is not full were dropped", where="8 and 7 batches")
+    assert explained(check, "the last, smaller batch were dropped", where="8 and 7 batches")
 
 
 def test_a_break_that_no_cause_explains_is_red_without_one(dataset):
@@ -322,10 +322,10 @@ def altered_pair(dataset, **answers):
 
 def test_labels_that_slip_after_five_steps_turn_every_form_of_lockstep_red(dataset):
     sides = altered_pair(dataset, labels=lambda labels: (labels + 1) % 10)
-    question = make_question(dataset, SGD, steps=12).at("float32")
+    case = make_parity_case(dataset, SGD, steps=12).at("float32")
     checks = [
         check
-        for check in lockstep_checks(sides, question, dataset.test)
+        for check in lockstep_checks(sides, case, dataset.test)
         if isinstance(check, CheckResult)
     ]
     failing = {check.name: check.where for check in checks if not check.holds}
@@ -335,8 +335,8 @@ def test_labels_that_slip_after_five_steps_turn_every_form_of_lockstep_red(datas
 
 def test_lockstep_of_an_unbroken_pair_holds(dataset):
     sides = altered_pair(dataset)
-    question = make_question(dataset, SGD, steps=12).at("float32")
-    checks = lockstep_checks(sides, question, dataset.test)
+    case = make_parity_case(dataset, SGD, steps=12).at("float32")
+    checks = lockstep_checks(sides, case, dataset.test)
     assert all(check.holds for check in checks if isinstance(check, CheckResult))
 
 
@@ -346,11 +346,11 @@ def test_lockstep_of_an_unbroken_pair_holds(dataset):
     ids=["another class", "no numbers"],
 )
 def test_other_predictions(dataset, logits):
-    question = make_question(dataset, SGD)
-    right = predictions_check(altered_pair(dataset), question, question.weights(), dataset.test)
+    case = make_parity_case(dataset, SGD)
+    right = predictions_check(altered_pair(dataset), case, case.weights(), dataset.test)
     assert right.holds
     sides = altered_pair(dataset, logits=logits)
-    check = predictions_check(sides, question, question.weights(), dataset.test)
+    check = predictions_check(sides, case, case.weights(), dataset.test)
     assert check.measured > 0.5
     assert check.where == "test image 0"
 
@@ -359,6 +359,6 @@ def test_other_predictions(dataset, logits):
 def test_network_that_is_evaluated_otherwise_than_its_layers_say(dataset, logits):
     sides = altered_pair(dataset, logits=logits)
     failing = [
-        check for check in static_checks(sides, make_question(dataset, SGD)) if not check.holds
+        check for check in static_checks(sides, make_parity_case(dataset, SGD)) if not check.holds
     ]
     assert [check.name for check in failing] == ["logits"]

@@ -1,0 +1,43 @@
+"""The commands that list what there is and train nothing; they import no statistics."""
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import Describe, Recipes, Variants
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.report.listings import (
+    describe_table,
+    recipe_fields,
+    recipes_table,
+    sources_table,
+    variants_table,
+)
+
+
+def variants_command(_: Variants, console: Console) -> int:
+    """List the variants."""
+    console.print(variants_table())
+    console.print(sources_table())
+    return 0
+
+
+def recipes_command(command: Recipes, console: Console) -> int:
+    """List the named recipes, or every field of a recipe."""
+    if command.fields:
+        for renderable in recipe_fields():
+            console.print(renderable, highlight=False)
+        return 0
+    console.print(recipes_table())
+    console.print("Defaults, choices and meanings of all fields: alexnet recipes --fields")
+    return 0
+
+
+def describe_command(command: Describe, console: Console) -> int:
+    """Print a variant's layers."""
+    spec = build_spec(
+        command.variant,
+        num_classes=command.num_classes,
+        input_size=command.input_size,
+        width=command.width,
+    )
+    console.print(describe_table(spec))
+    return 0

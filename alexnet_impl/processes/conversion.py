@@ -1,0 +1,105 @@
+"""Prepares a job's runs: a weight file of the other framework is converted by a worker process.
+
+So a process that trains loads one framework only.
+"""
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from alexnet_impl.data.cache import cache_dir
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.errors import RunError, WeightsError
+from alexnet_impl.files import file_digest
+from alexnet_impl.network.spec import Spec, backbone_of
+from alexnet_impl.processes.channel import open_channel
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.prepare import PreparedRun, prepare_run
+from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
+
+
+def prepare_job(
+    config: RunConfig,
+    dataset: Dataset,
+    given: Pretrained | None = None,
+    *,
+    frameworks: Collection[str] = (),
+    interpreters: Mapping[str, str] | None = None,
+) -> PreparedRun:
+    """Prepare a run for every framework that the job trains it in.
+
+    Args:
+        config: What to train.
+        dataset: The images that config.data loads.
+        given: The weights of config.weights, if the caller has found them already.
+        frameworks: The frameworks that train it; by default config.framework.
+        interpreters: Framework to the Python that runs it; by default this one.
+
+    Returns:
+        The run, whose weights every one of the frameworks can read.
+
+    Raises:
+        AlexNetError: See prepare_run(); also if the weights cannot be converted.
+    """
+    run = prepare_run(config, dataset, given)
+    return replace(
+        run,
+        given=run.given
+        and make_readable(
+            run.given,
+            run.spec,
+            config.width,
+            frameworks=frameworks or (config.framework,),
+            interpreters=interpreters or {},
+        ),
+    )
+
+
+def make_readable(
+    given: Pretrained,
+    spec: Spec,
+    width: float,
+    *,
+    frameworks: Collection[str],
+    interpreters: Mapping[str, str],
+) -> Pretrained:
+    """Convert a file of weights to safetensors, unless all of these frameworks can read it.
+
+    Args:
+        given: The file.
+        spec: Its network; the number of classes may differ.
+        width: The network's width multiplier.
+        frameworks: The frameworks that will read it; none: only NumPy will.
+        interpreters: Framework to the Python that runs it; by default this one.
+
+    Raises:
+        WeightsError: If it cannot be converted.
+    """
+    kind = file_kind(given.path)
+    # A backbone's file is read by its own framework alone: find_pretrained() refused others.
+    if kind == "safetensors" or backbone_of(spec) is not None or set(frameworks) == {kind}:
+        return replace(given, converted=None)
+    interpreter = interpreters.get(kind, sys.executable)
+    return replace(given, converted=_converted(given.path, spec, width, interpreter))
+
+
+def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
+    """The same weights as safetensors, kept in the cache for the next time."""
+    digest = file_digest(path, "sha256")[:16]
+    target = cache_dir() / "weights" / f"{path.stem}-{spec.name}-{digest}.safetensors"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{os.getpid()}-{target.name}")
+    network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}
+    try:
+        with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
+            files = {"source": str(path.resolve()), "target": str(partial)}
+            channel.ask("convert", files | {"network": network})
+        partial.replace(target)
+    except RunError as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be converted ({error})") from error
+    return target

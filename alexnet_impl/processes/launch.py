@@ -1,0 +1,147 @@
+"""Starts worker processes, the one way to run a second Python: pipes, log, and why one ended.
+
+A worker is `python -P -m alexnet_impl worker KIND`. -P keeps the current directory off its
+`sys.path`: no file of the user's is executed because it bears the name of a module. Requests and
+answers are JSON objects, one per line, on the worker's standard input and output.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from alexnet_impl.errors import RunError
+
+KINDS = ("training", "trainer", "case", "model", "conversion")
+"""Kinds of workers: each answers requests of its own."""
+LOG_LINES = 5
+
+
+class WorkerProcess:
+    """A worker process that was started, with its pipes and its log.
+
+    Attributes:
+        framework: The framework that it runs, for messages.
+        process: The operating system's process.
+        log: The file with everything that it prints beside its answers.
+    """
+
+    def __init__(self, framework: str, process: "subprocess.Popen[str]", log: Path) -> None:
+        self.framework, self.process, self.log = framework, process, log
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Send one request; if the worker has ended, receive() says so."""
+        stdin = _pipe(self.process.stdin)
+        with suppress(BrokenPipeError):
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """The worker's next JSON object; other lines are what a library printed.
+
+        Raises:
+            RunError: If the worker has ended: how, and the last line of its log.
+        """
+        for line in _pipe(self.process.stdout):
+            if (message := _json_object(line)) is not None:
+                return message
+        raise RunError(_last_words(self.framework, self.process.wait(), self.log))
+
+    def stop(self) -> None:
+        """Ask the worker to end; one that trains saves its state first."""
+        self.process.terminate()
+
+    def close(self) -> None:
+        """End the worker by ending its input, and wait for it."""
+        with suppress(BrokenPipeError), self.process:
+            _pipe(self.process.stdin).close()
+            _pipe(self.process.stdout).read()  # a worker with more to say would wait for a reader
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it is doing."""
+        # Not the process as a context manager: closing the pipe of a dead one raises.
+        self.process.kill()
+        self.process.communicate()
+
+
+def start_worker(
+    kind: str,
+    framework: str,
+    log: Path,
+    *,
+    interpreter: str = sys.executable,
+    variables: Mapping[str, str] | None = None,
+) -> WorkerProcess:
+    """Start a worker process; the caller ends it.
+
+    Args:
+        kind: One of KINDS.
+        framework: The framework that it will run, for messages.
+        log: The file to write its standard error to.
+        interpreter: The Python to run; its environment needs this package and the framework.
+        variables: Environment variables, in addition to this process's own.
+
+    Raises:
+        RunError: If the interpreter cannot be started.
+    """
+    with log.open("w") as file:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
+                [interpreter, "-P", "-m", "alexnet_impl", "worker", kind],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                env=os.environ | (variables or {}),
+            )
+        except OSError as error:
+            raise RunError(
+                f"{interpreter}: cannot be started ({error.strerror}); give --interpreter "
+                f"{framework}=PYTHON the path of a Python."
+            ) from error
+    return WorkerProcess(framework, process, log)
+
+
+@contextmanager
+def worker_pipes() -> Iterator[tuple[TextIO, TextIO]]:
+    """In a worker: the stream of requests and the stream for answers.
+
+    Inside the block, what anything else prints goes to standard error, and whoever reads standard
+    input finds none.
+    """
+    # By file descriptor: native libraries and subprocesses print as well.
+    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
+        yield requests, answers
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise RunError("the worker process has no pipes.")
+    return stream
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    """The JSON object of a line; None if a library printed it, or if the worker died within it."""
+    if line.startswith("{"):
+        with suppress(ValueError):
+            return dict(json.loads(line))
+    return None
+
+
+def _last_words(framework: str, code: int, log: Path) -> str:
+    """How a worker ended, and the last line of its log."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    with log.open(errors="replace") as file:
+        lines = [line.strip() for line in deque(file, LOG_LINES) if line.strip()]
+    if any("No module named alexnet_impl" in line for line in lines):
+        return f"{framework}: its interpreter has no alexnet_impl; install it there with pip."
+    said = lines[-1] if lines else "it printed nothing"
+    return f"{framework}: the worker process {how}: {said}"

@@ -1,0 +1,105 @@
+"""Ends a run: writes weights, predictions and the result to its folder."""
+
+import numpy as np
+
+from alexnet_impl.errors import RunError
+from alexnet_impl.runs.environment import process_peak_memory_bytes
+from alexnet_impl.runs.records import (
+    NUM_SAMPLE_IMAGES,
+    Predictions,
+    RunResult,
+    Status,
+    Timing,
+)
+from alexnet_impl.training.clock import images_per_second
+from alexnet_impl.training.evaluation import loss_and_accuracy
+from alexnet_impl.training.events import Ended
+from alexnet_impl.training.state import RunState
+from alexnet_impl.weights.canonical import Weights
+
+
+def end_finished(state: RunState) -> RunResult:
+    """Ends a run after its last step, once the test images are measured."""
+    test, probabilities = state.dataset.test, state.test_probabilities
+    if probabilities is None:
+        raise RunError(f"{state.folder.path}: the test images have not been measured.")
+    rng = np.random.default_rng(state.recipe.seed)
+    samples = np.sort(rng.permutation(len(test))[:NUM_SAMPLE_IMAGES])
+    state.folder.write_weights(state.whole_weights(), state.spec)
+    state.folder.write_predictions(
+        Predictions(
+            probabilities=probabilities.astype(np.float32),
+            labels=test.labels,
+            sample_indices=samples,
+            sample_images=test.images[samples],
+        )
+    )
+    result = _end(state, "finished", figures=loss_and_accuracy(probabilities, test.labels))
+    state.folder.remove_checkpoint()
+    return result
+
+
+def end_interrupted(state: RunState) -> RunResult:
+    """Ends a run that the user stopped; its checkpoint is on disk."""
+    return _end(state, "interrupted", "stopped by the user")
+
+
+def end_collapsed(state: RunState, message: str) -> RunResult:
+    """Ends a run whose network has collapsed; the dead weights are kept."""
+    state.folder.write_history(state.history)
+    state.folder.write_weights(state.whole_weights(), state.spec)
+    return _end(state, "collapsed", message)
+
+
+def end_diverged(state: RunState, message: str, good: Weights | None) -> RunResult:
+    """Ends a run that diverged.
+
+    Args:
+        state: The run.
+        message: What was not finite.
+        good: The last good weights of what is trained, in the canonical layout; None: the initial
+            weights are kept.
+    """
+    network = state.network
+    weights = network.first_weights() if good is None else network.kept_weights | good
+    state.folder.write_history(state.history)
+    state.folder.write_weights(weights, state.spec)
+    return _end(state, "diverged", message)
+
+
+def _end(
+    state: RunState,
+    status: Status,
+    message: str = "",
+    figures: tuple[float | None, float | None] = (None, None),
+) -> RunResult:
+    """Writes and returns the result.
+
+    Args:
+        state: The run.
+        status: How it ended.
+        message: Why it is not finished.
+        figures: Loss and top-1 accuracy on the test images.
+    """
+    progress = state.progress
+    speed = images_per_second(progress.timed_images, progress.training_time_s)
+    result = RunResult(
+        status=status,
+        message=message,
+        steps=progress.step,
+        test_loss=figures[0],
+        test_top1_accuracy=figures[1],
+        timing=Timing(
+            first_step_time_s=progress.first_step_time_s,
+            training_time_s=progress.training_time_s,
+            evaluation_time_s=progress.evaluation_time_s,
+            images_per_second=speed,
+        ),
+        peak_memory_bytes=process_peak_memory_bytes(),
+        peak_device_memory_bytes=state.trainer.peak_memory_bytes(),
+        batches_sha256=progress.batches_sha256,
+        collapse=progress.collapse,
+    )
+    state.folder.write_result(result)
+    state.observer(Ended(result=result))
+    return result

@@ -1,0 +1,78 @@
+"""Evaluates the network at the end of an epoch and records the epoch."""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_impl.data.dataset import Split
+from alexnet_impl.runs.records import EpochRecord
+from alexnet_impl.training.clock import images_per_second
+from alexnet_impl.training.evaluation import (
+    eval_batch_size,
+    loss_and_accuracy,
+    predict_probabilities,
+)
+from alexnet_impl.training.events import EpochEnded
+from alexnet_impl.training.state import RunState
+
+
+def end_epoch(state: RunState) -> None:
+    """Evaluates on the validation images, or on the test images without any, and records it.
+
+    Raises:
+        DivergedError: If a probability is not finite.
+    """
+    dataset, progress = state.dataset, state.progress
+    started = time.perf_counter()
+    split = dataset.validation or dataset.test
+    probabilities = _evaluate(state, split)
+    evaluation_time_s = time.perf_counter() - started
+    progress.evaluation_time_s += evaluation_time_s
+    if not dataset.validation:
+        state.test_probabilities = probabilities
+    loss, accuracy = loss_and_accuracy(probabilities, split.labels)
+    record = EpochRecord(
+        epoch=progress.epoch + 1,
+        step=progress.step,
+        loss=progress.epoch_loss_sum / progress.epoch_images,
+        train_top1_accuracy=progress.epoch_correct / progress.epoch_images,
+        evaluated_on="validation" if dataset.validation else "test",
+        eval_loss=loss,
+        eval_top1_accuracy=accuracy,
+        learning_rate=state.history.step_learning_rate[-1],
+        training_time_s=progress.epoch_training_time_s,
+        evaluation_time_s=evaluation_time_s,
+        images_per_second=images_per_second(
+            progress.epoch_timed_images, progress.epoch_training_time_s
+        ),
+    )
+    state.history.epochs.append(record)
+    state.observer(EpochEnded(record=record))
+    progress.end_epoch()
+
+
+def measure_test_images(state: RunState) -> None:
+    """Evaluates on the test images, unless the end of the last epoch has.
+
+    Raises:
+        DivergedError: If a probability is not finite.
+    """
+    if state.test_probabilities is None:
+        started = time.perf_counter()
+        state.test_probabilities = _evaluate(state, state.dataset.test)
+        state.progress.evaluation_time_s += time.perf_counter() - started
+
+
+def _evaluate(state: RunState, split: Split) -> NDArray[np.float64]:
+    """Returns the class probabilities of a split's images, of shape (num_images, num_classes)."""
+    features = state.network.features
+    probabilities = predict_probabilities(
+        state.trainer,
+        split if features is None else features.of(split, state.dataset),
+        batch_size=eval_batch_size(state.spec.input_shape[1]),
+        flip=state.recipe.eval_flip,
+    )
+    if not np.isfinite(probabilities).all():
+        raise state.diverged(f"probabilities are not finite after step {state.progress.step}")
+    return probabilities

@@ -1,0 +1,94 @@
+"""Prepares a run once: checks its configuration, builds its network and finds its weights.
+
+A PreparedRun is handed down to whatever trains it, in this process or in a worker; nothing that
+receives one builds the Spec or looks for weights again.
+"""
+
+from dataclasses import dataclass
+
+from alexnet_impl.data.batches import num_batches
+from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.progress import Progress, silent
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.network.variants import get_variant
+from alexnet_impl.recipe.phases import phase_recipes
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.features import cut_network
+from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.weights.pretrained_files import (
+    Pretrained,
+    check_preprocessing,
+    file_kind,
+    find_pretrained,
+    refuse_other_library,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """A run that is ready to start.
+
+    Attributes:
+        config: What to train.
+        spec: The network, for the number of classes of the run's images.
+        given: The file of weights that the run starts from; None: the recipe's initializer.
+    """
+
+    config: RunConfig
+    spec: Spec
+    given: Pretrained | None = None
+
+
+def prepare_run(
+    config: RunConfig, dataset: Dataset, given: Pretrained | None = None
+) -> PreparedRun:
+    """Check that these images can train this run, build its network and find its weights.
+
+    Args:
+        config: What to train.
+        dataset: The images that config.data loads.
+        given: The weights of config.weights, if the caller has found them already.
+
+    Raises:
+        UnknownNameError: If there is no such variant.
+        SpecError: If the variant does not allow these numbers.
+        DataError: If an epoch would not have a single batch.
+        RecipeError: If no layer would learn, none is frozen whose features could be cached, or
+            the weights were trained on other values than the recipe feeds.
+        WeightsError: If the weights cannot be found.
+    """
+    num_batches(batch_plan(config.recipe), len(dataset.train))
+    spec = config.spec(dataset.num_classes)
+    for recipe in phase_recipes(config.recipe):
+        trainable_layers(spec, recipe)
+    rate_factors(spec, config.recipe)
+    if config.cache_features:
+        cut_network(spec, config.recipe)
+    if config.weights is not None:
+        given = given or find_given(config.weights, config.variant, config.recipe, config.framework)
+        kind = file_kind(given.path)
+        refuse_other_library(given.name, kind, config.variant, config.framework)
+        check_preprocessing(config.recipe, given)
+    return PreparedRun(config=config, spec=spec, given=given)
+
+
+def find_given(
+    name: str, variant: str, recipe: Recipe, framework: str, progress: Progress = silent
+) -> Pretrained:
+    """Find the weights that a run starts from, downloading them if needed.
+
+    Args:
+        name: A published name or the path of a file.
+        variant: The network that starts from them.
+        recipe: The training; its input_size is used.
+        framework: The framework that trains them.
+        progress: Reports a download.
+
+    Raises:
+        WeightsError: If they cannot be found, or belong to another network.
+    """
+    usual = get_variant(variant).input_size
+    size = recipe.input_size or usual
+    return find_pretrained(name, variant, size, progress, framework=framework)

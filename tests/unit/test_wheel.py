@@ -1,0 +1,27 @@
+"""The wheel holds every module and every file that the package reads."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.build import build_wheel
+
+import alexnet_impl
+
+pytestmark = pytest.mark.fast
+
+PACKAGE = Path(alexnet_impl.__file__).parent
+
+
+def test_wheel_has_every_file_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(PACKAGE.parent)
+    name = build_wheel(str(tmp_path))
+    with zipfile.ZipFile(tmp_path / name) as wheel:
+        found = {entry for entry in wheel.namelist() if entry.startswith("alexnet_impl/")}
+    expected = {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert found == expected
+    assert {Path(entry).suffix for entry in found} >= {".py", ".jinja"}
