@@ -30,7 +30,7 @@ CIFAR = build_spec("cifar", width=1 / 16)
 LRN = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
 SAME = build_spec("caffenet-like-same", width=1 / 16, input_size=64)
 BOUND = tolerance("logits", "float64")
-RATES = [2.0**-7] * 3 + [2.0**-10] * 3
+RATES = [2.0**-7] * 2 + [2.0**-10] * 2
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_swapped_colour_channels_are_seen():
 
 @pytest.fixture(scope="module")
 def losses_in_tensorflow(split):
-    """Losses of TensorFlow's six steps with a recipe, trained once for each."""
+    """Losses of TensorFlow's four steps with a recipe, trained once for each."""
 
     @functools.cache
     def losses_in_tensorflow(recipe):
@@ -118,7 +118,7 @@ def losses_in_tensorflow(split):
     ],
     ids=["nesterov", "decay", "bias-decay", "epsilon", "coupled", "smoothing", "clipping"],
 )
-def test_another_update_is_seen_within_six_steps(recipe, change, split, losses_in_tensorflow):
+def test_another_update_is_seen_within_four_steps(recipe, change, split, losses_in_tensorflow):
     recipe = replace(recipe, last_layer_std=0.1)
     batch = (split.images, split.labels)
     right = losses_in_tensorflow(recipe)
@@ -138,8 +138,8 @@ def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     trainer.rules = trainer.optimizer = keras.optimizers.SGD(0.01, momentum=0.875)
     other = losses_of(trainer, *batch, RATES)
     # Keras holds hyper-parameters in float32, hence the wider bound while the rate is constant.
-    assert relative(right[:4], other[:4]) < 1e-6
-    assert relative(right[4:], other[4:]) > 1e-4
+    assert relative(right[:3], other[:3]) < 1e-6
+    assert relative(right[3:], other[3:]) > 1e-5
 
 
 def test_a_step_resumed_without_its_optimizer_state_is_seen(framework, split):

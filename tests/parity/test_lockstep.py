@@ -76,7 +76,7 @@ def cases(steps, speed):
 
 
 SLOW = cases(100, pytest.mark.slow)
-FEW = [pytest.param("tiny", ADAM, None, 6, marks=pytest.mark.fast, id="tiny-adam")]
+FEW = [pytest.param("tiny", ADAM, None, 4, marks=pytest.mark.fast, id="tiny-adam")]
 
 
 @pytest.mark.parametrize(("name", "recipe", "input_size", "steps"), [*FEW, *SLOW])

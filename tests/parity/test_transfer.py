@@ -70,7 +70,7 @@ def check_alike(folder, variant, changes):
             assert relative(array, second[name]) < tolerance("update", "float64"), name
 
 
-FAST = ("both", "muon")
+FAST = ("both",)
 
 
 @pytest.mark.parametrize(
