@@ -90,7 +90,7 @@ def dataset():
     return load_dataset(DataConfig(dataset="synthetic", train_images=60, test_images=20))
 
 
-def make_parity_case(dataset, recipe, steps=6):
+def make_parity_case(dataset, recipe, steps=4):
     recipe = parity_recipe(recipe, EVERYTHING)
     batches = draw_batches(dataset.train, recipe, steps)
     return ParityCase(spec=EVERYTHING, recipe=recipe, batches=batches)

@@ -33,7 +33,7 @@ def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):
     script = tmp_path / "broken.py"
     script.write_text(BREAK)
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} {script} "$@"\n")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     broken = ["--interpreter", f"tensorflow={python}", "--output", str(tmp_path / "out")]
     assert main([*ASK, *broken]) == 1
