@@ -64,15 +64,17 @@ def tutorial_loop(
 
 
 def _tutorial_model(spec: Spec) -> nn.Module:
-    """The AlexNet of torchvision where the Spec is that one at full width, otherwise the Spec's."""
-    from torchvision.models import alexnet  # noqa: PLC0415 - large, and for this alone
+    """The AlexNet of torchvision for its variants at full width, otherwise the Spec's layers."""
+    ours = build_model(spec)
+    if spec.name.startswith("torchvision"):  # only then: importing it takes seconds
+        from torchvision.models import alexnet  # noqa: PLC0415
 
-    ours, num_classes = build_model(spec), trace(spec).output_shape[0]
-    with torch.device("meta"):  # shapes only: its weights take seconds to draw
-        shapes = [p.shape for p in alexnet(num_classes=num_classes).parameters()]
-    if shapes == [p.shape for p in ours.parameters()]:
-        theirs: nn.Module = alexnet(num_classes=num_classes)
-        return theirs
+        num_classes = trace(spec).output_shape[0]
+        with torch.device("meta"):  # shapes only, without drawing weights
+            shapes = [p.shape for p in alexnet(num_classes=num_classes).parameters()]
+        if shapes == [p.shape for p in ours.parameters()]:
+            theirs: nn.Module = alexnet(num_classes=num_classes)
+            return theirs
     for name, module in ours.named_children():
         if isinstance(module, Dense):  # whose products are not PyTorch's own
             setattr(ours, name, nn.Linear(module.in_features, module.out_features))
