@@ -1,4 +1,4 @@
-"""What TensorFlow reaches at best on this device, and what Keras's own fit() reaches."""
+"""Calibration kernels that show a device's peak in TensorFlow, and Keras's own fit()."""
 
 from functools import partial
 from typing import Any

@@ -1,7 +1,6 @@
-"""What PyTorch reaches at best on this device, and what a tutorial's training loop reaches."""
+"""Calibration kernels that show a device's peak in PyTorch, and the loop of its tutorials."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +40,7 @@ def tutorial_loop(
 ) -> TimedCall:
     """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""
     found = find_device(device)
-    model = _plain_model(spec).to(found).train()
+    model = _tutorial_model(spec).to(found).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     floats = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
     floats, targets = floats.to(found), torch.from_numpy(labels).to(found)
@@ -64,16 +63,18 @@ def tutorial_loop(
     )
 
 
-def _plain_model(spec: Spec) -> nn.Module:
-    """The AlexNet of torchvision where the Spec is that one at full width, else the Spec's."""
-    from torchvision.models import alexnet  # noqa: PLC0415 - large, and for this alone
-
+def _tutorial_model(spec: Spec) -> nn.Module:
+    """The AlexNet of torchvision for its variants at full width, otherwise the Spec's layers."""
     ours = build_model(spec)
-    theirs: Any = alexnet(num_classes=trace(spec).output_shape[0])
-    same = [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
-    if same:
-        plain: nn.Module = theirs
-        return plain
+    if spec.name.startswith("torchvision"):  # only then: importing it takes seconds
+        from torchvision.models import alexnet  # noqa: PLC0415
+
+        num_classes = trace(spec).output_shape[0]
+        with torch.device("meta"):  # shapes only, without drawing weights
+            shapes = [p.shape for p in alexnet(num_classes=num_classes).parameters()]
+        if shapes == [p.shape for p in ours.parameters()]:
+            theirs: nn.Module = alexnet(num_classes=num_classes)
+            return theirs
     for name, module in ours.named_children():
         if isinstance(module, Dense):  # whose products are not PyTorch's own
             setattr(ours, name, nn.Linear(module.in_features, module.out_features))
