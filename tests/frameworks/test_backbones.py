@@ -136,7 +136,7 @@ def test_a_process_of_one_thread_trains_from_a_file(framework_name, tmp_path):
 
 def test_a_file_of_another_backbone_is_refused(framework_name, tmp_path):
     path, _ = write_published(framework_name, "vgg16", tmp_path)
-    with pytest.raises(WeightsError, match=r"is not of|not of keras"):
+    with pytest.raises(WeightsError, match=r"is not a file of|not a file of keras"):
         start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
 
 

@@ -191,7 +191,7 @@ def test_recipes_prints_every_recipe(alexnet):
         (("--device", "tpu"), "device 'tpu' is unknown; choose auto, cpu, gpu."),
         (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
         (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
-        (("--train-images", "0"), "train_images=0 must be at least 1; leave it out for all."),
+        (("--train-images", "0"), "train_images=0 must be at least 1; omit it for all."),
         (("--train-images", "5000"), "train_images=5000 are more than the 1293 images"),
         (("--seed", "-1"), "seed=-1 must be at least 0."),
         (("--seed", "4294967296"), "seed=4294967296 must be at most 4294967295."),
@@ -255,7 +255,7 @@ def test_backbones_are_not_compared_nor_their_weights_downloaded(refusal, monkey
     monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
     weights = ("--weights", "torchvision:IMAGENET1K_V1")
     refused = refusal("compare", "--variant", "vgg16", *weights)
-    assert refused.startswith("vgg16: the backbones of torchvision and keras.applications are")
+    assert refused.startswith("vgg16: torchvision and keras.applications have different backbones")
 
 
 @pytest.fixture

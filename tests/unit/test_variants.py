@@ -366,6 +366,6 @@ def test_a_backbone_needs_images_that_it_can_halve_five_times():
 
 
 def test_networks_with_a_backbone_are_no_comparison_of_frameworks():
-    with pytest.raises(SpecError, match="different networks"):
+    with pytest.raises(SpecError, match="different backbones"):
         refuse_library("vgg16")
     refuse_library("cifar")

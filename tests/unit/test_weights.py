@@ -292,7 +292,7 @@ def test_numbers_that_numpy_has_not_are_refused(tmp_path):
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     refusal = refusal_of(path)
-    assert "holds numbers of a type that NumPy has not" in refusal
+    assert "contains numbers of a type unknown to NumPy" in refusal
     assert "bfloat16" in refusal
 
 
