@@ -1,4 +1,4 @@
-"""The libraries' networks without their heads: what learns, what is kept, and their files."""
+"""Backbones: which layers learn, which weights and statistics stay, and their files."""
 
 import pickle
 import subprocess
@@ -71,7 +71,7 @@ def test_a_backbone_that_learns_takes_statistics(framework):
 
 
 def test_a_frozen_backbone_uses_its_statistics_in_training(framework):
-    """Else the loss of a training step would be that of the batch's own statistics."""
+    """Otherwise the loss of a training step would use the batch's own statistics."""
     spec = small("mobilenetv2")
     trainer = make_trainer(framework, spec, RECIPE)
     images, labels = batch()

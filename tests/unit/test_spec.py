@@ -1,4 +1,4 @@
-"""Shapes, totals and refusals of the architecture, worked out by hand or counted one by one."""
+"""Shapes, totals and errors of a Spec, computed by hand or counted one by one."""
 
 import itertools
 import math

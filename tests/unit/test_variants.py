@@ -1,4 +1,4 @@
-"""The named networks against what their sources publish; every number here is a literal."""
+"""The variants against the figures of their sources; every number here is a literal."""
 
 import pytest
 from hypothesis import given

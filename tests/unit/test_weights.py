@@ -1,4 +1,4 @@
-"""Canonical weights: how they are drawn, and that their file is whole, exact and checked."""
+"""Canonical weights: initialization, and a file that is whole, exact and verified."""
 
 import math
 import os

@@ -31,9 +31,9 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
         for name in peak_precisions(device_type, precision):
             first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
             call = partial(tf.linalg.matmul, first, second)
-            work = 2.0 * size**3
+            flops = 2.0 * size**3
             kernels[f"matmul {name}"] = TimedCall(
-                call=call, amount=work, unit="FLOP", synchronize=wait
+                call=call, amount=flops, unit="FLOP", synchronize=wait
             )
         source = tf.random.uniform((COPY_BYTES // 4,))
     copy = partial(tf.math.negative, source)

@@ -28,8 +28,10 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
         call = partial(torch.mm, first, second, out=product)
         if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
             call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
-        work = 2.0 * size**3
-        kernels[f"matmul {name}"] = TimedCall(call=call, amount=work, unit="FLOP", synchronize=wait)
+        flops = 2.0 * size**3
+        kernels[f"matmul {name}"] = TimedCall(
+            call=call, amount=flops, unit="FLOP", synchronize=wait
+        )
     source = torch.rand(COPY_BYTES // 4, device=found)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
