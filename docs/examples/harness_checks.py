@@ -4,10 +4,10 @@
     python docs/examples/harness_checks.py overhead --framework torch
 
 `alike` compares a side with itself in turns and counts the verdicts: every one but 'undecided' is
-wrong. Every tenth comparison has new processes. `overhead` compares a worker of the harness in turns
-with a loop that calls the same trainer and reads the clock around its steps. Every comparison has
-two new processes and counts once, so that the interval contains the variation between processes,
-such as the layout of their memory. Both print figures and write them as JSON.
+wrong. Every tenth comparison has new processes. `overhead` compares a worker of the harness, in
+turns, with a loop that calls the same trainer and reads the clock around its steps. Every
+comparison has two new processes and counts once, so that the interval contains the variation
+between processes, such as the layout of their memory. Both print figures and write them as JSON.
 """
 
 import argparse
