@@ -192,7 +192,7 @@ def test_recipes_prints_every_recipe(alexnet):
         (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
         (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
         (("--train-images", "0"), "train_images=0 must be at least 1; omit it for all."),
-        (("--train-images", "5000"), "train_images=5000 is more than the 1293 images"),
+        (("--train-images", "5000"), "train_images=5000 are more than the 1293 images"),
         (("--seed", "-1"), "seed=-1 must be at least 0."),
         (("--seed", "4294967296"), "seed=4294967296 must be at most 4294967295."),
         (("--recipe.learning-rate", "-1"), "learning_rate=-1.0 must be at least 0."),

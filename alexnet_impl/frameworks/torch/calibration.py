@@ -1,4 +1,4 @@
-"""Calibration kernels that show a device's peak in PyTorch, and the loop of its tutorials."""
+"""Reference speeds of PyTorch on this device: its peak, and a tutorial's training loop."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from alexnet_impl.network.spec import Spec, trace
 
 
 def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
-    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
+    """Makes square matrix products in the usual and the given precision, and a memory copy."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
@@ -27,8 +27,10 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
         call = partial(torch.mm, first, second, out=product)
         if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
             call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
-        work = 2.0 * size**3
-        kernels[f"matmul {name}"] = TimedCall(call=call, amount=work, unit="FLOP", synchronize=wait)
+        flops = 2.0 * size**3
+        kernels[f"matmul {name}"] = TimedCall(
+            call=call, amount=flops, unit="FLOP", synchronize=wait
+        )
     source = torch.rand(COPY_BYTES // 4, device=found)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
@@ -38,7 +40,15 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
 def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
-    """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""
+    """Makes a step of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16.
+
+    Args:
+        spec: The network.
+        images: uint8 of shape (batch, height, width, 3), in the network's input size.
+        labels: int64 of shape (batch,).
+        precision: 'float32' or 'bfloat16'.
+        device: 'auto', 'cpu' or 'gpu'.
+    """
     found = find_device(device)
     model = _tutorial_model(spec).to(found).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
@@ -64,7 +74,7 @@ def tutorial_loop(
 
 
 def _tutorial_model(spec: Spec) -> nn.Module:
-    """The AlexNet of torchvision for its variants at full width, otherwise the Spec's layers."""
+    """Returns torchvision's AlexNet if the Spec is that one at full width, otherwise the Spec's."""
     ours = build_model(spec)
     if spec.name.startswith("torchvision"):  # only then: importing it takes seconds
         from torchvision.models import alexnet  # noqa: PLC0415
@@ -76,6 +86,6 @@ def _tutorial_model(spec: Spec) -> nn.Module:
             theirs: nn.Module = alexnet(num_classes=num_classes)
             return theirs
     for name, module in ours.named_children():
-        if isinstance(module, Dense):  # whose products are not PyTorch's own
+        if isinstance(module, Dense):  # its products are not PyTorch's own
             setattr(ours, name, nn.Linear(module.in_features, module.out_features))
     return ours
