@@ -348,7 +348,7 @@ TARGETS = {
 }
 
 
-NO_FOLDER = "nope/x.html: there is no folder nope; make it, or choose another path."
+NO_FOLDER = "nope/x.html: there is no folder nope; create it, or choose another path."
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_damaged_run_is_refused(refusal, tmp_path, finished):
 
 def test_report_of_nothing_is_refused(refusal):
     assert refusal("report") == (
-        "no run folder was given; name one or more, or a comparison's folder."
+        "no run folder was given; name one or more, or the folder of a comparison."
     )
 
 

@@ -156,7 +156,7 @@ def test_more_threads_than_cores_are_not_taken_without_a_word(
     flags = ("--threads", threads, "--output", str(tmp_path / "bench"))
     assert main(["bench", "torch", *flags]) == 0
     assert measured[0].config.threads == int(threads)
-    said = "alexnet: warning: --threads 3: there are 2 cores at hand"
+    said = "alexnet: warning: --threads 3: only 2 CPU cores are available"
     assert (said in capsys.readouterr().err) is warned
 
 
