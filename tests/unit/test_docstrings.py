@@ -86,17 +86,7 @@ PENDING_FRAGMENTS = frozenset(
 )
 PENDING_SHAPES = frozenset(
     {
-        "frameworks/tensorflow/user_model.py",
-        "frameworks/torch/user_model.py",
-        "frameworks/user_model.py",
         "measurement/case_worker.py",
-        "parity/lockstep.py",
-        "parity/reference.py",
-        "parity/stages.py",
-        "ports/arithmetic.py",
-        "ports/chain_hypotheses.py",
-        "ports/pairing.py",
-        "ports/worker.py",
         "processes/remote_trainer.py",
         "reproduction/verdicts/our_figures.py",
         "stats/accuracy.py",
