@@ -17,7 +17,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
-from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair
 from alexnet_impl.typed_json import read
 
 SCHEMA_VERSION = 1

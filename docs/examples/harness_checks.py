@@ -27,7 +27,7 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.machine.facts import machine_fingerprint
 from alexnet_impl.measurement.case import READY_BATCHES, Case, synthetic_data
 from alexnet_impl.measurement.case_worker import case_worker
-from alexnet_impl.measurement.results import RoundsPlan
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.rounds import TimedSide, take_rounds
 from alexnet_impl.measurement.timing import GROUP_S
 from alexnet_impl.measurement.workloads import LEARNING_RATE

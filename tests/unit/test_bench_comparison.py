@@ -19,6 +19,7 @@ from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.measured_cases import MeasuredCase
 from alexnet_impl.measurement.recording import (
     EXTRA,
     Interference,
@@ -27,7 +28,6 @@ from alexnet_impl.measurement.recording import (
     write_recording,
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
-from alexnet_impl.measurement.results import MeasuredCase
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.runs.config import RunConfig
