@@ -15,8 +15,8 @@ from alexnet_impl.machine.interference import interference_warnings, measure_int
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, Interference, entry_of
-from alexnet_impl.measurement.results import RoundsPlan
 from alexnet_impl.measurement.rounds import TimedSide, compare
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe

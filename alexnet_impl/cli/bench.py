@@ -20,6 +20,7 @@ from alexnet_impl.measurement.case import Case, of_batch_size
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.measurement.recording import (
     Interference,
     entry_of,
@@ -28,7 +29,6 @@ from alexnet_impl.measurement.recording import (
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.measurement.rounds import compare, measure
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe

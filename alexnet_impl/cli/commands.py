@@ -1,4 +1,4 @@
-"""What each subcommand does with its flags; each returns the exit code."""
+"""Handlers of train, compare, evaluate, predict, convert and report; each returns the exit code."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,7 +46,7 @@ from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
 
 def train_command(command: Train, console: Console) -> int:
-    """Train one framework, or go on with a run that was interrupted."""
+    """Train one framework, or continue an interrupted run."""
     given = None
     if command.resume is not None:
         _refuse_other_flags(command.options)
@@ -79,17 +79,17 @@ def train_command(command: Train, console: Console) -> int:
 
 
 def _refuse_collapsed(runs: Sequence[RunFolder]) -> None:
-    """A run that --on-collapse stop has ended did not do what was asked for."""
+    """Fail if --on-collapse stop ended a run."""
     results = [run.result for run in runs]
     if found := [r.message for r in results if r is not None and r.status == "collapsed"]:
         raise CollapsedError(" ".join(found))
 
 
 def _refuse_other_flags(options: TrainingOptions) -> None:
-    """A resumed run goes on as it was started: a flag that says otherwise would be ignored."""
+    """Refuse flags beside --resume: they would be ignored, because the run keeps its own."""
     if options != TrainingOptions():
         raise RunError(
-            "--resume goes on with what the run was started with; leave other flags out."
+            "--resume continues a run with the flags it was started with; leave other flags out."
         )
 
 
@@ -141,7 +141,7 @@ def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int
 
 
 def evaluate_command(command: Evaluate, console: Console) -> int:
-    """Print what a finished run says of the test images."""
+    """Print a finished run's accuracy, figures per class and confusion matrix."""
     folder = RunFolder.open(command.run)
     folder.finished_result()
     for renderable in evaluation_renderables(folder):
@@ -185,9 +185,9 @@ def convert_command(command: Convert, console: Console) -> int:
 
 
 def report_command(command: Report, console: Console) -> int:
-    """Write the report again, from run folders or comparisons' folders."""
+    """Write the report again, from run folders or folders of comparisons."""
     if not command.runs:
-        raise RunError("no run folder was given; name one or more, or a comparison's folder.")
+        raise RunError("no run folder was given; name one or more, or the folder of a comparison.")
     check_target("--output", command.output)
     paths = []
     for path in command.runs:
@@ -197,6 +197,6 @@ def report_command(command: Report, console: Console) -> int:
 
 
 def _place(run: Path) -> tuple[int, str]:
-    """PyTorch first, as in the comparison's own report."""
+    """Sort key that puts PyTorch first, as in the report of `alexnet compare`."""
     names: list[str] = list(FRAMEWORKS)
     return (names.index(run.name) if run.name in names else len(names), run.name)

@@ -1,4 +1,4 @@
-"""`alexnet explain`: which default made the difference."""
+"""The handler of `alexnet explain`: finds which framework default made the difference."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +29,13 @@ from alexnet_impl.runs.folder import check_free, make_folder
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 WIDTH = 0.125
-"""Default: dozens of runs end in minutes on a CPU."""
+"""Default width: dozens of runs end in minutes on a CPU."""
 INPUT_SIZE = 67
-"""Default of variants for larger images: the strides, and what padding they leave, are there."""
+"""Default input size of variants for larger images, at which strides and padding still matter."""
 
 
 def explain_command(command: Explain, console: Console) -> int:
-    """Train every arm with every seed, and show what each factor did."""
+    """Train every arm with every seed, and show the effect of each factor."""
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
     given = None
@@ -57,11 +57,11 @@ def explain_command(command: Explain, console: Console) -> int:
 
 
 def _resumed(command: Explain) -> ExplainRequest:
-    """The request of a folder; a flag that says otherwise would be ignored."""
+    """The request of an interrupted study; other flags are refused, as they would be ignored."""
     given = replace(command, resume=None, interpreter=())
     if given != Explain(options=explain_options(EXPLAIN_RECIPE)) or command.resume is None:
         raise RunError(
-            "--resume goes on with what the explanation was started with; leave other flags out."
+            "--resume continues a study with the flags it was started with; leave other flags out."
         )
     return read_request(command.resume)
 
@@ -69,7 +69,7 @@ def _resumed(command: Explain) -> ExplainRequest:
 def _requested(
     command: Explain, config: RunConfig, folder: Path, console: Console
 ) -> tuple[ExplainRequest, Dataset]:
-    """The request of these flags with its images; a folder with the same one is gone on with."""
+    """The request of these flags with its images; a folder that holds the same one is continued."""
     names = [name for given in command.only for name in given.split(",") if name]
     seeds = seeds_from(config.recipe.seed, command.seeds)
     ExplainRequest(config=config, seeds=seeds, factors=tuple(names))  # refuses what is unknown
@@ -79,8 +79,8 @@ def _requested(
     request = make_request(config, len(dataset.train), seeds, names)
     if (folder / "plan.json").is_file() and read_request(folder) != request:
         raise RunError(
-            f"{folder}: holds an explanation of something else; choose another folder with "
-            "--output, or go on with that one by --resume and no other flag."
+            f"{folder}: holds a study with other flags; choose another folder with --output, or "
+            "continue that study with --resume and no other flag."
         )
     return request, dataset
 

@@ -26,6 +26,7 @@ def value(metavar: str) -> Any:
 
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
 Interpreters = Annotated[
     tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
 ]
@@ -44,7 +45,7 @@ class NetworkOptions:
     """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
     dataset: Annotated[
         str | None,
-        by_rule("{digits,cifar10,image_folder,synthetic}", "what --data-dir holds, or digits"),
+        by_rule(DATASET_CHOICES, "what --data-dir holds, or digits"),
     ] = None
     """Dataset. The digits come with the package; synthetic is noise."""
     data_dir: Annotated[Path | None, value("PATH")] = None
@@ -91,18 +92,20 @@ class TrainingOptions(NetworkOptions):
 class BenchOptions(NetworkOptions):
     """Options of `bench`: the default images are noise, and the default threads all cores."""
 
-    dataset: str | None = None
-    """digits, cifar10, image_folder or synthetic. Default: what --data-dir holds, otherwise
-    synthetic, which is noise."""
-    train_images: int | None = None
-    """Draw batches from N images, balanced over the classes; noise has as many as the batches
-    need."""
-    test_images: int | None = None
+    dataset: Annotated[
+        str | None, by_rule(DATASET_CHOICES, "what --data-dir holds, or synthetic")
+    ] = None
+    """Dataset. The digits come with the package; synthetic is noise."""
+    train_images: Annotated[int | None, by_rule("INT", "all; of noise, what the batches need")] = (
+        None
+    )
+    """Draw batches from N images, balanced over the classes."""
+    test_images: Annotated[int | None, by_rule("INT", "all")] = None
     """Read N test images; none is timed."""
-    classes: tuple[str, ...] = ()
+    classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
     """Use images of these classes only."""
-    threads: int | None = None
-    """CPU threads of the framework. Default: the number of cores."""
+    threads: Annotated[int | None, by_rule("INT", "the number of cores")] = None
+    """CPU threads of the framework."""
 
 
 def explain_options(recipe_name: str) -> TrainingOptions:
@@ -289,12 +292,12 @@ class Bench:
         "tensorflow",
     )
     """One side or two; the same side twice measures the harness itself."""
-    workload: str = "training"
+    workload: Annotated[str, arg(metavar="WORKLOAD")] = "training"
     """What to time. Parts of a step: training, training-from-pipeline (with drawing its batches),
     inference, forward, backward, update, transfer, preprocessing. Input: batching, augmentation,
     decoding. Models: building, conversion. The loop of the framework's tutorials: tutorial-loop."""
-    batch_size: int | None = None
-    """The same as --recipe.global-batch-size."""
+    batch_size: Annotated[int | None, by_rule("INT", "the recipe's")] = None
+    """Images per step, the same as --recipe.global-batch-size."""
     rounds: int = 40
     """Measurement rounds; with two sides, the maximum number of ABBA rounds."""
     budget: float = 120.0
@@ -305,8 +308,8 @@ class Bench:
     """Stop when the 95 % interval's half-width is below this fraction of the ratio."""
     warm_up: float = 20.0
     """Time limit of the warm-up in seconds."""
-    interpreter: tuple[str, ...] = ()
-    """FRAMEWORK=PYTHON: run that framework in another environment."""
+    interpreter: Interpreters = ()
+    """Python of another environment for a framework."""
     options: Annotated[BenchOptions, arg(name="")] = field(default_factory=BenchOptions)
 
 
@@ -324,7 +327,7 @@ class BenchCompare:
     """The file to judge."""
     threshold: float = 0.05
     """Largest relative increase of the time in NEW."""
-    threshold_for: Annotated[tuple[str, ...], arg(metavar="GROUP=FRACTION")] = ()
+    threshold_for: Annotated[tuple[str, ...], by_rule("GROUP=FRACTION ...", "none")] = ()
     """Threshold of a workload (training=0.1) or of a workload and variant (training/cifar=0.1)."""
     confidence: float = 0.95
     """Confidence level of the interval of each ratio."""
@@ -344,7 +347,7 @@ class Versions:
     if a set of releases was not shown equal.
     """
 
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder with one folder for each environment, which holds the outputs of `alexnet parity`
     (`parity`) and `alexnet bench` (`bench`)."""
     output: Path = Path("versions.html")

@@ -37,8 +37,8 @@ def parity_command(command: Parity, console: Console) -> int:
     pair = _pair(command)
     if command.steps < FEW_STEPS:
         raise RunError(
-            f"--steps {command.steps}: must be at least {FEW_STEPS}, for the rate to change on "
-            "the way."
+            f"--steps {command.steps}: must be at least {FEW_STEPS}, so that the learning rate "
+            "changes in between."
         )
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
@@ -63,7 +63,7 @@ def _show_check(check: CheckResult, console: Console) -> None:
 
 
 def _pair(command: Parity) -> PairRequest | None:
-    """The user's own two models; None if there are none."""
+    """The request for the user's own two models; None if a variant is compared."""
     if command.torch is None and command.tensorflow is None:
         if command.names is not None or command.copy_weights != "auto":
             raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
@@ -75,8 +75,8 @@ def _pair(command: Parity) -> PairRequest | None:
     rest = replace(options, image_size=None, seed=None, output=None)
     if rest != TrainingOptions() or command.steps != Parity().steps:
         raise RunError(
-            "--torch and --tensorflow bring their own network: beside them only --names, "
-            "--copy-weights, --image-size, --seed, --interpreter and --output mean something."
+            "--torch and --tensorflow bring their own network: only --names, --copy-weights, "
+            "--image-size, --seed, --interpreter and --output may be given with them."
         )
     return PairRequest(
         torch=command.torch,

@@ -1,4 +1,4 @@
-"""From the words after `alexnet` to a command and its flags, with its help and suggestions.
+"""Parsing of the command line: the chosen command, its flags, the help and suggestions.
 
 Only the chosen command's flags are given to tyro: parsing all of them took a second.
 """
@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
+from tyro.conf import Suppress, arg
 
 from alexnet_impl.cli.command_table import COMMANDS, Command
 from alexnet_impl.errors import AlexNetError, UnknownNameError, nearest
@@ -71,27 +72,32 @@ def _choose(arguments: list[str]) -> Command:
 
 
 def _fill_in(command: Command, arguments: list[str]) -> Any:
-    """The flags of one command; those with a recipe are parsed with its fields as flags."""
-    helps = not HELP.isdisjoint(arguments)
-    takes_recipe = "options" in get_type_hints(command.flags)
-    if not helps:
-        _check_flags(command, arguments, takes_recipe=takes_recipe)
-    words = ["--help"] if helps else arguments
-    prog = f"alexnet {command.name}"
-    if not takes_recipe:
-        if (switched := _switched(command.flags, words)) is not None:
-            return switched
-        return tyro.cli(command.flags, prog=prog, args=words)
+    """Parse the flags of one command."""
+    if not HELP.isdisjoint(arguments):
+        return _parse_flags(command, ["--help"])
+    _check_flags(command, arguments)
+    switched = _switched(command.flags, arguments)
+    return _parse_flags(command, arguments) if switched is None else switched
+
+
+def _parse_flags(command: Command, arguments: list[str]) -> Any:
+    """Give the flags of one command to tyro; those with a recipe take its fields as flags."""
+    described: dict[str, Any] = {
+        "prog": f"alexnet {command.name}",
+        "description": cleandoc(str(command.flags.__doc__)),
+        "args": arguments,
+    }
+    if not _takes_recipe(command):
+        return tyro.cli(command.flags, **described)
     named = get_recipe(_recipe_name(command, arguments))
-    parsed = tyro.cli(
-        _with_recipe(command.flags, named, as_one_line=helps),
-        prog=prog,
-        description=cleandoc(str(command.flags.__doc__)),
-        args=words,
-    )
+    parsed = tyro.cli(_with_recipe(command.flags, named, arguments), **described)
     given: Any = parsed.command
     options = replace(given.options, recipe=parsed.recipe, given=tuple(_given_fields(arguments)))
     return replace(given, options=options)
+
+
+def _takes_recipe(command: Command) -> bool:
+    return "options" in get_type_hints(command.flags)
 
 
 def _switched(kind: type, words: list[str]) -> Any:
@@ -107,15 +113,21 @@ def _switched(kind: type, words: list[str]) -> Any:
     return kind(**{switches[word]: True for word in words})
 
 
-def _with_recipe(kind: type, named: Recipe, *, as_one_line: bool) -> type[Any]:
-    """The flags of a command and those of a recipe; for the help, one line in place of those."""
-    if as_one_line:
+def _with_recipe(kind: type, named: Recipe, arguments: list[str]) -> type[Any]:
+    """The flags of a command and its recipe: as one line in the help, otherwise field by field.
+
+    Without a --recipe.FIELD the named recipe is taken as it is, which spares tyro 60 flags.
+    """
+    recipe: Any = Suppress[Recipe], field(default=named)
+    if any(argument.startswith(RECIPE) for argument in arguments):
+        recipe = Recipe, field(default=named)
+    elif arguments == ["--help"]:
         text = "Change one field of the recipe; `alexnet recipes --fields` lists them."
-        flag = tyro.conf.arg(name="recipe.FIELD", metavar="VALUE", help=text, help_behavior_hint="")
-        recipe: Any = ("recipe", Annotated[str, flag], field(default=""))
-    else:
-        recipe = ("recipe", Recipe, field(default=named))
-    return make_dataclass("_Flags", [("command", Annotated[kind, tyro.conf.arg(name="")]), recipe])
+        flag = arg(name="recipe.FIELD", metavar="VALUE", help=text, help_behavior_hint="")
+        recipe = Annotated[str, flag], field(default="")
+    return make_dataclass(
+        "_Flags", [("command", Annotated[kind, arg(name="")]), ("recipe", *recipe)]
+    )
 
 
 def _recipe_name(command: Command, arguments: list[str]) -> str:
@@ -141,7 +153,7 @@ def _bare(flag: str) -> str:
     return flag.partition("=")[0].replace("_", "-").removeprefix("no-")
 
 
-def _check_flags(command: Command, arguments: list[str], *, takes_recipe: bool) -> None:
+def _check_flags(command: Command, arguments: list[str]) -> None:
     """Refuse a flag that the command does not have.
 
     Raises:
@@ -150,7 +162,7 @@ def _check_flags(command: Command, arguments: list[str], *, takes_recipe: bool) 
     hints = get_type_hints(command.flags)
     own = _flags_by_name("--", hints)
     of_recipe = dict[str, str]()
-    if takes_recipe:
+    if _takes_recipe(command):
         own |= _flags_by_name("--", get_type_hints(hints["options"]))
         of_recipe = _flags_by_name(RECIPE, get_type_hints(Recipe))
     for argument in arguments:

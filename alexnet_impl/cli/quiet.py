@@ -1,4 +1,4 @@
-"""A framework's start-up without the lines that its native libraries print."""
+"""Hides the lines that a framework's native libraries print while it starts."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep what is written to file descriptor 2, and pass it on only if something unknown fails.
+    """Hold back what is written to file descriptor 2; print it only if an import fails.
 
     TensorFlow prints a dozen lines before it reads any of its log levels.
     """

@@ -1,4 +1,4 @@
-"""What several commands do with their flags."""
+"""Steps that several commands share: flags to a RunConfig, loading images, checking paths."""
 
 import os
 import time
@@ -28,7 +28,7 @@ from alexnet_impl.weights.pretrained_files import (
 )
 
 DEMO_WIDTH = 0.25
-"""Of the embedded digits: the first command ends in under two minutes on two cores."""
+"""Default width for the digits: the first command ends in under two minutes on two cores."""
 PREPROCESSING_FIELDS = {"input_scaling", "resize_to"}
 """Recipe fields that pretrained weights determine too."""
 
@@ -86,18 +86,18 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
 
 
 def _warn_of_threads(threads: int | None) -> None:
-    """Say it where there are fewer cores."""
+    """Warn if there are fewer cores than threads."""
     if threads is not None and threads > (cores := usable_cores()):
         warnings.warn(
-            f"--threads {threads}: there are {cores} cores at hand, for which more threads wait; "
-            f"--threads {cores} uses all of them.",
+            f"--threads {threads}: only {cores} CPU cores are available; more threads would slow "
+            "it down.",
             AlexNetWarning,
             stacklevel=2,
         )
 
 
 def refuse_weights(options: TrainingOptions, command: str) -> None:
-    """Refuse flags that a command with weights of its own would not heed.
+    """Refuse flags that would have no effect on a command with weights of its own.
 
     Raises:
         RunError: If one is given.
@@ -110,7 +110,7 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
 
 
 def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained) -> Recipe:
-    """The recipe with the weights' own preprocessing of images, unless a flag asks for another."""
+    """The recipe with the preprocessing of the given weights, unless a flag asks for another."""
     named = get_recipe(options.recipe_name)
     as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
     if as_named and PREPROCESSING_FIELDS.isdisjoint(options.given):
@@ -120,7 +120,7 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained)
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:
-    """Load the images with a bar for decoding and downloading, and say what they are."""
+    """Load the images with a progress bar, and print their numbers and fingerprint."""
     with terminal_progress() as progress:
         dataset = load_dataset(
             config.data,
@@ -140,20 +140,20 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
 
 
 def new_folder(options: NetworkOptions, what: str) -> Path:
-    """The folder that --output names, or one under runs/ that says when and what."""
+    """The folder that --output names, or a new one under runs/ named by time and `what`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
 
 
 def check_target(flag: str, path: Path | None) -> None:
-    """Refuse a file that could not be written, before any work is done for it.
+    """Refuse a file that cannot be written, before any work is done for it.
 
     Args:
-        flag: Which names it, as the user typed it.
-        path: The file; None: nothing is to be written.
+        flag: The flag that names the file, as the user typed it.
+        path: The file; None if no file was asked for.
 
     Raises:
-        RunError: If its folder is not there or not to be written to, or it is itself a folder.
+        RunError: If its folder does not exist or is read-only, or the path is a folder.
     """
     if path is None:
         return
@@ -161,33 +161,33 @@ def check_target(flag: str, path: Path | None) -> None:
         raise RunError(f"{flag} {path}: is a folder; give the path of a file.")
     if not path.parent.is_dir():
         raise RunError(
-            f"{flag} {path}: there is no folder {path.parent}; make it, or choose another path."
+            f"{flag} {path}: there is no folder {path.parent}; create it, or choose another path."
         )
     if not os.access(path.parent, os.W_OK):
         raise RunError(
-            f"{flag} {path}: nothing may be written to {path.parent}; choose another path."
+            f"{flag} {path}: the folder {path.parent} is not writable; choose another path."
         )
 
 
 def check_output(folder: Path) -> None:
-    """Refuse a folder of --output that could not be made, before any work is done for it.
+    """Refuse a folder for --output that cannot be created, before any work is done for it.
 
     Raises:
-        RunError: If a file is in the way, or nothing may be written there.
+        RunError: If a file is in the way, or the folder above is not writable.
     """
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():
         raise RunError(f"--output {folder}: {there} is a file; choose another folder.")
     if not os.access(there, os.W_OK):
-        raise RunError(f"--output {folder}: nothing may be written to {there}; choose another.")
+        raise RunError(f"--output {folder}: the folder {there} is not writable; choose another.")
 
 
 def parse_interpreters(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Framework to Python, from pairs FRAMEWORK=PYTHON.
+    """A dict of framework to Python executable, from pairs FRAMEWORK=PYTHON.
 
     Raises:
-        RunError: If one is no such pair.
-        UnknownNameError: If there is no such framework.
+        RunError: If an item is not such a pair.
+        UnknownNameError: If a framework is unknown.
     """
     found: dict[str, str] = {}
     for pair in pairs:

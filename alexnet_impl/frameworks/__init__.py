@@ -1,4 +1,4 @@
-"""What a framework must offer, and the one place where its adapter is imported.
+"""The protocol that every framework adapter implements, and the registry of adapters.
 
 `torch` and `tensorflow` are folders with the same file names and the same public names; nothing
 outside a folder imports its framework. Everything that crosses the boundary is a NumPy array, a
@@ -32,18 +32,17 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Logits = NDArray[np.floating]
 Activations = dict[str, NDArray[np.floating]]
-"""A layer's name to its output: (batch, channels, height, width) or (batch, features), features of
-a flattened map channels first; 'images' is what the first layer reads."""
+"""Output by layer name: (batch, channels, height, width) or (batch, features), the features of a
+flattened map channels first. 'images' is the input of the first layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepValues:
-    """What a training step measured, once read from the device.
+    """Loss and correct predictions of a training step, read from the device.
 
     Attributes:
-        loss: Mean over the batch, of the weights before the update; what is trained on, label
-            smoothing included.
-        num_correct: Images of the batch whose largest logit was their label's.
+        loss: Mean training loss over the batch before the update, label smoothing included.
+        num_correct: Number of images whose largest logit was their label's.
     """
 
     loss: float
@@ -51,25 +50,25 @@ class StepValues:
 
 
 class Trainer(Protocol):
-    """One network in training on one device."""
+    """A network in training on one device."""
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
-        """Update the weights on one batch; does not wait for the device.
+        """Updates the weights on one batch; does not wait for the device.
 
         Args:
             images: uint8 of shape (batch, height, width, 3), in their stored size.
             labels: int64 of shape (batch,).
-            learning_rate: For this step.
+            learning_rate: Learning rate of this step.
 
         Returns:
             A handle for read().
         """
 
     def read(self, handles: list[Any]) -> list[StepValues]:
-        """The values of steps taken earlier; waits for the device."""
+        """Reads the values of earlier steps, one per step; waits for the device."""
 
     def logits(self, images: Pixels) -> Logits:
-        """Logits, without dropout and in float32 (float64 where the precision is).
+        """Computes logits without dropout, in float32 (float64 if that is the precision).
 
         Args:
             images: uint8 of shape (batch, height, width, 3), in their stored size.
@@ -79,50 +78,54 @@ class Trainer(Protocol):
         """
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """The output of every layer, in the Spec's order.
+        """Computes the output of every layer, in the Spec's order.
 
         Args:
             images: uint8 of shape (batch, height, width, 3), in their stored size.
-            training: With dropout, as the next train_step would see it.
+            training: Whether dropout acts, as in the next train_step.
 
         Returns:
-            Copies in float32, or in float64 where the precision is.
+            Copies in float32, or in float64 if that is the precision; shapes as in Activations.
         """
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """The loss and its gradients, as the next train_step would see them; no weight changes.
+        """Computes the loss and its gradients, as the next train_step would; changes no weight.
 
-        Dropout's own generator moves on, as it does in activations(training=True); shared masks
-        (Recipe.dropout_masks) stay those of the coming step.
+        Dropout's own generator advances, as in activations(training=True); shared masks
+        (Recipe.dropout_masks) stay those of the next step.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            labels: int64 of shape (batch,).
 
         Returns:
-            The mean loss, and the gradient of each weight in the canonical layout: without
+            The mean loss, and the gradient of each weight in the canonical layout, without
             weight decay and clipping.
         """
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was asked to do."""
+        """Waits until the device has finished its work."""
 
     def weights(self) -> Weights:
-        """A copy of the weights in the canonical layout."""
+        """Copies the weights, in the canonical layout."""
 
     def state(self) -> Weights:
-        """All that train_step changes but the weights, exact, by name.
+        """Copies everything that train_step changes except the weights, exactly, by name.
 
-        `optimizer.step`, and `optimizer.<weight>.<slot>` in the canonical layout with slot one of
-        momentum, first and second, mean the same in every framework; the rest is its own:
-        dropout's random state and the loss scale. `step` counts the steps taken.
+        `step` counts the steps taken. `optimizer.step`, and `optimizer.<weight>.<slot>` in the
+        canonical layout with slot one of momentum, first and second, mean the same in every
+        framework. The rest is its own: dropout's random state and the loss scale.
         """
 
     def restore(self, weights: Weights, state: Weights) -> None:
-        """Continue from weights() and state() of a trainer of the same network and recipe."""
+        """Continues from weights() and state() (canonical layout) of an earlier, equal trainer."""
 
     def peak_memory_bytes(self) -> int | None:
-        """Most memory held on the accelerator so far; None on a CPU, where the process counts."""
+        """Peak memory on the accelerator in bytes; None on a CPU, where the process is measured."""
 
 
 class DeviceTrainer(Trainer, Protocol):
-    """A Trainer of this process: what nobody asks of one in another; none waits for the device."""
+    """A Trainer in this process, with the calls that remote trainers lack; none waits."""
 
     def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
         """Puts all training images on the device, so that steps may take GatherIndices.
@@ -135,7 +138,14 @@ class DeviceTrainer(Trainer, Protocol):
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> Any:
-        """Trainer.train_step, which also takes GatherIndices of the dataset on the device."""
+        """Updates the weights on one batch, given as images or as gather indices.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), or GatherIndices into the dataset of
+                put_dataset_on_device().
+            labels: int64 of shape (batch,).
+            learning_rate: Learning rate of this step.
+        """
 
     def train_steps(
         self,
@@ -143,71 +153,84 @@ class DeviceTrainer(Trainer, Protocol):
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> Any:
-        """Several steps on batches of one size, to the same bits as one by one.
+        """Takes several steps on batches of one size, with the same bits as one by one.
+
+        Args:
+            images: One batch per step: uint8 of shape (batch, height, width, 3) or GatherIndices.
+            labels: One int64 array of shape (batch,) per step.
+            learning_rates: One rate per step.
 
         Returns:
-            One handle for read(), which gives the values of them all.
+            One handle, for which read() gives the values of all steps.
         """
 
     def features(self, images: Pixels, layer: str) -> NDArray[np.floating]:
-        """The output of one layer, without dropout; layers behind it are not computed.
+        """Computes the output of one layer, without dropout and without the layers after it.
 
         Args:
             images: uint8 of shape (batch, height, width, 3), in their stored size.
             layer: Its name in the Spec.
 
         Returns:
-            As in Activations: channels first.
+            (batch, channels, height, width) or (batch, features), as in Activations.
         """
 
     def infer(self, images: Pixels) -> Any:
-        """What logits() gives, left on the device."""
+        """Computes logits of shape (batch, num_classes) on the device; images as for logits()."""
 
     def move(self, images: Pixels) -> Any:
-        """Images on the device, in their stored size and type."""
+        """Copies images to the device: uint8 of shape (batch, height, width, 3)."""
 
     def preprocess(self, images: Pixels) -> Any:
-        """Images as the first layer reads them, left on the device."""
+        """Computes the first layer's input on the device.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), in their stored size.
+
+        Returns:
+            A tensor of the framework's own shape: (batch, 3, height, width) in PyTorch, (batch,
+            height, width, 3) in TensorFlow, in the network's input size.
+        """
 
     def forward(self, images: Pixels, labels: Labels) -> Any:
-        """The loss as train_step computes it, left on the device."""
+        """Computes the scalar loss of a train_step on the device; arguments as for train_step."""
 
     def backward(self, images: Pixels, labels: Labels) -> Any:
-        """forward() and the gradients that update() takes; returns the loss, left on the device."""
+        """Computes the scalar loss and the gradients for update(); arguments as for train_step."""
 
     def update(self, learning_rate: float) -> None:
-        """Update the weights by the latest backward()'s gradients.
+        """Updates the weights by the gradients of the latest backward().
 
-        With backward() before it this is train_step. Called again without one it takes as long,
-        and means nothing.
+        Together they are a train_step. Calling it again without backward() takes equally long, but
+        has no meaning.
         """
 
 
 class Framework(Protocol):
-    """An adapter package's public names."""
+    """The public names of an adapter package."""
 
     def build_model(
         self, spec: Spec, precision: str = ..., seed: int = ..., *, shared_masks: bool = ...
     ) -> Any:
-        """The framework's own kind of model, with weights still to be set."""
+        """Builds the framework's own kind of model, with the framework's initial weights."""
 
     def make_trainer(
         self, spec: Spec, recipe: Recipe, weights: Weights, device: str
     ) -> DeviceTrainer:
-        """A trainer that starts from these weights.
+        """Makes a trainer that starts from weights in the canonical layout.
 
-        The head of a network (Spec.skipped) reads float32 features in place of images, channels
+        The head of a network (Spec.skipped) reads float32 features instead of images, channels
         first.
 
         Raises:
-            FrameworkError: If the device is missing or cannot run the recipe.
+            FrameworkError: If the device does not exist or cannot run the recipe.
         """
 
     def get_weights(self, model: Any, spec: Spec) -> Weights:
-        """The model's weights in the canonical layout, bit for bit."""
+        """Copies the model's weights to the canonical layout, bit for bit."""
 
     def set_weights(self, model: Any, spec: Spec, weights: Weights) -> None:
-        """Put weights of the canonical layout into the model, bit for bit."""
+        """Copies weights of the canonical layout into the model, bit for bit."""
 
     def load_model(self, place: str, folder: Path) -> UserModel:
         """The model that a user's 'module:function' returns, on the CPU.
@@ -217,51 +240,50 @@ class Framework(Protocol):
         """
 
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:
-        """Canonical weights of one of the framework's own files."""
+        """Reads one of the framework's own files into the canonical layout."""
 
     def read_backbone(self, path: Path, spec: Spec) -> Weights:
-        """A backbone's weights out of a file that its library publishes, under its own names.
+        """Reads a backbone's weights from a file of its library, in the library's names and shapes.
 
         Raises:
-            WeightsError: If it is missing, damaged or of another network.
+            WeightsError: If it is missing, damaged, or belongs to another network.
         """
 
     def describe_checkpoint(self, path: Any) -> dict[str, Any]:
-        """Any of variant, num_classes and input_size, as the framework's own file says them."""
+        """Reads variant, num_classes and input_size from a file, as far as it has them."""
 
     def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
-        """Write one of the framework's own files, which opens without this package."""
+        """Writes weights of the canonical layout as a file that opens without this package."""
 
     def set_threads(self, threads: int) -> None:
-        """How many CPU threads to use; before anything is computed.
+        """Sets the number of CPU threads; call it before anything is computed.
 
         Raises:
-            FrameworkError: If it is too late for this framework.
+            FrameworkError: If the framework has started its threads already.
         """
 
     def fingerprint(self, device: str) -> dict[str, Any]:
-        """Versions, device and flags that decide speed and numerics."""
+        """Returns the versions, device and flags that decide speed and numerics."""
 
     def calibration_kernels(self, device: str, precision: str) -> dict[str, TimedCall]:
-        """What shows a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+        """Timed calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
 
-        On a GPU also 'matmul float16', and everywhere the product in the precision that is timed.
+        On a GPU also 'matmul float16', and always the product in the given precision.
         """
 
     def tutorial_loop(
         self, spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
     ) -> TimedCall:
-        """A training step as the framework's tutorials write it, for comparison.
+        """Makes a training step as the framework's tutorials write it, for comparison.
 
-        Its own default layout, initial weights and stock SGD with momentum, on images that were
-        preprocessed beforehand and lie in the device's memory; the torchvision variant is
-        torchvision's own module. Where a call has a cost of its own, the workload comes in
-        longer calls.
+        It uses the framework's default layout and initial weights and stock SGD with momentum, on
+        images that were preprocessed in advance and lie on the device. The torchvision variant
+        is torchvision's own module. If a call has a fixed cost, one call has several batches.
 
         Args:
             spec: The network.
-            images: uint8 of one batch, in the network's input size.
-            labels: int64 of one batch.
+            images: One batch, uint8 of shape (batch, height, width, 3) in the network's input size.
+            labels: int64 of shape (batch,).
             precision: 'float32', or 'bfloat16' for the framework's own mixed precision.
             device: 'auto', 'cpu' or 'gpu'.
         """
@@ -272,7 +294,7 @@ ADAPTERS: dict[str, "Framework | str"] = {}
 
 
 def register(name: str, adapter: "Framework | str") -> None:
-    """Make an adapter known under a framework's name, in place of the one known before.
+    """Registers an adapter under a framework's name, replacing the previous one.
 
     Args:
         name: One of FRAMEWORKS.
@@ -314,11 +336,11 @@ def is_installed(name: str) -> bool:
 
 
 def keep_frameworks_apart() -> None:
-    """Call before importing a framework, so that the other one may live in the same process.
+    """Call before importing a framework, so that both can be used in one process.
 
     TensorFlow 2.20 and 2.21 expose their LLVM to the whole process; a triton that is loaded after
     them binds to it, and the process dies in the first torch optimiser. Loaded before them it
-    binds to its own. Where TensorFlow came first, PyTorch goes without triton, which only
+    binds to its own. If TensorFlow was imported first, PyTorch runs without triton, which only
     torch.compile on a GPU needs.
 
     References:

@@ -120,10 +120,10 @@ class UserModel(Protocol):
         """Switch to float32 or float64; returns '' or the reason why it is not supported."""
 
     def weights(self) -> Weights:
-        """Copies of all weights."""
+        """Copies of all weights, their shapes in PyTorch's layout."""
 
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights into the model."""
+        """Load some or all weights, their shapes in PyTorch's layout."""
 
     def forward(self, images: Array) -> Weights:
         """Run the model in evaluation mode on images (batch, height, width, channels).
@@ -140,19 +140,25 @@ class UserModel(Protocol):
             images: Floats of shape (batch, height, width, channels).
             labels: Integers of shape (batch,).
 
-        An output of probabilities counts as the softmax of its logarithm.
+        An output of probabilities is treated as the output of a softmax.
         """
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """Take steps of gradient descent; returns the loss before each and after the last."""
+        """Take steps of gradient descent; returns the loss before each and after the last.
+
+        Images have shape (batch, height, width, channels), labels (batch,).
+        """
 
 
 def descend(
     model: UserModel, images: Array, labels: Array, *, learning_rate: float, steps: int
 ) -> list[float]:
-    """Take steps of gradient descent; returns the loss before each and after the last."""
+    """Take steps of gradient descent; returns the loss before each and after the last.
+
+    Images have shape (batch, height, width, channels), labels (batch,).
+    """
     losses = []
     for _ in range(steps):
         loss, gradients = model.gradients(images, labels)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case import Case, Interpreters, of_batch_size
-from alexnet_impl.measurement.results import Gate
+from alexnet_impl.measurement.measured_cases import Gate
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.parity.prove import both_sides, make_parity_case
 from alexnet_impl.parity.stages import FEW_STEPS, static_checks

@@ -11,13 +11,14 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
-from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair
+from alexnet_impl.typed_json import read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bench.json"
@@ -165,7 +166,7 @@ def read_recording(path: Path) -> Recording:
     except KeyError as error:
         raise RunError(f"{path}: is damaged: {error} is missing; {AGAIN}.") from error
     except (TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{path}: is damaged: {error}; {AGAIN}.") from error
+        raise RunError(f"{path}: is damaged: {str(error).rstrip('.')}; {AGAIN}.") from error
     if not found.entries and not found.out_of_memory:
         raise RunError(f"{path}: holds no measured case; run `alexnet bench` or the benchmarks.")
     return found
@@ -187,9 +188,9 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _of_pytest(path: Path, content: dict[str, Any]) -> Recording:
-    machine = _kind(content.get("machine_info"), dict, "machine_info")
-    extras = [_kind(entry["extra_info"], dict, "extra_info") for entry in content["benchmarks"]]
-    session = _kind(content.get(EXTRA, {}), dict, EXTRA)
+    machine = read(_Object, content.get("machine_info"), "machine_info")
+    extras = [read(_Object, entry["extra_info"], "extra_info") for entry in content["benchmarks"]]
+    session = read(_Object, content.get(EXTRA, {}), EXTRA)
     found = [extra[key] for extra in extras for key in (EXTRA, EXTRA_SECOND) if extra.get(key)]
     found += session.get("out_of_memory", [])
     if EXTRA not in machine or not found:
@@ -206,7 +207,7 @@ def _of_bench(path: Path, content: dict[str, Any]) -> Recording:
             f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}; {AGAIN}."
         )
     found = _recording(path, content, content["measured"], content["machine"], content)
-    pairs = _kind(content.get("compared", []), list, "compared")
+    pairs = read(list[Any], content.get("compared", []), "compared")
     return replace(found, pairs=tuple(_read_pair(pair) for pair in pairs))
 
 
@@ -215,9 +216,10 @@ def _recording(
 ) -> Recording:
     if fault := damage(machine):
         raise ValueError(fault)
-    entries = [_kind(entry, dict, "an entry") for entry in _kind(found, list, "measured")]
+    entries = read(list[_Object], found, "measured")
     for entry in entries:
-        _kind(entry["key"], dict, "key")
+        read(_Object, entry["key"], "key")
+    interference = read(_SessionFields, session)
     return Recording(
         path=path,
         machine=machine,
@@ -225,52 +227,65 @@ def _recording(
         out_of_memory=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
         measured_at=str(content.get("datetime", "")),
         interference=Interference(
-            machine_after=_kind(session.get("machine_after", {}), dict, "machine_after"),
-            warnings=tuple(map(str, _kind(session.get("warnings", []), list, "warnings"))),
+            machine_after=interference.get("machine_after", {}),
+            warnings=tuple(map(str, interference.get("warnings", []))),
         ),
     )
 
 
-def _read_entry(entry: dict[str, Any]) -> BenchmarkEntry:
-    known = ("title", "key", "times_s", "amount", "unit", "peaks")
-    times_s = _kind(entry["times_s"], list, "times_s")
-    peaks = _kind(entry["peaks"], dict, "peaks")
+_Object = dict[str, Any]
+
+
+class _SessionFields(TypedDict, total=False):
+    """Fields of a file that say what disturbed the measurement."""
+
+    machine_after: _Object
+    warnings: list[Any]
+
+
+class _EntryFields(TypedDict):
+    """Fields of an entry that has times."""
+
+    title: str
+    key: _Object
+    times_s: list[float]
+    amount: float
+    unit: str
+    peaks: dict[str, float]
+
+
+class _Ratio(TypedDict):
+    """Fields of a pair's speed ratio."""
+
+    ratio: float
+    low: float
+    high: float | None
+
+
+class _PairFields(TypedDict):
+    """Fields of a pair that are computed with."""
+
+    gate: _Object | None
+    ratio: _Ratio | None
+
+
+def _read_entry(entry: _Object) -> BenchmarkEntry:
+    known = read(_EntryFields, entry)
     return BenchmarkEntry(
-        title=str(entry["title"]),
+        title=known["title"],
         key=complete_key(entry),
-        times_s=tuple(_number(value, f"times_s[{place}]") for place, value in enumerate(times_s)),
-        amount=_number(entry["amount"], "amount"),
-        unit=_kind(entry["unit"], str, "unit"),
-        peaks={name: _number(value, f"peak {name!r}") for name, value in peaks.items()},
+        times_s=tuple(known["times_s"]),
+        amount=known["amount"],
+        unit=known["unit"],
+        peaks=known["peaks"],
         rest={name: value for name, value in entry.items() if name not in known},
     )
 
 
-def _read_pair(pair: Any) -> dict[str, Any]:
+def _read_pair(pair: Any) -> _Object:
     """A pair of a file; an interval without an upper end is infinite again."""
-    found: dict[str, Any] = _kind(pair, dict, "a pair")
-    if found["gate"] is not None:
-        _kind(found["gate"], dict, "gate")
-    if found["ratio"] is None:
-        return found
-    ratio = dict(_kind(found["ratio"], dict, "ratio"))
-    ratio["high"] = math.inf if ratio["high"] is None else ratio["high"]
-    for name in ("ratio", "low", "high"):
-        _number(ratio[name], name)
-    return found | {"ratio": ratio}
-
-
-Kind = TypeVar("Kind")
-
-
-def _kind(value: Any, kind: type[Kind], name: str) -> Kind:
-    if not isinstance(value, kind):
-        words = {"dict": "an object", "list": "a list", "str": "a text"}
-        raise TypeError(f"{name}={value!r:.60} must be {words[kind.__name__]}")
-    return value
-
-
-def _number(value: Any, name: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r:.60} must be a number")
-    return float(value)
+    ratio = read(_PairFields, pair)["ratio"]
+    if ratio is None:
+        return dict(pair)
+    high = math.inf if ratio["high"] is None else ratio["high"]
+    return dict(pair) | {"ratio": pair["ratio"] | {"high": high}}

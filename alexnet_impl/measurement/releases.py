@@ -74,23 +74,24 @@ def read_environments(folder: Path) -> tuple[tuple[Environment, ...], tuple[str,
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; `tox run -m versions` writes one.")
-    found, problems = [], []
+    found, problems = [], dict[Path, str]()
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
             found.append(_read(path))
         except RunError as error:
-            problems.append(str(error))
+            problems[path] = str(error)
     if not found:
+        written = [p for p in problems if (p / PARITY).exists() or (p / BENCH).exists()]
         raise RunError(
-            f"{folder}: holds no environment; each is a folder with what `alexnet parity --output "
-            f"ENVIRONMENT/{PARITY}` and `alexnet bench --output ENVIRONMENT/{BENCH}` write. "
-            + " ".join(problems)
+            f"{folder}: holds no environment with the records of `alexnet parity` ({PARITY}) and "
+            f"`alexnet bench` ({BENCH}); `tox run -m versions` writes them. "
+            + " ".join(problems[path] for path in written)
         )
     first, *others = found
     for other in others:
         _check_alike(first, other)
     found.sort(key=lambda one: [_release(one.releases[name]) for name in PACKAGES])
-    return tuple(found), tuple(problems)
+    return tuple(found), tuple(problems.values())
 
 
 def _read(path: Path) -> Environment:

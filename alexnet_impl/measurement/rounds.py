@@ -8,7 +8,7 @@ from typing import Protocol
 
 from alexnet_impl.measurement.case import Case, Interpreters
 from alexnet_impl.measurement.case_worker import CaseWorker, case_worker
-from alexnet_impl.measurement.results import MeasuredCase, MeasuredPair, RoundsPlan
+from alexnet_impl.measurement.measured_cases import MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.stats.speed_ratios import (
     Ratio,
     instability,

@@ -41,7 +41,7 @@ class FrameworkSide(Protocol):
     name: str
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
-        """A trainer that starts from these weights; an earlier trainer becomes invalid."""
+        """A trainer that starts from weights of the canonical layout; an earlier one is invalid."""
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
         """(number of batches, digest of their bytes) that this framework draws for epoch 0."""
@@ -78,7 +78,7 @@ class ParityCase:
         return [learning_rate_at(self.recipe, step, count) for step in range(count)]
 
     def weights(self) -> Weights:
-        """The initial weights in the precision that they are trained in."""
+        """Initial weights in the canonical layout, in the precision that they are trained in."""
         weights = initial_weights(self.spec, self.recipe)
         if self.recipe.precision == "float64":
             return {name: array.astype(np.float64) for name, array in weights.items()}
@@ -126,7 +126,7 @@ def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weigh
     """Weights that are each moved up or down by the last bit of the precision they are used in.
 
     Half types are computed from weights stored in float32, whose own last bit would be rounded
-    away: there, a weight moves by the relative size of the half type's last bit.
+    away: there, a weight moves by the relative size of the half type's last bit. Shapes stay.
     """
     rng = np.random.default_rng(seed)
     share = HALF_BITS.get(precision)
@@ -144,7 +144,11 @@ def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weigh
 def free_losses(
     side: FrameworkSide, case: ParityCase, weights: Weights
 ) -> tuple[list[float], Trainer]:
-    """The loss at every step of one framework training alone, and its trainer after the last."""
+    """Train one framework alone.
+
+    Returns:
+        The loss at every step, shape (steps,), and the trainer after the last.
+    """
     trainer = side.make(case.spec, case.recipe, weights)
     handles = [
         trainer.train_step(batch.images, batch.labels, rate)
@@ -281,7 +285,7 @@ def _gradients_apart(
 
 
 def shared_state(state: Weights) -> Weights:
-    """The entries of a trainer's state that mean the same in every framework."""
+    """Entries of a trainer's state, in the canonical layout, that mean the same everywhere."""
     return {k: v for k, v in state.items() if k == "step" or k.startswith("optimizer.")}
 
 
@@ -322,7 +326,8 @@ def _share(difference: float, whole: float) -> float:
 def slots_apart(first: Weights, second: Weights) -> dict[str, float]:
     """Relative L2 distance of two optimisers' slots after a step, by name in the state.
 
-    Coupled and decoupled weight decay may take the same step and keep different momentum.
+    Coupled and decoupled weight decay may take the same step and keep different momentum. Slots
+    have the canonical layout.
     """
     slots = [name for name in shared_state(first) if name.count(".") > 1]
     return {
@@ -334,6 +339,7 @@ def changes_apart(before: Weights, first: Weights, second: Weights) -> dict[str,
     """L2 distance of two changes of each weight, relative to the first change.
 
     Not the largest element's: Adam turns the last bit of a gradient of almost 0 into a whole step.
+    All weights have the canonical layout.
     """
     return {
         name: _share(

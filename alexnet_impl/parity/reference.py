@@ -240,7 +240,10 @@ def _muon(
 
 
 def orthogonal_step(matrix: Array) -> Array:
-    """Muon's orthogonalised update of a matrix: its singular values are moved towards 1."""
+    """Muon's orthogonalised update of a matrix of shape (out, in), of the same shape.
+
+    Its singular values are moved towards 1.
+    """
     a, b, c = NEWTON_SCHULZ
     x: Array = matrix / (np.linalg.norm(matrix) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):

@@ -473,7 +473,7 @@ def predictions_check(
     """Check the fraction of test images whose predicted class differs, ties excluded.
 
     In a tie the two largest logits differ by less than twice the tolerance of logits. Logits that
-    are not finite count as different.
+    are not finite count as different. The weights have the canonical layout.
     """
     found = []
     for side in sides:

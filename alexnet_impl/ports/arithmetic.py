@@ -69,7 +69,12 @@ def normalise(inputs: Array, weights: Weights, epsilon: float) -> Array:
 
 
 def compute_operations(operations: Sequence[Operation], values: Array) -> Array:
-    """Apply a chain of operations to maps or rows; empty if one of them is unknown."""
+    """Apply a chain of operations; empty if one of them is unknown.
+
+    Args:
+        operations: In the order of the computation.
+        values: Maps (batch, channels, height, width) or rows (batch, features).
+    """
     for operation in operations:
         if not values.size:
             break

@@ -33,7 +33,10 @@ def chain_hypotheses(
 
 
 def double_hypotheses(ours: Chain, theirs: Chain, values: Array) -> list[Hypothesis]:
-    """Pairs of mistakes in two different operations; arguments as in chain_hypotheses()."""
+    """Pairs of mistakes in two different operations, from values of any shape.
+
+    Arguments are those of chain_hypotheses().
+    """
     places = [list(_changes(ours, index, theirs)) for index in range(len(ours))]
     doubles: list[Change] = []
     for i, j in combinations(range(len(ours)), 2):

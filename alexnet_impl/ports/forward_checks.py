@@ -83,7 +83,7 @@ def _first_mismatch(session: PairSession, ours: Weights, theirs: Weights) -> _Mi
                 first=before == "the images",
             )
             causes = _span_causes(span, ours[name], theirs[name], bound)
-            where = f"the way from {before} to {pair.label}{span}"
+            where = f"the operations between {before} and {pair.label}{span}"
             return _Mismatch(measured=distance, where=where, causes=causes)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
@@ -198,7 +198,7 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
         )
         check = replace(
             check,
-            where=f"the way from {last.label} to the output{span}",
+            where=f"the operations between {last.label} and the output{span}",
             causes=_span_causes(span, ours["output"], theirs["output"], check.tolerance),
         )
     comparable = all(each["output"].ndim == 2 for each in session.values)

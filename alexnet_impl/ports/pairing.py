@@ -195,7 +195,7 @@ class PairedModel:
         return found
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Loss and canonical gradients; arguments as in UserModel.gradients()."""
+        """Loss and canonical gradients for images (batch, height, width, channels)."""
         loss, found = self.model.gradients(images, labels)
         return loss, self._ours(found)
 

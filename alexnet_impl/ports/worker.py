@@ -35,7 +35,7 @@ class RemoteModel:
         self.environment = values["environment"]
 
     def describe(self, images: Array) -> UserModelFacts:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels)."""
         values, _ = self.ask("describe", {}, {"images": images})
         return read(UserModelFacts, values)
 
@@ -44,26 +44,26 @@ class RemoteModel:
         return str(self.ask("use_precision", {"precision": precision})[0])
 
     def weights(self) -> Weights:
-        """See UserModel."""
+        """See UserModel; shapes in PyTorch's layout."""
         return self.ask("weights")[1]
 
     def set_weights(self, weights: Weights) -> None:
-        """See UserModel."""
+        """See UserModel; shapes in PyTorch's layout."""
         self.ask("set_weights", {}, weights)
 
     def forward(self, images: Array) -> Weights:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels)."""
         return self.ask("forward", {}, {"images": images})[1]
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
         loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), found
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
         numbers = {"learning_rate": learning_rate, "steps": steps}
         losses, _ = self.ask("descend", numbers, {"images": images, "labels": labels})
         return list(losses)
@@ -95,7 +95,7 @@ class ModelCalls:
         self.model: UserModel | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """Answer one request with values and arrays."""
+        """Answer one request with values and arrays; shapes are those of UserModel."""
         if call == "open":
             return self._open(values), {}
         if self.model is None:

@@ -112,7 +112,7 @@ def _take(path: str) -> Weights:
 
 
 def answer_calls(answer: Callable[[str, dict[str, Any], Weights], Answer]) -> int:
-    """In a worker: answer calls on standard input until it ends.
+    """Answer calls on standard input until it ends: the worker's side of a channel.
 
     Args:
         answer: Returns (values, arrays) for (call, values, arrays).

@@ -109,7 +109,7 @@ def start_worker(
 
 @contextmanager
 def worker_pipes() -> Iterator[tuple[TextIO, TextIO]]:
-    """In a worker: the stream of requests and the stream for answers.
+    """Open the worker's side of its pipes: the stream of requests and the stream for answers.
 
     Inside the block, what anything else prints goes to standard error, and whoever reads standard
     input finds none.

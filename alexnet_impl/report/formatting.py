@@ -6,7 +6,7 @@ from typing import Any
 from alexnet_impl.stats.accuracy import Accuracy
 
 MISSING = "—"
-"""Stands where a run has no figure."""
+"""Shown in place of a number that a run does not have."""
 
 FRAMEWORK_LABELS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 
@@ -44,7 +44,7 @@ def loss_text(loss: float) -> str:
 
 
 def loss_difference(first: float, second: float) -> str:
-    """What the first lies above the second, with its sign."""
+    """The first loss minus the second, with its sign."""
     return signed(first - second, 4)
 
 

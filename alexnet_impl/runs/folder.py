@@ -194,7 +194,12 @@ class RunFolder:
         self.write_json("result.json", to_json(result))
 
     def write_weights(self, weights: Weights, spec: Spec) -> None:
-        """Replaces weights.safetensors."""
+        """Replaces weights.safetensors.
+
+        Args:
+            weights: The whole network's, in the canonical layout.
+            spec: The whole network.
+        """
         config = self.config
         info = WeightsInfo(
             variant=config.variant,
@@ -213,12 +218,17 @@ class RunFolder:
         return weights
 
     def write_checkpoint(self, arrays: Weights, progress: dict[str, Any]) -> None:
-        """Replaces checkpoint.safetensors."""
+        """Replaces checkpoint.safetensors.
+
+        Args:
+            arrays: Weights and training state by name, of any shape.
+            progress: The counters and sums, as JSON holds them.
+        """
         path = self.path / "checkpoint.safetensors"
         write_safetensors(path, arrays, {"progress": json.dumps(progress)})
 
     def read_checkpoint(self) -> tuple[Weights, dict[str, Any]] | None:
-        """Returns arrays and progress of the last checkpoint, or None if there is none.
+        """Returns arrays (of any shape) and progress of the last checkpoint, or None without one.
 
         Raises:
             WeightsError: If the file is damaged.

@@ -179,7 +179,14 @@ class CollapseWatch:
     def probe_first_step(
         self, images: Pixels, labels: Labels, learning_rate: float, feed: Any = None
     ) -> Probe:
-        """Probes the network before its first step; takes the arguments of probe()."""
+        """Probes the network before its first step.
+
+        Args:
+            images: The first batch, uint8 of shape (batch, height, width, 3).
+            labels: int64 of shape (batch,).
+            learning_rate: The first step's.
+            feed: The batch as GatherIndices, if the dataset is on the device.
+        """
         found = probe(self.trainer, self.spec, images, labels, learning_rate, feed)
         self.report = replace(self.report, shift=found.shift)
         return found

@@ -22,7 +22,7 @@ from alexnet_impl.weights.canonical import Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What a run trains: the whole network, or the head after layers whose features are cached.
+    """The network that a run trains: the whole one, or the head on cached features.
 
     Attributes:
         trainer: The trainer of the first phase.

@@ -1,1 +1,1 @@
-"""Weights as NumPy arrays in one canonical layout: drawn, stored, published, pretrained."""
+"""Weights as NumPy arrays in one canonical layout: initialization, files, pretrained weights."""

@@ -1,4 +1,4 @@
-"""Weights that belong to no framework: their layout, how they are drawn, and their file.
+"""The canonical layout of weights, which belongs to no framework, with its checks and digest.
 
 The canonical layout is a dict from '<layer>.weight' and '<layer>.bias' to arrays, in the order of
 the Spec's layers:
@@ -31,22 +31,22 @@ SCHEMA_VERSION = "1"
 
 
 def inner_kernels(dimensions: Mapping[str, int]) -> frozenset[str]:
-    """The kernels of convolutions behind the first, which optimizer=muon updates differently.
+    """Names of the kernels of all convolutions after the first, which muon updates differently.
 
     Args:
-        dimensions: Number of axes by weight, in the Spec's order.
+        dimensions: Number of axes of each weight, by name in the Spec's order.
     """
     kernels = [name for name, count in dimensions.items() if count == 4]
     return frozenset(kernels[1:])
 
 
 def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> None:
-    """Refuse weights that are not those of this network.
+    """Checks that weights in the canonical layout fit a network.
 
-    A backbone's own, behind its name and a dot, are its framework's to check.
+    A backbone's own weights (BACKBONE.NAME) are checked by its framework.
 
     Raises:
-        WeightsError: Naming the first weight that is missing, superfluous or of another shape.
+        WeightsError: If a weight is missing, superfluous or of another shape; it names the first.
     """
     expected = weight_shapes(spec)
     for name, shape in expected.items():
@@ -55,8 +55,8 @@ def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> No
         found: Shape = tuple(weights[name].shape)
         if found != shape:
             raise WeightsError(
-                f"{where}: {name} has shape {found}, but {spec.name} needs {shape}; these are "
-                "weights of another variant, width, input size or number of classes."
+                f"{where}: {name} has shape {found}, but {spec.name} needs {shape}: the weights "
+                "belong to another variant, width, input size or number of classes."
             )
     for name in weights:
         if name not in expected and not is_of_backbone(name, spec):
@@ -64,13 +64,13 @@ def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> No
 
 
 def is_of_backbone(name: str, spec: Spec) -> bool:
-    """Whether a weight is one that the network's backbone names itself."""
+    """Whether a weight belongs to the network's backbone, whose library names it."""
     backbone = backbone_of(spec)
     return backbone is not None and name.startswith(f"{backbone.name}.")
 
 
 def weights_sha256(weights: Weights) -> str:
-    """One hex digest over names, shapes and bytes of weights."""
+    """Returns the sha256 of the names, types, shapes and bytes of weights, as hex."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])

@@ -17,10 +17,10 @@ from alexnet_impl.weights.canonical import Array, Weights
 
 
 def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
-    """Draw initial weights in NumPy, so that both frameworks start from the same bytes.
+    """Draws initial weights in NumPy, so that all frameworks start from the same bytes.
 
-    Each layer has a random stream of its own, keyed by the seed and its place: a layer put in
-    elsewhere without weights changes nothing.
+    Each layer with weights has its own random stream, keyed by the seed and its index among them.
+    So inserting a layer without weights changes nothing.
 
     Args:
         spec: The network.
@@ -35,7 +35,7 @@ def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
         rng = np.random.default_rng([recipe.seed, index])
         kernel, bias = _draw(step, recipe, rng)
         if recipe.initializer == "he-dirac" and index > 0 and isinstance(step.layer, Conv):
-            _hand_channels_on(kernel, step.layer.groups)
+            _pass_channels_on(kernel, step.layer.groups)
         bias = _bias(step, recipe, rng, bias)
         if step is steps[-1] and recipe.last_layer_std is not None:
             kernel = rng.standard_normal(kernel.shape) * recipe.last_layer_std
@@ -63,12 +63,12 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
             return rng.standard_normal(shape) * math.sqrt(2 / fan_in), zeros
 
 
-def _hand_channels_on(kernel: Array, groups: int) -> None:
-    """Let filter i of each group be the identity of its input channel i, while there are such.
+def _pass_channels_on(kernel: Array, groups: int) -> None:
+    """Makes filter i of each group the identity of its input channel i, as far as there are any.
 
     Args:
-        kernel: Shape (out_channels, in_channels / groups, height, width); is changed.
-        groups: Of the convolution.
+        kernel: Shape (out_channels, in_channels / groups, height, width); changed in place.
+        groups: The convolution's.
     """
     out_channels, in_channels, height, width = kernel.shape
     count = min(out_channels // groups, in_channels)
@@ -79,7 +79,7 @@ def _hand_channels_on(kernel: Array, groups: int) -> None:
 
 
 def _bias(step: LayerTrace, recipe: Recipe, rng: np.random.Generator, own: Array) -> Array:
-    """The bias that the recipe asks for, where it is not the initializer's own."""
+    """Returns the bias of Recipe.bias_initializer; `own` is the initializer's."""
     match recipe.bias_initializer:
         case "own":
             return own
@@ -96,7 +96,7 @@ as the fully-connected hidden layers'."""
 
 
 def _fans(step: LayerTrace) -> tuple[int, int]:
-    """(fan_in, fan_out) as both frameworks count them; fan_out as Keras: groups not divided."""
+    """Returns (fan_in, fan_out); fan_out as Keras counts it, not divided by the groups."""
     shape = step.weight_shapes["weight"]
     match step.layer:
         case Conv(kernel_size=size, out_channels=out_channels):
@@ -104,4 +104,4 @@ def _fans(step: LayerTrace) -> tuple[int, int]:
         case Dense(out_features=out_features):
             return shape[1], out_features
         case _:
-            raise WeightsError(f"{step.layer.name}: has no kernel to draw.")
+            raise WeightsError(f"{step.layer.name}: has no kernel to initialise.")

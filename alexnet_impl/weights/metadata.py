@@ -1,7 +1,7 @@
-"""What a file of weights says of itself, whatever its format: its network, and what it must be fed.
+"""Metadata stored in weight files: architecture, classes and required preprocessing.
 
-A .safetensors file has it in its metadata, a .keras file that this package wrote in a member of its
-own, which Keras does not look at; published files are known by their names.
+A .safetensors file keeps it in its metadata, a .keras file of this package in an extra member that
+Keras ignores. Published files are recognised by their names.
 """
 
 import json
@@ -20,16 +20,16 @@ from alexnet_impl.weights.safetensors_io import read_metadata, read_safetensors,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsInfo:
-    """What a weight file says of itself: which network the weights belong to, and what they read.
+    """Metadata of a weight file: the network of the weights and the preprocessing they need.
 
     Attributes:
-        variant: The network's.
+        variant: Name of the network.
         num_classes: Number of logits.
         input_size: Height and width in pixels.
         width: Multiplier of the variant's channels and features.
-        input_scaling: A key of INPUT_SCALINGS that they were trained with; None: not known.
-        resize_to: Recipe.resize_to that they were trained with.
-        class_names: One name per logit, where they are known.
+        input_scaling: Key of INPUT_SCALINGS used in training; None if it is not known.
+        resize_to: Recipe.resize_to used in training.
+        class_names: One name per logit; empty if they are not known.
     """
 
     variant: str
@@ -42,12 +42,12 @@ class WeightsInfo:
 
 
 MEMBER = "alexnet_impl.json"
-"""Of a .keras file, which is a zip."""
+"""Name of the metadata's member in a .keras file, which is a zip."""
 NUM_IMAGENET_CLASSES = 1000
 
 
 def stored_info(path: Path) -> WeightsInfo | None:
-    """What a file says of itself; None where it says nothing.
+    """Returns the metadata of a weight file, or None if it has none.
 
     Raises:
         WeightsError: If it is missing or damaged.
@@ -72,7 +72,7 @@ def stored_info(path: Path) -> WeightsInfo | None:
 
 
 def store_info(path: Path, info: WeightsInfo) -> None:
-    """Put it into a .keras file, whole or not at all."""
+    """Writes metadata into a .keras file, whole or not at all."""
     with replace_whole(path) as temporary:
         shutil.copyfile(path, temporary)
         with zipfile.ZipFile(temporary, "a") as file:
@@ -88,33 +88,33 @@ def _keras_info(path: Path) -> WeightsInfo | None:
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file.") from error
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise WeightsError(f"{path}: is no Keras model, or is damaged ({error}).") from error
+        raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
     return info_from_metadata(metadata, path)
 
 
 def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
-    """Write weights as safetensors, whole or not at all.
+    """Writes weights as safetensors, whole or not at all.
 
     Args:
         path: The file.
-        weights: In the canonical layout.
-        info: Kept in the file's metadata beside the schema version.
+        weights: Arrays in the canonical layout.
+        info: Stored in the file's metadata beside the schema version.
     """
     write_safetensors(path, weights, info_to_metadata(info))
 
 
 def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
-    """Read a file that save_weights wrote.
+    """Reads a file that save_weights() wrote: weights in the canonical layout, and metadata.
 
     Raises:
-        WeightsError: If it is missing, damaged, or not of this package.
+        WeightsError: If it is missing, damaged, or was not written by this package.
     """
     weights, metadata = read_safetensors(path)
     return weights, info_from_metadata(metadata, path)
 
 
 def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
-    """What a file keeps of it, as strings."""
+    """Converts metadata to the strings that a file stores."""
     return {
         "schema_version": SCHEMA_VERSION,
         "variant": info.variant,
@@ -128,15 +128,16 @@ def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
 
 
 def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
-    """What a file says of itself.
+    """Parses the strings that a file stores.
 
     Raises:
-        WeightsError: If it is not of this package, of a newer release, or damaged.
+        WeightsError: If the file was not written by this package, is of a newer release, or is
+            damaged.
     """
     if metadata.get("schema_version") != SCHEMA_VERSION:
         raise WeightsError(
             f"{path}: schema_version is {metadata.get('schema_version')!r}, not "
-            f"{SCHEMA_VERSION!r}: not a weight file of this package, or of a newer release."
+            f"{SCHEMA_VERSION!r}. It is not a weight file of this package, or of a newer release."
         )
     try:
         return WeightsInfo(

@@ -1,4 +1,4 @@
-"""The weights that the frameworks publish: where they are, what they must be, what they read."""
+"""Weights published by torchvision and Keras: address, checksum and required preprocessing."""
 
 import functools
 import os
@@ -17,15 +17,15 @@ _KERAS_ENDING = "_weights_tf_dim_ordering_tf_kernels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """One file of weights, trained on the 1,000 classes of ImageNet.
+    """A published file of weights trained on the 1,000 classes of ImageNet.
 
     Attributes:
-        name: 'torchvision:IMAGENET1K_V1', as users say it.
-        variant: Of which they are: an AlexNet, or a backbone.
-        framework: Whose file it is.
-        remote: Where it is and its checksum.
-        input_scaling: A key of INPUT_SCALINGS, which they were trained with.
-        resize_to: Pixels that images were resized to before their middle was cut out.
+        name: Name for --weights, such as 'torchvision:IMAGENET1K_V1'.
+        variant: The network: an AlexNet or a backbone.
+        framework: The framework whose file format it has.
+        remote: Its address and checksum.
+        input_scaling: Key of INPUT_SCALINGS used in training.
+        resize_to: Height and width in pixels before the middle was cut out in training.
         input_size: Height and width of that middle, in pixels.
     """
 
@@ -39,17 +39,17 @@ class Published:
 
     @property
     def file_name(self) -> str:
-        """As the framework keeps it."""
+        """File name in the framework's own cache."""
         return self.remote.url.rsplit("/", 1)[-1]
 
     @property
     def path(self) -> Path:
-        """Where the framework itself keeps it once it is downloaded."""
+        """Path in the framework's own cache."""
         return weights_folder(self.framework) / self.file_name
 
 
 def _torchvision(variant: str, version: int, file_name: str, resize_to: int = 256) -> Published:
-    """The name of a file ends in the beginning of its sha256."""
+    """Describes a file of torchvision, whose name ends in the first digits of its sha256."""
     return Published(
         name=f"torchvision:IMAGENET1K_V{version}",
         variant=variant,
@@ -103,25 +103,25 @@ PUBLISHED: tuple[Published, ...] = (
         for size in (224, 96, 128, 160, 192)
     ),
 )
-"""Of keras.applications the networks without their heads; it publishes no checksum of
-MobileNetV2's files, of which there is one for each input size."""
+"""The files of keras.applications have no heads. MobileNetV2 has one file for each input size,
+without a published checksum."""
 
 
 def find_published(name: str, variant: str, input_size: int) -> Published:
-    """The published weights of a variant by name, trained at this input size where there are such.
+    """Finds a variant's published weights by name, preferring those of this input size.
 
     Raises:
-        WeightsError: If those of that name are of other networks.
-        UnknownNameError: If there are none of that name.
+        WeightsError: If the weights of that name belong to other networks.
+        UnknownNameError: If no weights have that name.
     """
     base = variant.partition(SEPARATOR)[0]
     known = [entry for entry in PUBLISHED if entry.variant == base]
     found = [entry for entry in known if entry.name == name]
     if not found:
-        names = list(dict.fromkeys(entry.name for entry in known)) or ["none that are published"]
+        names = list(dict.fromkeys(entry.name for entry in known)) or ["no published weights"]
         if others := dict.fromkeys(entry.variant for entry in PUBLISHED if entry.name == name):
             raise WeightsError(
-                f"{name}: is of {', '.join(others)}, not of {variant}; of that there are "
+                f"{name}: belongs to {', '.join(others)}, not to {variant}; for {variant} choose "
                 f"{', '.join(names)}."
             )
         raise UnknownNameError(f"weights of {variant}", name, names)
@@ -129,20 +129,20 @@ def find_published(name: str, variant: str, input_size: int) -> Published:
 
 
 def published_of(path: Path) -> Published | None:
-    """The published weights whose file bears this name."""
+    """Returns the published weights whose file has this name, or None."""
     return next((entry for entry in PUBLISHED if entry.file_name == path.name), None)
 
 
 def is_published_name(text: str) -> bool:
-    """Whether a user means published weights and no file."""
+    """Whether a text names published weights instead of a file."""
     return text.partition(":")[0] in ("torchvision", "keras") and ":" in text
 
 
 def fetch_published(entry: Published, progress: Progress = silent) -> Path:
-    """The checked file, downloaded if the framework's own cache does not hold it.
+    """Returns the verified file, downloaded unless it is in the framework's own cache.
 
     Raises:
-        WeightsError: If it cannot be downloaded; the message says how to do without.
+        WeightsError: If it cannot be downloaded; the message names the alternative.
     """
     if entry.path.is_file():
         check_copy(entry, entry.path)
@@ -150,11 +150,11 @@ def fetch_published(entry: Published, progress: Progress = silent) -> Path:
     try:
         return download(entry.remote, entry.path, progress=progress)
     except DataError as error:
-        raise WeightsError(f"{error} Or name a copy of it with --weights FILE.") from error
+        raise WeightsError(f"{error} Or give a copy of it with --weights FILE.") from error
 
 
 def check_copy(entry: Published, path: Path) -> None:
-    """Refuse a file that bears a published name and is another one.
+    """Verifies the checksum of a file that has a published name.
 
     Raises:
         WeightsError: If its checksum is not the published one.
@@ -162,19 +162,19 @@ def check_copy(entry: Published, path: Path) -> None:
     stat = path.stat()
     if mismatch := _checksum_mismatch(entry.remote, path, stat.st_size, stat.st_mtime_ns):
         raise WeightsError(
-            f"{path}: {mismatch}; it is truncated, damaged or no copy of {entry.remote.url}. "
+            f"{path}: {mismatch}; it is truncated, damaged or not a copy of {entry.remote.url}. "
             "Remove it and download it again."
         )
 
 
 @functools.cache
 def _checksum_mismatch(remote: RemoteFile, path: Path, *_: int) -> str:
-    """How a file differs from the published one, read once while its size and time stay."""
+    """Reads a file once for as long as its size and modification time stay the same."""
     return remote.checksum_mismatch(path)
 
 
 def weights_folder(framework: str) -> Path:
-    """Where torch.hub and keras.utils.get_file keep weights; both read these variables."""
+    """The folder of torch.hub or keras.utils.get_file; they read the same variables."""
     if framework == "torch":
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         home = os.environ.get("TORCH_HOME") or f"{cache}/torch"

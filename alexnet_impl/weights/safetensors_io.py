@@ -1,4 +1,4 @@
-"""Weights in safetensors files: written whole, read with every error named."""
+"""Reading and writing of weights as safetensors files: whole or not at all, with clear errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from alexnet_impl.weights.canonical import Weights
 
 
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
-    """Write arrays and metadata as safetensors, whole or not at all."""
+    """Writes arrays of any shape and metadata as safetensors, whole or not at all."""
     with replace_whole(path) as temporary, _disk_errors(path):
         save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
 
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Safetensors reports a full disk as an error of its own kind."""
+    """Turns safetensors' own error on a full disk into an OSError."""
     try:
         yield
     except SafetensorError as error:
@@ -29,7 +29,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, without its arrays.
+    """Reads the metadata of a safetensors file, without its arrays.
 
     Raises:
         WeightsError: If it is missing or damaged.
@@ -39,7 +39,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
-    """Arrays and metadata of a safetensors file.
+    """Reads arrays, in their stored shapes, and metadata of a safetensors file.
 
     Raises:
         WeightsError: If it is missing or damaged.
@@ -50,7 +50,7 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
             info = dict(file.metadata() or {})
     except (TypeError, AttributeError) as error:
         raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=error)) from error
-    # TensorFlow teaches NumPy bfloat16, whose kind is V: what is refused must not depend on it.
+    # TensorFlow registers bfloat16 with NumPy (kind V): what is refused must not depend on that.
     foreign = [array.dtype for array in arrays.values() if array.dtype.kind not in "fiu"]
     if foreign:
         raise WeightsError(_FOREIGN_NUMBERS.format(path=path, why=foreign[0]))
@@ -69,4 +69,6 @@ def _read_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-_FOREIGN_NUMBERS = "{path}: holds numbers of a type that NumPy has not ({why}): of another package."
+_FOREIGN_NUMBERS = (
+    "{path}: contains numbers of a type unknown to NumPy ({why}); another package wrote it."
+)

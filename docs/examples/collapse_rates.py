@@ -1,7 +1,7 @@
-"""How often the watch over a run errs: the short runs of docs/collapse.md once more.
+"""Error rates of the collapse warning: repeats the short runs of docs/collapse.md.
 
-What is run is read from the table of runs on that page: its rows, counted from 1, one seed after
-the other from 0. Rows on digits need no files.
+The runs are read from the table on that page: its rows, counted from 1, with seeds counted from 0.
+Rows on digits need no files.
 
     python collapse_rates.py --rows 11
     python collapse_rates.py --data-dir PATH
@@ -46,22 +46,22 @@ PAGE = Path(__file__).parents[1] / "collapse.md"
 CHANCE = math.log(10)
 """The loss of ten equal probabilities."""
 CHECKS_A_READING = 4
-"""Gradients are read with every fourth check."""
+"""Gradients are read at every fourth check."""
 GRACE_CHECKS = 8
-"""A run goes on for so many once its gradients have gone: the watch needs some."""
+"""Checks for which a run continues after its gradients vanish: the rule needs some."""
 LEARNED = CHANCE - 0.1
-"""A run ends once the mean loss of 20 steps is below."""
+"""A run ends once its mean loss over 20 steps is below this."""
 TRACED = ("conv1", "conv5", "fc1", "fc3")
-"""Whose gradients --trace shows."""
+"""Layers whose gradients --trace shows."""
 TRUTHS = ("collapsed", "learning", "slow", "undecided")
 FRAMEWORK_NAMES = {"PyTorch": "torch", "TensorFlow": "tensorflow"}
 BATCH_SIZES = {"cifar": 30, "caffenet-like-pad2": 64, "caffenet-like-same": 64}
-"""Of R3's and R2's networks on CIFAR-10; 32 elsewhere."""
+"""Batch sizes of R3's and R2's networks on CIFAR-10; 32 for all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the page's table: runs that differ in their seed alone.
+    """A row of the page's table: runs that differ only in their seed.
 
     Attributes:
         number: Its place in the table, from 1.
@@ -99,7 +99,7 @@ class Row:
 
 
 def read_rows() -> list[Row]:
-    """The table of runs of docs/collapse.md."""
+    """Reads the table of runs in docs/collapse.md."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     found = [line for line in lines if line.startswith(("| Adam ", "| SGD "))]
     return [_read_row(number, line) for number, line in enumerate(found, start=1)]
@@ -143,7 +143,7 @@ def _read_row(number: int, line: str) -> Row:
 
 @dataclass(kw_only=True)
 class Log:
-    """What was seen of a run.
+    """Observations of one run.
 
     Attributes:
         shift: The probe's largest, of all convolutions.
@@ -161,20 +161,20 @@ class Log:
 
     @property
     def lost_its_gradients(self) -> bool:
-        """Whether the loss stays where it began, and no gradient reaches conv1."""
+        """Whether the loss stays at its first value, and no gradient reaches conv1."""
         first, *later = self.gradients
         gone = len(later) > 1 and max(later[-2:]) < 0.01 * first
         return gone and bool(np.mean(self.losses[-8:]) > CHANCE - 0.05)
 
     @property
     def is_over(self) -> bool:
-        """Whether the run's fate is known."""
+        """Whether the outcome of the run is known."""
         learned = len(self.losses) >= 20 and np.mean(self.losses[-20:]) < LEARNED
         return bool(learned) or self.gone_checks >= GRACE_CHECKS
 
     @property
     def truth(self) -> str:
-        """What became of the network, without a look at its statistics."""
+        """The outcome of the run, judged without activation statistics."""
         if self.lost_its_gradients:
             return "collapsed"
         if np.mean(self.losses[-20:]) < CHANCE - 0.03:
@@ -183,7 +183,7 @@ class Log:
 
 
 def train(row: Row, seed: int, dataset: Dataset, *, trace: bool = False) -> Log:
-    """One run of a row, until its fate is known or its steps are over."""
+    """Trains one run of a row until its outcome is known or its steps are over."""
     recipe, spec = replace(row.recipe, seed=seed), row.spec()
     weights = initial_weights(spec, recipe)
     trainer = get_framework(row.framework).make_trainer(spec, recipe, weights, "cpu")
@@ -205,13 +205,13 @@ def train(row: Row, seed: int, dataset: Dataset, *, trace: bool = False) -> Log:
 
 
 def _batches(dataset: Dataset, recipe: Recipe) -> Iterator[Batch]:
-    """Epoch after epoch, without end."""
+    """Yields batches epoch after epoch, without end."""
     plan = batch_plan(recipe)
     return (batch for epoch in count() for batch in epoch_batches(dataset.train, plan, epoch))
 
 
 def _check(log: Log, trainer: Trainer, spec: Spec, shown: Batch, *, trace: bool) -> None:
-    """Look at the statistics and, with every fourth check, at the gradients.
+    """Records activation statistics and, at every fourth check, gradients.
 
     Dropout draws a mask for these as well, so that a run is not that of `alexnet train` to the bit.
     """
@@ -227,7 +227,7 @@ def _check(log: Log, trainer: Trainer, spec: Spec, shown: Batch, *, trace: bool)
 
 
 def _trace_line(log: Log, norms: dict[str, float]) -> str:
-    """A row as in the tables of 'How a network dies'."""
+    """Formats a row of the tables of one run."""
     statistics = log.checks[-1]
     loss = f"{log.losses[-1]:.3f}" if log.losses else ""
     shares = [f"{100 * share:.3g}" for share in statistics.dead_share.values()]
@@ -240,13 +240,13 @@ def _trace_line(log: Log, norms: dict[str, float]) -> str:
 
 
 def watch_alarm(log: Log) -> int | None:
-    """The step at which the package's own rule alarms."""
+    """Returns the step at which the package's own rule warns."""
     detector = CollapseDetector()
     return next((statistics.step for statistics in log.checks if detector.check(statistics)), None)
 
 
 def draft_alarm(log: Log) -> int | None:
-    """The step at which the rule's draft alarms."""
+    """Returns the step at which the draft of the rule warns."""
     return fifth_in_a_row(
         (statistics.step, statistics.worst[1] >= 0.8 and statistics.logits_std < 0.1)
         for statistics in log.checks
@@ -254,13 +254,13 @@ def draft_alarm(log: Log) -> int | None:
 
 
 def loss_alarm(log: Log) -> int | None:
-    """The step at which the loss alone would alarm."""
+    """Returns the step at which the loss alone would warn."""
     near = (abs(loss - CHANCE) < 0.02 for loss in log.losses)
     return fifth_in_a_row(enumerate(near, start=1))
 
 
 def fifth_in_a_row(suspicions: Iterable[tuple[int, bool]]) -> int | None:
-    """The step of the fifth suspicion of five in a row."""
+    """Returns the step of the last of five suspicions in a row."""
     in_a_row = 0
     for step, is_suspicious in suspicions:
         in_a_row = in_a_row + 1 if is_suspicious else 0
@@ -278,7 +278,7 @@ Runs = Sequence[tuple[Row, Log]]
 
 
 def report(runs: Runs) -> Iterator[str]:
-    """The tables of the page, of these runs."""
+    """Formats the tables of the page for these runs."""
     yield "| rule | false alarms | missed | alarm at step: first, median, last |"
     yield "|---|---|---|---|"
     for name, rule in RULES.items():
@@ -311,7 +311,7 @@ def _row_line(runs: Runs) -> str:
 
 
 def rate(num: int, total: int) -> str:
-    """A count with Wilson's interval."""
+    """Formats a count with Wilson's interval."""
     if total == 0:
         return "none to count"
     found = wilson_accuracy(num, total)
@@ -322,7 +322,7 @@ def rate(num: int, total: int) -> str:
 
 
 def parse(arguments: Sequence[str], rows: Sequence[Row]) -> argparse.Namespace:
-    """The flags; ends with a usage message and exit code 2 where they mean nothing."""
+    """Parses the flags; invalid ones end with a usage message and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="collapse_rates.py", description="Run the short runs of docs/collapse.md again."
     )
@@ -348,13 +348,13 @@ def parse(arguments: Sequence[str], rows: Sequence[Row]) -> argparse.Namespace:
 
 
 def run(row: Row, seed: int, data_dir: Path | None, trace: bool) -> Log:  # noqa: FBT001
-    """One run, in a process of its own."""
+    """Trains one run in its own process."""
     data = DataConfig(dataset="digits") if row.digits else DataConfig(data_dir=data_dir)
     return train(row, seed, load_dataset(data), trace=trace)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run what was chosen, one after the other, and print a line each and the tables."""
+    """Trains the chosen runs, and prints a line for each and the tables."""
     rows = read_rows()
     chosen = parse(arguments, rows)
     runs: list[tuple[Row, Log]] = []

@@ -1,13 +1,13 @@
-"""What the benchmark harness says of itself: alike sides, and a bare loop.
+"""Checks of the benchmark harness: equal sides, and its overhead over a bare loop.
 
     python docs/examples/harness_checks.py alike --framework torch --comparisons 100
     python docs/examples/harness_checks.py overhead --framework torch
 
-`alike` lets a side take turns with itself and counts the verdicts: whatever is not 'undecided' is
-wrong. Every tenth comparison has new processes. `overhead` lets a worker of the harness take turns
-with a loop that calls the same trainer and reads the clock around its steps. Every comparison has
-two new processes and counts once, so that what a process happens to have, such as where its memory
-lies, is in the interval. Both write what they found as JSON beside the figures on standard output.
+`alike` compares a side with itself in turns and counts the verdicts: every one but 'undecided' is
+wrong. Every tenth comparison has new processes. `overhead` compares a worker of the harness, in
+turns, with a loop that calls the same trainer and reads the clock around its steps. Every
+comparison has two new processes and counts once, so that the interval contains the variation
+between processes, such as the layout of their memory. Both print figures and write them as JSON.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.machine.facts import machine_fingerprint
 from alexnet_impl.measurement.case import READY_BATCHES, Case, synthetic_data
 from alexnet_impl.measurement.case_worker import case_worker
-from alexnet_impl.measurement.results import RoundsPlan
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.rounds import TimedSide, take_rounds
 from alexnet_impl.measurement.timing import GROUP_S
 from alexnet_impl.measurement.workloads import LEARNING_RATE
@@ -39,11 +39,11 @@ from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.weights.initializers import initial_weights
 
 COMPARISONS_A_PAIR = 10
-"""Of the same two processes."""
+"""Comparisons by the same two processes."""
 
 
 def make_case(given: argparse.Namespace) -> Case:
-    """A training step of cifar on noise."""
+    """Returns the case of a training step of cifar on noise."""
     recipe = Recipe(initializer="he", last_layer_std=0.01, global_batch_size=given.batch_size)
     config = RunConfig(
         framework=given.framework,
@@ -58,11 +58,11 @@ def make_case(given: argparse.Namespace) -> Case:
 
 
 def silent(_rounds: int, _ratio: Ratio) -> None:
-    """Nobody watches."""
+    """Ignores progress."""
 
 
 def alike(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object]:
-    """The verdicts of so many comparisons of a side with itself."""
+    """Returns the verdicts of `count` comparisons of a side with itself."""
     verdicts: Counter[str] = Counter()
     ratios = []
     for first in range(0, comparisons, COMPARISONS_A_PAIR):
@@ -78,7 +78,7 @@ def alike(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object]:
 
 
 class BareLoop:
-    """Steps of a trainer in this process, between two looks at the clock."""
+    """Steps of a trainer in this process, between two readings of the clock."""
 
     def __init__(self, case: Case) -> None:
         config, recipe = case.config, case.config.recipe
@@ -95,7 +95,7 @@ class BareLoop:
             self.steps = max(self.steps + 1, int(self.steps * GROUP_S / spent))
 
     def time_group(self) -> float:
-        """Seconds per image, behind a step that is not timed, as the harness has one."""
+        """Returns seconds per image, after one untimed step, as in the harness."""
         self.take_step()
         self.trainer.synchronize()
         started = time.perf_counter()
@@ -105,13 +105,13 @@ class BareLoop:
         return (time.perf_counter() - started) / self.steps / self.amount
 
     def take_step(self) -> None:
-        """One step on the next batch."""
+        """Takes one step on the next batch."""
         batch = next(self.batches)
         self.trainer.train_step(batch.images, batch.labels, LEARNING_RATE)
 
 
 def overhead(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object]:
-    """How many times as fast the harness times a step as a bare loop does."""
+    """Measures the speed ratio of the harness to a bare loop."""
     ratios = []
     with ProcessPoolExecutor(
         max_workers=1, max_tasks_per_child=1, mp_context=multiprocessing.get_context("spawn")
@@ -126,18 +126,18 @@ def overhead(case: Case, plan: RoundsPlan, comparisons: int) -> dict[str, object
 
 
 def against_bare_loop(case: Case, plan: RoundsPlan) -> Ratio:
-    """A worker of the harness against a loop in this process."""
+    """Compares a worker of the harness with a loop in this process."""
     with case_worker(case) as worker:
         return take_rounds([TimedSide(worker, plan), BareLoop(case)], plan, silent)
 
 
 def shown(ratio: Ratio) -> str:
-    """In a line."""
+    """Formats a ratio in one line."""
     return f"{ratio.ratio:.4f} [{ratio.low:.4f}, {ratio.high:.4f}], {ratio.rounds}"
 
 
 def main() -> None:
-    """Run one of the two checks."""
+    """Runs one of the two checks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("check", choices=["alike", "overhead"])
     parser.add_argument("--framework", default="torch")

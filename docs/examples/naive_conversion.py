@@ -1,10 +1,10 @@
-"""What it costs to move a trained network from PyTorch to Keras wrongly.
+"""Accuracy lost by the usual mistakes in moving a trained network from PyTorch to Keras.
 
     alexnet train --framework torch --variant cifar --output trained
     python naive_conversion.py trained
 
-The weights of a finished run are put into a Keras model of the same variant by the right conversion
-and by each of the usual wrong ones, and every one of them is measured on the run's test images.
+The weights of a finished run are copied into a Keras model of the same variant by the right
+conversion and by each of the usual wrong ones; each result is evaluated on the run's test images.
 """
 
 import sys
@@ -25,12 +25,12 @@ from alexnet_impl.weights.metadata import load_weights
 
 
 def right_kernel(kernel: np.ndarray) -> np.ndarray:
-    """PyTorch's (out, in, height, width) as Keras's (height, width, in, out)."""
+    """Transposes PyTorch's (out, in, height, width) to Keras's (height, width, in, out)."""
     return kernel.transpose(2, 3, 1, 0)
 
 
 def right_rows(kernel: np.ndarray, spec: Spec) -> np.ndarray:
-    """fc1's (out, in) as (in, out), its rows moved from channels first to channels last.
+    """Transposes fc1's (out, in) to (in, out), its rows from channels first to channels last.
 
     PyTorch flattens (channels, height, width), Keras (height, width, channels).
     """
@@ -46,7 +46,7 @@ def put(
     kernel: Callable[[np.ndarray], np.ndarray],
     first_dense: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Put PyTorch's weights into the Keras model, kernels and fc1 moved as these two say."""
+    """Copies PyTorch's weights into the Keras model, with the given moves of kernels and fc1."""
     for name, array in weights.items():
         layer, _, short = name.partition(".")
         if short == "bias":
@@ -64,7 +64,7 @@ def put(
 def conversions(
     weights: Weights, spec: Spec, images: np.ndarray, recipe: Recipe
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(what was done, logits) of the right conversion and of the usual wrong ones."""
+    """Yields (description, logits) of the right conversion and of the usual wrong ones."""
     model = get_framework("tensorflow").build_model(spec)
     size, scaling = spec.input_shape[1], recipe.input_scaling
 
@@ -84,7 +84,7 @@ def conversions(
 
 
 def main(path: Path) -> None:
-    """Print the accuracy of each conversion of a run's weights."""
+    """Prints the accuracy of each conversion of a run's weights."""
     folder = RunFolder.open(path)
     config = folder.config
     dataset = load_dataset(config.data)

@@ -1,4 +1,4 @@
-"""The libraries' networks without their heads: what learns, what is kept, and their files."""
+"""Backbones: which layers learn, which weights and statistics stay, and their files."""
 
 import pickle
 import subprocess
@@ -71,7 +71,7 @@ def test_a_backbone_that_learns_takes_statistics(framework):
 
 
 def test_a_frozen_backbone_uses_its_statistics_in_training(framework):
-    """Else the loss of a training step would be that of the batch's own statistics."""
+    """Otherwise the loss of a training step would use the batch's own statistics."""
     spec = small("mobilenetv2")
     trainer = make_trainer(framework, spec, RECIPE)
     images, labels = batch()
@@ -136,7 +136,7 @@ def test_a_process_of_one_thread_trains_from_a_file(framework_name, tmp_path):
 
 def test_a_file_of_another_backbone_is_refused(framework_name, tmp_path):
     path, _ = write_published(framework_name, "vgg16", tmp_path)
-    with pytest.raises(WeightsError, match=r"is not of|not of keras"):
+    with pytest.raises(WeightsError, match=r"is not a file of|not a file of keras"):
         start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
 
 

@@ -47,12 +47,12 @@ def test_an_epoch_of_the_keras_loop_has_as_many_batches_as_are_asked_for(framewo
     images = np.zeros((4, 32, 32, 3), np.uint8)
     labels = np.arange(4)
     spec = build_spec("cifar", width=1 / 32)
-    workload = framework.tutorial_loop(spec, images, labels, "float32", "cpu")
-    assert workload.amount == 4
+    timed_call = framework.tutorial_loop(spec, images, labels, "float32", "cpu")
+    assert timed_call.amount == 4
     if framework_name == "torch":
-        assert workload.with_batches is None
+        assert timed_call.with_batches is None
         return
-    longer = workload.with_batches(3)
-    assert (longer.amount, longer.cost_s) == (12, workload.cost_s)
+    longer = timed_call.with_batches(3)
+    assert (longer.amount, longer.cost_s) == (12, timed_call.cost_s)
     longer.call()
     assert longer.call.model.optimizer.iterations == 3

@@ -31,7 +31,7 @@ def several_batches(count=3):
 
 
 CALLS = [
-    pytest.param("eager", marks=pytest.mark.fast),
+    pytest.param("eager", marks=pytest.mark.slow),
     pytest.param("default", marks=pytest.mark.fast),
     pytest.param("compiled", marks=pytest.mark.slow),
 ]
@@ -72,11 +72,13 @@ def test_steps_of_one_call_are_those_of_many(framework, compile_mode):
     assert len(many.read([handle, many.train_step(images[0], labels[0], 0.01)])) == 4
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     "changes",
-    [{"optimizer": "adam"}, {"optimizer": "muon"}, {"precision": "float16"}],
-    ids=["adam", "muon", "float16"],
+    [
+        pytest.param({"optimizer": "adam"}, id="adam", marks=pytest.mark.fast),
+        pytest.param({"optimizer": "muon"}, id="muon", marks=pytest.mark.slow),
+        pytest.param({"precision": "float16"}, id="float16", marks=pytest.mark.slow),
+    ],
 )
 def test_steps_of_one_call_count_as_many_updates(framework, changes):
     """Adam's step, Muon's kernels and the loss scale move inside of the call."""

@@ -81,7 +81,7 @@ def checks(framework, weights, images, labels):
     return alarms, statistics
 
 
-def test_network_that_was_killed_is_seen(framework, dataset):
+def test_dead_network_is_detected(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
     weights = initial_weights(TINY, HE)
     weights["conv1.bias"] = np.full_like(weights["conv1.bias"], -100)
@@ -91,7 +91,7 @@ def test_network_that_was_killed_is_seen(framework, dataset):
     assert statistics.logits_std < 1e-6
 
 
-def test_network_that_learns_is_not(framework, dataset):
+def test_network_that_learns_is_not_taken_for_dead(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
     alarms, statistics = checks(framework, initial_weights(TINY, HE), images, labels)
     assert not any(alarms)
@@ -99,7 +99,7 @@ def test_network_that_learns_is_not(framework, dataset):
     assert statistics.logits_std > 0.1
 
 
-def test_looking_changes_no_bit_of_a_run(framework, framework_name, dataset, tmp_path, monkeypatch):  # noqa: ARG001
+def test_checks_change_no_bit_of_a_run(framework, framework_name, dataset, tmp_path, monkeypatch):  # noqa: ARG001
     tiny = Variant(
         source="tests",
         about="TINY with Dropout",

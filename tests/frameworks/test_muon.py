@@ -66,7 +66,7 @@ def by_singular_values(matrix):
 
 
 @pytest.mark.fast
-def test_inner_kernels_are_those_of_convolutions_behind_the_first():
+def test_inner_kernels_are_those_of_convolutions_after_the_first():
     found = inner_kernels({name: array.ndim for name, array in float64_weights().items()})
     assert found == {"conv2.weight", "conv3.weight"}
 

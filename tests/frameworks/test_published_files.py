@@ -1,4 +1,4 @@
-"""Published weights, from a server to a Keras file and to names, on a file of that layout."""
+"""Published weights: download, conversion and prediction, with a file of the same layout."""
 
 import functools
 import hashlib
@@ -102,7 +102,7 @@ def test_the_keras_alexnet_that_keras_does_not_publish(tmp_path, image, capfd):
     assert (said["input_scaling"], said["resize_to"]) == ('"imagenet"', "256")
 
 
-def test_one_file_begins_runs_in_both_frameworks(tmp_path):
+def test_runs_of_both_frameworks_start_from_one_file(tmp_path):
     """The other framework reads it in a process of its own, once."""
     for name in ("torch", "tensorflow"):
         command = [

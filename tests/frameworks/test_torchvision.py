@@ -46,8 +46,8 @@ def test_torchvision_checkpoint_that_we_write_loads_into_torchvision(tmp_path):
 @pytest.mark.parametrize("variant", ["cifar", "torchvision"])
 def test_the_tutorials_loop_has_layers_of_pytorch_alone(variant):
     """What ours is compared with must not profit from our own dense products."""
-    from alexnet_impl.frameworks.torch.calibration import _plain_model
+    from alexnet_impl.frameworks.torch.calibration import _tutorial_model
 
-    model = _plain_model(build_spec(variant, width=1 / 16))
+    model = _tutorial_model(build_spec(variant, width=1 / 16))
     homes = {type(module).__module__ for module in model.modules() if not list(module.children())}
     assert all(home.startswith("torch.nn.") for home in homes)

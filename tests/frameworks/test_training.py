@@ -320,7 +320,7 @@ def test_tensorflow_refuses_channels_first_with_the_reason():
     from alexnet_impl.frameworks.tensorflow import make_trainer as make
 
     recipe = replace(HE, memory_layout="channels-first")
-    with pytest.raises(FrameworkError, match="memory_layout=channels-first is not to be had"):
+    with pytest.raises(FrameworkError, match="channels-first is not supported by TensorFlow"):
         make(TINY, recipe, initial_weights(TINY, recipe), "cpu")
 
 

@@ -1,11 +1,13 @@
 """One-line breaks: each must push the very figure that the parity tests bound over its bound."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from support.comparing import (
     TINY,
+    TINY_DROPOUT,
     logits_apart,
     losses_of,
     make_trainer,
@@ -16,7 +18,6 @@ from support.comparing import (
 from alexnet_impl.data.batches import BatchPlan, chain_digest, epoch_batches
 from alexnet_impl.data.config import DataConfig
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.network.spec import Dropout
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
@@ -29,7 +30,7 @@ CIFAR = build_spec("cifar", width=1 / 16)
 LRN = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
 SAME = build_spec("caffenet-like-same", width=1 / 16, input_size=64)
 BOUND = tolerance("logits", "float64")
-RATES = [2.0**-7] * 3 + [2.0**-10] * 3
+RATES = [2.0**-7] * 2 + [2.0**-10] * 2
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,14 @@ def split():
     return load_dataset(DataConfig(dataset="digits")).test.take(np.arange(8))
 
 
+@functools.cache
+def right_trainer(spec):
+    return make_trainer("tensorflow", spec, HE)
+
+
 def apart_if(spec, images, *, built=None, weights=None, fed=None):
     """relative() of TensorFlow's logits as they should be, and PyTorch's after one change."""
-    right = make_trainer("tensorflow", spec, HE).logits(images)
+    right = right_trainer(spec).logits(images)
     given = starting_weights(spec, HE) if weights is None else weights
     broken = make_trainer("torch", spec if built is None else built, HE, given)
     return relative(right, broken.logits(images if fed is None else fed))
@@ -47,7 +53,7 @@ def apart_if(spec, images, *, built=None, weights=None, fed=None):
 
 @pytest.mark.parametrize("spec", [CIFAR, LRN, SAME], ids=lambda spec: spec.name)
 def test_without_a_break_the_figures_hold(spec, split):
-    assert logits_apart(spec, HE, split.images) <= BOUND
+    assert apart_if(spec, split.images) <= BOUND
 
 
 def test_a_forgotten_fc1_permutation_is_seen(monkeypatch, split):
@@ -86,6 +92,19 @@ def test_swapped_colour_channels_are_seen():
     assert apart_if(CIFAR, colourful, fed=swapped) > BOUND
 
 
+@pytest.fixture(scope="module")
+def losses_in_tensorflow(split):
+    """Losses of TensorFlow's four steps with a recipe, trained once for each."""
+
+    @functools.cache
+    def losses_in_tensorflow(recipe):
+        return losses_of(
+            make_trainer("tensorflow", TINY, recipe), split.images, split.labels, RATES
+        )
+
+    return losses_in_tensorflow
+
+
 @pytest.mark.parametrize(
     ("recipe", "change"),
     [
@@ -99,12 +118,12 @@ def test_swapped_colour_channels_are_seen():
     ],
     ids=["nesterov", "decay", "bias-decay", "epsilon", "coupled", "smoothing", "clipping"],
 )
-def test_another_update_is_seen_within_six_steps(recipe, change, split):
+def test_another_update_is_seen_within_four_steps(recipe, change, split, losses_in_tensorflow):
     recipe = replace(recipe, last_layer_std=0.1)
     batch = (split.images, split.labels)
-    right = losses_of(make_trainer("torch", TINY, recipe), *batch, RATES)
-    same = losses_of(make_trainer("tensorflow", TINY, recipe), *batch, RATES)
-    other = losses_of(make_trainer("tensorflow", TINY, replace(recipe, **change)), *batch, RATES)
+    right = losses_in_tensorflow(recipe)
+    same = losses_of(make_trainer("torch", TINY, recipe), *batch, RATES)
+    other = losses_of(make_trainer("torch", TINY, replace(recipe, **change)), *batch, RATES)
     bound = tolerance("update", "float64")
     assert relative(right, same) <= bound
     assert relative(right, other) > bound
@@ -119,8 +138,8 @@ def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     trainer.rules = trainer.optimizer = keras.optimizers.SGD(0.01, momentum=0.875)
     other = losses_of(trainer, *batch, RATES)
     # Keras holds hyper-parameters in float32, hence the wider bound while the rate is constant.
-    assert relative(right[:4], other[:4]) < 1e-6
-    assert relative(right[4:], other[4:]) > 1e-4
+    assert relative(right[:3], other[:3]) < 1e-6
+    assert relative(right[3:], other[3:]) > 1e-5
 
 
 def test_a_step_resumed_without_its_optimizer_state_is_seen(framework, split):
@@ -159,12 +178,8 @@ def test_other_batches_are_seen_in_the_digest(change, split):
 
 def test_dropout_left_on_at_evaluation_is_seen(monkeypatch, framework, split):
     name = framework.__name__.rpartition(".")[2]
-    spec = build_spec("cifar-dropout", width=1 / 16)
-    without = replace(
-        spec, layers=tuple(layer for layer in spec.layers if not isinstance(layer, Dropout))
-    )
-    expected = make_trainer(name, without, HE).logits(split.images)
-    trainer = make_trainer(name, spec, HE)
+    expected = make_trainer(name, TINY, HE).logits(split.images)
+    trainer = make_trainer(name, TINY_DROPOUT, HE)
     assert relative(expected, trainer.logits(split.images)) <= BOUND
     if name == "torch":
         monkeypatch.setattr(trainer.model, "eval", trainer.model.train)

@@ -40,7 +40,7 @@ from alexnet_impl.network.spec import (
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 
-pytestmark = pytest.mark.fast
+fast = pytest.mark.fast
 
 BOUND = tolerance("logits", "float64")
 
@@ -78,10 +78,11 @@ def by_differences(value_of, array):
     return gradient
 
 
+@fast
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_gradients_of_a_layer_are_those_by_differences(layer):
     rng = np.random.default_rng(0)
-    inputs = rng.standard_normal((2, 4, 5, 6))
+    inputs = rng.standard_normal((2, 4, 3, 4))
     keep = rng.random(inputs.shape) < 0.75
     weights = {}
     if isinstance(layer, Conv):
@@ -100,6 +101,7 @@ def test_gradients_of_a_layer_are_those_by_differences(layer):
         assert apart(by_differences(value, weight), found_by_weight[name]) <= DIFFERENCE_BOUND
 
 
+@fast
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_gradient_of_the_loss_is_that_by_differences(smoothing):
     rng = np.random.default_rng(0)
@@ -109,9 +111,13 @@ def test_gradient_of_the_loss_is_that_by_differences(smoothing):
     assert apart(expected, found) <= DIFFERENCE_BOUND
 
 
+@fast
 def test_gradients_of_a_whole_network_are_those_by_differences():
     rng = np.random.default_rng(0)
-    spec = replace(TINY, input_shape=(3, 4, 4))
+    narrow = tuple(
+        replace(layer, out_features=5) if layer.name == "fc1" else layer for layer in TINY.layers
+    )
+    spec = replace(TINY, input_shape=(3, 4, 4), layers=narrow)
     weights = drawn_weights(spec, rng)
     inputs, labels = rng.standard_normal((2, *spec.input_shape)), np.array([1, 7])
 
@@ -125,12 +131,14 @@ def test_gradients_of_a_whole_network_are_those_by_differences():
         assert apart(by_differences(loss, weight), found[name]) <= DIFFERENCE_BOUND
 
 
+@fast
 def test_loss_of_equal_logits_is_the_logarithm_of_the_number_of_classes():
     for smoothing in (0.0, 0.3):
         loss, _ = cross_entropy(np.full((2, 10), 100.0), np.array([3, 9]), smoothing)
         assert loss == pytest.approx(np.log(10), rel=BOUND)
 
 
+@fast
 def test_norm_of_one_pixel_is_that_worked_out_by_hand():
     layer = LocalResponseNorm(name="norm", size=3, alpha=0.5, beta=2.0, k=1.0)
     inputs = np.array([2.0, 4.0, 6.0]).reshape(1, 3, 1, 1)
@@ -138,6 +146,7 @@ def test_norm_of_one_pixel_is_that_worked_out_by_hand():
     np.testing.assert_allclose(forward(layer, inputs).ravel(), [2, 4, 6] / bases**2, rtol=BOUND)
 
 
+@fast
 def test_convolution_is_not_flipped_and_reads_its_own_group():
     layer = Conv(name="conv", out_channels=2, kernel_size=2, groups=2)
     inputs = np.arange(8.0).reshape(1, 2, 2, 2)
@@ -146,6 +155,7 @@ def test_convolution_is_not_flipped_and_reads_its_own_group():
     np.testing.assert_array_equal(found.ravel(), [3210.0, 7654.5])
 
 
+@fast
 def test_momentum_on_a_constant_gradient_sums_a_geometric_series():
     weight, buffer = np.array(0.0), np.array(0.0)
     for _ in range(4):
@@ -154,6 +164,7 @@ def test_momentum_on_a_constant_gradient_sums_a_geometric_series():
     assert weight == -(1 + 1.5 + 1.75 + 1.875)
 
 
+@fast
 def test_nesterov_looks_one_step_ahead():
     weight, buffer = np.array(0.0), np.array(0.0)
     for _ in range(2):
@@ -161,6 +172,7 @@ def test_nesterov_looks_one_step_ahead():
     assert weight == -(1 + 0.5 * 1) - (1 + 0.5 * 1.5)
 
 
+@fast
 def test_adam_on_a_constant_gradient_moves_by_the_rate():
     numbers = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1.0, "rate": 0.5}
     weight, moments = np.array(0.0), (0.0, 0.0)
@@ -169,6 +181,7 @@ def test_adam_on_a_constant_gradient_moves_by_the_rate():
     assert weight == pytest.approx(3 * 0.5 * 4 / (4 + 1), rel=BOUND)
 
 
+@fast
 def test_decay_alone_shrinks_a_weight_as_each_optimizer_says():
     numbers = {"beta1": 0.9, "beta2": 0.999, "epsilon": 0.0, "rate": 0.5, "decay": 0.25, "step": 1}
     assert sgd(2.0, 0.0, 0.0, rate=0.5, decay=0.25)[0] == 2 - 0.5 * 0.25 * 2
@@ -177,6 +190,7 @@ def test_decay_alone_shrinks_a_weight_as_each_optimizer_says():
     assert decoupled == 2 - 0.5 * 0.25 * 2
 
 
+@fast
 def test_clipping_takes_the_norm_of_all_gradients_together():
     gradients = [np.array([3.0, 0.0]), np.array([[4.0]])]
     assert clip_factor(gradients, None) == clip_factor(gradients, 5.1) == 1.0
@@ -282,6 +296,7 @@ LAYER_BREAKS = {
 }
 
 
+@fast
 @pytest.mark.parametrize("name", LAYER_BREAKS)
 def test_a_broken_layer_pushes_the_figure_over_the_bound(monkeypatch, framework_name, name):
     layer, rule, broken = LAYER_BREAKS[name]
@@ -349,13 +364,23 @@ UPDATE_BREAKS = {
 RATES = (2.0**-6, 2.0**-6, 2.0**-9)
 
 
-@pytest.mark.parametrize("name", UPDATE_BREAKS)
-def test_a_broken_update_pushes_the_figure_over_the_bound(monkeypatch, framework_name, name):
+def cases_of_updates():
+    """Every break with each framework; TensorFlow, slow to build, with most of them in `slow`."""
+    for name in UPDATE_BREAKS:
+        for framework_name in ("torch", "tensorflow"):
+            quick = framework_name == "torch" or name in ("no-look-ahead", "decay-coupled")
+            speed = pytest.mark.fast if quick else pytest.mark.slow
+            marks = [speed, getattr(pytest.mark, framework_name)]
+            yield pytest.param(name, framework_name, marks=marks, id=f"{framework_name}-{name}")
+
+
+@pytest.mark.parametrize(("name", "trained_by"), cases_of_updates())
+def test_a_broken_update_pushes_the_figure_over_the_bound(monkeypatch, name, trained_by):
     recipe, rule, broken = UPDATE_BREAKS[name]
     rng = np.random.default_rng(0)
     weights, batch = drawn_weights(TINY, rng, scale=0.1), drawn_batch(TINY, rng)
     run = (TINY, recipe, weights, batch, RATES)
-    found = framework_train(framework_name, *run)
+    found = framework_train(trained_by, *run)
     bound = tolerance("update", "float64")
     assert max(training_apart(train(*run), found).values()) <= bound
     monkeypatch.setattr(reference, rule, broken)

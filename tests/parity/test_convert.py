@@ -90,7 +90,7 @@ def test_file_as_keras_2_wrote_it_is_read(tmp_path):
         ("missing.pt", "b.keras", "there is no such file"),
         ("a.safetensors", "nowhere/b.pt", "its folder does not exist"),
         ("c.weights.h5", "b.pt", "name it with --variant"),
-        ("garbage.keras", "b.pt", "is no Keras model, or is damaged"),
+        ("garbage.keras", "b.pt", "is not a Keras model, or it is damaged"),
         ("garbage.pt", "b.keras", "garbage.pt"),
         ("garbage.safetensors", "b.pt", "cannot be read as safetensors"),
     ],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,13 +15,18 @@ from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import l2_apart, largest
 from alexnet_impl.parity.tolerances import tolerance
-from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.recipe.recipe import Precision, Recipe
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 
 # He keeps the activations at the images' own scale through all layers; the frameworks' default
 # initialisers shrink them, and a wrong LRN would not be seen.
-HE = Recipe(initializer="he", input_scaling="imagenet")
+HE = Recipe(
+    initializer="he",
+    bias_initializer="uniform",
+    input_scaling="imagenet",
+    compile_mode="eager",
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +51,19 @@ def real_batch(request, tmp_path_factory):
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize(
-    ("variant", "precision"),
-    [
-        *((variant, "float64") for variant in VARIANTS),
-        *(("krizhevsky2012", precision) for precision in ("float32", "bfloat16", "float16")),
-    ],
-)
-def test_logits_of_a_narrow_variant_are_equal(variant, precision, images):
-    spec = build_spec(variant, width=1 / 16)
-    found = logits_apart(spec, replace(HE, precision=precision), images)
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_logits_of_a_narrow_variant_are_equal_in_every_precision(precision, images):
+    spec = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
+    found = logits_apart(spec, replace(HE, precision=precision), images[:2])
     assert found <= tolerance("logits", precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_of_every_narrow_variant_are_equal(variant, images):
+    spec = build_spec(variant, width=1 / 16)
+    found = logits_apart(spec, replace(HE, precision="float64"), images)
+    assert found <= tolerance("logits", "float64")
 
 
 @pytest.mark.slow
@@ -71,7 +79,7 @@ def test_logits_at_full_width_are_equal(variant, real_batch):
 @pytest.mark.parametrize("variant", ["cifar", "krizhevsky2012"])
 def test_gradients_at_full_width_are_equal(variant, precision, real_batch):
     spec = build_spec(f"{variant}+no-dropout")
-    recipe = replace(HE, precision=precision, bias_initializer="uniform")
+    recipe = replace(HE, precision=precision)
     found = [
         make_trainer(name, spec, recipe).gradients(*real_batch) for name in ("torch", "tensorflow")
     ]
@@ -83,10 +91,9 @@ def test_gradients_at_full_width_are_equal(variant, precision, real_batch):
 
 
 @pytest.mark.fast
-@settings(max_examples=15)
-@given(spec=specs())
+@settings(max_examples=4)
+@given(spec=specs(channels=3))
 def test_logits_of_any_valid_spec_are_equal_in_float64(spec):
-    recipe = replace(HE, precision="float64", compile_mode="eager")
+    recipe = replace(HE, precision="float64")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
-    if spec.input_shape[0] == 3:
-        assert logits_apart(spec, recipe, pixels) <= tolerance("logits", "float64")
+    assert logits_apart(spec, recipe, pixels) <= tolerance("logits", "float64")

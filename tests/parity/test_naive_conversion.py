@@ -90,7 +90,7 @@ def test_the_example_says_how_it_is_called(arguments, monkeypatch, capsys):
     assert capsys.readouterr().err == "usage: python naive_conversion.py RUN_FOLDER\n"
 
 
-@fast
+@slow
 def test_the_example_resizes_as_the_run_did(example):
     spec = build_spec("cifar", width=1 / 16)
     recipe = Recipe(resize="bilinear")

@@ -60,7 +60,7 @@ def test_pair_is_compared_across_processes():
 def test_mistake_is_found_across_processes():
     request = PairRequest(torch="net:net", tensorflow="ports/port.py:forgetful")
     first = compare_pair(request).failures[0]
-    assert first.where.startswith("the way from layer 0 to layer 3 (dense in Keras)")
+    assert first.where.startswith("the operations between layer 0 and layer 3 (dense in Keras)")
     assert first.causes[0].what == "the ReLU were missing"
 
 

@@ -54,7 +54,7 @@ def quoted(function):
     return plain(re.split(r"\n\$ |\n```", text[start + 1 :])[0])
 
 
-@fast
+@slow
 def test_finished_port_holds(compare):
     record = compare("finished")
     assert [str(check) for check in record.failures] == []

@@ -12,14 +12,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 BREAK = """
 import sys
 from alexnet_impl.frameworks.tensorflow import weights
-weights._flattened_maps = lambda spec: {{}}
-from alexnet_impl.cli.workers import run_worker
-sys.exit(run_worker("trainer"))
+weights._flattened_maps = lambda spec: {}
+from alexnet_impl.cli import main
+sys.exit(main(sys.argv[sys.argv.index("alexnet_impl") + 1 :]))
 """
 ASK = ["parity", "--width", "0.0625", "--steps", "12", "--device", "cpu", "--test-images", "50"]
 
 
-def test_ladder_holds_and_leaves_a_record_and_a_picture(tmp_path, capsys):
+def test_stages_hold_and_leave_a_record_and_a_picture(tmp_path, capsys):
     assert main([*ASK, "--output", str(tmp_path / "out")]) == 0
     record = read_record(tmp_path / "out")
     assert record.holds
@@ -31,9 +31,9 @@ def test_ladder_holds_and_leaves_a_record_and_a_picture(tmp_path, capsys):
 
 def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):
     script = tmp_path / "broken.py"
-    script.write_text(BREAK.format())
+    script.write_text(BREAK)
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} {script}\n")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     broken = ["--interpreter", f"tensorflow={python}", "--output", str(tmp_path / "out")]
     assert main([*ASK, *broken]) == 1

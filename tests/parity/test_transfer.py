@@ -14,12 +14,13 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
-pytestmark = [pytest.mark.fast, pytest.mark.torch, pytest.mark.tensorflow]
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 
 WIDTH = 0.0625
 RECIPE = Recipe(
     initializer="he",
     precision="float64",
+    compile_mode="eager",
     learning_rate=2.0**-7,
     nesterov=True,
     weight_decay=2.0**-9,
@@ -69,10 +70,20 @@ def check_alike(folder, variant, changes):
             assert relative(array, second[name]) < tolerance("update", "float64"), name
 
 
-@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+FAST = ("both",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(changes, marks=pytest.mark.fast if name in FAST else pytest.mark.slow, id=name)
+        for name, changes in CASES.items()
+    ],
+)
 def test_both_frameworks_fine_tune_alike(tmp_path, changes):
     check_alike(tmp_path, "cifar", changes)
 
 
+@pytest.mark.fast
 def test_dropout_between_frozen_layers_draws_in_both(tmp_path):
     check_alike(tmp_path, "cifar-dropout", {"trainable": "head", "dropout_masks": "shared"})

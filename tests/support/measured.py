@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from alexnet_impl.measurement.case import Case, synthetic_data
-from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair, RoundsPlan
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig

@@ -19,6 +19,7 @@ from alexnet_impl.data.config import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
+from alexnet_impl.measurement.measured_cases import MeasuredCase
 from alexnet_impl.measurement.recording import (
     EXTRA,
     Interference,
@@ -27,7 +28,6 @@ from alexnet_impl.measurement.recording import (
     write_recording,
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
-from alexnet_impl.measurement.results import MeasuredCase
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.runs.config import RunConfig
@@ -521,20 +521,26 @@ def test_missing_peak_is_refused(one, peaks, message):
         ({"times_s": [0.1, 0.0]}, r"new/bench.json: training .*: times_s\[1\]=0.0 must be finite"),
         (
             {"times_s": [0.1, float("nan")]},
-            r"is damaged: times_s\[1\]=None must be a number",
+            r"is damaged: times_s\[1\]=None: expected float, got null",
         ),
-        ({"times_s": "1234"}, "new/bench.json: is damaged: times_s='1234' must be a list"),
-        ({"times_s": ["0.1"]}, r"new/bench.json: is damaged: times_s\[0\]='0.1' must be a number"),
-        ({"peaks": [1]}, r"is damaged: peaks=\[1\] must be an object"),
-        ({"peaks": {"copy": "fast"}}, "is damaged: peak 'copy'='fast' must be a number"),
-        ({"amount": None}, "is damaged: amount=None must be a number"),
-        ({"unit": 3}, "is damaged: unit=3 must be a text"),
+        (
+            {"times_s": "1234"},
+            "new/bench.json: is damaged: times_s='1234': expected array, got str",
+        ),
+        ({"times_s": ["0.1"]}, r"is damaged: times_s\[0\]='0.1': expected float, got str"),
+        ({"peaks": [1]}, r"is damaged: peaks=\[1\]: expected object, got array"),
+        ({"peaks": {"copy": "fast"}}, r"is damaged: peaks\[...\]: expected float, got str"),
+        ({"amount": None}, "is damaged: amount=None: expected float, got null"),
+        ({"unit": 3}, "is damaged: unit=3: expected str, got int"),
         ({"amount": 0}, "new/bench.json: training .*: amount=0 must be finite and above 0"),
         (
             {"key": {"workload": "training"}},
             r"new/bench.json: training .*: the key has variant=None",
         ),
-        ({"key": None}, "new/bench.json: is damaged: key=None must be an object"),
+        (
+            {"key": None},
+            "new/bench.json: is damaged: key: None: expected object, got null; measure again",
+        ),
     ],
 )
 def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
@@ -555,7 +561,10 @@ def test_damaged_entry_ends_in_one_error(one, recording, changes, message):
         ('{"schema_version": 1, "machine": {}, "measured": []}', "holds no measured case"),
         ('{"benchmarks": [], "machine_info": {}}', "was written by pytest without this project's"),
         ('{"benchmarks": 3, "machine_info": {}}', "is damaged"),
-        ('{"benchmarks": [], "machine_info": null}', "is damaged: machine_info=None must be"),
+        (
+            '{"benchmarks": [], "machine_info": null}',
+            "is damaged: machine_info: None: expected object",
+        ),
         (None, "no such file"),
     ],
 )

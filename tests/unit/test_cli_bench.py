@@ -123,7 +123,7 @@ def text_of(capsys, *arguments):
 def test_help_lists_every_work(capsys):
     code, said = text_of(capsys, "bench", "--help")
     assert code == 0
-    listed = said.split("--workload STR")[1].split("--batch-size")[0]
+    listed = said.split("--workload WORKLOAD What")[1].split("--batch-size")[0]
     assert not [name for name in WORKLOADS if not re.search(rf"[ :]{name}[ ,.]", listed)]
 
 
@@ -136,8 +136,8 @@ def test_flags_of_trainings_are_none_of_bench(flag, capsys):
 
 def test_help_says_what_bench_does_without_a_flag(capsys):
     _, said = text_of(capsys, "bench", "--help")
-    assert "Default: what --data-dir holds, otherwise synthetic" in said
-    assert "Default: the number of cores" in said
+    assert "(default: what --data-dir holds, or synthetic)" in said
+    assert "(default: the number of cores)" in said
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("old.json",)])
@@ -156,7 +156,7 @@ def test_more_threads_than_cores_are_not_taken_without_a_word(
     flags = ("--threads", threads, "--output", str(tmp_path / "bench"))
     assert main(["bench", "torch", *flags]) == 0
     assert measured[0].config.threads == int(threads)
-    said = "alexnet: warning: --threads 3: there are 2 cores at hand"
+    said = "alexnet: warning: --threads 3: only 2 CPU cores are available"
     assert (said in capsys.readouterr().err) is warned
 
 

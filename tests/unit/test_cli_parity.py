@@ -22,7 +22,7 @@ PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
         (["--copy-weights", "always"], "--names and --copy-weights belong to"),
         (["--interpreter", "torch"], "must read FRAMEWORK=PYTHON"),
         (["--interpreter", "jax=python"], "jax"),
-        (["--interpreter", "torch=no-such-python"], "is no program that can be run"),
+        (["--interpreter", "torch=no-such-python"], "is not an executable program"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -1,7 +1,6 @@
-"""The collapse of a network: the rule, the checks in the training loop, the probe before it.
+"""The collapse of a network: the rule, the checks in the training loop, the first-step probe.
 
-The network of the loop's tests is the fake framework's with a convolution in front, whose outputs
-are a script: the loop reads them as it would read a real network's.
+The loop's network is the fake framework's, with a convolution whose outputs are scripted.
 """
 
 import json
@@ -173,7 +172,7 @@ COLLAPSED = (
 )
 
 
-def test_run_that_collapses_is_warned_of_once_and_goes_on(tmp_path, dataset):
+def test_run_that_collapses_warns_once_and_continues(tmp_path, dataset):
     observer = RecordingObserver()
     result = train(tmp_path / "run", dataset, observer=observer)
     assert observer.warnings == [f"torch: {COLLAPSED}"]
@@ -195,7 +194,7 @@ class _AnyShift:
 ANY_SHIFT = _AnyShift()
 
 
-def test_run_that_collapses_stops_there_if_it_shall(tmp_path, dataset, framework):
+def test_run_that_collapses_is_stopped_on_request(tmp_path, dataset, framework):
     observer = RecordingObserver()
     result = train(tmp_path / "run", dataset, "stop", observer)
     folder = RunFolder.open(tmp_path / "run")
@@ -212,14 +211,14 @@ def test_run_that_collapses_stops_there_if_it_shall(tmp_path, dataset, framework
         resume_run(folder, dataset, RecordingObserver())
 
 
-def test_nobody_looks_if_it_is_ignored(tmp_path, dataset, framework):
+def test_ignored_collapse_is_not_checked_for(tmp_path, dataset, framework):
     observer = RecordingObserver()
     result = train(tmp_path / "run", dataset, "ignore", observer)
     assert framework.trainer.looked_at == observer.warnings == []
     assert (result.status, result.collapse) == ("finished", None)
 
 
-def test_looking_changes_no_bit_of_the_training(tmp_path, dataset):
+def test_checks_change_no_bit_of_the_training(tmp_path, dataset):
     for name in ("warn", "ignore"):
         train(tmp_path / name, dataset, name)
     warned, ignored = (RunFolder.open(tmp_path / name) for name in ("warn", "ignore"))
@@ -238,8 +237,8 @@ def test_checks_are_frequent_first_and_end_with_the_first_epoch(tmp_path, datase
 
 
 @pytest.mark.parametrize("steps_per_call", [3, 8, 100])
-def test_long_calls_make_no_check_fall_out(tmp_path, dataset, steps_per_call):
-    """Where looks are frequent, the loop takes single steps."""
+def test_long_calls_skip_no_check(tmp_path, dataset, steps_per_call):
+    """Where checks are frequent, the loop takes single steps."""
     recipe = replace(RECIPE, steps_per_call=steps_per_call, device_data=True)
     observer = RecordingObserver()
     result = train(tmp_path / "run", dataset, observer=observer, recipe=recipe)
@@ -247,13 +246,13 @@ def test_long_calls_make_no_check_fall_out(tmp_path, dataset, steps_per_call):
     assert result.collapse.seen.step == SEEN_AT
 
 
-def test_suspicion_brings_the_next_check_near(tmp_path, dataset, framework):
+def test_suspicious_check_is_soon_followed_by_the_next(tmp_path, dataset, framework):
     framework.kind.dies_at = 65
     train(tmp_path / "run", dataset)
     assert framework.trainer.looked_at[-7:] == [60, 63, 66, 68, 70, 72, 74]
 
 
-def test_network_without_a_relu_is_not_looked_at(tmp_path, dataset, framework):
+def test_network_without_a_relu_is_not_checked(tmp_path, dataset, framework):
     framework.kind = FakeTrainer
     recipe = replace(RECIPE, epochs=1)
     result = start_run(tmp_path / "run", linear_config(recipe, DATA), dataset, RecordingObserver())
@@ -263,7 +262,7 @@ def test_network_without_a_relu_is_not_looked_at(tmp_path, dataset, framework):
 def test_checks_are_not_timed_but_the_trial_step_is_a_first_one(
     tmp_path, dataset, framework, monkeypatch
 ):
-    """With a clock that each step moves by 2 s and each look by 1000 s."""
+    """On a clock that each step moves by 2 s and each check by 1000 s."""
     now = [0.0]
     for module in (training, collapse):
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
@@ -311,7 +310,7 @@ def interrupted_and_resumed(path, dataset, framework, step, on_collapse="warn"):
     return first, second, result
 
 
-def test_resumed_run_is_not_warned_of_again(tmp_path, dataset, framework):
+def test_resumed_run_does_not_warn_again(tmp_path, dataset, framework):
     first, second, result = interrupted_and_resumed(
         tmp_path / "run", dataset, framework, SEEN_AT + 3
     )
@@ -354,7 +353,7 @@ def test_probe_warns_before_the_first_step(tmp_path, dataset, framework, moved):
     assert framework.trainer.steps_taken == 2  # on trial, and the one step
 
 
-def test_foreboding_looks_at_convolutions_alone():
+def test_collapse_warning_reads_convolutions_only():
     shift = {"conv1": 0.5, "fc1": 100.0}
     assert collapse_warning(shift, MORTAL_SPEC, RECIPE) == ""
 

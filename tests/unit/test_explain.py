@@ -464,7 +464,7 @@ def test_command_explains_goes_on_and_refuses_another_studys_folder(command, tmp
     assert len(framework.trainers) == count
     code, _, err = command(*SMALL, "--seed", "3", "--output", folder)
     assert code == 1
-    assert "of something else" in err
+    assert "holds a study with other flags" in err
     (tmp_path / "notes.txt").write_text("mine")
     code, _, err = command(*SMALL, "--output", tmp_path)
     assert code == 1

@@ -1,4 +1,4 @@
-"""How an adapter is found, and what is said where its framework is missing."""
+"""Finding an adapter, and the error if its framework is missing."""
 
 import os
 import sys
@@ -61,7 +61,7 @@ def test_triton_is_loaded_before_either_framework(imported):
     assert imported == ["triton"]
 
 
-def test_triton_is_barred_behind_tensorflow(imported, monkeypatch):
+def test_triton_is_barred_after_tensorflow(imported, monkeypatch):
     """sys.modules["triton"] = None makes its import raise ImportError, which torch takes."""
     monkeypatch.setitem(sys.modules, "tensorflow", ModuleType("tensorflow"))
     try:

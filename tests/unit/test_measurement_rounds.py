@@ -13,7 +13,7 @@ from alexnet_impl.measurement import rounds as paired
 from alexnet_impl.measurement.case import Case, complete_key, of_batch_size, synthetic_data
 from alexnet_impl.measurement.case_worker import CaseCalls, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import find_largest_batch
-from alexnet_impl.measurement.results import RoundsPlan
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.channel import Channel

@@ -365,11 +365,14 @@ def test_rounding_in_float64_is_taken_for_float32():
     assert record.checks[2].reason.endswith("still computes in float32")
 
 
-def test_mismatch_ends_the_ladder_at_the_logits():
+def test_mismatch_ends_the_checks_at_the_logits():
     record = compared(PlainModel(relu=False))
     assert [check.name for check in record.checks][-1] == "logits"
     first = record.failures[0]
-    assert first.where == "the way from conv to fc (PyTorch: relu, flatten; Keras: relu, flatten)"
+    assert (
+        first.where
+        == "the operations between conv and fc (PyTorch: relu, flatten; Keras: relu, flatten)"
+    )
     assert first.causes[0].what == "the ReLU were missing"
     assert record.failures[1].where == "the layers above"
 

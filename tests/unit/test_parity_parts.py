@@ -1,4 +1,4 @@
-"""The parts of the ladder that need no framework: distances, reference, masks, changes."""
+"""Parts of parity that need no framework: distances, reference, masks, changes of variants."""
 
 import math
 from dataclasses import replace

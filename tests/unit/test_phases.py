@@ -51,5 +51,5 @@ def test_a_phase_that_cannot_be_is_refused(phase, error, what):
 
 
 def test_phases_have_epochs_and_no_steps():
-    with pytest.raises(RecipeError, match="leave it out"):
+    with pytest.raises(RecipeError, match="omit it"):
         phase_recipes(Recipe(steps=5, phases=("epochs=1",)))

@@ -508,3 +508,51 @@ def test_history_of_a_diverged_run_is_json_that_every_parser_reads(run):
     text = (run.path / "history.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["step_loss"] == [2.5, None]
     assert math.isnan(run.history.step_loss[1])
+
+
+OLD_FILES = {
+    "run.json": {
+        "schema_version": 1,
+        "config": {
+            "framework": "torch",
+            "variant": "cifar",
+            "width": 0.0625,
+            "recipe": {"optimizer": "sgd", "learning_rate": 0, "step_at": [0.5], "steps": None},
+            "data": {"dataset": "digits", "data_dir": None, "train_images": 300},
+            "device": "cpu",
+            "threads": None,
+        },
+        "dataset": {
+            "name": "digits",
+            "source": "scikit-learn",
+            "fingerprint": "ab",
+            "class_names": ["0", "1"],
+            "num_train_images": 300,
+            "num_validation_images": 0,
+            "num_test_images": 10,
+            "image_size": [32, 32],
+        },
+        "initial_weights_sha256": "cd",
+    },
+    "history.json": {
+        "epochs": [asdict(EPOCH) | {"learning_rate": 0}],
+        "step_loss": [2, 2.5, None],
+        "step_learning_rate": [0.01, 0.01, 0.01],
+    },
+    "result.json": {k: v for k, v in asdict(RESULT).items() if k not in ("collapse", "message")},
+}
+"""Before weights could be given, collapses watched, and JSON checked by a library: whole numbers
+stand for floats, and lists for tuples."""
+
+
+def test_folder_of_an_older_release_opens(tmp_path):
+    for name, values in OLD_FILES.items():
+        (tmp_path / name).write_text(json.dumps(values))
+    run = RunFolder.open(tmp_path)
+    assert run.config.recipe == Recipe(learning_rate=0.0, step_at=(0.5,))
+    assert (run.config.on_collapse, run.config.weights) == ("warn", None)
+    assert run.dataset.class_names == ("0", "1")
+    assert run.dataset.image_size == (32, 32)
+    assert run.given_weights_sha256 is None
+    assert (run.history.step_loss[:2], run.history.epochs[0].step) == ([2.0, 2.5], 2)
+    assert run.result == RESULT

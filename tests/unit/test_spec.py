@@ -1,4 +1,4 @@
-"""Shapes, totals and refusals of the architecture, worked out by hand or counted one by one."""
+"""Shapes, totals and errors of a Spec, computed by hand or counted one by one."""
 
 import itertools
 import math
@@ -126,7 +126,7 @@ def test_trace_shapes_are_those_of_windows_counted_one_by_one(spec):
 
 @given(st.integers(1, 64), st.integers(1, 12), st.integers(1, 6))
 def test_same_padding_is_the_least_that_reaches_the_output_size(size, kernel_size, stride):
-    """TensorFlow's definition: ceil(size / stride) windows, the odd pixel behind the map."""
+    """TensorFlow's definition: ceil(size / stride) windows, the odd pixel after the map."""
     wanted = math.ceil(size / stride)
     least = next(
         total

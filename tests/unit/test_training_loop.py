@@ -1,4 +1,4 @@
-"""The loop of training.py around an honest NumPy trainer: averages, stops, crashes, resumes."""
+"""The training loop around a NumPy trainer: averages, interruptions, crashes, resumed runs."""
 
 import json
 import math
@@ -74,7 +74,7 @@ def resume(path, dataset, observer=None):
     return resume_run(RunFolder.open(path), dataset, observer or RecordingObserver())
 
 
-def plain_loop(dataset, recipe=RECIPE, num_steps=NUM_STEPS):
+def reference_loop(dataset, recipe=RECIPE, num_steps=NUM_STEPS):
     """The same training without a run folder, clocks or checkpoints."""
     trainer = FakeTrainer(recipe, initial_weights(config_of(recipe).spec(10), recipe))
     digest, values, epoch, step = "", [], 0, 0
@@ -121,8 +121,8 @@ def uninterrupted(tmp_path_factory, dataset):
     return path
 
 
-def test_run_is_the_plain_loop_bit_for_bit(uninterrupted, dataset):
-    trainer, values, digest = plain_loop(dataset)
+def test_run_equals_the_reference_loop_bit_for_bit(uninterrupted, dataset):
+    trainer, values, digest = reference_loop(dataset)
     folder = RunFolder.open(uninterrupted)
     assert weights_sha256(folder.read_weights()) == weights_sha256(trainer.weights())
     assert folder.history.step_loss == [value.loss for value, _, _ in values]
@@ -140,7 +140,7 @@ def test_run_learns(tmp_path, dataset):
 
 def test_epoch_loss_weighs_each_batch_by_its_images(uninterrupted, dataset):
     """The last batch has 2 images of 50, not a quarter of the weight."""
-    values = plain_loop(dataset)[1]
+    values = reference_loop(dataset)[1]
     history = RunFolder.open(uninterrupted).history
     for number, record in enumerate(history.epochs):
         part = values[number * STEPS_PER_EPOCH :][:STEPS_PER_EPOCH]
@@ -192,7 +192,7 @@ def test_result_is_that_of_the_final_weights(uninterrupted, dataset):
 @pytest.mark.parametrize(
     ("steps_per_call", "device_data"), [(2, False), (3, True), (100, False), (100, True)]
 )
-def test_neither_calls_nor_the_images_place_change_a_run(
+def test_neither_calls_nor_the_place_of_the_images_change_a_run(
     tmp_path, dataset, uninterrupted, steps_per_call, device_data
 ):
     recipe = replace(RECIPE, steps_per_call=steps_per_call, device_data=device_data)
@@ -203,7 +203,7 @@ def test_neither_calls_nor_the_images_place_change_a_run(
     assert one.history.step_loss == two.history.step_loss
     assert one.history.step_learning_rate == two.history.step_learning_rate
     same_digest = result.batches_sha256 == one.result.batches_sha256
-    assert same_digest is not device_data  # of places in the images, where they are held
+    assert same_digest is not device_data  # on the device it is the digest of gather indices
 
 
 @pytest.mark.parametrize("steps", [5, 6, 7])
@@ -213,7 +213,7 @@ def test_a_call_takes_no_step_beyond_the_last(tmp_path, dataset, framework, step
     assert framework.trainer.steps_taken == steps
 
 
-def test_a_run_of_held_images_goes_on_to_the_same_bits(tmp_path, dataset, framework):
+def test_a_run_on_a_dataset_on_the_device_continues_to_the_same_bits(tmp_path, dataset, framework):
     recipe = replace(RECIPE, device_data=True, steps_per_call=2)
     train(tmp_path / "whole", dataset, recipe)
     framework.before_step = kill_at(7)
@@ -260,7 +260,7 @@ def test_run_waits_for_the_device_by_epoch_not_by_step(
     assert trainer.waits <= 12
 
 
-def test_losses_are_read_and_shown_at_the_pace_of_a_person(tmp_path, dataset, monkeypatch):
+def test_losses_are_read_and_shown_twice_a_second(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(training, "READ_EVERY_S", -1.0)
     observer = RecordingObserver()
     train(tmp_path / "run", dataset, observer=observer)
@@ -318,7 +318,7 @@ def test_steps_end_a_run_in_the_middle_of_an_epoch(tmp_path, dataset):
     recipe = replace(RECIPE, steps=6)
     result = train(tmp_path / "run", dataset, recipe)
     folder = RunFolder.open(tmp_path / "run")
-    trainer, values, digest = plain_loop(dataset, recipe, 6)
+    trainer, values, digest = reference_loop(dataset, recipe, 6)
     assert (result.status, result.steps, result.batches_sha256) == ("finished", 6, digest)
     assert weights_sha256(folder.read_weights()) == weights_sha256(trainer.weights())
     assert [(r.epoch, r.step) for r in folder.history.epochs] == [(1, 4), (2, 6)]
@@ -415,7 +415,7 @@ def _weights_after(dataset, steps):
     return trainer.weights()
 
 
-def test_broken_loss_is_noticed_at_the_pace_of_a_person(tmp_path, dataset, framework, monkeypatch):
+def test_broken_loss_is_noticed_twice_a_second(tmp_path, dataset, framework, monkeypatch):
     monkeypatch.setattr(training, "READ_EVERY_S", -1.0)
     framework.before_step = break_at(2, math.nan)
     with pytest.raises(DivergedError, match="the loss is nan at step 2 of 12"):
@@ -523,7 +523,9 @@ def test_second_signal_does_what_it_did_before(tmp_path, dataset, framework):
 
 
 @pytest.mark.parametrize("step", [1, 4, 6, 11])
-def test_interrupted_run_goes_on_to_the_same_end(tmp_path, dataset, framework, uninterrupted, step):
+def test_interrupted_run_continues_to_the_same_end(
+    tmp_path, dataset, framework, uninterrupted, step
+):
     framework.before_step = interrupt_at(step)
     train(tmp_path / "run", dataset)
     framework.before_step = None
@@ -535,7 +537,7 @@ def test_interrupted_run_goes_on_to_the_same_end(tmp_path, dataset, framework, u
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
-def test_run_that_is_interrupted_again_and_again_goes_on_to_the_same_end(
+def test_run_that_is_interrupted_again_and_again_continues_to_the_same_end(
     tmp_path, dataset, framework, uninterrupted
 ):
     framework.before_step = interrupt_at(1)
@@ -608,7 +610,7 @@ def test_killed_run_without_a_checkpoint_starts_over(
 
 
 @pytest.mark.parametrize(("step", "kept"), [(5, 4), (8, 4), (9, 8), (12, 8)])
-def test_killed_run_goes_on_from_its_last_epoch_to_the_same_end(
+def test_killed_run_continues_from_its_last_epoch_to_the_same_end(
     tmp_path, dataset, framework, uninterrupted, step, kept
 ):
     kill(tmp_path / "run", dataset, framework, step)
@@ -620,7 +622,7 @@ def test_killed_run_goes_on_from_its_last_epoch_to_the_same_end(
 
 
 @pytest.mark.parametrize("step", [2, 5, 7])
-def test_killed_run_goes_on_from_a_checkpoint_within_an_epoch(
+def test_killed_run_continues_from_a_checkpoint_within_an_epoch(
     tmp_path, dataset, framework, uninterrupted, monkeypatch, step
 ):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
@@ -636,7 +638,7 @@ NUM_WRITES = 12
 result."""
 
 
-def test_run_writes_so_many_files(tmp_path, dataset, monkeypatch):
+def test_run_writes_num_writes_files(tmp_path, dataset, monkeypatch):
     """So that the next test kills at every one of them."""
     writes = []
     fsync = os.fsync
@@ -646,7 +648,7 @@ def test_run_writes_so_many_files(tmp_path, dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("place", range(3, NUM_WRITES + 1), ids="write {}".format)
-def test_run_that_is_killed_in_any_write_goes_on_to_the_same_end(
+def test_run_that_is_killed_in_any_write_continues_to_the_same_end(
     tmp_path, dataset, uninterrupted, monkeypatch, place
 ):
     count = iter(range(1, 1000))

@@ -1,4 +1,4 @@
-"""The named networks against what their sources publish; every number here is a literal."""
+"""The variants against the figures of their sources; every number here is a literal."""
 
 import pytest
 from hypothesis import given
@@ -366,6 +366,6 @@ def test_a_backbone_needs_images_that_it_can_halve_five_times():
 
 
 def test_networks_with_a_backbone_are_no_comparison_of_frameworks():
-    with pytest.raises(SpecError, match="different networks"):
+    with pytest.raises(SpecError, match="different backbones"):
         refuse_library("vgg16")
     refuse_library("cifar")

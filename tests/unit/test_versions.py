@@ -127,7 +127,11 @@ def test_what_cannot_be_compared_is_refused(folder, tmp_path):
     with pytest.raises(RunError, match="nowhere: no such folder"):
         read_environments(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="empty: holds no environment"):
+    (tmp_path / "empty" / "foreign").mkdir()
+    with pytest.raises(RunError, match=r"empty: holds no environment .* writes them\. $"):
+        read_environments(tmp_path / "empty")
+    (tmp_path / "empty" / "started" / "parity").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"writes them\. .*started/parity.* no such file"):
         read_environments(tmp_path / "empty")
     other = side("torch", 0.1, 0.1)
     config = replace(other.case.config, variant="torchvision")

@@ -1,4 +1,4 @@
-"""Canonical weights: how they are drawn, and that their file is whole, exact and checked."""
+"""Canonical weights: initialization, and a file that is whole, exact and verified."""
 
 import math
 import os
@@ -103,7 +103,7 @@ def test_paper_kernels_are_normal_of_deviation_a_hundredth(layer):
     assert_normal(draw("paper")[f"{layer}.weight"], 0.01)
 
 
-def test_he_dirac_hands_channels_on_behind_the_first_convolution():
+def test_he_dirac_passes_channels_on_after_the_first_convolution():
     spec = build_spec("krizhevsky2012", width=1 / 8)
     he, dirac = draw("he", spec), draw("he-dirac", spec)
     layers = {layer.name: layer for layer in spec.layers if isinstance(layer, Conv)}
@@ -194,7 +194,7 @@ def test_initial_weights_do_not_mind_layers_without_weights():
 
 
 def test_initial_weights_of_a_layer_do_not_mind_the_sizes_of_others():
-    """conv1 stays where the layers behind it grow: each has a stream of its own."""
+    """conv1 stays when the layers after it grow: each has a stream of its own."""
     wider = replace(SPEC, layers=(*SPEC.layers[:-1], Dense(name="fc2", out_features=99)))
     plain, other = draw("torch-default"), draw("torch-default", wider)
     for name in ("conv1.weight", "conv1.bias", "conv2.weight", "fc1.weight", "fc1.bias"):
@@ -292,7 +292,7 @@ def test_numbers_that_numpy_has_not_are_refused(tmp_path):
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     refusal = refusal_of(path)
-    assert "holds numbers of a type that NumPy has not" in refusal
+    assert "contains numbers of a type unknown to NumPy" in refusal
     assert "bfloat16" in refusal
 
 

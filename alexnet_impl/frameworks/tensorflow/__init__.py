@@ -1,4 +1,4 @@
-"""AlexNet in Keras on TensorFlow: a keras.Model, its weights, its training step."""
+"""The TensorFlow adapter: AlexNet as a keras.Model, its weights and its training step."""
 
 from alexnet_impl.frameworks import keep_frameworks_apart
 

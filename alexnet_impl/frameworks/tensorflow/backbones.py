@@ -1,4 +1,4 @@
-"""keras.applications' networks as the reports use them: without their heads. Speaks Keras alone."""
+"""Backbones from keras.applications: its networks without their heads. It imports only Keras."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,15 @@ MAKERS: dict[str, Callable[..., keras.Model]] = {
 
 
 def build_backbone(architecture: str, name: str, input_shape: Shape, policy: str) -> keras.Model:
-    """A backbone with Keras's own initial weights; (batch, height, width, 3) to a map.
+    """Builds a backbone with Keras's own initial weights.
+
+    It maps images (batch, height, width, 3) to feature maps (batch, height, width, channels).
 
     Args:
         architecture: A key of MAKERS.
-        name: Of the model as a layer.
+        name: Name of the model as a layer.
         input_shape: (channels, height, width) of an image.
-        policy: Of its layers, which keras.applications takes from the process's own.
+        policy: Dtype policy of its layers; keras.applications reads the process's own.
     """
     channels, height, width = input_shape
     before: Any = keras.config.dtype_policy()

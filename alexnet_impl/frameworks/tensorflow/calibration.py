@@ -1,4 +1,4 @@
-"""What TensorFlow reaches at best on this device, and what Keras's own fit() reaches."""
+"""Reference speeds of TensorFlow on this device: its peak, and Keras's own fit()."""
 
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from alexnet_impl.network.spec import Spec
 
 
 def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
-    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
+    """Makes square matrix products in the usual and the given precision, and a memory copy."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
@@ -31,9 +31,9 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
         for name in peak_precisions(device_type, precision):
             first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
             call = partial(tf.linalg.matmul, first, second)
-            work = 2.0 * size**3
+            flops = 2.0 * size**3
             kernels[f"matmul {name}"] = TimedCall(
-                call=call, amount=work, unit="FLOP", synchronize=wait
+                call=call, amount=flops, unit="FLOP", synchronize=wait
             )
         source = tf.random.uniform((COPY_BYTES // 4,))
     copy = partial(tf.math.negative, source)
@@ -42,7 +42,7 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
 
 
 class _Fit:
-    """Epochs of keras.Model.fit over data that lie in memory."""
+    """One epoch of keras.Model.fit over data in memory."""
 
     def __init__(self, model: Any, images: Any, labels: Any, batch_size: int) -> None:
         self.model, self.images, self.labels = model, images, labels
@@ -55,7 +55,18 @@ class _Fit:
 def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
-    """compile() and fit() as in Keras's guides; one call is an epoch, at first of one batch."""
+    """Makes a training with compile() and fit() as in Keras's guides; one call is an epoch.
+
+    Args:
+        spec: The network.
+        images: uint8 of shape (batch, height, width, 3), in the network's input size.
+        labels: int64 of shape (batch,).
+        precision: 'float32' or 'bfloat16'.
+        device: 'auto', 'cpu' or 'gpu'.
+
+    Returns:
+        An epoch of one batch; TimedCall says how to make a longer one.
+    """
     found = find_device(device)
     with tf.device(found):
         model = build_model(spec, precision)

@@ -1,4 +1,4 @@
-"""Which device TensorFlow runs on, and what it says of itself."""
+"""The device that TensorFlow runs on: choice, synchronization, memory and fingerprint."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from alexnet_impl.errors import FrameworkError
 
 
 def find_device(requested: str) -> str:
-    """The device of that name, as tf.device takes it.
+    """Finds the device of a name, as tf.device takes it.
 
     Args:
         requested: 'cpu', 'gpu', or 'auto': the GPU if there is one.
@@ -32,16 +32,16 @@ def find_device(requested: str) -> str:
 
 
 def _grow_memory(gpu: Any) -> None:
-    """Keep TensorFlow from taking the whole GPU at once."""
+    """Keeps TensorFlow from reserving the whole GPU memory at once."""
     try:
         tf.config.experimental.set_memory_growth(gpu, enable=True)
     except RuntimeError:
-        # Raised once the GPU is in use: growth was decided then.
+        # Raised if the GPU is in use already: memory growth cannot change any more.
         return
 
 
 def set_threads(threads: int) -> None:
-    """How many CPU threads to use; before anything is computed.
+    """Sets the number of CPU threads; call it before anything is computed.
 
     Raises:
         FrameworkError: If TensorFlow has started its threads already.
@@ -51,25 +51,25 @@ def set_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
         raise FrameworkError(
-            f"tensorflow: threads={threads} came too late: its threads are started once a process."
+            f"tensorflow: threads={threads} was set too late: its threads start once per process."
         ) from error
 
 
 def synchronize(device: str) -> None:
-    """Wait until the device has finished its work."""
+    """Waits until the device has finished its work."""
     if device.startswith("/GPU"):
         tf.test.experimental.sync_devices()
 
 
 def peak_memory_bytes(device: str) -> int | None:
-    """Most memory allocated on the GPU by this process; None on a CPU."""
+    """Peak memory allocated on the GPU by this process, in bytes; None on a CPU."""
     if not device.startswith("/GPU"):
         return None
     return int(tf.config.experimental.get_memory_info(device.removeprefix("/"))["peak"])
 
 
 def fingerprint(device: str) -> dict[str, Any]:
-    """Versions, device and flags that decide speed and numerics."""
+    """Returns the versions, device and flags that decide speed and numerics."""
     found = find_device(device)
     facts: dict[str, Any] = {
         "tensorflow": tf.__version__,

@@ -1,7 +1,7 @@
-"""The updates as kernels of TensorFlow's own: one pass over a weight's memory.
+"""Optimizer updates as fused TensorFlow kernels: one pass over a weight's memory.
 
-Written as operations, each of a formula's products and sums reads and writes all weights once. Only
-TensorFlow has these kernels; on another backend Keras's operations serve.
+Without them every product and sum of a formula reads and writes all weights once. Only TensorFlow
+has these kernels; other backends use Keras operations.
 """
 
 from typing import Any
@@ -21,12 +21,12 @@ from alexnet_impl.recipe.recipe import Recipe
 
 
 class FusedSGD(SGD):
-    """SGD whose rate stays outside the momentum buffer, updated by ApplyMomentum."""
+    """SGD with the rate outside the momentum buffer, updated by ApplyMomentum."""
 
     def update_step(
         self, gradient: tf.Tensor, variable: Variable, learning_rate: tf.Tensor
     ) -> None:
-        """One update of one weight."""
+        """Updates one weight; the gradient has its shape and the learning rate is a scalar."""
         rate = self.rate_of(variable, learning_rate)
         gradient = self.with_decay(tf.cast(gradient, variable.dtype), variable, rate)
         weight = _handle(variable)
@@ -44,7 +44,7 @@ class FusedSGD(SGD):
 
 
 class FusedMuon(Muon, FusedSGD):
-    """Muon whose other weights are updated by ApplyMomentum."""
+    """Muon that updates all other weights by ApplyMomentum."""
 
 
 class FusedAdam(Adam):
@@ -53,11 +53,11 @@ class FusedAdam(Adam):
     def update_step(
         self, gradient: tf.Tensor, variable: Variable, learning_rate: tf.Tensor
     ) -> None:
-        """One update of one weight.
+        """Updates one weight; the gradient has its shape and the learning rate is a scalar.
 
         The kernel subtracts the betas and their powers from 1 in the weights' type and adds epsilon
-        to the root before its correction. So it is told of powers of 0, and both corrections are
-        computed here, of the betas as it rounds them.
+        to the root before its correction. So it receives powers of 0, and both corrections are
+        computed here, from the betas as it rounds them.
         """
         dtype = variable.dtype
         kind = tf.as_dtype(dtype).as_numpy_dtype
@@ -91,11 +91,11 @@ FUSED: dict[str, type[Any]] = {
 
 
 def make_fused_optimizer(recipe: Recipe) -> Optimizer:
-    """The Recipe's optimiser in kernels; in operations where there is no kernel for its formula."""
+    """Makes the Recipe's optimizer of fused kernels, or of operations if none has its formula."""
     rate_inside = recipe.optimizer in ("sgd", "sgdw") and recipe.momentum_formula == "keras"
     return make_optimizer(recipe, CLASSES if rate_inside else FUSED)
 
 
 def _handle(variable: Variable | tf.Variable) -> tf.Tensor:
-    """What kernels know a variable by; Keras hands over its own or TensorFlow's, by the place."""
+    """Returns the resource handle of a variable, which may be Keras's or TensorFlow's."""
     return (variable.value if isinstance(variable, Variable) else variable).handle

@@ -1,4 +1,4 @@
-"""The layers that Keras lacks, from keras.ops alone, so that they run on every backend.
+"""Layers that Keras lacks, built of keras.ops only, so that they run on every backend.
 
 Feature maps are (batch, height, width, channels).
 """
@@ -41,7 +41,7 @@ class LocalResponseNorm(keras.layers.Layer):
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
-        """Shape (batch, height, width, channels), kept."""
+        """Normalises maps of shape (batch, height, width, channels), which is kept."""
         radius = self.size // 2
         squares = ops.pad(ops.square(inputs), ((0, 0), (0, 0), (0, 0), (radius, radius)))
         channels = inputs.shape[-1]
@@ -51,23 +51,23 @@ class LocalResponseNorm(keras.layers.Layer):
         return inputs * ops.power(self.k + self.alpha * total, -self.beta)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
         return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class GroupedConv2D(keras.layers.Layer):
-    """Grouped convolution without padding, as one plain convolution per group.
+    """Grouped convolution, computed as one ordinary convolution per group.
 
     keras.layers.Conv2D(groups=2) computes the same from the same kernel, but takes seven times as
     long on a CPU, and trains neither without oneDNN nor in float64.
 
     Args:
         filters: Output channels, over all groups.
-        kernel_size: Height and width.
-        groups: Divides input and output channels.
-        strides: Alike for height and width.
+        kernel_size: Height and width of the kernel.
+        groups: Number of groups; divides input and output channels.
+        strides: Stride in height and width.
         padding: 'valid' or 'same'.
     """
 
@@ -86,7 +86,7 @@ class GroupedConv2D(keras.layers.Layer):
         self.strides, self.padding = strides, padding
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Kernel of shape (height, width, in_channels / groups, filters), and a bias."""
+        """Creates a kernel (height, width, in_channels / groups, filters) and a bias (filters,)."""
         in_channels = input_shape[-1]
         if in_channels is None or in_channels % self.groups:
             raise ValueError(
@@ -99,7 +99,7 @@ class GroupedConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
-        """(batch, height, width, in_channels) to (batch, ..., filters)."""
+        """Maps (batch, height, width, in_channels) to (batch, height, width, filters)."""
         parts = zip(
             ops.split(inputs, self.groups, axis=-1),
             ops.split(self.kernel, self.groups, axis=-1),
@@ -109,7 +109,7 @@ class GroupedConv2D(keras.layers.Layer):
         return ops.concatenate(maps, axis=-1) + self.bias
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
@@ -122,10 +122,10 @@ class GroupedConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class SharedDropout(keras.layers.Layer):
-    """Dropout whose masks are those of masks.keep_mask; the trainer sets the key of each step.
+    """Dropout with the masks of dropout_masks.keep_mask; the trainer sets the key of each step.
 
     Args:
-        rate: Share that is dropped.
+        rate: Fraction of the values that is dropped.
         map_shape: (channels, height, width) of the map that was flattened before this layer, if
             its features still lie channels last; or None.
     """
@@ -138,7 +138,7 @@ class SharedDropout(keras.layers.Layer):
         self.map_shape = None if map_shape is None else tuple(map_shape)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """The key, and each value's place in the canonical order."""
+        """Creates the key, and each value's index in the canonical order."""
         self.key = self.add_weight(
             shape=(), dtype="uint32", initializer="zeros", trainable=False, name="key"
         )
@@ -153,10 +153,10 @@ class SharedDropout(keras.layers.Layer):
         self.units = units.reshape(sizes)
 
     def call(self, inputs: KerasTensor, *, training: bool = False) -> KerasTensor:
-        """Any shape, kept."""
+        """Applies the mask to values of any shape, which is kept."""
         if not training:
             return inputs
-        # TensorFlow counts in int32 alone.
+        # TensorFlow's range has no uint32.
         rows = ops.cast(ops.arange(ops.shape(inputs)[0], dtype="int32"), "uint32")
         rows = ops.reshape(rows, (-1, *(1 for _ in self.units.shape)))
         index = rows * _uint32(self.num_units) + ops.convert_to_tensor(self.units)
@@ -165,12 +165,12 @@ class SharedDropout(keras.layers.Layer):
         return ops.where(keep, inputs / (1 - self.rate), ops.zeros_like(inputs))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "map_shape": self.map_shape}
 
 
 def _hash32(values: KerasTensor) -> KerasTensor:
-    """masks.hash32."""
+    """Computes dropout_masks.hash32."""
     for shift, multiplier in zip(SHIFTS, (*MULTIPLIERS, 1), strict=True):
         shifted = ops.right_shift(values, _uint32(shift))
         values = ops.bitwise_xor(values, shifted) * _uint32(multiplier)

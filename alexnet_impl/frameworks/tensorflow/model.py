@@ -1,9 +1,8 @@
-"""A keras.Model built from a Spec; its layers bear the Spec's names.
+"""AlexNet as a keras.Model built from a Spec; its layers have the Spec's names.
 
-What only Keras needs is called after the layer it serves, behind a dot: `conv1.padding`.
+A layer that only Keras needs is named after the layer it serves and a dot: `conv1.padding`.
 
-Tensors are (batch, height, width, channels) and (batch, features). This module speaks Keras
-alone.
+Tensors are (batch, height, width, channels) and (batch, features). This module imports only Keras.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,21 +22,21 @@ from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
 
 POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-"""Keras's name of a precision, where it differs from ours."""
+"""Keras's dtype policy by precision, if its name differs."""
 NAME_SEPARATOR = "."
-"""In a model's name, for the plus of a changed variant: TensorFlow lets no scope hold a plus."""
+"""Replaces the plus of a changed variant in a model's name, which TensorFlow does not allow."""
 
 
 def build_model(
     spec: Spec, precision: str = "float32", seed: int = 0, *, shared_masks: bool = False
 ) -> keras.Sequential:
-    """A keras.Sequential with Keras's own initial weights.
+    """Builds a keras.Sequential with Keras's own initial weights.
 
     Args:
         spec: The network.
         precision: 'float32', 'float64', or 'bfloat16' and 'float16' as Keras's mixed policies.
-        seed: Of the initial weights and of dropout.
-        shared_masks: Whether dropout draws the masks that every framework can draw.
+        seed: Seed of the initial weights and of dropout.
+        shared_masks: Whether dropout draws the masks of dropout_masks.
 
     Returns:
         A model that reads (batch, height, width, 3) and yields logits (batch, num_classes).
@@ -49,7 +48,7 @@ def build_model(
     layers: list[keras.layers.Layer] = [keras.Input((*sizes, channels), name="images", dtype=dtype)]
     for place, step in enumerate(s.trace(spec).layers, start=spec.skipped):
         if isinstance(step.layer, s.Flatten) and not flattened_maps(spec):
-            # No dense kernel takes the map's order up: the logits are the Spec's, channels first.
+            # No dense kernel absorbs the map's order, and logits must be channels first.
             name = _own_name(step.layer, "permutation")
             layers.append(keras.layers.Permute((3, 1, 2), name=name, dtype=policy))
         if shared_masks and isinstance(step.layer, s.Dropout):
@@ -65,10 +64,11 @@ def _shared_dropout(layer: s.Dropout, policy: str, spec: Spec) -> SharedDropout:
 
 
 def flattened_maps(spec: Spec) -> dict[str, s.Shape]:
-    """Layers whose output is a flattened map, by name: the (channels, height, width) of that map.
+    """Returns the (channels, height, width) of the map of every flattened output, by layer name.
 
-    From Flatten up to the first dense layer; there the features lie channels last in Keras. None in
-    a network without a dense layer, whose model flattens channels first, or without a flattening.
+    These are the layers from Flatten up to the first dense layer; there Keras orders features
+    channels last. There are none in a network without a flattening, or without a dense layer, whose
+    model flattens channels first.
     """
     steps = iter(s.trace(spec).layers)
     flatten = next((step for step in steps if isinstance(step.layer, s.Flatten)), None)
@@ -83,12 +83,12 @@ def flattened_maps(spec: Spec) -> dict[str, s.Shape]:
 
 
 def _own_name(layer: s.Layer, what: str) -> str:
-    """The name of a layer that only Keras needs; no Spec's layer may have the dot in its own."""
+    """Names a layer that only Keras needs; names of a Spec's layers have no dot."""
     return f"{layer.name}.{what}"
 
 
 def _layer_seed(seed: int, place: int) -> int:
-    """A seed of its own for each layer: two dropouts of one seed would draw the same masks."""
+    """Derives a seed for each layer: two dropouts with one seed would draw the same masks."""
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
 
 
@@ -122,7 +122,7 @@ def _layers(step: s.LayerTrace, policy: str, seed: int) -> Iterator[keras.layers
 
 
 def _convolution(layer: s.Conv, step: s.LayerTrace, policy: str) -> Iterator[keras.layers.Layer]:
-    """The convolution, behind a zero padding of its own where Keras's 'same' is another one."""
+    """Yields the convolution, after a zero-padding layer if Keras has no such padding."""
     padding = "valid"
     _, *sizes = step.input_shape
     same = [s.same_padding(size, layer.kernel_size, layer.stride) for size in sizes]

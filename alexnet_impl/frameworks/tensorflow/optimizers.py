@@ -1,8 +1,8 @@
-"""The Recipe's optimisers as keras.Optimizer subclasses, since Keras's own mean something else.
+"""The Recipe's optimizers as keras.Optimizer subclasses, since Keras's own formulas differ.
 
 Keras keeps the learning rate inside SGD's velocity, adds Adam's epsilon before the bias
 correction, and decays weights decoupled from the gradient, biases too. These follow the formulas
-in Recipe. This module speaks Keras alone.
+in Recipe. This module imports only Keras.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from alexnet_impl.weights.canonical import inner_kernels
 
 
 class Optimizer(keras.optimizers.Optimizer):
-    """Weight decay and clipping as the Recipe means them; subclasses add the formula."""
+    """Weight decay and clipping as the Recipe defines them; subclasses add the formula."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Optimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate, name=name or type(self).__name__)
         self.l2, self.decay_biases, self.clip = l2, decay_biases, clip
         self.rate_factors: dict[str, float] = {}
-        """Of the learning rate, by a variable's path; 1 for those that are not in it."""
+        """Learning-rate factor by a variable's path; 1 for all others."""
 
     slot_names: tuple[str, ...] = ()
-    """What is kept per weight, by the names that a run's state uses."""
+    """Optimizer state of a weight, by the names in a run's state."""
 
     def build(self, variables: list[Variable]) -> None:
-        """Make the slots."""
+        """Creates the slots."""
         if self.built:
             return
         super().build(variables)
@@ -50,14 +50,14 @@ class Optimizer(keras.optimizers.Optimizer):
         }
 
     def slot(self, name: str, variable: Variable) -> Variable:
-        """What is kept under this name for this weight."""
+        """Returns a weight's slot of this name."""
         kept: Variable = self.slots[name][self._get_variable_index(variable)]
         return kept
 
     def apply(
         self, grads: list[KerasTensor], trainable_variables: list[Variable] | None = None
     ) -> None:
-        """Clip by the global norm, then update every weight."""
+        """Clips by the global norm, then updates every weight by a gradient of its shape."""
         if self.clip is not None:
             norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
             factor = ops.minimum(1.0, self.clip / (norm + 1e-6))
@@ -65,7 +65,7 @@ class Optimizer(keras.optimizers.Optimizer):
         super().apply(grads, trainable_variables)
 
     def rate_of(self, variable: Variable, learning_rate: KerasTensor) -> KerasTensor:
-        """A variable's own learning rate, in its type."""
+        """Returns a variable's own learning rate, a scalar of its type."""
         rate = ops.cast(learning_rate, variable.dtype)
         if not self.rate_factors:
             return rate
@@ -78,7 +78,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def with_decay(
         self, gradient: KerasTensor, variable: Variable, rate: KerasTensor
     ) -> KerasTensor:
-        """The gradient with L2's share, or as it is after decoupled decay of the weight."""
+        """Adds L2 decay to the gradient, which keeps its shape, or decays the weight itself."""
         if self.l2 == 0 or (len(variable.shape) == 1 and not self.decay_biases):
             return gradient
         if not self.decoupled:
@@ -87,7 +87,7 @@ class Optimizer(keras.optimizers.Optimizer):
         return gradient
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {
             "learning_rate": float(ops.convert_to_numpy(self.learning_rate)),
             "l2": self.l2,
@@ -99,11 +99,11 @@ class Optimizer(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class SGD(Optimizer):
-    """b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov.
+    """SGD: b = momentum * b + g; w -= learning_rate * b, or * (g + momentum * b) with Nesterov.
 
     Args:
-        rate_inside: The rate goes into b instead: b = momentum * b + learning_rate * g; w -= b.
-        decoupled: w -= learning_rate * l2 * w instead of g += l2 * w.
+        rate_inside: Whether b = momentum * b + learning_rate * g; w -= b.
+        decoupled: Whether w -= learning_rate * l2 * w instead of g += l2 * w.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SGD(Optimizer):
     def update_step(
         self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
     ) -> None:
-        """One update of one weight."""
+        """Updates one weight; the gradient has its shape and the learning rate is a scalar."""
         rate = self.rate_of(variable, learning_rate)
         step = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
         if self.rate_inside:
@@ -136,7 +136,7 @@ class SGD(Optimizer):
         self.assign_sub(variable, step if self.rate_inside else rate * step)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {
             "momentum": self.momentum,
             "nesterov": self.nesterov,
@@ -148,11 +148,11 @@ class SGD(Optimizer):
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class Muon(SGD):
-    """SGD, but for the kernels of convolutions behind the first: see Recipe.optimizer.
+    """SGD with orthogonalised updates of convolutions after the first: see Recipe.optimizer.
 
     Args:
-        scale: Of the orthogonal steps' rate.
-        orthogonal_dtype: Their products' type; None for the weight's own.
+        scale: Learning-rate multiplier of the orthogonalised updates.
+        orthogonal_dtype: Type of their products; None for the weight's own.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class Muon(SGD):
         self.scale, self.orthogonal_dtype = scale, orthogonal_dtype
 
     def build(self, variables: list[Variable]) -> None:
-        """Make the slots, and find the kernels."""
+        """Creates the slots, and finds the kernels."""
         super().build(variables)
         self.kernels = inner_kernels({v.path: len(v.shape) for v in variables})
 
     def update_step(
         self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
     ) -> None:
-        """One update of one weight."""
+        """Updates one weight; the gradient has its shape and the learning rate is a scalar."""
         own = self._trainable_variables[self._get_variable_index(variable)]
         if own.path not in self.kernels:
             super().update_step(gradient, variable, learning_rate)
@@ -194,13 +194,13 @@ class Muon(SGD):
         self.assign_sub(variable, rate * moved)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {"scale": self.scale, "orthogonal_dtype": self.orthogonal_dtype}
         return {**super().get_config(), **own}
 
 
 def orthogonal_step(matrix: KerasTensor) -> KerasTensor:
-    """All singular values drawn towards 1; (rows, columns), kept."""
+    """Moves all singular values of a matrix (rows, columns) towards 1; the shape is kept."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix
@@ -213,11 +213,11 @@ def orthogonal_step(matrix: KerasTensor) -> KerasTensor:
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
 class Adam(Optimizer):
-    """Adam with epsilon beside the root of the bias-corrected second moment.
+    """Adam with epsilon added to the root of the bias-corrected second moment.
 
     Args:
-        epsilon_uncorrected: Add it before the correction instead, as keras.optimizers.Adam does.
-        decoupled: AdamW: w -= learning_rate * l2 * w instead of g += l2 * w.
+        epsilon_uncorrected: Whether to add it before the correction, as keras.optimizers.Adam does.
+        decoupled: Whether AdamW: w -= learning_rate * l2 * w instead of g += l2 * w.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class Adam(Optimizer):
     def update_step(
         self, gradient: KerasTensor, variable: Variable, learning_rate: KerasTensor
     ) -> None:
-        """One update of one weight."""
+        """Updates one weight; the gradient has its shape and the learning rate is a scalar."""
         rate = self.rate_of(variable, learning_rate)
         gradient = self.with_decay(ops.cast(gradient, variable.dtype), variable, rate)
         beta1, beta2 = self.betas
@@ -253,14 +253,14 @@ class Adam(Optimizer):
         self.assign_sub(variable, rate / correction1 * first / root)
 
     def correction(self, beta: float, variable: Variable) -> KerasTensor:
-        """1 - beta**t in float64: in float32 it is 1e-4 off at the first step."""
+        """Computes the scalar 1 - beta**t in float64: float32 is off by 1e-4 at the first step."""
         step = ops.cast(self.iterations + 1, "float64")
         # ops.cast(beta, "float64") would round beta through float32 first.
         exact = ops.convert_to_tensor(beta, dtype="float64")
         return ops.cast(1 - ops.power(exact, step), variable.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {
             "betas": self.betas,
             "epsilon": self.epsilon,
@@ -280,11 +280,11 @@ CLASSES: dict[str, type[Any]] = {
 
 
 def make_optimizer(recipe: Recipe, classes: Mapping[str, type[Any]] = CLASSES) -> Optimizer:
-    """The Recipe's optimiser; the rate is set at each step.
+    """Makes the Recipe's optimizer; the trainer sets the rate at each step.
 
     Args:
-        recipe: Its formula and numbers.
-        classes: The class of each kind.
+        recipe: The formula and its numbers.
+        classes: Optimizer class by Recipe.optimizer.
     """
     numbers: dict[str, Any] = {
         "l2": recipe.weight_decay,

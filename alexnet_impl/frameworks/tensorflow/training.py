@@ -1,4 +1,4 @@
-"""The training step in TensorFlow: preprocess the images, forward, loss, gradients, update."""
+"""The training step in TensorFlow: preprocessing, forward, loss, gradients and update."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,19 +34,19 @@ from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
 from alexnet_impl.weights.canonical import Weights
 
 Feed = tuple[Any, ...]
-"""(uint8 images,), or (indices, rows, columns) of images that the device holds."""
+"""(uint8 images,), or the gather indices (indices, rows, columns) into the device's dataset."""
 
 
 def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TensorflowTrainer":
-    """A trainer that starts from these weights.
+    """Makes a trainer that starts from weights in the canonical layout.
 
     Raises:
         FrameworkError: If there is no such device, or TensorFlow cannot run the recipe.
     """
     if recipe.memory_layout != "channels-last":
         raise FrameworkError(
-            f"tensorflow: memory_layout={recipe.memory_layout} is not to be had: these Keras "
-            "layers keep feature maps channels-last; take channels-last, or PyTorch alone."
+            f"tensorflow: memory_layout={recipe.memory_layout} is not supported by TensorFlow; "
+            "use channels-last, or train in PyTorch only."
         )
     found = find_device(device)
     # float32 means float32: by default TensorFlow allows TF32 throughout, PyTorch only in part.
@@ -55,10 +55,10 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
 
 
 def freeze(model: keras.Model, spec: Spec, recipe: Recipe) -> None:
-    """Let the layers that do not learn have no trainable variables."""
+    """Makes the variables of layers that do not learn untrainable."""
     found = trainable_layers(spec, recipe)
     for layer in model.layers:
-        # What only Keras needs is called after the layer that it serves, behind a dot.
+        # A layer that only Keras needs is named after the layer it serves and a dot.
         layer.trainable = layer.name.partition(".")[0] in found.layers
     backbone = backbone_of(spec)
     if backbone is not None and found.backbone_layers is not None:
@@ -68,7 +68,7 @@ def freeze(model: keras.Model, spec: Spec, recipe: Recipe) -> None:
 
 
 class InputPreprocessing:
-    """uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
+    """Maps uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         self.dtype = tf.float64 if recipe.precision == "float64" else tf.float32
@@ -80,9 +80,15 @@ class InputPreprocessing:
         self.input_shape = spec.input_shape
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Scale, normalise, and resize if the stored size is not the network's.
+        """Scales, normalises, and resizes if the stored size is not the network's.
 
-        Features of a frozen network, channels first where they are a map, are let through.
+        Features of a frozen network pass; a map of them becomes channels-last.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), or float features.
+
+        Returns:
+            Floats of shape (batch, input height, input width, 3), or the features.
         """
         images = tf.convert_to_tensor(images)
         if images.dtype.is_floating:
@@ -108,7 +114,7 @@ class InputPreprocessing:
 
 
 class TensorflowTrainer:
-    """The Trainer protocol over a keras.Sequential."""
+    """The DeviceTrainer protocol for a keras.Sequential."""
 
     def __init__(self, spec: Spec, recipe: Recipe, weights: Weights, device: str) -> None:
         self.spec, self.recipe, self.device = spec, recipe, device
@@ -133,12 +139,12 @@ class TensorflowTrainer:
         self.step = 0
         self.prefixes: dict[str, keras.Model] = {}
         self.functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
-        self.held: tf.Tensor | None = None
+        self.dataset: tf.Tensor | None = None
         self.apply: Callable[..., Any] | None = None
         self.latest_gradients: list[tf.Tensor] = []
 
     def _trainable_names(self) -> list[str]:
-        """Canonical names of the weights that learn, in the model's order."""
+        """Returns the canonical names of the weights that learn, in the model's order."""
         names = {
             variable_of(self.model, name).path: name
             for name in (*backbone_names(self.model, self.spec), *weight_shapes(self.spec))
@@ -146,7 +152,7 @@ class TensorflowTrainer:
         return [names[variable.path] for variable in self.model.trainable_variables]
 
     def _rate_factors(self) -> dict[str, float]:
-        """Factor of the learning rate by a variable's path."""
+        """Returns the learning-rate factor by a variable's path."""
         return {
             variable.path: factor
             for name, factor in rate_factors(self.spec, self.recipe).items()
@@ -154,16 +160,16 @@ class TensorflowTrainer:
         }
 
     def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
-        """Keep all training images on the device, padded once."""
+        """Copies the dataset (num_images, height, width, 3) to the device and pads it once."""
         sides = (padding, padding)
-        self.functions.clear()  # they would keep what was held before
+        self.functions.clear()  # they would keep the previous dataset
         with tf.device(self.device):
-            self.held = tf.pad(tf.constant(images), ((0, 0), sides, sides, (0, 0)))
+            self.dataset = tf.pad(tf.constant(images), ((0, 0), sides, sides, (0, 0)))
 
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> tf.Tensor:
-        """Update the weights on one batch; the handle holds (loss, number correct)."""
+        """Updates the weights on one batch; the handle has shape (2,): loss, number correct."""
         self._set_masks()
         self.step += 1
         rate = np.float32(learning_rate)
@@ -175,7 +181,7 @@ class TensorflowTrainer:
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> tf.Tensor:
-        """One call of a graph with a loop in it; the handle holds a row for each step."""
+        """Calls a graph with a loop over the steps; the handle has shape (steps, 2)."""
         self.step += len(learning_rates)
         parts = zip(*(self._feed(batch) for batch in images), strict=True)
         feed = tuple(np.stack(part) for part in parts)
@@ -184,7 +190,7 @@ class TensorflowTrainer:
         return self._call("train many", steps, feed, np.stack(labels), rates, free_axes=2)
 
     def _train_steps(self, feed: Feed, labels: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
-        """Every argument has an axis of steps before its own."""
+        """Takes several steps; every argument has a leading axis of steps."""
         rows = tf.TensorArray(self.preprocessing.dtype, tf.shape(rates)[0])
         for step in tf.range(tf.shape(rates)[0]):
             batch = tuple([part[step] for part in feed])  # AutoGraph reads no generators
@@ -202,19 +208,19 @@ class TensorflowTrainer:
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
     def forward(self, images: Pixels, labels: Labels) -> tf.Tensor:
-        """The loss as train_step computes it."""
+        """Computes the scalar loss of a train_step."""
         self._set_masks()
         return self._call("forward", self._forward, self._feed(images), labels)[0]
 
     def backward(self, images: Pixels, labels: Labels) -> tf.Tensor:
-        """The loss, with the scaled loss's gradients kept for update()."""
+        """Computes the scalar loss and keeps the scaled loss's gradients for update()."""
         self._set_masks()
         found = self._call("gradients", self._gradients, self._feed(images), labels)
         loss, self.latest_gradients = found
         return loss
 
     def update(self, learning_rate: float) -> None:
-        """Update the weights by the latest backward()'s gradients."""
+        """Updates the weights by the gradients of the latest backward()."""
         with tf.device(self.device):
             if self.apply is None:
                 compiled = self.recipe.compile_mode == "compiled"
@@ -224,14 +230,14 @@ class TensorflowTrainer:
             self.step += 1
 
     def _forward(self, feed: Feed, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(loss, logits)."""
+        """Computes the scalar loss and logits (batch, num_classes)."""
         logits = self._logits(feed, training=True)
         return self._loss(logits, labels), logits
 
     def _backward(
         self, feed: Feed, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """(loss, logits, gradients of the scaled loss by trainable variable)."""
+        """Computes loss, logits and the scaled loss's gradients by trainable variable."""
         with tf.GradientTape() as tape:
             loss, logits = self._forward(feed, labels)
             scaled_loss = self.optimizer.scale_loss(loss)
@@ -239,7 +245,7 @@ class TensorflowTrainer:
         return loss, logits, tape.gradient(scaled_loss, variables)
 
     def _set_masks(self) -> None:
-        """Where masks are shared: those of the coming step."""
+        """Sets the keys of shared dropout masks for the next step."""
         names = self._layer_names()
         for layer in self.model.layers:
             if isinstance(layer, SharedDropout):
@@ -247,7 +253,7 @@ class TensorflowTrainer:
                 layer.key.assign(np.uint32(key))
 
     def _log_probabilities(self, logits: tf.Tensor) -> tf.Tensor:
-        """Of what the Recipe takes the cross-entropy of."""
+        """Log-probabilities (batch, num_classes) for the loss (see Recipe.loss_input)."""
         # No match statement: AutoGraph cannot read it.
         if self.recipe.loss_input == "logits":
             return tf.nn.log_softmax(logits)
@@ -267,10 +273,10 @@ class TensorflowTrainer:
         return -tf.reduce_mean((1 - smoothing) * picked + smoothing * spread)
 
     def _feed(self, images: Pixels | GatherIndices) -> Feed:
-        """What goes to the device."""
+        """Arrays to copy to the device: the images, or their gather indices."""
         if not isinstance(images, GatherIndices):
             return (images,)
-        if self.held is None:
+        if self.dataset is None:
             raise FrameworkError(
                 "tensorflow: the device has no images; call put_dataset_on_device() before "
                 "steps on GatherIndices."
@@ -278,29 +284,29 @@ class TensorflowTrainer:
         return images.indices, images.rows, images.columns
 
     def _pixels(self, feed: Feed) -> tf.Tensor:
-        """uint8 (batch, height, width, 3)."""
+        """Returns uint8 (batch, height, width, 3), gathered on the device if need be."""
         if len(feed) == 1:
             return feed[0]
         indices, rows, columns = feed
-        tall = tf.gather(tf.gather(self.held, indices), rows, axis=1, batch_dims=1)
+        tall = tf.gather(tf.gather(self.dataset, indices), rows, axis=1, batch_dims=1)
         return tf.gather(tall, columns, axis=2, batch_dims=1)
 
     def _logits(self, feed: Feed, *, training: bool) -> tf.Tensor:
-        """Images to logits (batch, num_classes) of full precision."""
+        """Maps images to logits (batch, num_classes) of full precision."""
         logits = self.model(self._preprocess(feed), training=training)
         return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
     def _call(
         self, name: str, work: Callable[..., Any], feed: Feed, *rest: Any, free_axes: int = 1
     ) -> Any:
-        """work(feed, *rest) as one graph for any batch size of images of this stored size.
+        """Calls work(feed, *rest) as one graph for any batch size of images of this stored size.
 
         Args:
-            name: Of the graph.
-            work: Has no match statement: AutoGraph cannot read it.
-            feed: NumPy arrays, as all of `rest`.
-            rest: Labels and rates.
-            free_axes: How many of the first axes may have any length.
+            name: Name of the graph.
+            work: The function; it has no match statement, which AutoGraph cannot read.
+            feed: NumPy arrays.
+            rest: Labels and rates, NumPy arrays too.
+            free_axes: Number of leading axes of any length.
         """
         arrays = (feed, *rest)
         with tf.device(self.device):
@@ -317,28 +323,28 @@ class TensorflowTrainer:
             return self.functions[key](*tensors)
 
     def read(self, handles: list[tf.Tensor]) -> list[StepValues]:
-        """The values of steps taken earlier; waits for the device."""
+        """Reads handles of shape (2,) or (steps, 2); waits for the device."""
         if not handles:
             return []
         rows = tf.concat([tf.reshape(handle, (-1, 2)) for handle in handles], 0).numpy().tolist()
         return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
 
     def logits(self, images: Pixels) -> Logits:
-        """Logits without dropout, shape (batch, num_classes)."""
+        """Computes logits without dropout, shape (batch, num_classes)."""
         logits: Logits = self.infer(images).numpy()
         return logits
 
     def infer(self, images: Pixels) -> tf.Tensor:
-        """Logits without dropout, on the device."""
+        """Computes logits without dropout on the device, shape (batch, num_classes)."""
         return self._call("logits", self._eval_logits, self._feed(images))
 
     def move(self, images: Pixels) -> tf.Tensor:
-        """Images on the device, as they are stored."""
+        """Copies images to the device: uint8 of shape (batch, height, width, 3)."""
         with tf.device(self.device):
             return tf.constant(images)
 
     def preprocess(self, images: Pixels) -> tf.Tensor:
-        """Images as the first layer reads them, on the device."""
+        """Computes the first layer's input on the device, shape (batch, height, width, 3)."""
         return self._call("preprocess", self._preprocess, self._feed(images))
 
     def _preprocess(self, feed: Feed) -> tf.Tensor:
@@ -348,7 +354,7 @@ class TensorflowTrainer:
         return self._logits(feed, training=False)
 
     def features(self, images: Pixels, layer: str) -> NDArray[np.float32]:
-        """The output of one layer, in inference; layers behind it are not computed."""
+        """Computes one layer's output in inference: (batch, channels, height, width) or 2-D."""
         if layer not in self.prefixes:
             names = [part.name for part in self.model.layers]
             self.prefixes[layer] = keras.Sequential(
@@ -361,7 +367,7 @@ class TensorflowTrainer:
         return self._canonical(layer, found)
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """The output of every layer, and the preprocessed images as 'images'."""
+        """Computes every layer's output (batch, channels, height, width) or 2-D, and 'images'."""
         outputs: Activations = {}
         with tf.device(self.device):
             self._set_masks()
@@ -372,19 +378,19 @@ class TensorflowTrainer:
                 differs = isinstance(layer, kinds)
                 values = layer(values, training=training) if differs else layer(values)
                 outputs[layer.name] = self._canonical(layer.name, values)
-        # Keras pads in a layer of its own, which the Spec does not have.
+        # A padding layer of Keras is not in the Spec.
         return {name: outputs[name] for name in ("images", *self._layer_names())}
 
     def _layer_names(self) -> list[str]:
         return [layer.name for layer in self.spec.layers]
 
     def _canonical(self, name: str, values: tf.Tensor) -> np.ndarray[Any, Any]:
-        """A layer's output on the host, half precision widened."""
+        """Copies a layer's output to the host, channels first; half precision becomes float32."""
         wide = values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
         return activation_to_canonical(name, wide.numpy(), self.spec)
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """The loss and its gradients in the canonical layout; nothing is updated."""
+        """Computes the loss and its gradients in the canonical layout; updates nothing."""
         self._set_masks()
         loss, gradients = self._call("gradients", self._gradients, self._feed(images), labels)
         scale = float(self.optimizer.scale_loss(1.0))
@@ -403,15 +409,15 @@ class TensorflowTrainer:
         return loss, gradients
 
     def synchronize(self) -> None:
-        """Wait until the device has finished its work."""
+        """Waits until the device has finished its work."""
         synchronize(self.device)
 
     def weights(self) -> Weights:
-        """A copy of the weights in the canonical layout."""
+        """Copies the weights, in the canonical layout."""
         return get_weights(self.model, self.spec)
 
     def state(self) -> Weights:
-        """Optimiser slots by weight, dropout's seed states, and the loss scale."""
+        """Copies optimizer slots in the canonical layout, dropout's seeds and the loss scale."""
         state: Weights = {
             "step": np.array(self.step, np.int64),
             "optimizer.step": self.rules.iterations.numpy().astype(np.int64),
@@ -423,7 +429,7 @@ class TensorflowTrainer:
         return state
 
     def restore(self, weights: Weights, state: Weights) -> None:
-        """Continue from weights() and state() of an earlier trainer."""
+        """Continues from weights() and state() (canonical layout) of an earlier trainer."""
         set_weights(self.model, self.spec, weights)
         self.step = int(state.get("step", 0))
         self.rules.iterations.assign(state["optimizer.step"])
@@ -436,7 +442,7 @@ class TensorflowTrainer:
                 variable.assign(state[key])
 
     def _slots(self) -> list[tuple[str, str, keras.Variable]]:
-        """(name in a run's state, the weight's canonical name, variable) of each slot."""
+        """Returns (name in a run's state, the weight's canonical name, variable) of each slot."""
         return [
             (f"optimizer.{name}.{slot}", name, self.rules.slot(slot, variable_of(self.model, name)))
             for name in self.names
@@ -444,7 +450,7 @@ class TensorflowTrainer:
         ]
 
     def _own_variables(self) -> dict[str, keras.Variable]:
-        """What only TensorFlow's side keeps, by its name in a run's state."""
+        """Returns the variables that only TensorFlow has, by name in a run's state."""
         own = {
             f"generator.{layer.name}": layer.seed_generator.state
             for layer in self.model.layers
@@ -456,11 +462,11 @@ class TensorflowTrainer:
         return own
 
     def peak_memory_bytes(self) -> int | None:
-        """Most memory allocated on the GPU; None on a CPU."""
+        """Peak memory allocated on the GPU, in bytes; None on a CPU."""
         return peak_memory_bytes(self.device)
 
 
 def _signature(array: np.ndarray[Any, Any], free_axes: int) -> tf.TensorSpec:
-    """Of an array whose first axes may have any length."""
+    """Returns the type and shape of an array, whose leading axes may have any length."""
     free = min(free_axes, array.ndim)
     return tf.TensorSpec((None,) * free + array.shape[free:], array.dtype)

@@ -97,7 +97,7 @@ class TensorflowUserModel:
         return None if None in (height, width, channels) else (height, width, channels)
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the layers with weights of their own, in the order of their calls."""
+        """Describe the layers that a call on (batch, height, width, channels) reaches, in order."""
         self.sample = images
         recording = self._record(images)
         self.layers = {call.name: call.layer for call in recording.calls}
@@ -137,7 +137,7 @@ class TensorflowUserModel:
             raise FrameworkError(f"its clone yields {ours.dtype} and lies {apart:.1e} off")
 
     def weights(self) -> Weights:
-        """Copies of the weights in PyTorch's layout."""
+        """Copies of the weights, their shapes in PyTorch's layout."""
         return {
             f"{name}.{short}": to_torch_layout(short, variable.numpy(), layer)
             for name, layer in self.layers.items()
@@ -145,7 +145,7 @@ class TensorflowUserModel:
         }
 
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights into the model."""
+        """Load some or all weights, their shapes in PyTorch's layout."""
         for name, layer in self.layers.items():
             for short, variable in _variables(layer).items():
                 if (array := weights.get(f"{name}.{short}")) is not None:
@@ -184,7 +184,7 @@ class TensorflowUserModel:
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
         return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> tf.Tensor:

@@ -2,8 +2,8 @@
 
 A convolution kernel goes from (out, in, height, width) to (height, width, in, out), a dense one
 from (out, in) to (in, out). The first dense layer reads the flattened map channels-last here and
-channels-first in the canonical layout, so its rows are permuted as well. This module speaks Keras
-alone.
+channels-first in the canonical layout, so its rows are permuted as well. This module imports
+only Keras.
 """
 
 import functools
@@ -30,13 +30,13 @@ _KERAS_NAMES = {"weight": "kernel", "bias": "bias"}
 
 
 def get_weights(model: keras.Model, spec: Spec) -> Weights:
-    """A copy of the model's weights in the canonical layout, bit for bit."""
+    """Copies the model's weights to the canonical layout, bit for bit."""
     names = [*backbone_names(model, spec), *s.weight_shapes(spec)]
     return {name: to_canonical(name, variable_of(model, name).numpy(), spec) for name in names}
 
 
 def backbone_names(model: keras.Model, spec: Spec) -> list[str]:
-    """The names of the backbone's weights, statistics included; none without a backbone."""
+    """Returns the names of the backbone's weights, statistics included, if there is a backbone."""
     backbone = s.backbone_of(spec)
     if backbone is None:
         return []
@@ -45,19 +45,19 @@ def backbone_names(model: keras.Model, spec: Spec) -> list[str]:
 
 
 def set_weights(model: keras.Model, spec: Spec, weights: Weights) -> None:
-    """Put canonical weights into the model.
+    """Copies weights of the canonical layout into the model.
 
-    A backbone keeps its own where none of it are among them.
+    A backbone keeps its own weights if none of them are given.
 
     Raises:
-        WeightsError: If they are not those of this network.
+        WeightsError: If they belong to another network.
     """
     check_weights(weights, spec)
     given = {name for name in weights if is_of_backbone(name, spec)}
     if given and (differing := given.symmetric_difference(backbone_names(model, spec))):
         raise WeightsError(
-            f"{spec.name}: {min(differing)} is missing or too much among its backbone's weights; "
-            "those of another framework do not fit."
+            f"{spec.name}: {min(differing)} is missing or superfluous in its backbone's weights; "
+            "weights of another framework do not fit."
         )
     for name, array in weights.items():
         variable = variable_of(model, name)
@@ -68,18 +68,18 @@ def set_weights(model: keras.Model, spec: Spec, weights: Weights) -> None:
 
 
 def read_backbone(path: Path, spec: Spec) -> Weights:
-    """The backbone's weights out of a file of keras.applications, of the network without its head.
+    """Reads a backbone's weights, in Keras's shapes, from a file of keras.applications.
 
     Args:
         path: An .h5, .weights.h5 or .keras file; only weights are read, no code in it runs.
         spec: A network with that backbone.
 
     Raises:
-        WeightsError: If it is missing, damaged, or of another network.
+        WeightsError: If it is missing, damaged, or belongs to another network.
     """
     backbone = s.backbone_of(spec)
     if backbone is None:
-        raise WeightsError(f"{path}: {spec.name} has no backbone that it could be of.")
+        raise WeightsError(f"{path}: {spec.name} has no backbone, so that no file fits.")
     model = build_backbone(backbone.architecture, backbone.name, spec.input_shape, "float32")
     _load(model, path, f"keras.applications' {backbone.architecture} without its head")
     return {f"{backbone.name}.{v.path}": v.numpy() for v in model.variables}
@@ -90,21 +90,26 @@ def _load(model: keras.Model, path: Path, what: str) -> None:
         raise WeightsError(f"{path}: there is no such file.")
     try:
         with warnings.catch_warnings():
-            # A layer that the file does not have would keep its initial weights, with a warning.
+            # A layer missing in the file would keep its initial weights, with only a warning.
             warnings.filterwarnings("error", message="Skipping")
             model.load_weights(path)
-    except Exception as error:  # Keras raises any kind
+    except Exception as error:  # Keras raises exceptions of any kind
         text = " ".join(str(error).split())
-        raise WeightsError(f"{path}: is damaged or not of {what} ({text[:300]}).") from error
+        raise WeightsError(
+            f"{path}: is damaged, or not a file of {what} ({text[:300]})."
+        ) from error
 
 
 def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
-    """An array of a weight's shape, such as the weight or its momentum, in Keras's layout.
+    """Converts a weight, or an array of its shape such as its momentum, to Keras's layout.
 
     Args:
         name: The weight's canonical name.
-        array: In the canonical layout.
-        spec: The network, which knows the map that fc1 reads flattened.
+        array: Array in the canonical layout.
+        spec: The network, with the map that fc1 reads flattened.
+
+    Returns:
+        Shape (height, width, in, out), (in, out) or (out,).
     """
     if is_of_backbone(name, spec):
         return array
@@ -119,7 +124,7 @@ def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 
 
 def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
-    """The reverse of from_canonical: a C-contiguous copy."""
+    """Reverses from_canonical(): copies an array to the canonical layout, C-contiguous."""
     flattened_map = _flattened_maps(spec).get(name)
     if is_of_backbone(name, spec):
         moved = array
@@ -136,10 +141,10 @@ def to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
 
 @functools.lru_cache(maxsize=16)
 def _flattened_maps(spec: Spec) -> dict[str, Shape]:
-    """Canonical name of fc1's kernel to the (channels, height, width) that it reads flattened.
+    """Returns the (channels, height, width) that fc1's kernel reads flattened, by canonical name.
 
-    Empty for a network without a dense layer or a flattening, which permutes no weight. Kept: every
-    array that is moved asks for it.
+    It is empty for a network without a dense layer or a flattening, which permutes no weight, and
+    cached, since every converted array needs it.
     """
     steps = s.trace(spec).layers
     flattened = next((step for step in steps if isinstance(step.layer, s.Flatten)), None)
@@ -150,12 +155,12 @@ def _flattened_maps(spec: Spec) -> dict[str, Shape]:
 
 
 def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
-    """A layer's output as a C-contiguous copy, channels first.
+    """Copies a layer's output, channels first and C-contiguous.
 
     Args:
-        name: The layer's.
+        name: The layer's name.
         array: (batch, height, width, channels) or (batch, features).
-        spec: The network, which knows which features are a flattened map.
+        spec: The network, with its flattened maps.
     """
     if array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)
@@ -167,7 +172,7 @@ def activation_to_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArr
 
 
 def variable_of(model: keras.Model, name: str) -> keras.Variable:
-    """The variable of a canonical name, by layer: model.variables has seed states in between."""
+    """Returns the variable of a canonical name, found by its layer."""
     layer_name, short = name.split(".", 1)
     layer = model.get_layer(layer_name)
     if isinstance(layer, keras.Model):  # a backbone
@@ -177,7 +182,7 @@ def variable_of(model: keras.Model, name: str) -> keras.Variable:
 
 
 def read_checkpoint(path: Path, spec: Spec) -> Weights:
-    """Canonical weights of a .keras or .weights.h5 file.
+    """Reads a .keras or .weights.h5 file into the canonical layout.
 
     A .keras file is not deserialised: only its weights are read, into a model of this Spec, so
     that no code in it runs.
@@ -191,10 +196,10 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """From the config in a .keras file, which is a zip: a model of ours bears its variant's name.
+    """Reads variant, input_size and num_classes from the config in a .keras file.
 
     Raises:
-        WeightsError: If a .keras file is damaged or holds no model.
+        WeightsError: If a .keras file is damaged or contains no model.
     """
     if path.suffix != ".keras":
         return {}
@@ -207,14 +212,14 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         variant = config["name"].replace(NAME_SEPARATOR, SEPARATOR)
         return {"variant": variant, "input_size": sizes[0], "num_classes": units[-1]}
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
-        raise WeightsError(f"{path}: is no Keras model, or is damaged ({error}).") from error
+        raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
 
 
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
-    """Write a .keras file (the whole model) or a .weights.h5 file (its weights)."""
+    """Writes weights of the canonical layout as .keras (whole model) or .weights.h5 (weights)."""
     model = build_model(spec)
     set_weights(model, spec, weights)
-    # Keras decides by the name's ending, which the temporary name keeps.
+    # Keras decides by the file's suffix, which the temporary name keeps.
     with replace_whole(path) as temporary:
         if path.name.endswith(".weights.h5"):
             model.save_weights(temporary)

@@ -1,4 +1,4 @@
-"""AlexNet in PyTorch: an nn.Module, its weights, its training step."""
+"""The PyTorch adapter: AlexNet as an nn.Module, its weights and its training step."""
 
 from alexnet_impl.frameworks import keep_frameworks_apart
 

@@ -1,4 +1,4 @@
-"""torchvision's networks as the reports use them: without their heads."""
+"""Backbones from torchvision: its networks without their classifier heads."""
 
 from collections import OrderedDict
 from typing import Any
@@ -14,7 +14,10 @@ HEADS = {
 
 
 def build_backbone(architecture: str) -> nn.Module:
-    """A backbone with torchvision's own initial weights; (batch, 3, h, w) to a map."""
+    """Builds a backbone with torchvision's own initial weights.
+
+    It maps images (batch, 3, height, width) to feature maps (batch, channels, height, width).
+    """
     from torchvision import models  # noqa: PLC0415 - takes a second, and for backbones alone
 
     makers: dict[str, Any] = {

@@ -1,7 +1,6 @@
-"""What PyTorch reaches at best on this device, and what a tutorial's training loop reaches."""
+"""Reference speeds of PyTorch on this device: its peak, and a tutorial's training loop."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from alexnet_impl.network.spec import Spec, trace
 
 
 def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
-    """Square matrix products in the usual precisions and in this one, and a copy in memory."""
+    """Makes square matrix products in the usual and the given precision, and a memory copy."""
     found = find_device(device)
     wait = partial(synchronize, found)
     kernels = {}
@@ -28,8 +27,10 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
         call = partial(torch.mm, first, second, out=product)
         if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
             call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
-        work = 2.0 * size**3
-        kernels[f"matmul {name}"] = TimedCall(call=call, amount=work, unit="FLOP", synchronize=wait)
+        flops = 2.0 * size**3
+        kernels[f"matmul {name}"] = TimedCall(
+            call=call, amount=flops, unit="FLOP", synchronize=wait
+        )
     source = torch.rand(COPY_BYTES // 4, device=found)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
@@ -39,9 +40,17 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
 def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
-    """The loop of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16."""
+    """Makes a step of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16.
+
+    Args:
+        spec: The network.
+        images: uint8 of shape (batch, height, width, 3), in the network's input size.
+        labels: int64 of shape (batch,).
+        precision: 'float32' or 'bfloat16'.
+        device: 'auto', 'cpu' or 'gpu'.
+    """
     found = find_device(device)
-    model = _plain_model(spec).to(found).train()
+    model = _tutorial_model(spec).to(found).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     floats = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
     floats, targets = floats.to(found), torch.from_numpy(labels).to(found)
@@ -64,17 +73,19 @@ def tutorial_loop(
     )
 
 
-def _plain_model(spec: Spec) -> nn.Module:
-    """The AlexNet of torchvision where the Spec is that one at full width, else the Spec's."""
-    from torchvision.models import alexnet  # noqa: PLC0415 - large, and for this alone
-
+def _tutorial_model(spec: Spec) -> nn.Module:
+    """Returns torchvision's AlexNet if the Spec is that one at full width, otherwise the Spec's."""
     ours = build_model(spec)
-    theirs: Any = alexnet(num_classes=trace(spec).output_shape[0])
-    same = [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
-    if same:
-        plain: nn.Module = theirs
-        return plain
+    if spec.name.startswith("torchvision"):  # only then: importing it takes seconds
+        from torchvision.models import alexnet  # noqa: PLC0415
+
+        num_classes = trace(spec).output_shape[0]
+        with torch.device("meta"):  # shapes only, without drawing weights
+            shapes = [p.shape for p in alexnet(num_classes=num_classes).parameters()]
+        if shapes == [p.shape for p in ours.parameters()]:
+            theirs: nn.Module = alexnet(num_classes=num_classes)
+            return theirs
     for name, module in ours.named_children():
-        if isinstance(module, Dense):  # whose products are not PyTorch's own
+        if isinstance(module, Dense):  # its products are not PyTorch's own
             setattr(ours, name, nn.Linear(module.in_features, module.out_features))
     return ours

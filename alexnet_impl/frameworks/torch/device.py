@@ -1,4 +1,4 @@
-"""Which device PyTorch runs on, and what it says of itself."""
+"""The device that PyTorch runs on: choice, synchronization, memory and fingerprint."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from alexnet_impl.errors import FrameworkError
 
 
 def find_device(requested: str) -> torch.device:
-    """The device of that name.
+    """Finds the device of a name.
 
     Args:
-        requested: 'cpu', 'gpu' (CUDA, else Apple's MPS), or 'auto': the GPU if there is one.
+        requested: 'cpu', 'gpu' (CUDA, otherwise Apple's MPS), or 'auto': the GPU if there is one.
 
     Raises:
         FrameworkError: If a GPU was asked for and there is none, or the name is unknown.
@@ -33,12 +33,12 @@ def find_device(requested: str) -> torch.device:
 
 
 def set_threads(threads: int) -> None:
-    """How many CPU threads to use."""
+    """Sets the number of CPU threads."""
     torch.set_num_threads(threads)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished its work."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -46,7 +46,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """Most memory allocated on the accelerator by this process; None on a CPU."""
+    """Peak memory allocated on the accelerator by this process, in bytes; None on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":
@@ -55,7 +55,7 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
 
 def fingerprint(device: str) -> dict[str, Any]:
-    """Versions, device and flags that decide speed and numerics."""
+    """Returns the versions, device and flags that decide speed and numerics."""
     found = find_device(device)
     facts: dict[str, Any] = {
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""An nn.Module built from a Spec; its submodules bear the Spec's layer names.
+"""AlexNet as an nn.Module built from a Spec; its submodules have the Spec's layer names.
 
 Tensors are (batch, channels, height, width) and (batch, features).
 """
@@ -19,7 +19,7 @@ from alexnet_impl.network.dropout_masks import MULTIPLIERS, SHIFTS, keep_thresho
 from alexnet_impl.network.spec import Spec
 
 DTYPES = {"float64": torch.float64}
-"""Type of the weights by precision; float32 where nothing is said."""
+"""Type of the weights by precision; float32 for all others."""
 
 
 class AlexNet(nn.Sequential):
@@ -53,19 +53,19 @@ class PaddedConv2d(nn.Conv2d):
         self.sides = (before, after, before, after)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Conv2d's own name
-        """(batch, in_channels, height, width) to (batch, out_channels, ...)."""
+        """Maps (batch, in_channels, height, width) to (batch, out_channels, height, width)."""
         return super().forward(functional.pad(input, self.sides))
 
 
 class Dense(nn.Linear):
-    """nn.Linear whose float32 products on a CPU are oneDNN's, as those of a convolution are.
+    """nn.Linear that computes float32 products on a CPU with oneDNN, as convolutions do.
 
-    PyTorch hands them to MKL, which reaches half of oneDNN's speed where it does not use AVX-512:
-    on AMD's processors.
+    PyTorch uses MKL for them, which reaches half of oneDNN's speed on AMD's processors, where it
+    does not use AVX-512.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Linear's own name
-        """(batch, in_features) to (batch, out_features)."""
+        """Maps (batch, in_features) to (batch, out_features)."""
         if _onednn_serves(input):
             product: Tensor = _OneDnnLinear.apply(input, self.weight, self.bias)
             return product
@@ -83,7 +83,7 @@ def _onednn_serves(values: Tensor) -> bool:
 
 
 def _find_onednn_linear() -> Any:
-    """The operator that torch.compile's CPU code calls; None in a build without oneDNN."""
+    """Returns the operator of torch.compile's CPU code, or None in a build without oneDNN."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -93,7 +93,7 @@ ONEDNN_LINEAR = _find_onednn_linear()
 
 
 def _product(first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
-    """First @ second.T + bias."""
+    """Computes first @ second.T + bias."""
     found: Tensor = ONEDNN_LINEAR(first, second, bias, "none", [], "")
     return found
 
@@ -120,7 +120,7 @@ class LocalResponseNorm(nn.Module):
         self.layer = layer
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape (batch, channels, height, width), kept."""
+        """Normalises maps of shape (batch, channels, height, width), which is kept."""
         layer = self.layer
         with torch.autocast(images.device.type, enabled=False):
             wide = images if images.dtype == torch.float64 else images.float()
@@ -129,20 +129,20 @@ class LocalResponseNorm(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """What print(model) shows."""
+        """Returns the text that print(model) shows."""
         return s.kernel_text(self.layer)
 
 
 class GlobalAveragePool(nn.Module):
-    """Each channel's mean."""
+    """A layer that takes each channel's mean."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, channels, height, width) to (batch, channels)."""
+        """Maps (batch, channels, height, width) to (batch, channels)."""
         return images.mean((2, 3))
 
 
 class SharedDropout(nn.Module):
-    """Dropout whose masks are those of masks.keep_mask; the trainer sets the key of each step."""
+    """Dropout with the masks of dropout_masks.keep_mask; the trainer sets the key of each step."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -151,11 +151,11 @@ class SharedDropout(nn.Module):
         self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
 
     def set_key(self, key: int) -> None:
-        """Draw the masks of masks.mask_key() from now on."""
+        """Sets the key, a result of dropout_masks.mask_key()."""
         self.key.fill_(_signed(key))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any shape, kept; values count in the canonical order, which is this one."""
+        """Applies the mask to values of any shape, which is kept; their order is canonical."""
         if not self.training:
             return images
         index = torch.arange(images.numel(), dtype=torch.int32, device=images.device)
@@ -165,12 +165,12 @@ class SharedDropout(nn.Module):
         return torch.where(keep, images / (1 - self.rate), 0)
 
     def extra_repr(self) -> str:
-        """What print(model) shows."""
+        """Returns the text that print(model) shows."""
         return f"p={self.rate}, shared masks"
 
 
 def _hash32(values: Tensor) -> Tensor:
-    """masks.hash32 on int32: PyTorch has no arithmetic on uint32."""
+    """Computes dropout_masks.hash32 in int32: PyTorch has no arithmetic on uint32."""
     for shift, multiplier in zip(SHIFTS, (*MULTIPLIERS, 1), strict=True):
         kept = (1 << (32 - shift)) - 1  # what an unsigned shift leaves
         values = (values ^ ((values >> shift) & kept)) * _signed(multiplier)
@@ -178,20 +178,20 @@ def _hash32(values: Tensor) -> Tensor:
 
 
 def _signed(value: int) -> int:
-    """The int32 of the same bits."""
+    """Returns the int32 with the same bits."""
     return value - 2**32 if value >= 2**31 else value
 
 
 def build_model(
     spec: Spec, precision: str = "float32", seed: int = 0, *, shared_masks: bool = False
 ) -> AlexNet:
-    """An AlexNet with PyTorch's own initial weights.
+    """Builds an AlexNet with PyTorch's own initial weights.
 
     Args:
         spec: The network.
-        precision: 'float64' gives float64 weights, all else float32: autocast lowers the rest.
-        seed: Of the initial weights and of dropout: in PyTorch, the process's generator.
-        shared_masks: Whether dropout draws the masks that every framework can draw.
+        precision: 'float64' gives float64 weights, any other float32, which autocast lowers.
+        seed: Seed of the process's generator, for initial weights and dropout.
+        shared_masks: Whether dropout draws the masks of dropout_masks.
     """
     torch.manual_seed(seed)
     return AlexNet(spec, shared_masks=shared_masks).to(DTYPES.get(precision, torch.float32))

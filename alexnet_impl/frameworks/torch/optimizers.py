@@ -1,4 +1,4 @@
-"""A Recipe's optimiser: torch.optim's own where its formula is the Recipe's, else one here."""
+"""A Recipe's optimiser: torch.optim's if its formula is the Recipe's, otherwise one from here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ def make_optimizer(
     device: torch.device,
     rate_factors: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """The Recipe's optimiser over the weights that learn; the rates are set at each step.
+    """Makes the Recipe's optimiser over the weights that learn; the trainer sets rates each step.
 
     Args:
-        model: Its weights that need no gradient are left out.
-        recipe: Its formula and numbers.
-        device: Where the weights lie.
-        rate_factors: Of the learning rate, by layer; each group keeps its own as `rate_factor`.
+        model: The network; its weights without gradients are left out.
+        recipe: The formula and its numbers.
+        device: The device of the weights.
+        rate_factors: Learning-rate factor by layer; each group keeps its own as `rate_factor`.
     """
     groups = _parameter_groups(model, recipe, rate_factors or {})
     fused = recipe.fused_update and device.type in ("cpu", "cuda")
@@ -51,7 +51,7 @@ def _make_sgd(
     if recipe.optimizer == "sgdw" or recipe.momentum_formula == "keras":
         sgd = OtherSGD(groups, recipe)
     else:
-        # Fused, it would unscale float16's gradients by itself, after muon has seen them.
+        # Fused SGD would unscale float16's gradients itself, after muon has used them.
         muon = recipe.optimizer == "muon"
         fused = fused and not (muon and recipe.precision == "float16")
         sgd = (partial(Muon, model, recipe) if muon else torch.optim.SGD)(
@@ -61,14 +61,14 @@ def _make_sgd(
             nesterov=recipe.nesterov,
             fused=fused or None,
         )
-    # Fused SGD leaves a buffer as it lies in memory if the loss scaler skips the first step.
+    # Fused SGD leaves a buffer uninitialised if the loss scaler skips the first step.
     for parameter in learning(model).values() if recipe.momentum else ():
         sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
 
 
 class Muon(torch.optim.SGD):
-    """SGD, but for the kernels of convolutions behind the first: see Recipe.optimizer."""
+    """SGD with orthogonalised updates of convolutions after the first: see Recipe.optimizer."""
 
     def __init__(
         self, model: nn.Module, recipe: Recipe, groups: list[dict[str, Any]], **numbers: Any
@@ -83,7 +83,7 @@ class Muon(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update the kernels, then by SGD all other weights."""
+        """Updates the kernels, then all other weights by SGD."""
         _refuse(closure)
         gradients = [kernel.grad for kernel in self.kernels]
         for kernel, gradient in zip(self.kernels, gradients, strict=True):
@@ -110,11 +110,11 @@ class Muon(torch.optim.SGD):
 
 def _refuse(closure: object) -> None:
     if closure is not None:
-        raise TypeError("this optimiser takes no closure.")
+        raise TypeError("this optimizer takes no closure.")
 
 
 def orthogonal_step(matrix: Tensor) -> Tensor:
-    """All singular values drawn towards 1; (rows, columns), kept."""
+    """Moves all singular values of a matrix (rows, columns) towards 1; the shape is kept."""
     a, b, c = NEWTON_SCHULZ
     tall = len(matrix) > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -127,7 +127,7 @@ def orthogonal_step(matrix: Tensor) -> Tensor:
 
 
 class _Rule(torch.optim.Optimizer, ABC):
-    """An update formula that torch.optim lacks, one weight at a time."""
+    """An update formula that torch.optim lacks, applied to one weight at a time."""
 
     def __init__(self, groups: list[dict[str, Any]], recipe: Recipe) -> None:
         super().__init__(groups, {"lr": recipe.learning_rate})
@@ -136,7 +136,7 @@ class _Rule(torch.optim.Optimizer, ABC):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every weight that has a gradient."""
+        """Updates every weight that has a gradient."""
         _refuse(closure)
         for group in self.param_groups:
             for weight in group["params"]:
@@ -153,14 +153,14 @@ class _Rule(torch.optim.Optimizer, ABC):
 
     @abstractmethod
     def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
-        """Apply the formula to one weight."""
+        """Applies the formula to one weight; its gradient has the same shape."""
 
 
 class OtherSGD(_Rule):
-    """SGD with decoupled decay, or with the rate inside the momentum buffer as in Keras."""
+    """SGD with decoupled decay, or with the rate inside the momentum buffer, as in Keras."""
 
     def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
-        """See Recipe.momentum_formula."""
+        """Applies Recipe.momentum_formula to a weight and its gradient of the same shape."""
         recipe = self.recipe
         inside = recipe.momentum_formula == "keras"
         step = rate * gradient if inside else gradient
@@ -172,10 +172,10 @@ class OtherSGD(_Rule):
 
 
 class KerasAdam(_Rule):
-    """Adam and AdamW with epsilon where Keras puts it."""
+    """Adam and AdamW with Keras's place of epsilon."""
 
     def update(self, weight: Tensor, gradient: Any, rate: float) -> None:
-        """See Recipe.epsilon_formula."""
+        """Applies Recipe.epsilon_formula to a weight and its gradient of the same shape."""
         recipe, state = self.recipe, self.state[weight]
         if "step" not in state:
             state["step"] = torch.zeros((), dtype=torch.float32)
@@ -189,14 +189,14 @@ class KerasAdam(_Rule):
 
 
 def learning(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that are to learn, by name."""
+    """Returns the weights that learn, by name, in their own shapes."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def _parameter_groups(
     model: nn.Module, recipe: Recipe, rate_factors: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """One group for each weight decay and rate: what decays, and biases where they do not."""
+    """Returns one parameter group for each combination of weight decay and rate factor."""
     biases_decay = recipe.weight_decay_on == "all"
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, weight in learning(model).items():

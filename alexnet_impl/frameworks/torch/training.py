@@ -1,4 +1,4 @@
-"""The training step in PyTorch: preprocess the images, forward, loss, backward, update."""
+"""The training step in PyTorch: preprocessing, forward, loss, backward and update."""
 
 import json
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from alexnet_impl.weights.canonical import Weights
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first", "exp_avg_sq": "second"}
-"""What an optimiser keeps per weight: torch.optim's name to that in a run's state."""
+"""Optimizer state of a weight: torch.optim's name to the name in a run's state."""
 
 
 def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "TorchTrainer":
-    """A trainer that starts from these weights.
+    """Makes a trainer that starts from weights in the canonical layout.
 
     Raises:
         FrameworkError: If there is no such device.
@@ -45,9 +45,9 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
 
 
 def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
-    """Let the weights of layers that do not learn have no gradient; those layers.
+    """Turns off the gradients of layers that do not learn, and returns these layers.
 
-    Layers without weights are not among them: dropout draws wherever it stands, as in Keras.
+    Layers without weights are not among them: dropout acts everywhere, as in Keras.
     """
     found = trainable_layers(spec, recipe)
     backbone = backbone_of(spec)
@@ -65,7 +65,7 @@ def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
 
 
 class InputPreprocessing(nn.Module):
-    """uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
+    """Maps uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         super().__init__()
@@ -82,9 +82,15 @@ class InputPreprocessing(nn.Module):
         self.matrices: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scale, normalise, and resize if the stored size is not the network's.
+        """Scales, normalises, and resizes if the stored size is not the network's.
 
-        Features of a frozen network are let through.
+        Features of a frozen network pass unchanged.
+
+        Args:
+            images: uint8 of shape (batch, height, width, 3), or float features.
+
+        Returns:
+            Floats of shape (batch, 3, input height, input width), or the features.
         """
         if images.is_floating_point():
             return images.to(self.dtype)
@@ -108,7 +114,7 @@ class InputPreprocessing(nn.Module):
 
 
 class TorchTrainer:
-    """The Trainer protocol over an AlexNet module."""
+    """The DeviceTrainer protocol for an AlexNet module."""
 
     def __init__(self, spec: Spec, recipe: Recipe, weights: Weights, device: torch.device) -> None:
         self.spec, self.recipe, self.device = spec, recipe, device
@@ -121,7 +127,7 @@ class TorchTrainer:
             spec, recipe.precision, recipe.seed, shared_masks=recipe.dropout_masks == "shared"
         )
         self.step = 0
-        self.held: Tensor | None = None
+        self.dataset: Tensor | None = None
         set_weights(self.model, spec, weights)
         self.model.to(device).to(memory_format=self.memory_format)
         self.frozen = freeze(self.model, spec, recipe)
@@ -138,14 +144,14 @@ class TorchTrainer:
         self.network: Any = torch.compile(self.model) if compiled else self.model
 
     def put_dataset_on_device(self, images: Pixels, padding: int) -> None:
-        """Keep all training images on the device, padded once."""
+        """Copies the dataset (num_images, height, width, 3) to the device and pads it once."""
         sides = (0, 0, padding, padding, padding, padding)
-        self.held = functional.pad(torch.from_numpy(images).to(self.device), sides)
+        self.dataset = functional.pad(torch.from_numpy(images).to(self.device), sides)
 
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> Tensor:
-        """Update the weights on one batch; the handle holds (loss, number correct)."""
+        """Updates the weights on one batch; the handle has shape (2,): loss, number correct."""
         loss, num_correct = self._backward(images, labels)
         self.update(learning_rate)
         return torch.stack([loss, num_correct.to(loss.dtype)])
@@ -156,20 +162,20 @@ class TorchTrainer:
         labels: Sequence[Labels],
         learning_rates: Sequence[float],
     ) -> Tensor:
-        """One step after the other; the handle holds a row for each."""
+        """Takes one step after the other; the handle has shape (steps, 2)."""
         steps = enumerate(zip(labels, learning_rates, strict=True))
         return torch.stack([self.train_step(images[step], *rest) for step, rest in steps])
 
     def forward(self, images: Pixels, labels: Labels) -> Tensor:
-        """The loss as train_step computes it, with the graph to its gradients."""
+        """Computes the scalar loss of a train_step, with the graph of its gradients."""
         return self._forward(images, labels)[0]
 
     def backward(self, images: Pixels, labels: Labels) -> Tensor:
-        """The loss, with the scaled loss's gradients left in the parameters."""
+        """Computes the scalar loss and leaves the scaled loss's gradients in the parameters."""
         return self._backward(images, labels)[0]
 
     def update(self, learning_rate: float) -> None:
-        """Update the weights by the gradients that lie in the parameters."""
+        """Updates the weights by the gradients in the parameters."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate_factor"]
         self._clip()
@@ -178,7 +184,7 @@ class TorchTrainer:
         self.step += 1
 
     def _forward(self, images: Pixels | GatherIndices, labels: Labels) -> tuple[Tensor, Tensor]:
-        """(loss, number correct)."""
+        """Computes the scalars (loss, number correct)."""
         self._set_training()
         self._set_masks()
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
@@ -186,14 +192,14 @@ class TorchTrainer:
         return self._loss(logits, targets), (logits.detach().argmax(1) == targets).sum()
 
     def _backward(self, images: Pixels | GatherIndices, labels: Labels) -> tuple[Tensor, Tensor]:
-        """(loss, number correct), with the scaled loss's gradients left in the parameters."""
+        """Computes (loss, number correct), and leaves the scaled loss's gradients in parameters."""
         loss, num_correct = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), num_correct
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of what the Recipe takes it of."""
+        """Mean cross-entropy of logits (batch, num_classes): see Recipe.loss_input."""
         smoothing = self.recipe.label_smoothing
         match self.recipe.loss_input:
             case "logits":
@@ -207,45 +213,45 @@ class TorchTrainer:
         return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     def _set_training(self) -> None:
-        """As a training step wants it: what is frozen does as in inference."""
+        """Sets the training mode, in which frozen layers act as in inference."""
         self.model.train()
         for module in self.frozen:
             module.eval()
 
     def _set_masks(self) -> None:
-        """Where masks are shared: those of the coming step."""
+        """Sets the keys of shared dropout masks for the next step."""
         for place, module in enumerate(self.model):
             if isinstance(module, SharedDropout):
                 module.set_key(mask_key(self.recipe.seed, self.step, place))
 
     def read(self, handles: list[Tensor]) -> list[StepValues]:
-        """The values of steps taken earlier; waits for the device."""
+        """Reads handles of shape (2,) or (steps, 2); waits for the device."""
         if not handles:
             return []
         rows = torch.cat([handle.view(-1, 2) for handle in handles]).cpu().tolist()
         return [StepValues(loss=loss, num_correct=round(correct)) for loss, correct in rows]
 
     def logits(self, images: Pixels) -> Logits:
-        """Logits without dropout, shape (batch, num_classes)."""
+        """Computes logits without dropout, shape (batch, num_classes)."""
         return self.infer(images).cpu().numpy()
 
     @torch.inference_mode()
     def infer(self, images: Pixels) -> Tensor:
-        """Logits without dropout, on the device."""
+        """Computes logits without dropout on the device, shape (batch, num_classes)."""
         self.model.eval()
         return self._logits(images)
 
     def move(self, images: Pixels) -> Tensor:
-        """Images on the device, as they are stored."""
+        """Copies images to the device: uint8 of shape (batch, height, width, 3)."""
         return self._pixels(images)
 
     @torch.inference_mode()
     def preprocess(self, images: Pixels) -> Tensor:
-        """Images as the first layer reads them, on the device."""
+        """Computes the first layer's input on the device, shape (batch, 3, height, width)."""
         return self._floats(images)
 
     def _logits(self, images: Pixels | GatherIndices) -> Tensor:
-        """uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
+        """Maps uint8 (batch, height, width, 3) to logits (batch, num_classes) of full precision."""
         floats = self._floats(images)
         dtype = AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
@@ -253,10 +259,10 @@ class TorchTrainer:
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def _pixels(self, images: Pixels | GatherIndices) -> Tensor:
-        """uint8 (batch, height, width, 3) on the device."""
+        """Returns uint8 (batch, height, width, 3) on the device, gathered there if need be."""
         if not isinstance(images, GatherIndices):
             return torch.from_numpy(images).to(self.device, non_blocking=True)
-        if self.held is None:
+        if self.dataset is None:
             raise FrameworkError(
                 "torch: the device has no images; call put_dataset_on_device() before steps on "
                 "GatherIndices."
@@ -265,10 +271,10 @@ class TorchTrainer:
             torch.from_numpy(places).to(self.device, non_blocking=True)
             for places in (images.indices, images.rows, images.columns)
         )
-        return self.held[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self.dataset[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def _floats(self, images: Pixels | GatherIndices) -> Tensor:
-        """Images to what the first layer reads, outside autocast."""
+        """Computes the first layer's input, outside autocast."""
         pixels = self._pixels(images)
         with torch.autocast(self.device.type, enabled=False):
             floats: Tensor = self.preprocessing(pixels)
@@ -276,7 +282,7 @@ class TorchTrainer:
 
     @torch.inference_mode()
     def features(self, images: Pixels, layer: str) -> NDArray[np.float32]:
-        """The output of one layer, in inference; layers behind it are not computed."""
+        """Computes one layer's output in inference: (batch, channels, height, width) or 2-D."""
         self.model.eval()
         dtype = AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
@@ -289,7 +295,7 @@ class TorchTrainer:
 
     @torch.no_grad()
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """The output of every layer, and the preprocessed images as 'images'."""
+        """Computes every layer's output (batch, channels, height, width) or 2-D, and 'images'."""
         self._set_training() if training else self.model.eval()
         self._set_masks()
         dtype = AUTOCAST.get(self.recipe.precision)
@@ -303,7 +309,7 @@ class TorchTrainer:
         return outputs
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """The loss and its gradients in the canonical layout; nothing is updated."""
+        """Computes the loss and its gradients in the canonical layout; updates nothing."""
         loss, _ = self._backward(images, labels)
         scale = self.scaler.get_scale()
         found: Weights = {}
@@ -319,15 +325,15 @@ class TorchTrainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
 
     def synchronize(self) -> None:
-        """Wait until the device has finished its work."""
+        """Waits until the device has finished its work."""
         synchronize(self.device)
 
     def weights(self) -> Weights:
-        """A copy of the weights in the canonical layout."""
+        """Copies the weights, in the canonical layout."""
         return get_weights(self.model, self.spec)
 
     def state(self) -> Weights:
-        """Optimiser slots by weight, generator states, and the loss scale."""
+        """Copies optimizer slots in the canonical layout, generator states and the loss scale."""
         state: Weights = {
             "step": np.array(self.step, np.int64),
             "optimizer.step": np.zeros((), np.int64),
@@ -347,7 +353,7 @@ class TorchTrainer:
         return state
 
     def restore(self, weights: Weights, state: Weights) -> None:
-        """Continue from weights() and state() of an earlier trainer."""
+        """Continues from weights() and state() (canonical layout) of an earlier trainer."""
         set_weights(self.model, self.spec, weights)
         self.step = int(state.get("step", 0))
         for name, parameter in learning(self.model).items():
@@ -360,7 +366,7 @@ class TorchTrainer:
             self.scaler.load_state_dict(json.loads(state["loss_scale"].tobytes()))
 
     def _slots(self, name: str, parameter: Tensor, state: Weights) -> dict[str, Tensor]:
-        """One weight's optimiser slots, on its device and in its memory format."""
+        """Returns one weight's optimizer slots, on its device and in its memory format."""
         slots = {
             slot: torch.empty_like(parameter, requires_grad=False).copy_(
                 torch.from_numpy(state[f"optimizer.{name}.{ours}"])
@@ -374,5 +380,5 @@ class TorchTrainer:
         return slots
 
     def peak_memory_bytes(self) -> int | None:
-        """Most memory allocated on the accelerator; None on a CPU."""
+        """Peak memory allocated on the accelerator, in bytes; None on a CPU."""
         return peak_memory_bytes(self.device)

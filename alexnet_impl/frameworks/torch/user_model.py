@@ -89,7 +89,7 @@ class TorchUserModel:
         self.modules: dict[str, nn.Module] = {}
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the modules with parameters of their own, in the order of their calls."""
+        """Describe the layers that a call on (batch, height, width, channels) reaches, in order."""
         recording = self._record(images)
         self.modules = {name: module for name, module, *_ in recording.calls}
         return UserModelFacts(
@@ -104,7 +104,7 @@ class TorchUserModel:
         return ""
 
     def weights(self) -> Weights:
-        """Copies of the parameters and of the running statistics."""
+        """Copies of the weights, their shapes in PyTorch's layout."""
         return {name: to_numpy(tensor) for name, tensor in self._tensors()}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -114,7 +114,7 @@ class TorchUserModel:
 
     @torch.no_grad()
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights into the module."""
+        """Load some or all weights, their shapes in PyTorch's layout."""
         for name, tensor in self._tensors():
             if name in weights:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
@@ -142,7 +142,7 @@ class TorchUserModel:
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """See UserModel."""
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
         return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> Tensor:

@@ -1,4 +1,4 @@
-"""Canonical weights into and out of PyTorch: the layout is PyTorch's own, so nothing moves."""
+"""Canonical weights into and out of PyTorch, whose layout is the canonical one."""
 
 import pickle
 from pathlib import Path
@@ -18,19 +18,19 @@ from alexnet_impl.weights.published_files import published_of
 
 
 def get_weights(model: nn.Module, spec: Spec) -> Weights:
-    """A copy of the model's weights in the canonical layout, bit for bit."""
+    """Copies the model's weights in the canonical layout, bit for bit."""
     tensors = model.state_dict()
     names = [*(name for name in tensors if is_of_backbone(name, spec)), *s.weight_shapes(spec)]
     return {name: to_numpy(tensors[name]) for name in names}
 
 
 def set_weights(model: nn.Module, spec: Spec, weights: Weights) -> None:
-    """Put canonical weights into the model.
+    """Copies weights of the canonical layout into the model.
 
-    A backbone keeps its own where none of it are among them.
+    A backbone keeps its own weights if none of them are given.
 
     Raises:
-        WeightsError: If they are not those of this network.
+        WeightsError: If they belong to another network.
     """
     check_weights(weights, spec)
     kept = {name: tensor for name, tensor in model.state_dict().items() if name not in weights}
@@ -41,30 +41,30 @@ def set_weights(model: nn.Module, spec: Spec, weights: Weights) -> None:
         model.load_state_dict(kept | given)
     except RuntimeError as error:
         raise WeightsError(
-            f"{spec.name}: not weights of its backbone ({_reason(error)})."
+            f"{spec.name}: the weights do not fit its backbone ({_reason(error)})."
         ) from error
 
 
 def read_backbone(path: Path, spec: Spec) -> Weights:
-    """The backbone's weights out of a whole network's state_dict, as torchvision publishes it.
+    """Reads a backbone's weights, in torchvision's shapes, from a whole network's state_dict.
 
     Args:
         path: A .pt or .pth file, read with weights_only=True.
         spec: A network with that backbone.
 
     Raises:
-        WeightsError: If it is missing, damaged, no state_dict, or of another network.
+        WeightsError: If it is missing, damaged, no state_dict, or belongs to another network.
     """
     backbone = s.backbone_of(spec)
     if backbone is None:
-        raise WeightsError(f"{path}: {spec.name} has no backbone that it could be of.")
+        raise WeightsError(f"{path}: {spec.name} has no backbone, so that no file fits.")
     model = build_backbone(backbone.architecture)
     tensors = {
         name: tensor
         for name, tensor in _load_tensors(path).items()
         if not is_of_head(backbone.architecture, name)
     }
-    # Files of old releases do not count the batches that statistics were taken over.
+    # Files of old releases lack the number of batches of the statistics.
     counts = {
         name: tensor
         for name, tensor in model.state_dict().items()
@@ -74,16 +74,16 @@ def read_backbone(path: Path, spec: Spec) -> Weights:
         model.load_state_dict(counts | tensors)
     except RuntimeError as error:
         raise WeightsError(
-            f"{path}: is not of torchvision's {backbone.architecture} ({_reason(error)})."
+            f"{path}: is not a file of torchvision's {backbone.architecture} ({_reason(error)})."
         ) from error
     return {f"{backbone.name}.{name}": to_numpy(t) for name, t in model.state_dict().items()}
 
 
 def torchvision_names(spec: Spec) -> dict[str, str]:
-    """Canonical names to those of torchvision's state_dict: conv1.weight to features.0.weight.
+    """Maps canonical names to torchvision's state_dict: conv1.weight to features.0.weight.
 
-    torchvision numbers the layers before the flattening as `features` and those behind it as
-    `classifier`, so the names follow from the places in the Spec.
+    torchvision numbers the layers before the flattening as `features` and those after it as
+    `classifier`, so the names follow from the positions in the Spec.
     """
     kinds = [isinstance(layer, s.Flatten) for layer in spec.layers]
     flatten = kinds.index(True)
@@ -95,7 +95,7 @@ def torchvision_names(spec: Spec) -> dict[str, str]:
 
 
 def read_checkpoint(path: Path, spec: Spec) -> Weights:
-    """Canonical weights of a .pt or .pth state_dict, with our names or torchvision's.
+    """Reads a .pt or .pth state_dict, with our names or torchvision's, into the canonical layout.
 
     Args:
         path: A file that torch.save wrote; it is read with weights_only=True, so that no code in
@@ -115,9 +115,9 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """The number of classes of a state_dict: the length of its last tensor, a bias.
+    """Reads the number of classes of a state_dict: the length of its last tensor, a bias.
 
-    And their names, where it is one that torchvision publishes.
+    A file that torchvision publishes also has class names.
     """
     tensors = list(_load_tensors(path).values())
     found: dict[str, Any] = {}
@@ -131,7 +131,10 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
-    """Write a state_dict; that of the torchvision variant loads into torchvision's alexnet."""
+    """Writes weights of the canonical layout as a state_dict.
+
+    Torchvision's alexnet can load that of the torchvision variant.
+    """
     check_weights(weights, spec)
     names = torchvision_names(spec) if spec.name == "torchvision" else {}
     tensors = {names.get(n, n): torch.from_numpy(array) for n, array in weights.items()}
@@ -149,13 +152,13 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: there is no such file.") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: holds more than tensors, or is damaged; it was not run. Save "
+            f"{path}: holds more than tensors, or is damaged; no code in it was run. Save "
             "`model.state_dict()` instead of the model."
         ) from error
     except Exception as error:  # a text file raises any kind, by its first letter
         raise WeightsError(
-            f"{path}: is no file of torch.save, or is damaged ({type(error).__name__}: "
-            f"{_line(error)}); give what torch.save(model.state_dict(), PATH) wrote."
+            f"{path}: is not a file of torch.save, or it is damaged ({type(error).__name__}: "
+            f"{_line(error)}). Give a file that torch.save(model.state_dict(), PATH) wrote."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -165,7 +168,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """A copy of a tensor on the host, C-contiguous; half precision widened to float32."""
+    """Copies a tensor to the host in its shape, C-contiguous; half precision becomes float32."""
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
@@ -173,7 +176,7 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first of what load_state_dict lists."""
+    """Returns the first problem that load_state_dict lists."""
     lines = str(error).strip().splitlines()
     return " ".join(lines[1].split())[:300] if len(lines) > 1 else _line(error)
 

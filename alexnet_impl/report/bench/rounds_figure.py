@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet_impl.measurement.results import MeasuredCase, MeasuredPair
+from alexnet_impl.measurement.measured_cases import MeasuredCase, MeasuredPair
 from alexnet_impl.report.bench.speeds import ratio_text
 from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
 from alexnet_impl.report.formatting import COLOURS

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from alexnet_impl.files import finite
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair
 from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND
-from alexnet_impl.measurement.results import Gate, MeasuredCase, MeasuredPair
 from alexnet_impl.report.formatting import mebibytes, percent, seconds
 from alexnet_impl.stats.speed_ratios import FEWEST_FOR_INTERVAL, Ratio
 

@@ -1,4 +1,4 @@
-"""The network that is ported: an AlexNet for 32x32 images with local response normalisation.
+"""The original network: an AlexNet for 32x32 images with local response normalisation.
 
 port.py holds its port to Keras. From this folder:
 
@@ -33,11 +33,11 @@ class Net(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The logits."""
+        """Computes logits of shape (batch, 10)."""
         return self.classifier(self.features(images).flatten(1))
 
 
 def net() -> nn.Module:
-    """What --torch names: a function without arguments that returns the model."""
+    """Builds the model; --torch names this function, which takes no arguments."""
     torch.manual_seed(0)
     return Net()

@@ -1,4 +1,4 @@
-"""Its port to Keras: the first draft with four mistakes, and one fewer in each function.
+"""A port of nets.py to Keras: a first draft with four mistakes, and one fewer in each function.
 
 nets.py holds the network. From this folder:
 
@@ -56,7 +56,7 @@ def with_dropout() -> keras.Model:
 
 
 def with_padding() -> keras.Model:
-    """Also pads conv1 by 2 on every side: 'same' at stride 2 adds 1 before and 2 behind."""
+    """Also pads conv1 by 2 on every side: 'same' at stride 2 adds 1 before and 2 after."""
     return build(dropout=0.5, conv1="explicit", alpha=1e-4, end="softmax")
 
 

@@ -1,4 +1,4 @@
-"""Some classes of a dataset alone."""
+"""Keeping only some classes of a dataset."""
 
 import numpy as np
 import pytest

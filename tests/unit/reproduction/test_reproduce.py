@@ -465,7 +465,7 @@ def test_one_that_cannot_start_says_how_to_do_without_the_network(framework, ale
     assert code == 1
     (line,) = err.splitlines()
     assert line.startswith("alexnet: error: R1-torch-pretrained in torch did not start: https://")
-    assert line.endswith("Or name a copy of it with --weights FILE.")
+    assert line.endswith("Or give a copy of it with --weights FILE.")
     assert framework.calls == []
 
 

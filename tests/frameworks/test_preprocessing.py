@@ -1,4 +1,4 @@
-"""The middle that is cut out on the device is that of the plain reference."""
+"""The device cuts out the same middle of an image as the NumPy reference."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fast
 
 
 @pytest.mark.parametrize("resize_to", [8, 9, 12])
-def test_the_middle_is_cut_out_as_the_reference_does(framework, framework_name, resize_to):
+def test_the_middle_is_cut_out_as_in_the_reference(framework, framework_name, resize_to):
     recipe = Recipe(input_scaling="caffe", resize_to=resize_to)
     trainer = framework.make_trainer(TINY, recipe, initial_weights(TINY, recipe), "cpu")
     images = np.random.default_rng(0).integers(0, 256, (2, 10, 10, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What this package writes opens in a Keras that knows nothing of it."""
+"""A .keras file of this package opens in a Keras process that does not import it."""
 
 import subprocess
 import sys
