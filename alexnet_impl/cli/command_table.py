@@ -54,7 +54,7 @@ COMMANDS = {
         Command("bench compare", flags.BenchCompare, "bench:bench_compare_command", BENCHMARK),
         Command("versions", flags.Versions, "bench:versions_command", BENCHMARK),
         Command("reproduce", flags.Reproduce, "reproduce_list:reproduce_command", REPRODUCE),
-        Command("ledger", flags.Ledger, "reproduce:ledger_command", REPRODUCE),
+        Command("ledger", flags.Ledger, "claim_verdicts:ledger_command", REPRODUCE),
         Command("convert", flags.Convert, "commands:convert_command", FILES),
         Command("report", flags.Report, "commands:report_command", FILES),
         Command("variants", flags.Variants, "listings:variants_command", LOOK_UP),

@@ -358,29 +358,32 @@ class Versions:
 class Reproduce:
     """Run experiments of the five reports, each framework in a process of its own.
 
-    A run that has ended is not run again, and one that was interrupted goes on.
+    The reports, R0 to R4, are course reports of 2025 that train AlexNet on CIFAR-10. A run that has
+    ended is not run again, and one that was interrupted is resumed.
     """
 
     ids: Annotated[Positional[tuple[str, ...]], arg(metavar="ID")] = ()
     """Names from --list, or 'all'."""
     list: bool = False
-    """Show what there is, with what each report leaves out, and run nothing."""
+    """List the experiments and run nothing; with IDs, also what each trains and assumes."""
+    all: bool = False
+    """With --list: what every experiment trains, and what its report leaves out."""
     budget: str = "minutes"
     """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
     5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False
-    """Train each in the other framework too, by the same recipe; not those with a backbone, for
-    the two libraries' are different networks."""
+    """Train each in the other framework too, by the same recipe; except those with a backbone,
+    which is a different network in each library."""
     data_dir: Path | None = None
     """A folder, zip or archive with CIFAR-10; by default the official archive is downloaded."""
     weights: tuple[Path, ...] = ()
-    """Files in place of downloads. One with a published name serves the experiments that begin with
-    those weights, one of another name all that begin with weights."""
+    """Files to use in place of downloads. A file with a published name is used for the experiments
+    that start from those weights, a file of another name for all that start from weights."""
     output: Path = Path("runs/reports")
-    """Where runs lie, as BUDGET/ID/seed-N/FRAMEWORK."""
+    """Directory of the runs, as BUDGET/ID/seed-N/FRAMEWORK."""
     seed: int = 0
-    """Of weights, batches, augmentation and dropout; several seeds make intervals wider and
-    honest."""
+    """Seed of weights, batches, augmentation and dropout; several seeds give wider, more honest
+    intervals."""
     threads: int | None = None
     """CPU threads of the framework; its own choice by default."""
     device: str = "auto"
@@ -395,6 +398,9 @@ class Ledger:
 
     runs: Positional[Path | None] = None
     """The folder that `alexnet reproduce --output` wrote; without one, no claim was run."""
+    all: bool = False
+    """Print every claim, pair and finding; by default only counts of verdicts and
+    contradictions."""
     html: Path | None = None
     """Write the page with every claim, the curves and the tables."""
     json: Path | None = None

@@ -7,9 +7,14 @@ from alexnet_impl.report.ledger.experiments import assumption_lines, experiments
 from alexnet_impl.report.ledger.stacked import widen
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiments
 
+MORE = (
+    "What each trains, and what its report leaves out: alexnet reproduce --list --all, or "
+    "alexnet reproduce ID --list"
+)
+
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
-    """List the experiments, or run those that are named."""
+    """Lists the experiments, or runs those that are named."""
     if not command.list:
         # Running imports the training and its statistics, which a list does not need.
         from alexnet_impl.cli.reproduce import reproduce_command as run  # noqa: PLC0415
@@ -17,8 +22,11 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         return run(command, console)
     widen(console)
     console.print(experiments_table(console.width))
-    for experiment in get_experiments(command.ids) or EXPERIMENTS.values():
+    detailed = get_experiments(command.ids) or (EXPERIMENTS.values() if command.all else ())
+    for experiment in detailed:
         console.print(experiment.id, style="bold", highlight=False)
         for line in assumption_lines(experiment):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
+    if not detailed:
+        console.print(MORE, highlight=False, soft_wrap=True)
     return 0

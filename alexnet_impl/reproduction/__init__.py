@@ -1,5 +1,7 @@
-"""The reports' experiments, what the reports claim of them, and what our runs say to that.
+"""Reproduction of the five reports: their experiments, their claims, and our verdicts on them.
 
-`catalogue` has what can be run, `published` every figure of the five reports; `consistency` checks
-the figures against each other, `reproduce` trains, and `ledger` puts both side by side.
+The reports, cited as R0 to R4, are course reports of 2025 that train AlexNet on CIFAR-10 in PyTorch
+and in Keras. `catalogue` holds the experiments that can be run, `claims` every published figure;
+`checks` compares the figures with each other, `runs` trains and reads runs, and `verdicts` compares
+both.
 """

@@ -18,8 +18,10 @@ from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.reproduction.claims.queries import curve_claims, final_claims
-from alexnet_impl.reproduction.runs.evidence import own_runs, read_evidence
-from alexnet_impl.reproduction.runs.runner import make_request, prepare_request, reproduce
+from alexnet_impl.reproduction.runs.evidence import own_runs
+from alexnet_impl.reproduction.runs.reading import read_evidence
+from alexnet_impl.reproduction.runs.requests import make_request
+from alexnet_impl.reproduction.runs.runner import prepare_request, reproduce
 from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 
 pytestmark = [pytest.mark.accuracy, pytest.mark.torch, pytest.mark.tensorflow]

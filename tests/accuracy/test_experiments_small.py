@@ -13,7 +13,7 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.runs.runner import make_request
+from alexnet_impl.reproduction.runs.requests import make_request
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import wilson_accuracy
 from alexnet_impl.training.events import ignore_events

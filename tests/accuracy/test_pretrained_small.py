@@ -20,7 +20,8 @@ from alexnet_impl.recipe.phases import num_epochs
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.runs.runner import make_request, prepare_request
+from alexnet_impl.reproduction.runs.requests import make_request
+from alexnet_impl.reproduction.runs.runner import prepare_request
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.events import ignore_events
 from alexnet_impl.training.initial_weights import first_weights

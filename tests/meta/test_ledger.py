@@ -1,17 +1,18 @@
 """Each check of the reports, and each verdict, turns over when what it looks at is changed."""
 
 import pytest
-from support.experiment_runs import tampered, write_experiment
+from support.experiment_runs import judged_claim, tampered, write_experiment
 
-from alexnet_impl.reproduction.checks import find_all
+from alexnet_impl.reproduction.checks import CHECKS
 from alexnet_impl.reproduction.claims.queries import CLAIMS
-from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 
 pytestmark = pytest.mark.fast
 
 
-def found_by(check, claims):
-    return [finding for finding in find_all(claims) if finding.check == check]
+def found_by(name, claims):
+    found = list(CHECKS[name](claims))
+    assert {finding.check for finding in found} <= {name}
+    return found
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,7 @@ def test_check_is_silent_about_a_figure_that_was_put_right(check, identifier, ch
 
 
 def verdict_of(root, identifier):
-    (entry,) = [e for e in make_ledger(root).entries if e.claim.id == identifier]
-    return entry.verdict
+    return judged_claim(root, identifier).verdict
 
 
 @pytest.mark.parametrize(

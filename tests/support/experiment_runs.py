@@ -1,5 +1,6 @@
 """Run folders of the reports' experiments, made of numbers that a test chooses."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,13 @@ from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.scratch import get_experiment
-from alexnet_impl.reproduction.runs.runner import RECORD, Record, make_request
+from alexnet_impl.reproduction.checks import find_all
+from alexnet_impl.reproduction.checks.finding import findings_by_claim
+from alexnet_impl.reproduction.claims.queries import CLAIMS
+from alexnet_impl.reproduction.runs.experiment_record import RECORD
+from alexnet_impl.reproduction.runs.reading import read_evidence
+from alexnet_impl.reproduction.runs.requests import make_request
+from alexnet_impl.reproduction.verdicts.ledger import judge
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import (
@@ -24,7 +31,7 @@ from alexnet_impl.runs.records import (
 )
 
 STEPS = 4
-"""Of an epoch."""
+"""Steps of an epoch."""
 DEAD = ActivationStatistics(step=40, dead_share={"relu1": 0.98}, logits_std=1e-6)
 
 
@@ -50,6 +57,7 @@ def request_of(name, budget="full", seed=0, framework=None, **changes):
     )
 
 
+@functools.cache
 def pixels(num_train, num_test, num_validation=0):
     """A dataset of one black pixel an image, as many of each class as can be."""
 
@@ -88,12 +96,12 @@ def write_experiment(
         name: The experiment's id.
         accuracy: Of the test images: its first ones are right.
         losses: By epoch; each step of an epoch has its loss. Default: falling.
-        noise: By so much the losses of steps lie above and below their epoch's, in turn.
+        noise: The losses of steps lie this far above and below their epoch's, in turn.
         budget: Its name.
         seed: Of the run.
         framework: The experiment's own by default.
         status: Of the result; None: killed.
-        collapsed: Whether the watch saw the network die.
+        collapsed: Whether the collapse warning saw the network die.
     """
     request = request_of(name, budget, seed, framework)
     config = request.config
@@ -103,12 +111,12 @@ def write_experiment(
     dataset = pixels(num_train, num_test, held_back)
     folder = request.folder(root)
     run = RunFolder.create(folder / config.framework, config, dataset, "cd" * 32)
-    Record.of(request).write(folder / RECORD)
+    request.record.write(folder / RECORD)
     losses = np.linspace(2, 1, config.recipe.epochs) if losses is None else losses
     run.write_history(_history(losses, accuracy, noise))
     if status is not None:
         if status == "finished":
-            run.write_predictions(_predictions(dataset.test.labels, accuracy))
+            run.write_predictions(_predictions(num_test, accuracy))
         run.write_result(_result(status, accuracy, len(losses), collapsed=collapsed))
     return run
 
@@ -137,8 +145,10 @@ def _epoch(number, loss, accuracy):
     )
 
 
-def _predictions(labels, accuracy):
-    num_images, num_classes = len(labels), len(CLASS_NAMES)
+@functools.cache
+def _predictions(num_images, accuracy):
+    num_classes = len(CLASS_NAMES)
+    labels = np.arange(num_images) % num_classes
     named = labels.copy()
     first_wrong = round(accuracy * num_images)
     named[first_wrong:] = (labels[first_wrong:] + 1) % num_classes
@@ -177,3 +187,16 @@ def tampered(claims, identifier, **changes):
     """The claims with one of them changed."""
     assert sum(claim.id == identifier for claim in claims) == 1, identifier
     return tuple(replace(claim, **changes) if claim.id == identifier else claim for claim in claims)
+
+
+@functools.cache
+def published_findings():
+    """Findings of all checks, by claim; the published claims never change."""
+    return findings_by_claim(find_all())
+
+
+def judged_claim(root, identifier):
+    """The verdict of one published claim by the runs below a folder."""
+    (claim,) = (claim for claim in CLAIMS if claim.id == identifier)
+    evidence, _ = read_evidence(root)
+    return judge(claim, evidence, published_findings().get(identifier, ()))

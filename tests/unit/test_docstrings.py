@@ -76,6 +76,11 @@ PENDING_FRAGMENTS = frozenset(
         "reproduction/verdicts/ledger.py",
         "reproduction/verdicts/our_figures.py",
         "reproduction/verdicts/time_ratios.py",
+        "report/explain/tables.py",
+        "report/parity.py",
+        "runs/config.py",
+        "runs/folder.py",
+        "runs/records.py",
         "stats/paired_effects.py",
         "stats/speed_ratios.py",
         "weights/metadata.py",
@@ -89,10 +94,10 @@ PENDING_SHAPES = frozenset(
         "measurement/case_worker.py",
         "processes/remote_trainer.py",
         "reproduction/verdicts/our_figures.py",
+        "runs/folder.py",
         "stats/accuracy.py",
         "weights/metadata.py",
         "weights/safetensors_io.py",
-        "runs/folder.py",
         "training/collapse.py",
     }
 )

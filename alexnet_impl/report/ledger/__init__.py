@@ -1,1 +1,1 @@
-"""The ledger of published claims as tables and as a page."""
+"""Reports on the ledger of published claims: terminal tables, a page and a JSON file."""

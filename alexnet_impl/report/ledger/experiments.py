@@ -1,7 +1,4 @@
-"""The list of experiments for `alexnet reproduce --list`.
-
-Kept apart from the ledger, so that listing imports no statistics.
-"""
+"""The list of `alexnet reproduce --list`: experiments, budgets, and what each report leaves out."""
 
 from collections.abc import Iterator
 
@@ -21,7 +18,11 @@ from alexnet_impl.reproduction.claims.queries import distinct_texts, final_claim
 
 
 def experiments_table(width: int) -> RenderableType:
-    """The experiments that `alexnet reproduce` can run, for a terminal of `width` columns."""
+    """Table of the experiments that `alexnet reproduce` can run, and the budgets.
+
+    Args:
+        width: Columns of the terminal.
+    """
     header = ("id", "framework", "variant", "TFLOP", "published", "what it is")
     rows = [
         (
@@ -40,14 +41,14 @@ def experiments_table(width: int) -> RenderableType:
 
 
 def _tflop_text(experiment: Experiment) -> str:
-    """Training cost in TFLOP; a dash for a backbone, whose layers are not counted."""
+    """The training's TFLOP; a dash for backbones, whose layers the Spec does not count."""
     if backbone_of(build_spec(experiment.variant)) is not None:
         return numbers.MISSING
     return f"{full_flops(experiment) / 1e12:,.0f}"
 
 
 def assumption_lines(experiment: Experiment) -> Iterator[str]:
-    """The images and recipe of an experiment, and what it assumes beyond its report."""
+    """Yields what a run of this experiment does, and what is assumed beyond the report's words."""
     yield f"images: {experiment.data}"
     yield f"training: {_recipe_text(experiment)}"
     if experiment.mistake:
@@ -55,14 +56,14 @@ def assumption_lines(experiment: Experiment) -> Iterator[str]:
     if experiment.corrects:
         yield f"corrects {experiment.corrects}"
     if experiment.weights is not None:
-        kept = ", and keeps what they make of each image" if experiment.cache_features else ""
+        kept = "; its features of each image are computed once" if experiment.cache_features else ""
         yield f"starts from {experiment.weights}{kept}"
     for assumption in experiment.assumptions:
         yield f"assumed: {assumption}"
 
 
 def _recipe_text(experiment: Experiment) -> str:
-    """The hyperparameters that the reports mention."""
+    """The recipe's main numbers, in words."""
     recipe = experiment.recipe
     spec = build_spec(experiment.variant, input_size=recipe.input_size)
     phases = f", in phases {' then '.join(recipe.phases)}" if recipe.phases else ""
@@ -74,7 +75,7 @@ def _recipe_text(experiment: Experiment) -> str:
 
 
 def full_flops(experiment: Experiment) -> float:
-    """FLOP of the whole training, from the MACs of the Spec."""
+    """Floating-point operations of the whole training, from the Spec's MACs."""
     recipe = experiment.recipe
     macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
     images = round(NUM_TRAIN * (1 - recipe.validation_fraction))

@@ -1,4 +1,4 @@
-"""The ledger's page: answers, tables, curves and every claim, in one file."""
+"""The ledger as one HTML file: our answers to the reports, tables, curves and every claim."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,19 @@ from matplotlib.ticker import MaxNLocator
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
 from alexnet_impl.report.formatting import COLOURS
-from alexnet_impl.report.ledger.pairs import (
+from alexnet_impl.report.ledger.view import (
     HEADER,
     LOSSES_HEADER,
     NOTE,
     NOTE_HEADER,
+    headline,
     losses_text,
     pair_cells,
     pair_losses,
     pair_note,
     pair_tables,
+    run_lines,
 )
-from alexnet_impl.report.ledger.terminal import headline, run_lines
 from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import AVERAGES, Claim, percent
@@ -32,7 +33,7 @@ from alexnet_impl.reproduction.runs.dataset_check import class_place
 from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
 from alexnet_impl.reproduction.verdicts.answers import ANSWERS
 from alexnet_impl.reproduction.verdicts.curves import CurveComparison
-from alexnet_impl.reproduction.verdicts.ledger import Entry, Ledger
+from alexnet_impl.reproduction.verdicts.ledger import ClaimLedger, JudgedClaim
 from alexnet_impl.reproduction.verdicts.our_figures import class_table
 from alexnet_impl.reproduction.verdicts.summary import ExperimentRow, comparison_rows
 from alexnet_impl.reproduction.verdicts.time_ratios import TimeRatio, compare_times, full_time_s
@@ -44,7 +45,7 @@ SIGNS = {
     "not comparable": "",
     "not run": "",
 }
-"""Verdict to the page's class."""
+"""The page's CSS class of each verdict."""
 CLASS_TABLES = (
     *("R2-torch", "R2-torch-pretrained"),
     *("R3-torch", "R3-torch-pretrained", "R3-tf-vgg16"),
@@ -55,7 +56,7 @@ _PANELS_A_ROW = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSection:
-    """What the page says of one report."""
+    """One report's section of the page."""
 
     name: str
     concluded: str
@@ -63,35 +64,35 @@ class ReportSection:
     rests_on: str
     runs: str
     findings: tuple[Finding, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[JudgedClaim, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassTable:
-    """Per-class figures of one experiment, theirs and ours."""
+    """Figures of one experiment by class, published and ours."""
 
     title: str
     rows: tuple[tuple[str, ...], ...]
 
 
-def write_ledger_page(path: Path, ledger: Ledger) -> None:
-    """Write the page; its picture is inside it."""
+def write_ledger_page(path: Path, ledger: ClaimLedger) -> None:
+    """Writes the page; its picture is embedded."""
     write_page(path, render(ledger))
 
 
-def render(ledger: Ledger) -> str:
-    """The page as text."""
+def render(ledger: ClaimLedger) -> str:
+    """The page as HTML text."""
     return render_page("ledger/ledger.html.jinja", _context(ledger))
 
 
-def _context(ledger: Ledger) -> dict[str, Any]:
+def _context(ledger: ClaimLedger) -> dict[str, Any]:
     return {
         "title": "The five reports, claim by claim",
         "headline": headline(ledger),
         "notes": [
             _runs_note(ledger),
             *run_lines(ledger),
-            *(f"Left out: {trouble}" for trouble in ledger.troubles),
+            *(f"Left out: {problem}" for problem in ledger.problems),
         ],
         "reports": [_section(answer.report, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
@@ -109,18 +110,19 @@ def _context(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _runs_note(ledger: Ledger) -> str:
+def _runs_note(ledger: ClaimLedger) -> str:
     if not ledger.evidence:
         return "No run was read: the verdicts rest on the reports themselves and on arithmetic."
     full = sum(run.is_full for run in ledger.evidence)
     return (
-        f"It rests on {len(ledger.evidence)} runs. {full} of them have the report's full length, "
-        "all images, its framework and its weights; a shorter run on all images is put beside "
-        "claims of single epochs alone, and one on fewer images or from other weights beside none."
+        f"The verdicts rest on {len(ledger.evidence)} runs. {full} of them have the report's full "
+        "length, all images, its framework and its weights. A shorter run on all images is "
+        "compared with claims about single epochs only; one on fewer images or from other weights "
+        "with none."
     )
 
 
-def _section(report: str, ledger: Ledger) -> ReportSection:
+def _section(report: str, ledger: ClaimLedger) -> ReportSection:
     answer = next(answer for answer in ANSWERS if answer.report == report)
     runs = [run for run in ledger.evidence if run.experiment.report == report]
     titles = ", ".join(f"{run.record.experiment} ({run.title})" for run in runs)
@@ -160,7 +162,7 @@ def _curve_cells(curve: CurveComparison) -> tuple[str, ...]:
     epoch, largest = curve.largest
     return (
         curve.experiment,
-        curve.title if curve.comparable else f"{curve.title}: on other images or weights",
+        curve.title if curve.comparable else f"{curve.title}: other images or weights",
         " ".join(f"{loss:.4f}" for loss in curve.published[: len(curve.ours)]),
         " ".join(f"{loss:.4f}" for loss in curve.ours),
         f"{curve.mean:.4f}",
@@ -170,12 +172,12 @@ def _curve_cells(curve: CurveComparison) -> tuple[str, ...]:
 
 
 def shift_text(shift: float | None) -> str:
-    """How far our curve is from the published one, in epochs."""
+    """The shift of our curve from the published one, in words: epochs it lags or leads."""
     if shift is None:
         return numbers.MISSING
     if round(shift, 2) == 0:
         return "level"
-    return f"{'behind' if shift > 0 else 'ahead'} by {abs(shift):.2f} epochs"
+    return f"{abs(shift):.2f} epochs {'behind' if shift > 0 else 'ahead'}"
 
 
 def _time_cells(ratio: TimeRatio) -> tuple[str, ...]:
@@ -189,7 +191,7 @@ def _time_cells(ratio: TimeRatio) -> tuple[str, ...]:
 
 
 def curves_figure(curves: Sequence[CurveComparison]) -> Figure:
-    """Loss by epoch of every experiment that published it, with ours where there are some."""
+    """Figure of the loss by epoch: a panel for each published curve, with our runs."""
     published = {
         experiment: claims
         for experiment in dict.fromkeys(c.experiment for c in CLAIMS)
@@ -222,7 +224,7 @@ def _draw_curves(axes: Axes, claims: Sequence[Claim], curves: Sequence[CurveComp
 
 
 def _class_tables(evidence: Sequence[Evidence]) -> Iterator[ClassTable]:
-    """Of every experiment with published accuracies by class."""
+    """Yields a table for every experiment with published accuracies by class."""
     for experiment in CLASS_TABLES:
         claims = [c for c in claims_of(experiment, "recall") if c.of not in AVERAGES]
         run = next(iter(own_runs(evidence, experiment)), None)
@@ -239,7 +241,7 @@ def _class_row(recall: Claim, run: Evidence | None) -> tuple[str, ...]:
 
 
 def _our_class(name: str, run: Evidence | None) -> tuple[str, str, str]:
-    """Recall, precision and F1 of ours."""
+    """Recall, precision and F1 of our run as text; dashes if there are none."""
     missing = (numbers.MISSING,) * 3
     if run is None or run.predictions is None:
         return missing

@@ -1,4 +1,4 @@
-"""Rows with a long last cell: beside the others where there is room, below them where not."""
+"""Terminal tables whose last cell is long: beside the others if there is room, otherwise below."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 NARROW = 120
-"""Columns below which the last cell is given a line of its own."""
+"""Terminal width below which the last cell gets a line of its own."""
 PIPED_WIDTH = 160
-"""Columns where there is no terminal to ask."""
+"""Width used if the output is not a terminal."""
 _ROOM = 2
-"""Thirds of a wide table that its cells but the last may take."""
+"""Thirds of a wide table's width that all cells but the last may take."""
 _LEAST = 10
 _INDENT = 4
 _GAP = 2
@@ -24,14 +24,14 @@ Cells = Sequence[str | Text]
 def stacked(
     title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
 ) -> RenderableType:
-    """A table, or below NARROW lines with the last cell under each.
+    """A table; on terminals below NARROW columns, lines with the last cell under each.
 
     Args:
-        title: Above it.
-        header: A name for each cell.
-        rows: Their cells.
-        width: Columns that there are.
-        unbroken: Of the header, columns whose cells stay in one line.
+        title: The title above the table.
+        header: Names of the columns.
+        rows: Cells of each row.
+        width: Columns of the terminal.
+        unbroken: Names of columns whose cells are not wrapped.
     """
     if width < NARROW:
         return lines(title, header, rows, width, unbroken=unbroken)
@@ -48,7 +48,7 @@ def stacked(
 def lines(
     title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
 ) -> RenderableType:
-    """Each row's last cell in a line of its own, indented, under the others; as stacked()."""
+    """Lines with each row's last cell indented under the others; arguments as of stacked()."""
     widths = _widths(header, rows, width, unbroken)
     return Group(Text(f"\n{title}", style="italic"), *_lines(header, rows, widths))
 
@@ -56,7 +56,7 @@ def lines(
 def _widths(
     header: Sequence[str], rows: Sequence[Cells], width: int, unbroken: set[str]
 ) -> list[int]:
-    """Of all cells but the last: as they need, or what the unbroken ones leave, shared."""
+    """Widths of all columns but the last: as needed, or an equal part of what is left."""
     whole = [
         max(len(cells[place]) for cells in (header, *rows)) for place in range(len(header) - 1)
     ]

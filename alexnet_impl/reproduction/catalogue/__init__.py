@@ -1,1 +1,1 @@
-"""The experiments of the five reports, and how each is scaled down."""
+"""The reports' experiments as data, and how much of each is run."""

@@ -1,8 +1,8 @@
-"""How much of an experiment is run: all of it, or less by one stated rule.
+"""Budgets: how much of an experiment is run, all of it or less by one stated rule.
 
-A smaller budget takes fewer images, evenly from every class, and fewer epochs, and changes nothing
-else of the experiment. Learning rates are constant in every phase of an experiment, so the first
-epochs of a run of one phase on all images are those of the full run.
+A smaller budget takes fewer images, balanced over the classes, and fewer epochs, and changes
+nothing else. Learning rates are constant in every phase of an experiment, so the first epochs of a
+run of one phase on all images are those of the full run.
 """
 
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ BACKWARD = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A rule.
+    """One rule.
 
     Attributes:
-        name: full, hours or minutes, of two cores.
-        train_images: Keep so many training images; None keeps all.
-        test_images: Keep so many test images.
-        most_epochs: Train no longer; None: as long as the report.
+        name: full, hours or minutes: the time that it takes on two cores.
+        train_images: Number of training images to keep; None keeps all.
+        test_images: Number of test images to keep.
+        most_epochs: Maximum number of epochs; None: as many as the report.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Budget:
         return replace(data, train_images=self.train_images, test_images=self.test_images)
 
     def label(self, recipe: Recipe) -> str:
-        """What sets a run apart from the report's; empty for a full one."""
+        """What the budget cuts from the report's run, in words; empty for a full run."""
         if self == BUDGETS["full"]:
             return ""
         epochs = num_epochs(self.recipe(recipe))
@@ -84,11 +84,11 @@ def get_budget(name: str) -> Budget:
 
 
 def training_flops(num_macs: int, num_images: int, epochs: int) -> float:
-    """Floating point operations of a training, evaluation aside.
+    """Floating-point operations of a training, without evaluation.
 
     Args:
-        num_macs: Of one image's forward pass.
-        num_images: Of an epoch.
-        epochs: How many.
+        num_macs: MACs of one image's forward pass.
+        num_images: Number of images in an epoch.
+        epochs: Number of epochs.
     """
     return 2.0 * num_macs * (1 + BACKWARD) * num_images * epochs

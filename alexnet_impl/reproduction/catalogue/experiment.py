@@ -1,7 +1,7 @@
-"""An experiment: what a report trained, as something that can be trained again.
+"""An experiment: what a report trained, as data from which it can be trained again.
 
-A framework's defaults are that framework's: PyTorch's initial weights, momentum and Adam in its
-experiments, Keras's in its.
+Experiments in PyTorch have PyTorch's defaults (initial weights, momentum, Adam), experiments in
+Keras have Keras's.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,22 +13,22 @@ from alexnet_impl.recipe.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """One row of the reports' tables, as something to train.
+    """One training of a report.
 
     Attributes:
-        id: Report, framework, and what sets it apart.
+        id: Report, framework, and what distinguishes the experiment.
         about: One line on what is trained.
         variant: A key of VARIANTS.
         recipe: Every number of the training; its epochs are the report's.
         data: What the report does to the images.
-        steps_per_epoch: Where the report prints them, or its figures tell them as R2's do.
+        steps_per_epoch: Steps of an epoch, if they are printed or follow from the report's figures.
         in_memory: Whether the resized images of both parts are held as float32 at once.
-        weights: Published ones that it begins with; None: it is trained from scratch.
+        weights: Published weights that it starts from; None: it is trained from scratch.
         unpermuted: Whether fc1's rows are left in PyTorch's order, as transposes alone leave them.
-        cache_features: As of RunConfig: where layers are frozen and no image is augmented.
-        assumptions: What the report leaves out, and what was taken for it.
-        mistake: What is wrong with it; empty if it is not known for a mistake.
-        corrects: The experiment whose mistake this one is without.
+        cache_features: Whether features of frozen layers are computed once, as in RunConfig.
+        assumptions: What the report leaves out, and what is assumed instead.
+        mistake: The experiment's known mistake; empty if there is none.
+        corrects: The experiment whose mistake this one corrects.
     """
 
     id: str
@@ -47,20 +47,20 @@ class Experiment:
 
     @property
     def report(self) -> str:
-        """R0 to R4."""
+        """The report's name, R0 to R4."""
         return self.id.partition("-")[0]
 
     @property
     def framework(self) -> str:
-        """'torch' or 'tensorflow', which the ids call tf."""
+        """The framework, 'torch' or 'tensorflow' (tf in the ids)."""
         return "tensorflow" if self.id.split("-")[1] == "tf" else "torch"
 
 
 def keras_recipe(**changes: Any) -> Recipe:
-    """A recipe with Keras's defaults where the report does not say otherwise."""
+    """Returns a recipe with Keras's defaults and these changes."""
     return replace(KERAS, **changes)
 
 
 def torch_recipe(**changes: Any) -> Recipe:
-    """A recipe with PyTorch's defaults, which are Recipe's own."""
+    """Returns a recipe with PyTorch's defaults, which are Recipe's own, and these changes."""
     return Recipe(**{"learning_rate": 1e-3} | changes)

@@ -1,7 +1,7 @@
-"""The experiments that can be run: what each report says of its network, data and training.
+"""All experiments of the reports; those trained from scratch are defined here.
 
-What a report leaves out is an assumption, in words. Those that begin with weights from elsewhere
-are in `transfer`.
+Each states the report's network, data and training; what the report leaves out is an assumption, in
+words. Experiments that start from published weights are in `transfer`.
 """
 
 from collections.abc import Iterable
@@ -174,7 +174,7 @@ _SCRATCH = (
     ),
     Experiment(
         id="R3-tf",
-        about="the same in Keras, behind a shuffle buffer of 1,000",
+        about="the same in Keras, with a shuffle buffer of 1,000",
         variant="cifar",
         recipe=keras_recipe(epochs=20, global_batch_size=30, shuffle_buffer=1_000),
         data="as stored, pixels to [-1, 1]",
@@ -202,7 +202,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.id: experiment
     for experiment in sorted((*_SCRATCH, *PRETRAINED), key=lambda experiment: experiment.report)
 }
-"""By id, report by report, those from scratch first."""
+"""All experiments by id: report by report, those trained from scratch first."""
 
 PAIRS = (
     ("R0-torch", "R0-tf"),
@@ -211,11 +211,11 @@ PAIRS = (
     ("R3-torch", "R3-tf"),
     ("R4-torch", "R4-tf"),
 )
-"""What the reports put side by side as one network in two frameworks."""
+"""Pairs that the reports compare as one network in two frameworks."""
 
 
 def get_experiment(name: str) -> Experiment:
-    """The experiment of that id.
+    """Returns the experiment with this id.
 
     Raises:
         UnknownNameError: If there is none; the message offers the nearest.

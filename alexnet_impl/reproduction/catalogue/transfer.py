@@ -1,7 +1,6 @@
-"""The reports' experiments that begin with ImageNet weights.
+"""The reports' experiments that start from ImageNet weights.
 
-Their recipes are those of `alexnet train --weights` where there is one; what a report says
-otherwise is said here.
+Their recipes are those of `alexnet train --weights` where one exists, with the report's changes.
 """
 
 from dataclasses import replace
@@ -10,32 +9,23 @@ from alexnet_impl.recipe.named import TRANSFER_RECIPES
 from alexnet_impl.reproduction.catalogue.experiment import Experiment, keras_recipe, torch_recipe
 
 PIL = "PIL rounds resized pixels to whole numbers; here they keep their fractions"
-
-
 SHUFFLED = "the training images are shuffled anew in each epoch"
-
-
 R1_TRAINING = (
     "optimizer, learning rate and batch are not said: SGD at 1e-3 with momentum 0.9, as in the "
     "two reports that say how an AlexNet learned, and batches of 32, Keras's default"
 )
-
-
+R1_TRAIN_ACCURACY = (
+    "how the accuracy on the training images was measured is not said: ours is the mean over the "
+    "last epoch's steps, Dropout included, and no verdict rests on it"
+)
 R2_BATCH = (
     "batches of 128, the last partial one dropped: the report says 128 of its augmented run, and "
     "the accuracy that it prints with sixteen digits is 43,913 of 44,928 images, which are 351 "
     "batches of 128 out of 45,000"
 )
-
-
 R2_VALIDATION = "the 10 % for validation are drawn class by class from the training images"
-
-
 R4_BATCH = "the batch is not said: 32, Keras's default"
-
-
 R2_BUFFER = "the shuffle buffer is as large as the test part: 10,000"
-
 
 _ALEXNET = "torchvision:IMAGENET1K_V1"
 _KERAS = "keras:imagenet"
@@ -48,7 +38,7 @@ _R2_CONVERTED = (
         "the network is torchvision's, its Dropout before the dense layers: the report matches "
         "them layer by layer"
     ),
-    "the last layer begins anew with 10 outputs; the log assigns classifier.6 as well",
+    "the last layer is initialised anew with 10 outputs; the log assigns classifier.6 as well",
     f"{R2_BATCH}; of this training it says that it has the same structure",
     R2_VALIDATION,
     R2_BUFFER,
@@ -186,7 +176,7 @@ PRETRAINED = (
     ),
     Experiment(
         id="R4-torch-pretrained",
-        about="torchvision's AlexNet with ImageNet weights, a new last layer alone learning",
+        about="torchvision's AlexNet with ImageNet weights, only a new last layer learns",
         variant="torchvision",
         weights=_ALEXNET,
         cache_features=True,
@@ -202,7 +192,7 @@ PRETRAINED = (
         assumptions=(
             (
                 "which layers learn is not said: the last one, which is all that is said to be "
-                "adjusted; Adam at 1e-3 on all layers is what R0-torch died of"
+                "adjusted; with Adam at 1e-3 on all layers R0-torch collapsed"
             ),
             "Adam at 1e-3, as R4-torch",
             R4_BATCH,
@@ -223,7 +213,7 @@ PRETRAINED = (
     ),
     Experiment(
         id="R4-tf-vgg16-cached",
-        about="R4-tf-vgg16 batch by batch, what VGG16 makes of an image computed once",
+        about="R4-tf-vgg16 batch by batch, with VGG16's features of each image computed once",
         variant="vgg16",
         weights=_KERAS,
         cache_features=True,
@@ -241,7 +231,7 @@ PRETRAINED = (
         recipe=replace(TRANSFER_RECIPES["mobilenetv2"], prefetch=1),
         data="resized to 128, pixels to [-1, 1]",
         assumptions=(
-            "the small head is the last layer alone, behind the mean of each channel",
+            "the small head is the last layer alone, after the mean of each channel",
             "Adam at its defaults and 10 epochs, as R4-tf",
             "scaling is not said: [-1, 1], which the weights need",
             SHUFFLED,
@@ -249,9 +239,3 @@ PRETRAINED = (
     ),
 )
 """Report by report."""
-
-
-R1_TRAIN_ACCURACY = (
-    "how the accuracy on the training images was measured is not said: ours is the mean over the "
-    "last epoch's steps, Dropout included, and no verdict rests on it"
-)

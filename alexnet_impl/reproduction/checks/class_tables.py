@@ -1,4 +1,4 @@
-"""Per-class figures: what sample they come from, and whether a table's rows and sums agree."""
+"""Checks of per-class figures: their sample, and a table's rows against its averages."""
 
 import math
 import statistics
@@ -10,17 +10,18 @@ from alexnet_impl.reproduction.claims.queries import claims_of, final_claims
 
 
 def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Accuracies of single classes are whole numbers of the images that were looked at."""
+    """Checks that accuracies by class are whole numbers of CIFAR-10's 1,000 images a class."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         recalls = [c for c in claims_of(experiment, "recall", claims) if c.of not in AVERAGES]
-        strange = [claim for claim in recalls if not _is_count_of(claim, PER_CLASS_TEST)]
+        strange = [claim for claim in recalls if not _is_count(_bounds(claim), PER_CLASS_TEST)]
         if strange:
-            fractions = [_fraction_text(claim, sample_of(claim, claims)) for claim in recalls]
+            samples = samples_of(recalls[0].report, claims)
+            fractions = [_fraction_text(claim, samples[claim.of]) for claim in recalls]
             yield Finding(
                 check="sample_sizes",
                 kind="inconsistent",
                 claims=tuple(recalls),
-                reason=f"{len(strange)} of {len(recalls)} accuracies are no multiple of "
+                reason=f"{len(strange)} of {len(recalls)} accuracies are not multiples of "
                 f"{100 / PER_CLASS_TEST:g} %, as {PER_CLASS_TEST:,} images a class would give. "
                 "The smallest samples that give them, none much smaller than the others: "
                 f"{', '.join(fractions)}",
@@ -28,34 +29,38 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def smallest_sample(claims: Sequence[Claim], least: int = 1) -> int | None:
-    """The fewest images of which every one of these shares is a whole number; None: too many.
+    """Smallest number of images of which every share is a whole number; None: more than exist.
 
     Args:
         claims: The shares.
-        least: No fewer than these.
+        least: The smallest number to try.
     """
+    shares = [_bounds(claim) for claim in claims]
     sizes = range(least, PER_CLASS_TEST + 1)
-    return next((n for n in sizes if all(_is_count_of(claim, n) for claim in claims)), None)
+    return next((n for n in sizes if all(_is_count(share, n) for share in shares)), None)
 
 
 def sample_of(claim: Claim, claims: Sequence[Claim]) -> int | None:
-    """The images of its class that the report looked at; None: more than there are.
+    """Number of images of the claim's class that its report evaluated; None: more than exist."""
+    return samples_of(claim.report, claims)[claim.of]
 
-    The fewest that give all it prints of the class, but not fewer than for other classes: 80.00 %
-    may be 4 of 5, which is no sample where the others have 55 to 79. One below half of the median
-    says no more than that it divides the true one.
+
+def samples_of(report: str, claims: Sequence[Claim]) -> dict[str, int | None]:
+    """Number of images of each class that a report evaluated; None: more than exist.
+
+    One sample gave the recalls of a class for all networks of the report. It is the smallest that
+    gives them all, but not much smaller than that of other classes: 80.00 % may be 4 of 5, which is
+    no sample if the other classes have 55 to 79. A number below half of the median only divides
+    the true one.
     """
-    recalls = [c for c in claims if (c.report, c.quantity) == (claim.report, "recall")]
-    names = dict.fromkeys(c.of for c in recalls if c.of not in AVERAGES)
-    groups = [[c for c in recalls if c.of == name] for name in names]
-    sizes = [size for group in groups if (size := smallest_sample(group)) is not None]
+    groups: dict[str, list[Claim]] = {}
+    for claim in claims:
+        if claim.quantity == "recall" and claim.of not in AVERAGES and claim.report == report:
+            groups.setdefault(claim.of, []).append(claim)
+    sizes = [size for group in groups.values() if (size := smallest_sample(group)) is not None]
     telling = [size for size in sizes if 2 * size >= statistics.median(sizes)]
-    return smallest_sample(same_class(claim, claims), least=min(telling, default=1))
-
-
-def same_class(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
-    """What the report prints of this class, of all its networks: one sample gave them all."""
-    return [c for c in claims if (c.report, c.quantity, c.of) == (claim.report, "recall", claim.of)]
+    least = min(telling, default=1)
+    return {name: smallest_sample(group, least=least) for name, group in groups.items()}
 
 
 def _fraction_text(claim: Claim, size: int | None) -> str:
@@ -64,14 +69,19 @@ def _fraction_text(claim: Claim, size: int | None) -> str:
     return f"{claim.of} {claim.printed} = {round(claim.value * size)}/{size}"
 
 
-def _is_count_of(claim: Claim, size: int) -> bool:
-    """Whether some whole number of so many images is printed like this."""
-    count = round(claim.value * size)
-    return claim.low - 1e-12 <= count / size <= claim.high + 1e-12
+def _bounds(claim: Claim) -> tuple[float, float, float]:
+    """Smallest value, printed value and largest value of a claim."""
+    return claim.low - 1e-12, claim.value, claim.high + 1e-12
+
+
+def _is_count(bounds: tuple[float, float, float], size: int) -> bool:
+    """Whether a whole number out of `size` images is printed as the claim with these bounds."""
+    low, value, high = bounds
+    return low <= round(value * size) / size <= high
 
 
 def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """F1 is the harmonic mean of precision and recall, as far as four digits can tell."""
+    """Checks that F1 is the harmonic mean of precision and recall, within their rounding."""
     for row in _rows(claims):
         precision, recall, f1 = row
         low, high = (
@@ -85,35 +95,12 @@ def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
                 claims=(f1,),
                 against=(precision, recall),
                 reason=f"{f1.of}: F1 is given as {f1.text}; precision {precision.text} and recall "
-                f"{recall.text} make {(low + high) / 2:.4f}",
+                f"{recall.text} give {(low + high) / 2:.4f}",
             )
-
-
-def precision_differences(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """How much more precise one network is than another follows from both macro averages."""
-    for claim in (claim for claim in claims if claim.quantity == "precision_difference"):
-        first, second = (_macro_precision(name, claims) for name in (claim.experiment, claim.of))
-        if first is None or second is None:
-            continue
-        if claim.high < first.low - second.high or claim.low > first.high - second.low:
-            yield Finding(
-                check="precision_differences",
-                kind="inconsistent",
-                claims=(claim,),
-                against=(first, second),
-                reason=f"{claim.experiment} is said to be more precise than {claim.of} by "
-                f"{claim.text}; {first.text} and {second.text} differ by "
-                f"{first.value - second.value:.4f}",
-            )
-
-
-def _macro_precision(experiment: str, claims: Sequence[Claim]) -> Claim | None:
-    found = claims_of(experiment, "precision", claims)
-    return next((claim for claim in found if claim.of == AVERAGES[0]), None)
 
 
 def averages(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """With equally many images of each class, both averages and the accuracy follow the rows."""
+    """Checks averages and accuracy against the rows: every class has equally many images."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         for quantity in PER_CLASS:
             found = claims_of(experiment, quantity, claims)
@@ -136,12 +123,12 @@ def _against_rows(means: Sequence[Claim], rows: Sequence[Claim]) -> Iterator[Fin
                 kind="inconsistent",
                 claims=(mean,),
                 against=tuple(rows),
-                reason=f"{mean.what} is given as {mean.text}; its rows make {(low + high) / 2:.4f}",
+                reason=f"{mean.what} is given as {mean.text}; its rows give {(low + high) / 2:.4f}",
             )
 
 
 def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
-    """Macro and weighted averages are one number where every class has the same support."""
+    """Checks that macro and weighted averages agree: every class has the same support."""
     by_name = {claim.of: claim for claim in means}
     if not set(AVERAGES) <= set(by_name):
         return
@@ -157,7 +144,7 @@ def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Recall over precision, summed over the classes, counts every image once."""
+    """Checks that recall over precision, summed over the classes, counts every image once."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         rows = [row for row in _rows(claims) if row[0].experiment == experiment]
         if len(rows) != NUM_CLASSES:
@@ -169,18 +156,18 @@ def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
                 check="predicted_counts",
                 kind="inconsistent",
                 claims=tuple(claim for row in rows for claim in row),
-                reason=f"precision and recall make {least:,} to {most:,} predictions of the "
+                reason=f"precision and recall give {least:,} to {most:,} predictions of the "
                 f"{NUM_TEST:,} images",
             )
 
 
 def _predicted(recall: float, precision: float) -> float:
-    """How many images are taken for a class."""
+    """Number of images predicted as a class."""
     return PER_CLASS_TEST * recall / precision
 
 
 def _rows(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim, Claim]]:
-    """Precision, recall and F1 of each class that has all three."""
+    """Yields precision, recall and F1 of each class that has all three."""
     found = {c.subject: c for c in claims if c.quantity in PER_CLASS and c.of not in AVERAGES}
     for experiment, quantity, name, epoch in found:
         if quantity != PER_CLASS[0]:

@@ -1,4 +1,4 @@
-"""Comparisons of two experiments that differ in more than what the report compares."""
+"""Check of comparisons: two experiments may differ in more than the report compares."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -22,7 +22,7 @@ class Trained(Protocol):
 
     @property
     def weights(self) -> str | None:
-        """What it begins with; None: drawn."""
+        """The weights it starts from; None: drawn."""
 
     @property
     def recipe(self) -> Recipe:
@@ -32,14 +32,14 @@ class Trained(Protocol):
 _OF_MOMENTUM = ("momentum", "momentum_formula", "nesterov")
 _OF_ADAM = ("beta1", "beta2", "epsilon", "epsilon_formula")
 _UNSET = {"shuffle_buffer": "a permutation", "resize_to": "no crop"}
-"""What a field's None means, where 'none' does not say it."""
-_IDLE = ("resize", "reset_layers", "prefetch")
-"""Upwards all but nearest are the same; a last layer of another size begins anew in any case; and
-when a batch is made changes no number."""
+"""Meaning of None in fields where the word none would not tell it."""
+_NOT_APPLICABLE = ("resize", "reset_layers", "prefetch")
+"""All methods of enlarging but nearest are the same; a last layer of another size is initialised
+anew in any case; and the moment at which a batch is made changes no number."""
 
 
 def comparisons(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Conclusions that name another experiment, with all that differs between the two."""
+    """Checks conclusions that name another experiment: lists all that differs between the two."""
     for claim in claims:
         if claim.quantity != "conclusion" or claim.of not in EXPERIMENTS:
             continue
@@ -59,21 +59,21 @@ def comparisons(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def differences(one: Trained, other: Trained) -> list[str]:
-    """What two trainings differ in, as 'field: one / other'; the framework aside."""
+    """Fields in which two trainings differ, as 'field: one / other'; without the framework."""
     found = [] if one.variant == other.variant else [f"variant: {one.variant} / {other.variant}"]
     if one.weights != other.weights:
         found.append(f"weights: {one.weights or 'drawn'} / {other.weights or 'drawn'}")
     sides = (one, other)
     for entry in fields(Recipe):
         values = [_in_effect(side, entry.name) for side in sides]
-        idle = all(_is_idle(side.recipe, entry.name) for side in sides)
-        if values[0] != values[1] and not idle:
+        acts = not all(_is_not_applicable(side.recipe, entry.name) for side in sides)
+        if values[0] != values[1] and acts:
             found.append(f"{entry.name}: {' / '.join(_words(entry.name, v) for v in values)}")
     return found
 
 
 def _in_effect(side: Trained, name: str) -> Any:
-    """A field's value, or the variant's where the recipe leaves it to it."""
+    """A field's value, or the variant's own if the recipe leaves the choice to the variant."""
     value = getattr(side.recipe, name)
     if name == "input_size" and value is None:
         return get_variant(side.variant).input_size
@@ -88,7 +88,7 @@ def _words(name: str, value: Any) -> str:
     return str(value)
 
 
-def _is_idle(recipe: Recipe, name: str) -> bool:
+def _is_not_applicable(recipe: Recipe, name: str) -> bool:
     """Whether a field of the recipe changes nothing in this training."""
     has_momentum = recipe.optimizer in MOMENTUM_OPTIMIZERS
     if name == "momentum_formula" and _has_one_rate(recipe):
@@ -97,9 +97,9 @@ def _is_idle(recipe: Recipe, name: str) -> bool:
         return not has_momentum
     if name in _OF_ADAM:
         return has_momentum
-    return name in _IDLE
+    return name in _NOT_APPLICABLE
 
 
 def _has_one_rate(recipe: Recipe) -> bool:
-    """Whether no optimizer sees its learning rate change: momentum may then keep it or not."""
+    """Whether the learning rate is constant: both momentum formulas then give the same steps."""
     return all(part.schedule == "constant" and not part.warmup for part in phase_recipes(recipe))

@@ -1,4 +1,4 @@
-"""Figures of one thing that differ, and times that do not add up."""
+"""Checks of repeated figures and of times: one run has one value, and epochs add up to a total."""
 
 import itertools
 from collections import defaultdict
@@ -11,7 +11,7 @@ from alexnet_impl.reproduction.claims.queries import claims_of, distinct_texts, 
 
 
 def two_values(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """One run has one value: intervals of rounding must overlap, and words be the same."""
+    """Checks that one run has one value: rounding intervals must overlap, and words be the same."""
     for group in _by_subject(claims).values():
         exact = [c for c in group if c.quantity != "conclusion" and not c.from_bar]
         if any(_apart(a, b) for a, b in itertools.combinations(exact, 2)):
@@ -26,10 +26,10 @@ def two_values(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def progress_bars(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Keras 3 averages its running means again while batches pass, and prints that.
+    """Explains figures of Keras 3's progress bar, which averages its running means again.
 
-    Early batches count more: a loss that falls is printed too high, an accuracy over batches
-    differs at random. History and the values that evaluate() returns are right.
+    Early batches weigh more: a falling loss is printed too high, and an accuracy over batches
+    differs at random. History and the values that evaluate() returns are correct.
 
     References:
         keras-team/keras, issues 20212 and 21301.
@@ -52,7 +52,7 @@ def progress_bars(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Epoch times of a whole run add up to its total."""
+    """Checks that the epoch times of a whole run add up to its total."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         epochs = claims_of(experiment, "epoch_time", claims)
         totals = final_claims(experiment, "training_time", claims)
@@ -72,7 +72,7 @@ def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str] | None:
-    """Least and most seconds of a whole run, and what was added; None if a part is missing."""
+    """Smallest and largest sum in seconds, and what was summed; None if an epoch is missing."""
     known = EXPERIMENTS.get(experiment)
     numbered = [claim for claim in epochs if claim.epoch is not None]
     if numbered:
@@ -86,42 +86,6 @@ def _summed(experiment: str, epochs: Sequence[Claim]) -> tuple[float, float, str
     return count * each.low, count * each.high, f"{count} epochs of {each.text}"
 
 
-def time_ratios(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """'At least n times' must hold for the times of its own sentence; with others it need not."""
-    for ratio in (claim for claim in claims if claim.quantity == "time_ratio"):
-        longer = final_claims(ratio.experiment, "training_time", claims)
-        shorter = final_claims(ratio.of, "training_time", claims)
-        pairs = list(itertools.product(longer, shorter))
-        short = [pair for pair in pairs if _times(*pair) < ratio.value]
-        meant = [pair for pair in pairs if pair not in short and _in_one_line(ratio, pair)]
-        if not short:
-            continue
-        yield Finding(
-            check="time_ratios",
-            kind="explained" if meant else "inconsistent",
-            claims=(ratio,),
-            against=tuple(dict.fromkeys(claim for pair in short + meant for claim in pair)),
-            reason=f"{ratio.says}: {'; '.join(_ratio_text(pair) for pair in meant + short)}"
-            + (": the contradiction is that of the two times" if meant else ""),
-        )
-
-
-def _times(one: Claim, other: Claim) -> float:
-    return one.value / other.value
-
-
-def _in_one_line(ratio: Claim, pair: tuple[Claim, Claim]) -> bool:
-    return all(claim.line == ratio.line for claim in pair)
-
-
-def _ratio_text(pair: tuple[Claim, Claim]) -> str:
-    one, other = pair
-    return (
-        f"{one.text} (line {one.line}) are {_times(one, other):.2f} times {other.text} "
-        f"(line {other.line})"
-    )
-
-
 def _by_subject(claims: Sequence[Claim]) -> dict[tuple[str, str, str, int | None], list[Claim]]:
     groups = defaultdict(list)
     for claim in claims:
@@ -130,7 +94,7 @@ def _by_subject(claims: Sequence[Claim]) -> dict[tuple[str, str, str, int | None
 
 
 def _apart(first: Claim, second: Claim) -> bool:
-    """Whether no one value can be printed as both."""
+    """Whether no single value can be printed as both."""
     if not (first.has_figure and second.has_figure):
         return first.says != second.says
     slack = 1e-9 * max(abs(first.high), abs(second.high))

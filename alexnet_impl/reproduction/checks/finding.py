@@ -1,30 +1,31 @@
-"""What a check of a report against itself has found."""
+"""A finding: a contradiction within a report, or the explanation of one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from alexnet_impl.reproduction.claims.claim import Claim
 
 Kind = Literal["inconsistent", "incomparable", "explained"]
-"""inconsistent: the claims cannot all be true. incomparable: what is compared differs in more than
-what the report says. explained: the figures differ or surprise, and there is a reason."""
+"""inconsistent: the claims cannot all be true. incomparable: the experiments compared differ in
+more than the report says. explained: the figures differ or surprise for a known reason."""
 
 NUM_CLASSES = 10
 NUM_TRAIN, NUM_TEST = 50_000, 10_000
-"""Of CIFAR-10."""
+"""Numbers of CIFAR-10's images."""
 PER_CLASS_TEST = NUM_TEST // NUM_CLASSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that does not add up, or why it does.
+    """One contradiction or explanation.
 
     Attributes:
-        check: The name of the function that found it.
-        kind: How bad it is.
-        claims: Those it is about.
-        against: Those that it rests on and leaves alone.
-        reason: With the numbers.
+        check: Name of the check that found it.
+        kind: Whether the claims are wrong, not comparable, or explained.
+        claims: The claims that the finding is about.
+        against: Claims used as evidence, on which it passes no judgement.
+        reason: The reason, with the numbers.
     """
 
     check: str
@@ -35,5 +36,14 @@ class Finding:
 
     @property
     def report(self) -> str:
-        """R0 to R4."""
+        """The report's name, R0 to R4."""
         return self.claims[0].report
+
+
+def findings_by_claim(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Findings about each claim, by the claim's id; claims without findings are left out."""
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        for claim in finding.claims:
+            found.setdefault(claim.id, []).append(finding)
+    return found

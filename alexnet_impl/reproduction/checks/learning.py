@@ -1,4 +1,4 @@
-"""What losses, accuracies and the course of a training allow each other to be."""
+"""Checks of losses against accuracies: what a training's figures allow each other to be."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from alexnet_impl.reproduction.claims.queries import (
 )
 
 DEVIATIONS = 5.0
-"""Beyond so many standard deviations a difference of two accuracies is no chance."""
+"""Two accuracies that differ by more than this many standard deviations do not differ by chance."""
 FLAT = 1e-3
-"""A loss within this of ln(num_classes) knows nothing of the image."""
+"""A loss this close to ln(num_classes) is that of a network whose outputs ignore the image."""
 TELLING_DIGITS = 7
-"""A float32 share with at least so many digits tells which fraction it is."""
+"""A float32 share with at least this many digits determines which fraction it is."""
 BATCHES = (1, 16, 32, 64, 128, 256, 512)
-"""Sizes that are tried: of any size at all some would fit by chance. A count near 45,000 fits an
+"""Batch sizes that are tried; among all sizes some would fit by chance. A count near 45,000 fits an
 unrelated float32 with probability 0.003."""
 _OF_LEARNING = ("loss falls",)
-"""Conclusions that a network which learned nothing contradicts."""
+"""Conclusions that a network which learned nothing contradicts, by their field `of`."""
 _OF_SAMPLES = "sample image"
 """One that such a network may bear out by chance."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
@@ -64,10 +64,11 @@ def _is_short(stop: Claim, experiment: Experiment) -> bool:
 
 
 def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """A loss that stays at ln(num_classes) comes from outputs that do not depend on the image.
+    """Checks claims of learning against losses that stay at ln(num_classes).
 
-    It is no proof: the mean could be that of right and of very wrong predictions. But then it
-    would not print the same four digits epoch after epoch, at the very value of equal outputs.
+    Such a loss comes from outputs that do not depend on the image. It is no proof: the mean could
+    be that of correct and of very wrong predictions, but it would then not show the same four
+    digits in every epoch, at exactly the value of equal outputs.
     """
     chance = 1 / NUM_CLASSES
     bar = chance + DEVIATIONS * math.sqrt(chance * (1 - chance) / NUM_TEST)
@@ -92,7 +93,7 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def _flat_losses(claims: Sequence[Claim]) -> Iterator[tuple[str, tuple[Claim, ...]]]:
-    """Experiments whose losses stay at ln(num_classes) behind the first epoch, with them."""
+    """Yields experiments whose losses stay at ln(num_classes) after the first epoch, with these."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         losses = curve_claims(experiment, "loss", claims)[1:]
         if losses and all(abs(c.value - math.log(NUM_CLASSES)) <= FLAT for c in losses):
@@ -122,7 +123,7 @@ def _is_sample_of(claim: Claim, experiment: str) -> bool:
 
 
 def _same_answer(samples: Sequence[Claim]) -> str:
-    """What it means that two dead networks name one class for their sample images."""
+    """A clause that says that both networks name one class for their sample images, or nothing."""
     if len(samples) < 2 or len({claim.value for claim in samples}) > 1:
         return ""
     lines = " and ".join(str(claim.line) for claim in samples)
@@ -150,13 +151,13 @@ def sample_confidences(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """A small loss forces a large accuracy: accuracy >= 1 - loss / ln 2.
+    """Checks that a small loss comes with a large accuracy: accuracy >= 1 - loss / ln 2.
 
-    An image that is classified wrongly gives its label at most the probability 1/2, since another
-    class has no less, so its cross-entropy is at least ln 2; all others' is at least 0. The mean
-    over all images is then at least ln 2 times the share of the wrong ones. It holds for the
-    progress bar's means of means too, which weight both alike. There is no such bound from above:
-    one image alone can have any loss.
+    The label of a misclassified image has at most the probability 1/2, since another class has no
+    less; its cross-entropy is at least ln 2, and that of all other images at least 0. The mean over
+    all images is therefore at least ln 2 times the share of misclassified ones. The bound also
+    holds for the progress bar, which weights both alike. There is no upper bound: one image alone
+    can have any loss.
     """
     for loss_of, accuracy_of in _PAIRS:
         for loss in (claim for claim in claims if claim.quantity == loss_of and claim.has_figure):
@@ -175,7 +176,7 @@ def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Two unseen sets give one accuracy, but for chance."""
+    """Checks that validation and test accuracy agree within chance, as on two unseen sets."""
     for experiment in dict.fromkeys(claim.experiment for claim in claims):
         last = curve_claims(experiment, "eval_top1_accuracy", claims)[-1:]
         known = EXPERIMENTS.get(experiment)
@@ -199,7 +200,7 @@ def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def _same_evaluation(accuracy: Claim, claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """The loss that evaluate() returned with an accuracy: it stands in the same line."""
+    """The loss that evaluate() returned with an accuracy, in the same line."""
     losses = final_claims(accuracy.experiment, "test_loss", claims)
     return tuple(loss for loss in losses if loss.line == accuracy.line)
 
@@ -209,9 +210,9 @@ def _variance(share: float, count: int) -> float:
 
 
 def measured_images(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """A share with all its digits says how many images it was measured on.
+    """Checks which images a share with all its digits was measured on.
 
-    Tried are the parts that there are, whole or without the last partial batch.
+    The dataset's parts are tried, whole and without their last partial batch.
     """
     for claim in claims:
         digits = len(claim.printed.partition(".")[2])
@@ -243,12 +244,12 @@ def _parts(experiment: Experiment) -> dict[str, int]:
 
 
 def _counts(size: int) -> Iterator[tuple[int, int]]:
-    """Images in whole batches, and the batch size; each count once."""
+    """Yields number of images in whole batches, and the batch size; each number once."""
     by_count = {size - size % batch: batch for batch in reversed(BATCHES)}
     yield from sorted(by_count.items())
 
 
 def _is_share_of(value: float, count: int) -> bool:
-    """Whether float32 division gives this very value for some number of images."""
+    """Whether float32 division gives exactly this value for some number of images."""
     share = np.float32(round(value * count)) / np.float32(count)
     return bool(np.float32(value) == share)

@@ -1,19 +1,19 @@
-"""Parameter totals against the Spec's, and how much memory arrays take."""
+"""Checks of parameter counts against the Spec, and of the memory that arrays take."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec, get_variant
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
-from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, NUM_TEST, NUM_TRAIN, Finding
+from alexnet_impl.reproduction.checks.finding import NUM_CLASSES, Finding
 from alexnet_impl.reproduction.claims.claim import Claim
-from alexnet_impl.reproduction.claims.queries import final_claims
 
 FLOAT32_BYTES = 4
 
 
 def parameter_totals(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """Printed parameter counts are those that follow from the architecture."""
+    """Checks that printed parameter counts are those that follow from the architecture."""
     for claim in claims:
         if claim.quantity != "num_params":
             continue
@@ -43,61 +43,25 @@ def parameter_totals(claims: Sequence[Claim]) -> Iterator[Finding]:
 def expected_counts(claim: Claim) -> dict[int, int]:
     """Parameters of the claim's layer, or of the network, by number of classes."""
     variant = EXPERIMENTS[claim.experiment].variant
-    counts = {}
-    for num_classes in (NUM_CLASSES, *get_variant(variant).published_num_params):
-        traced = trace(build_spec(variant, num_classes=num_classes))
-        layers = {step.layer.name: step.num_params for step in traced.layers}
-        counts[num_classes] = layers.get(claim.of, 0) if claim.of else traced.num_params
-    return counts
+    return {
+        num_classes: _layer_counts(variant, num_classes).get(claim.of, 0)
+        for num_classes in (NUM_CLASSES, *get_variant(variant).published_num_params)
+    }
 
 
-def model_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """A model's size is four bytes a parameter."""
-    for size in (claim for claim in claims if claim.quantity == "model_size"):
-        for total in final_claims(size.experiment, "num_params", claims):
-            num_bytes = FLOAT32_BYTES * total.value
-            if not size.low <= num_bytes <= size.high:
-                yield Finding(
-                    check="model_sizes",
-                    kind="inconsistent",
-                    claims=(size,),
-                    against=(total,),
-                    reason=f"{total.printed} parameters are {num_bytes / 2**20:.2f} MB, not "
-                    f"{size.text}",
-                )
+@functools.cache
+def _layer_counts(variant: str, num_classes: int) -> dict[str, int]:
+    """Parameters of each layer by name, and of the whole network under the empty name."""
+    traced = trace(build_spec(variant, num_classes=num_classes))
+    return {step.layer.name: step.num_params for step in traced.layers} | {"": traced.num_params}
 
 
 def resized_bytes(num_images: int, input_size: int) -> int:
-    """What so many images take as float32, in bytes."""
+    """Bytes that this number of RGB images of this size takes as float32."""
     return num_images * input_size**2 * 3 * FLOAT32_BYTES
 
 
 def resized_text(num_images: int, input_size: int) -> str:
-    """The product written out."""
+    """The product of resized_bytes() written out."""
     gigabytes = resized_bytes(num_images, input_size) / 1e9
     return f"{num_images:,} x {input_size} x {input_size} x 3 x 4 bytes = {gigabytes:.1f} GB"
-
-
-def resized_datasets(claims: Sequence[Claim]) -> Iterator[Finding]:
-    """A whole dataset, resized and held as float32, against the machine's memory."""
-    for claim in claims:
-        if claim.quantity == "machine_memory":
-            size = EXPERIMENTS[claim.experiment].recipe.input_size or 0
-            needed = resized_bytes(NUM_TRAIN + NUM_TEST, size)
-            if needed > claim.value:
-                yield Finding(
-                    check="resized_datasets",
-                    kind="explained",
-                    claims=(claim,),
-                    reason=f"the training images take {resized_text(NUM_TRAIN, size)} and those "
-                    f"for testing {resized_text(NUM_TEST, size)}: {needed / 1e9:.1f} GB of "
-                    f"{claim.text}, and the kernel is reported to have crashed",
-                )
-        elif claim.quantity == "conclusion" and "whole dataset" in claim.says:
-            yield Finding(
-                check="resized_datasets",
-                kind="explained",
-                claims=(claim,),
-                reason=f"the training images alone take {resized_text(NUM_TRAIN, 224)}, whatever "
-                "the batch size; batch by batch they take none of it",
-            )

@@ -1,1 +1,1 @@
-"""Every figure of the five reports, report by report, with the line that it stands in."""
+"""The reports' published figures and conclusions."""

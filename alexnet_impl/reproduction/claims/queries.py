@@ -13,14 +13,14 @@ CLAIMS = read_claims(Path(__file__).with_name("claims.csv"))
 def claims_of(
     experiment: str, quantity: Quantity, claims: Iterable[Claim] = CLAIMS
 ) -> tuple[Claim, ...]:
-    """What was published of an experiment's quantity, class by class and epoch by epoch."""
-    return tuple(c for c in claims if (c.experiment, c.quantity) == (experiment, quantity))
+    """All claims of an experiment with this quantity, for every class and epoch."""
+    return tuple(c for c in claims if c.quantity == quantity and c.experiment == experiment)
 
 
 def final_claims(
     experiment: str, quantity: Quantity, claims: Iterable[Claim] = CLAIMS
 ) -> tuple[Claim, ...]:
-    """Those of the run as a whole, progress bars aside."""
+    """Claims about the run as a whole, without those of progress bars."""
     found = claims_of(experiment, quantity, claims)
     return tuple(c for c in found if c.epoch is None and not c.of and not c.from_bar)
 
@@ -28,7 +28,7 @@ def final_claims(
 def curve_claims(
     experiment: str, quantity: Quantity = "loss", claims: Iterable[Claim] = CLAIMS
 ) -> tuple[Claim, ...]:
-    """One claim an epoch, the first that was printed, in the order of the epochs."""
+    """The first printed claim of each epoch, in the order of the epochs."""
     by_epoch: dict[int, Claim] = {}
     for claim in claims_of(experiment, quantity, claims):
         if claim.epoch is not None:
@@ -37,7 +37,7 @@ def curve_claims(
 
 
 def distinct_values(claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """Of claims that print one value, in whatever unit, the first."""
+    """The first claim of each distinct value, whatever its unit."""
     by_reading: dict[tuple[float, float] | str, Claim] = {}
     for claim in claims:
         by_reading.setdefault(claim.reading, claim)
@@ -45,5 +45,5 @@ def distinct_values(claims: Sequence[Claim]) -> tuple[Claim, ...]:
 
 
 def distinct_texts(claims: Sequence[Claim], joint: str = "or") -> str:
-    """The figures as they read, each value once: '71.95 % or 10.00 %'."""
+    """The figures as text, each value once: '71.95 % or 10.00 %'."""
     return f" {joint} ".join(dict.fromkeys(claim.text for claim in distinct_values(claims)))

@@ -1,7 +1,7 @@
 """Reads published claims from a CSV file: one row a claim; comment lines start with #."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +9,13 @@ from typing import Any, get_args
 from alexnet_impl.reproduction.claims.claim import FILES, SCALES, Claim, Quantity, read_number
 
 COLUMNS = tuple(entry.name for entry in fields(Claim))
-_PARSERS = {"line": int, "epoch": int, "steps": int, "about": float, "from_bar": "yes".__eq__}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "line": int,
+    "epoch": int,
+    "steps": int,
+    "about": float,
+    "from_bar": bool,
+}
 """Columns that are not text."""
 _ALLOWED = {"quantity": get_args(Quantity), "unit": tuple(SCALES), "from_bar": ("", "yes")}
 

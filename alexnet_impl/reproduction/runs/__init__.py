@@ -1,1 +1,1 @@
-"""Runs of the reports' experiments: started, found again, checked."""
+"""Runs of the reports' experiments: what to train, training it, and reading it back."""

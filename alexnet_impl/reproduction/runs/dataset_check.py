@@ -1,4 +1,4 @@
-"""Whether the images of a run are those of the reports, CIFAR-10's."""
+"""Checks whether the images of a run are the reports' images, those of CIFAR-10."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.runs.records import DatasetRecord
 
 _SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
-"""What other datasets' files call these classes."""
+"""Names that files of other sources give to these classes."""
 
 
 def class_place(name: str, class_names: Sequence[str]) -> int | None:
-    """Where a class stands; None if the dataset has none of that name."""
+    """Index of a class; None if the dataset has no class of that name."""
     names = (name, *_SHORT_NAMES.get(name, ()))
     return next((class_names.index(n) for n in names if n in class_names), None)
 
 
 def other_images(dataset: DatasetRecord, data: DataConfig) -> str:
-    """What sets images apart from CIFAR-10's, beyond how many were asked for; empty if nothing."""
+    """How images differ from CIFAR-10's beyond the number asked for, in words; empty if equal."""
     names = dataset.class_names
     if len(names) != len(CLASS_NAMES) or any(class_place(n, names) is None for n in CLASS_NAMES):
         return f"images of {len(names)} other classes ({', '.join(names)})"

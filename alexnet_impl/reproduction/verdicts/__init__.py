@@ -1,1 +1,1 @@
-"""Verdicts on the published claims: our figures beside theirs."""
+"""Verdicts on the published claims, from our figures beside theirs."""

@@ -1,18 +1,18 @@
-"""What each report concludes, and our answer to it in two sentences."""
+"""Each report's conclusion, and our answer to it in two sentences."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One report's conclusion and ours.
+    """One report's conclusion and our answer.
 
     Attributes:
-        report: R0 to R4.
-        concluded: The report's, in our words.
-        answer: Ours: what the report's own figures, arithmetic and this project's measurements
-            say. What a run would have to show is not in it.
-        rests_on: Checks and pages.
+        report: The report's name, R0 to R4.
+        concluded: The report's conclusion, in our words.
+        answer: What the report's own figures, arithmetic and this project's measurements say; runs
+            of the report's experiments are not used.
+        rests_on: Names of the checks and paths of the documents that it rests on.
     """
 
     report: str

@@ -1,6 +1,6 @@
-"""Loss by epoch, the report's against ours, as curves."""
+"""Loss curves by epoch, the report's beside ours: differences, and by how much ours lags."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,13 @@ from alexnet_impl.reproduction.claims.queries import CLAIMS, curve_claims
 from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
 
 SHIFTS = np.arange(-3, 3.01, 0.05)
-"""Epochs by which our curve is tried to be moved."""
+"""Shifts in epochs that are tried when one curve is moved onto the other."""
 FEWEST_FOR_SHIFT = 3
 FEWEST_PUBLISHED = 2
-"""Losses that make a curve."""
+"""Number of losses that make a curve."""
 FLAT_STEP = 0.01
-"""Where the published loss typically moves by a smaller share of itself from one epoch to the next,
-no shift can be told: chance moves it as much."""
+"""A curve whose loss typically changes by less than this share of itself an epoch is flat: its
+shift cannot be told from chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,14 @@ class CurveComparison:
     """One run's losses beside the report's, over the epochs that both have.
 
     Attributes:
-        experiment: The id.
-        title: Which run.
-        comparable: Whether it trained on all images, and began with the published weights.
-        epochs: Those of the claims, from the first.
-        published: All of the report's losses, one of each of these.
-        ours: Of as many of these as the run has, counted as the report counts.
-        shift: Our curve, so many epochs earlier, comes nearest: above 0, ours is behind. None
-            where too few are shared or the published curve is flat.
+        experiment: The experiment's id.
+        title: Budget, framework and seed of the run.
+        comparable: Whether it trained on all images and started from the published weights.
+        epochs: Epochs of the published losses.
+        published: All of the report's losses, one for each of these epochs.
+        ours: Our losses of the epochs that the run has, averaged as the report averages.
+        shift: Number of epochs by which our curve, moved earlier, comes nearest: above 0, ours
+            lags. None if too few epochs are shared or the published curve is flat.
     """
 
     experiment: str
@@ -44,81 +44,57 @@ class CurveComparison:
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """Ours minus theirs, epoch by epoch."""
+        """Our loss minus theirs, epoch by epoch."""
         return tuple(b - a for a, b in zip(self.published, self.ours, strict=False))
 
     @property
     def largest(self) -> tuple[int, float]:
-        """The epoch with the largest difference, and it."""
+        """The epoch with the largest difference, and that difference."""
         place = max(range(len(self.differences)), key=lambda n: abs(self.differences[n]))
         return self.epochs[place], self.differences[place]
 
     @property
     def mean(self) -> float:
-        """Mean of the differences, without their signs."""
+        """Mean absolute difference."""
         return float(np.mean(np.abs(self.differences)))
 
 
 def compare_curves(
     evidence: Sequence[Evidence], claims: Sequence[Claim] = CLAIMS
 ) -> tuple[CurveComparison, ...]:
-    """Every run of an experiment whose losses were published by epoch."""
-    found = []
-    for experiment in dict.fromkeys(e.record.experiment for e in evidence):
-        published = curve_claims(experiment, "loss", claims)
-        if len(published) < FEWEST_PUBLISHED:
-            continue
-        for run in own_runs(evidence, experiment):
-            ours = tuple(
-                our_loss(run, claim)
-                for claim in published
-                if (claim.epoch or 0) <= len(run.history.epochs)
-            )
-            if ours:
-                theirs = tuple(claim.value for claim in published)
-                found.append(
-                    CurveComparison(
-                        experiment=experiment,
-                        title=run.title,
-                        comparable=run.has_all_images and run.has_published_weights,
-                        epochs=tuple(claim.epoch or 0 for claim in published),
-                        published=theirs,
-                        ours=ours,
-                        shift=best_shift(theirs, ours),
-                    )
-                )
-    return tuple(found)
+    """Compares every run of an experiment whose losses were published by epoch."""
+    experiments = dict.fromkeys(run.record.experiment for run in evidence)
+    return tuple(
+        comparison
+        for experiment in experiments
+        if len(published := curve_claims(experiment, "loss", claims)) >= FEWEST_PUBLISHED
+        for run in own_runs(evidence, experiment)
+        for comparison in _compared(run, published)
+    )
 
 
-def our_loss(run: Evidence, claim: Claim) -> float:
-    """A run's loss in the epoch of a claim, over as many steps, counted as the report counts."""
-    if claim.from_bar:
-        return bar_mean(run.step_losses(claim.epoch or 1)[: claim.steps])
-    return epoch_loss(run, claim.epoch or 1, from_bar=False)
-
-
-def epoch_loss(run: Evidence, number: int, *, from_bar: bool) -> float:
-    """A run's loss in an epoch, its mean or what Keras 3's bar would print.
-
-    A mean over batches and one over images differ by the last partial batch alone.
-    """
-    if from_bar:
-        return bar_mean(run.step_losses(number))
-    return run.history.epochs[number - 1].loss
-
-
-def bar_mean(step_losses: Sequence[float]) -> float:
-    """What Keras 3's progress bar ends an epoch with: the mean of the running means.
-
-    References:
-        keras-team/keras, issues 20212 and 21301.
-    """
-    running = np.cumsum(step_losses) / np.arange(1, len(step_losses) + 1)
-    return float(running.mean())
+def _compared(run: Evidence, published: Sequence[Claim]) -> Iterator[CurveComparison]:
+    """Yields the comparison; nothing if no published epoch is among the run's."""
+    theirs = tuple(claim.value for claim in published)
+    ours = tuple(
+        run.epoch_loss(claim.epoch or 1, from_bar=claim.from_bar, steps=claim.steps)
+        for claim in published
+        if (claim.epoch or 0) <= len(run.history.epochs)
+    )
+    if ours:
+        yield CurveComparison(
+            experiment=run.record.experiment,
+            title=run.title,
+            comparable=run.has_all_images and run.has_published_weights,
+            epochs=tuple(claim.epoch or 0 for claim in published),
+            published=theirs,
+            ours=ours,
+            shift=best_shift(theirs, ours),
+        )
 
 
 def best_shift(published: Sequence[float], ours: Sequence[float]) -> float | None:
-    """The shift of SHIFTS with the least mean difference; None: too short, or flat."""
+    """The one of SHIFTS with the smallest mean difference; None if too short or flat."""
     if len(ours) < FEWEST_FOR_SHIFT or _is_flat(published[: len(ours)]):
         return None
     epochs, theirs = np.arange(len(ours)), np.array(published[: len(ours)])

@@ -1,4 +1,4 @@
-"""Two trainings side by side: one network in two frameworks, and scratch against pretrained."""
+"""Pairs of trainings: one network in two frameworks, and from scratch against pretrained."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +16,7 @@ from alexnet_impl.reproduction.claims.queries import (
     distinct_values,
     final_claims,
 )
-from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
-from alexnet_impl.reproduction.runs.matching import shared_runs
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs, shared_runs
 from alexnet_impl.reproduction.verdicts.summary import LossEnds, our_ends, published_ends
 from alexnet_impl.reproduction.verdicts.time_ratios import (
     PublishedRatio,
@@ -34,11 +33,13 @@ ONLY_FRAMEWORK = "the framework alone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """First minus second, of two test accuracies, with its 95 % interval.
+    """Difference of two test accuracies, first minus second, with its 95 % interval.
 
     Attributes:
-        low: Of the interval; of several seeds Student's t of the differences within a seed.
-        high: Likewise.
+        value: The difference, as a share.
+        low: Lower end of the interval: both binomials for one seed, Student's t of the differences
+            within a seed for several.
+        high: Upper end of the interval.
     """
 
     value: float
@@ -48,18 +49,19 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:
-    """Two trainings, as published or of ours.
+    """Two trainings, as published or as we ran them.
 
     Attributes:
-        first: The id, with the framework where both are of one experiment.
-        second: What it is put against.
-        source: 'published', or the budget and the seeds of ours.
-        accuracies: Of both, on test images; empty where there is none.
-        differences: Of the accuracies; several where a report gives several; none for ranges.
-        losses: First and last of both, as means over an epoch.
-        time_ratio: First over second; None where the times cannot be compared. Of published ones
-            with what makes them doubtful.
-        differs: All that is not the same in both.
+        first: The first experiment's id, with the framework if both are one experiment.
+        second: The experiment that it is compared with.
+        source: 'published', or the budget and the seeds of our runs.
+        accuracies: Accuracies of both on the test images; empty if there is none.
+        differences: Differences of the accuracies; several if a report gives several; none for
+            ranges.
+        losses: First and last loss of both, as means over an epoch.
+        time_ratio: First over second, with the reasons to doubt a published one; None if the
+            times cannot be compared.
+        differs: Everything that is not the same in both.
     """
 
     first: str
@@ -77,7 +79,7 @@ def framework_rows(
     findings: Sequence[Finding] = (),
     claims: Sequence[Claim] = CLAIMS,
 ) -> tuple[PairRow, ...]:
-    """The reports' pairs as published and as ours, and each experiment that ran in both."""
+    """Rows of the reports' pairs, published and ours, and of experiments run in both frameworks."""
     rows: list[PairRow] = []
     for first, second in PAIRS:
         report = EXPERIMENTS[first].report
@@ -94,7 +96,7 @@ def pretrained_rows(
     findings: Sequence[Finding] = (),
     claims: Sequence[Claim] = CLAIMS,
 ) -> tuple[PairRow, ...]:
-    """Every pretrained experiment against its report's scratch one in the same framework."""
+    """Rows of each pretrained experiment against its report's scratch one in that framework."""
     return tuple(
         row
         for name, experiment in EXPERIMENTS.items()
@@ -112,7 +114,7 @@ def pretrained_rows(
 def _published(
     first: str, second: str, findings: Sequence[Finding], claims: Sequence[Claim]
 ) -> Iterator[PairRow]:
-    """If any accuracy is."""
+    """Yields the published row; nothing if neither report gives a test accuracy."""
     names = (first, second)
     found = [final_claims(name, "test_top1_accuracy", claims) for name in names]
     if any(found):
@@ -129,13 +131,13 @@ def _published(
 
 
 def _own(first: str, second: str, evidence: Sequence[Evidence]) -> Iterator[PairRow]:
-    """If runs can be put side by side."""
+    """Yields the row of our runs; nothing if no budget, dataset and seed is shared."""
     if pairs := shared_runs(own_runs(evidence, first), own_runs(evidence, second)):
         yield _ours(first, second, pairs)
 
 
 def _in_both(name: str, evidence: Sequence[Evidence]) -> Iterator[PairRow]:
-    """One experiment in either framework."""
+    """Yields the row of one experiment that ran in both frameworks."""
     runs = [run for run in evidence if run.record.experiment == name and run.config.width == 1]
     sides = [[run for run in runs if run.config.framework == side] for side in FRAMEWORKS]
     if pairs := shared_runs(*sides):
@@ -162,7 +164,7 @@ def _ours(first: str, second: str, pairs: Sequence[tuple[Evidence, Evidence]]) -
 
 
 def _trained(run: Evidence) -> RunConfig:
-    """What was trained, published weights by their name, in whatever file they were."""
+    """The config of a run, with published weights named as published whatever file they were in."""
     if not run.has_published_weights:
         return run.config
     return replace(run.config, weights=run.experiment.weights)
@@ -170,10 +172,10 @@ def _trained(run: Evidence) -> RunConfig:
 
 def _accuracy(run: Evidence) -> Accuracy | None:
     share = None if run.result is None else run.result.test_top1_accuracy
-    return None if share is None else _of_images(share, run.dataset.num_test_images)
+    return None if share is None else _accuracy_of(share, run.dataset.num_test_images)
 
 
-def _of_images(share: float, num_images: int) -> Accuracy:
+def _accuracy_of(share: float, num_images: int) -> Accuracy:
     return wilson_accuracy(round(share * num_images), num_images)
 
 
@@ -183,21 +185,23 @@ def _mean_text(accuracies: Sequence[Accuracy | None]) -> str:
 
 
 def _our_difference(known: Sequence[tuple[Accuracy, Accuracy]]) -> Difference:
-    """Of one seed by both binomials; of several by what differs from seed to seed."""
+    """Mean difference: its interval is binomial for one seed, Student's t over several seeds."""
     found = estimate([first.value - second.value for first, second in known])
     if found.low is None or found.high is None:
-        return replace(_of_two(*known[0]), value=found.mean)
+        return replace(_difference(*known[0]), value=found.mean)
     return Difference(value=found.mean, low=found.low, high=found.high)
 
 
-def _of_two(first: Accuracy, second: Accuracy) -> Difference:
+def _difference(first: Accuracy, second: Accuracy) -> Difference:
     low, high = difference_interval(first, second)
     return Difference(value=first.value - second.value, low=low, high=high)
 
 
 def _published_differences(first: Sequence[Claim], second: Sequence[Claim]) -> Iterator[Difference]:
-    """One for each two figures; ranges and words such as 'about' have none."""
+    """Yields the difference of each two exact figures; ranges and 'about' figures have none."""
     exact = [[c for c in claims if not (c.upto or c.about)] for claims in (first, second)]
     for one in distinct_values(exact[0]):
         for other in distinct_values(exact[1]):
-            yield _of_two(_of_images(one.value, NUM_TEST), _of_images(other.value, NUM_TEST))
+            yield _difference(
+                _accuracy_of(one.value, NUM_TEST), _accuracy_of(other.value, NUM_TEST)
+            )

@@ -1,28 +1,28 @@
-"""Our figures with their intervals, as far as a published one may lie from them by chance."""
+"""Intervals around our figures: how far a published figure may lie from them by chance."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from alexnet_impl.stats.accuracy import Z_95
 
 HALF_AN_EPOCH = 0.5
-"""A loss of one seed is given the range that the curve passes within so many epochs: training runs
-of other seeds are ahead or behind, and one run cannot tell by how much."""
+"""A loss of one seed is given the range that the curve passes within this many epochs: training
+runs of other seeds are ahead or behind, and one run cannot tell by how much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Our figure.
+class OurFigure:
+    """Our figure beside a published one, with its 95 % interval.
 
     Attributes:
         value: Mean over the seeds.
-        low: A published figure may lie down to here by chance.
-        high: And up to here.
-        basis: What the interval is made of.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        basis: What the interval is computed from, in words.
     """
 
     value: float
@@ -37,29 +37,29 @@ class Measured:
 
 def of_shares(
     values: Sequence[float], count: int, their_value: float, their_count: int
-) -> Measured:
-    """Of accuracies: both are counts of images, and seeds differ.
+) -> OurFigure:
+    """Interval of an accuracy: both sides are counts of images, and seeds differ.
 
     Args:
-        values: Ours, one a seed.
-        count: Images that each was measured on.
+        values: Our shares, one a seed.
+        count: Number of images that each was measured on.
         their_value: The published share.
-        their_count: Images that it was measured on.
+        their_count: Number of images that it was measured on.
     """
     mean = float(np.mean(values))
     variance = mean * (1 - mean) / count + their_value * (1 - their_value) / their_count
     half = math.hypot(Z_95 * math.sqrt(variance), _seed_reach(values))
     basis = "binomial" if len(values) == 1 else f"binomial and {len(values)} seeds"
-    return Measured(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), basis=basis)
+    return OurFigure(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), basis=basis)
 
 
-def of_curves(curves: Sequence[Sequence[float]], epoch: int, standard_error: float) -> Measured:
-    """Of losses in an epoch: by the spread of the seeds, or along the curve of a single one.
+def of_curves(curves: Sequence[Sequence[float]], epoch: int, standard_error: float) -> OurFigure:
+    """Interval of a loss: from the spread of the seeds, or along the curve of a single seed.
 
     Args:
-        curves: Losses by epoch, one curve a seed; a single one has two epochs at least.
-        epoch: From 1.
-        standard_error: Of one measurement; both sides have about the same.
+        curves: Losses by epoch, one curve a seed; a single curve has at least two epochs.
+        epoch: The epoch, counted from 1.
+        standard_error: Standard error of one measurement; both sides have about the same.
     """
     values = [curve[epoch - 1] for curve in curves]
     mean = float(np.mean(values))
@@ -70,21 +70,21 @@ def of_curves(curves: Sequence[Sequence[float]], epoch: int, standard_error: flo
         ends = [_along(curves[0], epoch - 1 + side * HALF_AN_EPOCH) for side in (-1, 1)]
         reaches = [mean - min(mean, *ends), max(mean, *ends) - mean]
     below, above = (math.hypot(reach, _both_sides(standard_error)) for reach in reaches)
-    return Measured(
+    return OurFigure(
         value=mean, low=mean - below, high=mean + above, basis=f"{basis}, standard error"
     )
 
 
-def of_mean(values: Sequence[float], standard_error: float) -> Measured:
-    """Of a mean over test images, whose two measurements have about one standard error.
+def of_mean(values: Sequence[float], standard_error: float) -> OurFigure:
+    """Interval of a mean over test images that both sides measure with about one standard error.
 
     Args:
-        values: Ours, one a seed.
-        standard_error: Of one measurement.
+        values: Our means, one a seed.
+        standard_error: Standard error of one measurement.
     """
     mean = float(np.mean(values))
     half = math.hypot(_both_sides(standard_error), _seed_reach(values))
-    return Measured(value=mean, low=mean - half, high=mean + half, basis="standard error")
+    return OurFigure(value=mean, low=mean - half, high=mean + half, basis="standard error")
 
 
 def _both_sides(standard_error: float) -> float:
@@ -93,14 +93,14 @@ def _both_sides(standard_error: float) -> float:
 
 
 def _seed_reach(values: Sequence[float]) -> float:
-    """How far one more seed may lie from the mean of these; 0 for a single one."""
+    """How far one more seed may lie from the mean of these; 0 for a single seed."""
     if len(values) < 2:
         return 0.0
-    quantile = float(stats.t.ppf(0.975, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, 0.975))  # Student's t; scipy.stats loads long
     return quantile * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / len(values))
 
 
 def _along(curve: Sequence[float], place: float) -> float:
-    """The curve at a place, straight on beyond its ends."""
+    """The curve at a fractional epoch, extrapolated linearly beyond its ends."""
     left = min(max(math.floor(place), 0), len(curve) - 2)
     return curve[left] + (place - left) * (curve[left + 1] - curve[left])

@@ -1,4 +1,4 @@
-"""What this project's measurements explain of a report's figures, with the page that shows it."""
+"""Known causes of published figures, from this project's measurements, with the page of each."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ OUTCOMES: tuple[Quantity, ...] = (
     *("loss", "eval_loss", "test_loss"),
     *PER_CLASS,
 )
-"""What a training ends with, and what a mistake of its network or data can explain."""
+"""Results of a training, which a mistake in its network or data can explain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Of some claims of some experiments.
+class KnownCause:
+    """The cause of some claims of some experiments.
 
     Attributes:
-        experiments: Their ids.
-        text: Where the figures come from; measured ones are this project's.
-        page: Below the project's root.
-        quantities: Of the claims; conclusions are named by `of` instead.
-        of: What such conclusions are of.
+        experiments: The experiments' ids.
+        text: Why the figures are what they are; measured values in it are this project's.
+        page: Path of the document that shows it, below the project's root.
+        quantities: Quantities of the claims that are explained.
+        of: Conclusions that are explained, by their field `of`.
     """
 
     experiments: tuple[str, ...]
@@ -35,11 +35,11 @@ class Explanation:
 
     @property
     def words(self) -> str:
-        """Both, as a reader is shown them."""
+        """Text and page as shown to readers."""
         return f"{self.text} ({self.page})"
 
     def fits(self, claim: Claim) -> bool:
-        """Whether it speaks of this claim."""
+        """Whether this is a cause of the claim."""
         if claim.experiment not in self.experiments:
             return False
         if claim.quantity == "conclusion":
@@ -47,8 +47,8 @@ class Explanation:
         return claim.quantity in self.quantities
 
 
-EXPLANATIONS = (
-    Explanation(
+KNOWN_CAUSES = (
+    KnownCause(
         experiments=("R0-tf",),
         of=("more epochs",),
         text="Adam at 1e-3 kills the network: with these settings every unit of conv5 was dead by "
@@ -56,7 +56,7 @@ EXPLANATIONS = (
         "epochs teach it nothing, and ten equal probabilities cost ln 10",
         page="docs/collapse.md",
     ),
-    Explanation(
+    KnownCause(
         experiments=("R0-torch",),
         of=("sample image",),
         text="a loss that stays at ln 10 is that of a network that Adam at 1e-3 has killed; with "
@@ -64,7 +64,7 @@ EXPLANATIONS = (
         "learning for 60, so whether it dies is chance",
         page="docs/collapse.md",
     ),
-    Explanation(
+    KnownCause(
         experiments=("R1-tf", "R1-torch"),
         quantities=_ACCURACIES,
         of=("R1-torch",),
@@ -74,7 +74,7 @@ EXPLANATIONS = (
         "framework itself: -0.15 points of accuracy [-15.49, +15.19]",
         page="docs/explain.md",
     ),
-    Explanation(
+    KnownCause(
         experiments=("R3-tf", "R3-torch"),
         quantities=_ACCURACIES,
         of=("R3-torch",),
@@ -84,14 +84,14 @@ EXPLANATIONS = (
         "class, which the official archive is not",
         page="docs/explain.md",
     ),
-    Explanation(
+    KnownCause(
         experiments=("R2-tf-converted",),
         of=("",),
         text="in a network of ours that transposes alone had moved, 64.32 % became 9.64 %; with "
         "fc1's rows permuted it kept all of it",
         page="docs/parity.md",
     ),
-    Explanation(
+    KnownCause(
         experiments=("R3-tf-vgg16",),
         quantities=("test_top1_accuracy", "test_loss"),
         of=("R3-torch-pretrained",),
@@ -101,6 +101,6 @@ EXPLANATIONS = (
 )
 
 
-def explanations_of(claim: Claim) -> list[str]:
-    """All that fit a claim."""
-    return [explanation.words for explanation in EXPLANATIONS if explanation.fits(claim)]
+def causes_of(claim: Claim) -> list[str]:
+    """Texts of all known causes of a claim."""
+    return [cause.words for cause in KNOWN_CAUSES if cause.fits(claim)]

@@ -1,4 +1,4 @@
-"""The ledger: every claim with a verdict, what it rests on, and what explains it."""
+"""The ledger of published claims: each with a verdict, its evidence and its known causes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Literal
 
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks import find_all
-from alexnet_impl.reproduction.checks.finding import Finding
+from alexnet_impl.reproduction.checks.finding import Finding, findings_by_claim
 from alexnet_impl.reproduction.checks.sizes import FLOAT32_BYTES, expected_counts
 from alexnet_impl.reproduction.claims.claim import PER_CLASS, Claim, percent
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of
-from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs, read_evidence
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
+from alexnet_impl.reproduction.runs.reading import read_evidence
 from alexnet_impl.reproduction.verdicts.curves import CurveComparison, compare_curves
-from alexnet_impl.reproduction.verdicts.intervals import Measured
-from alexnet_impl.reproduction.verdicts.known_causes import OUTCOMES, explanations_of
+from alexnet_impl.reproduction.verdicts.intervals import OurFigure
+from alexnet_impl.reproduction.verdicts.known_causes import OUTCOMES, causes_of
 from alexnet_impl.reproduction.verdicts.our_figures import (
     is_measurable,
     is_one_epoch_alone,
@@ -32,62 +33,68 @@ SETTINGS = (
     *("machine_memory", "steps_taken", "sample_prediction", "sample_confidence"),
     *("input_scaling", "listing", "conclusion", "precision_difference"),
 )
-"""Quantities of the report's own run, which no run of ours can have."""
+"""Quantities that describe the report's own run, which no run of ours can reproduce."""
+
+NO_INTERVAL = "a single epoch of a single seed has no interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Entry:
-    """A claim and what became of it.
+class JudgedClaim:
+    """A claim with its verdict.
 
     Attributes:
-        verdict: In one of five words.
+        claim: The claim.
+        verdict: One of five verdicts.
         reason: Why, with the numbers.
-        measured: Ours, where a run can be put beside it.
-        explains: What the figure comes from, each with the page that tells more.
-        runs: The run folders that it rests on.
+        measured: Our figure, if a run is comparable.
+        explains: Causes of the published figure, each with the page that tells more.
+        runs: The run folders that the verdict rests on.
     """
 
     claim: Claim
     verdict: Verdict
     reason: str
-    measured: Measured | None = None
+    measured: OurFigure | None = None
     explains: tuple[str, ...] = ()
     runs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ledger:
-    """All of it.
+class ClaimLedger:
+    """All claims with their verdicts, and what they rest on.
 
     Attributes:
-        entries: One for each claim, in the order of the reports.
-        findings: What the reports say against themselves.
-        evidence: The runs.
-        curves: Losses by epoch beside the reports'.
-        troubles: Folders that could not be read.
+        entries: One entry for each claim, in the order of the reports.
+        findings: Contradictions within the reports, and their explanations.
+        evidence: Our runs.
+        curves: Our losses by epoch beside the reports'.
+        problems: For each run folder that was left out, the reason.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[JudgedClaim, ...]
     findings: tuple[Finding, ...]
     evidence: tuple[Evidence, ...]
     curves: tuple[CurveComparison, ...]
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
     def count(self, verdict: Verdict) -> int:
-        """How many claims have this verdict."""
+        """Number of claims with this verdict."""
         return sum(entry.verdict == verdict for entry in self.entries)
 
 
-def make_ledger(root: Path | None, claims: Sequence[Claim] = CLAIMS) -> Ledger:
-    """Judge every claim by the runs below a folder; None: without any run."""
-    evidence, troubles = ((), ()) if root is None else read_evidence(root)
+def make_ledger(root: Path | None, claims: Sequence[Claim] = CLAIMS) -> ClaimLedger:
+    """Judges every claim by the runs below a directory; None: without any run."""
+    evidence, problems = ((), ()) if root is None else read_evidence(root)
     findings = find_all(claims)
-    return Ledger(
-        entries=tuple(judge(claim, evidence, findings, claims) for claim in claims),
+    by_claim = findings_by_claim(findings)
+    return ClaimLedger(
+        entries=tuple(
+            judge(claim, evidence, by_claim.get(claim.id, ()), claims) for claim in claims
+        ),
         findings=findings,
         evidence=evidence,
         curves=compare_curves(evidence, claims),
-        troubles=troubles,
+        problems=problems,
     )
 
 
@@ -96,14 +103,14 @@ def judge(
     evidence: Sequence[Evidence],
     findings: Sequence[Finding],
     claims: Sequence[Claim] = CLAIMS,
-) -> Entry:
-    """The verdict of one claim.
+) -> JudgedClaim:
+    """Returns one claim with its verdict.
 
     Args:
-        claim: Which one.
+        claim: The claim.
         evidence: All runs.
-        findings: Of the report against itself.
-        claims: All of them, for what speaks of the same class.
+        findings: Findings about this claim.
+        claims: All claims, for other figures of the same class.
     """
     runs = own_runs(evidence, claim.experiment)
     comparable = _one_a_seed([run for run in runs if is_measurable(claim, run)])
@@ -111,7 +118,7 @@ def judge(
     explains = tuple(dict.fromkeys(_explanations(claim, runs, findings)))
     shown = tuple(run.path for run in comparable or runs)
     verdict, reason = _verdict(claim, runs, measured, findings)
-    return Entry(
+    return JudgedClaim(
         claim=claim,
         verdict=verdict,
         reason=reason,
@@ -122,7 +129,7 @@ def judge(
 
 
 def _one_a_seed(runs: Sequence[Evidence]) -> tuple[Evidence, ...]:
-    """The first run of each seed: a shorter one of the same seed says the same again."""
+    """The first run of each seed: a shorter run of the same seed is no second measurement."""
     by_seed: dict[int, Evidence] = {}
     for run in runs:
         by_seed.setdefault(run.record.seed, run)
@@ -132,10 +139,10 @@ def _one_a_seed(runs: Sequence[Evidence]) -> tuple[Evidence, ...]:
 def _verdict(
     claim: Claim,
     runs: Sequence[Evidence],
-    measured: Measured | None,
+    measured: OurFigure | None,
     findings: Sequence[Finding],
 ) -> tuple[Verdict, str]:
-    denied = [f for f in findings if claim in f.claims and f.kind == "inconsistent"]
+    denied = [f for f in findings if f.kind == "inconsistent"]
     if denied:
         return "inconsistent", "; ".join(
             [*(f.reason for f in denied), *_ours(claim, runs, measured)]
@@ -143,11 +150,14 @@ def _verdict(
     if claim.quantity in ("num_params", "model_size"):
         return _counted(claim)
     if claim.quantity == "time_ratio":
-        return "not comparable", "of the report's own machines: ours stand in the table of ratios"
+        return (
+            "not comparable",
+            "measured on the report's own machines; our ratios are in the table of ratios",
+        )
     if claim.quantity in TIMES:
-        return "not comparable", "measured on other hardware: only ratios of times compare"
+        return "not comparable", "measured on other hardware; only ratios of times are comparable"
     if claim.quantity in SETTINGS:
-        return "not comparable", _of_their_run(claim, findings)
+        return "not comparable", _their_run(findings)
     if unmatched := _unmatched(claim):
         return "not comparable", unmatched
     if measured is not None:
@@ -156,20 +166,21 @@ def _verdict(
 
 
 def _unmatched(claim: Claim) -> str:
-    """Why no run of ours has such a figure; empty if one can."""
+    """Why no run of ours has such a figure; empty if one can have it."""
     if claim.from_bar and claim.quantity != "loss":
-        return "a mean of running means, which our runs keep of losses alone"
+        return "Keras progress-bar average; our runs record it for the loss only"
     if claim.quantity == "train_top1_accuracy" and claim.epoch is None:
         return (
-            "how it was measured is not said; ours is the mean over an epoch's steps, with Dropout"
+            "the report does not say how it was measured; ours is the mean over an epoch's steps, "
+            "with Dropout"
         )
     if claim.of and claim.quantity not in PER_CLASS:
-        return f"the report says no more of {claim.of}"
+        return f"the report gives no further details on {claim.of}"
     return ""
 
 
-def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> Iterator[str]:
-    """What our runs say to a claim that is judged without them."""
+def _ours(claim: Claim, runs: Sequence[Evidence], measured: OurFigure | None) -> Iterator[str]:
+    """Yields our figure for a claim that is judged without it."""
     if measured is not None:
         yield f"ours: {_measured_text(claim, measured)}"
     elif values := our_values(claim, runs[:1]):
@@ -177,23 +188,23 @@ def _ours(claim: Claim, runs: Sequence[Evidence], measured: Measured | None) -> 
 
 
 def _counted(claim: Claim) -> tuple[Verdict, str]:
-    """Parameter totals follow from the Spec, without a run."""
+    """Verdict of parameter counts and sizes, which follow from the Spec without a run."""
     if claim.quantity == "model_size":
         total = claims_of(claim.experiment, "num_params")[0]
         num_bytes = FLOAT32_BYTES * total.value
-        return "reproduced", f"4 bytes for each of {total.printed} make {num_bytes / 2**20:.2f} MB"
+        return "reproduced", f"{total.printed} parameters of 4 bytes are {num_bytes / 2**20:.2f} MB"
     counts = expected_counts(claim)
     outputs = next(k for k, count in counts.items() if count == round(claim.value))
     variant = EXPERIMENTS[claim.experiment].variant
     return "reproduced", f"counted from the architecture: {variant} with {outputs} outputs"
 
 
-def _of_their_run(claim: Claim, findings: Sequence[Finding]) -> str:
-    found = [f.reason for f in findings if claim in f.claims and f.kind == "incomparable"]
-    return "; ".join(found) or "says something of the report's own run or machine"
+def _their_run(findings: Sequence[Finding]) -> str:
+    found = [finding.reason for finding in findings if finding.kind == "incomparable"]
+    return "; ".join(found) or "describes the report's own run or machine"
 
 
-def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
+def _against_ours(claim: Claim, measured: OurFigure) -> tuple[Verdict, str]:
     text = _measured_text(claim, measured)
     if measured.holds(claim.low, claim.high):
         return "reproduced", f"ours: {text}"
@@ -203,7 +214,7 @@ def _against_ours(claim: Claim, measured: Measured) -> tuple[Verdict, str]:
     return "not reproduced", f"ours: {text}, which is {sign}"
 
 
-def _measured_text(claim: Claim, measured: Measured) -> str:
+def _measured_text(claim: Claim, measured: OurFigure) -> str:
     form = percent if _is_share(claim) else "{:.4f}".format
     value, low, high = (form(n) for n in (measured.value, measured.low, measured.high))
     return f"{value} [{low}, {high}] ({measured.basis})"
@@ -219,7 +230,7 @@ def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, s
     run = runs[0]
     known = [
         *run.shortfalls,
-        *(["one epoch alone has no interval"] if is_one_epoch_alone(claim, [run]) else []),
+        *([NO_INTERVAL] if is_one_epoch_alone(claim, [run]) else []),
         *(f"there it is {value:.4f}" for value in our_values(claim, runs[:1])),
     ]
     return "not comparable", f"{'; '.join(known) or 'has no such figure'} ({run.title})"
@@ -228,11 +239,11 @@ def _without_measure(claim: Claim, runs: Sequence[Evidence]) -> tuple[Verdict, s
 def _explanations(
     claim: Claim, runs: Sequence[Evidence], findings: Sequence[Finding]
 ) -> Iterator[str]:
-    """What is known of where the figure comes from."""
+    """Yields known causes of the figure: findings, measurements, mistakes, and collapses."""
     for finding in findings:
-        if finding.kind == "explained" and claim in finding.claims:
+        if finding.kind == "explained":
             yield finding.reason
-    yield from explanations_of(claim)
+    yield from causes_of(claim)
     if claim.quantity not in (*OUTCOMES, "conclusion"):
         return
     if EXPERIMENTS[claim.experiment].mistake:

@@ -1,8 +1,7 @@
-"""What our runs say in the place of a claim."""
+"""Our runs' figure for each claim, with its interval."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +11,13 @@ from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN, PER_CL
 from alexnet_impl.reproduction.claims.claim import AVERAGES, PER_CLASS, Claim
 from alexnet_impl.reproduction.runs.dataset_check import class_place
 from alexnet_impl.reproduction.runs.evidence import Evidence
-from alexnet_impl.reproduction.verdicts.curves import our_loss
-from alexnet_impl.reproduction.verdicts.intervals import Measured, of_curves, of_mean, of_shares
+from alexnet_impl.reproduction.verdicts.intervals import OurFigure, of_curves, of_mean, of_shares
 from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import confusion_matrix
 
 
 def is_measurable(claim: Claim, run: Evidence) -> bool:
-    """Whether a run's figure may be put beside the claim; a short run has its first epochs."""
+    """Whether a run's figure is comparable with the claim; a short run has its first epochs."""
     if claim.epoch is None:
         return run.is_full
     as_said = run.has_all_images and run.has_published_weights
@@ -27,7 +25,7 @@ def is_measurable(claim: Claim, run: Evidence) -> bool:
 
 
 def our_values(claim: Claim, runs: Sequence[Evidence]) -> list[float]:
-    """One figure a run, of the runs that have one."""
+    """The figure of each run that has one."""
     values = (_our_value(claim, run) for run in runs)
     return [value for value in values if value is not None]
 
@@ -39,23 +37,29 @@ def _our_value(claim: Claim, run: Evidence) -> float | None:
         case "test_loss":
             return None if run.result is None else run.result.test_loss
         case "precision" | "recall" | "f1":
-            return _of_class(claim, run)
+            return _class_value(claim, run)
         case "loss" | "eval_loss" | "train_top1_accuracy" | "eval_top1_accuracy":
-            return _of_epoch(claim, run)
+            return _epoch_value(claim, run)
         case _:
             return None
 
 
-def _of_epoch(claim: Claim, run: Evidence) -> float | None:
-    record = run.epoch(claim.epoch or max(len(run.history.epochs), 1))
+def _epoch_value(claim: Claim, run: Evidence) -> float | None:
+    number = claim.epoch or max(len(run.history.epochs), 1)
+    record = run.epoch(number)
     if record is None:
         return None
     if claim.quantity == "loss":
-        return our_loss(run, claim)
+        return _loss(claim, run, claim.epoch or 1)
     return float(getattr(record, claim.quantity))
 
 
-def _of_class(claim: Claim, run: Evidence) -> float | None:
+def _loss(claim: Claim, run: Evidence, epoch: int) -> float:
+    """A run's loss in an epoch, averaged as the claim's was, over as many steps."""
+    return run.epoch_loss(epoch, from_bar=claim.from_bar, steps=claim.steps)
+
+
+def _class_value(claim: Claim, run: Evidence) -> float | None:
     if run.predictions is None:
         return None
     table = class_table(run.predictions, len(run.dataset.class_names))
@@ -67,23 +71,23 @@ def _of_class(claim: Claim, run: Evidence) -> float | None:
 
 
 def class_table(predictions: Predictions, num_classes: int) -> NDArray[np.float64]:
-    """Precision, recall and F1, shape (num_classes, 3); 0 where nothing was predicted."""
+    """Precision, recall and F1 by class, shape (num_classes, 3); 0 where nothing was predicted."""
     counts = confusion_matrix(predictions.predicted, predictions.labels, num_classes)
-    right = np.diag(counts).astype(float)
+    correct = np.diag(counts).astype(float)
     predicted, labelled = counts.sum(axis=0), counts.sum(axis=1)
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(labelled, 1)
-    f1 = 2 * right / np.maximum(predicted + labelled, 1)
+    precision = correct / np.maximum(predicted, 1)
+    recall = correct / np.maximum(labelled, 1)
+    f1 = 2 * correct / np.maximum(predicted + labelled, 1)
     return np.stack([precision, recall, f1], axis=1)
 
 
-def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> Measured | None:
-    """Our figure with its interval; None where the runs have none.
+def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> OurFigure | None:
+    """Our figure for a claim with its interval; None if the runs have none.
 
     Args:
-        claim: What it is put beside.
-        runs: Those that are comparable.
-        claims: All claims: what else is printed of a class tells the sample that it is of.
+        claim: The published figure.
+        runs: Comparable runs, one a seed.
+        claims: All claims: other figures of a class tell the size of the sample it came from.
     """
     values = our_values(claim, runs)
     if not values:
@@ -101,18 +105,16 @@ def measure(claim: Claim, runs: Sequence[Evidence], claims: Sequence[Claim]) -> 
 
 
 def is_one_epoch_alone(claim: Claim, runs: Sequence[Evidence]) -> bool:
-    """Whether a loss has neither a second seed nor a second epoch to tell its interval."""
+    """Whether a loss has no interval because there is one seed and one epoch only."""
     is_loss = claim.quantity in ("loss", "eval_loss") and claim.epoch == 1
     return is_loss and len(runs) == 1 and len(runs[0].history.epochs) == 1
 
 
 def _curve(claim: Claim, run: Evidence) -> list[float]:
-    """The whole curve that the claim's epoch is of."""
+    """The whole curve that the claim's epoch belongs to, one loss an epoch."""
     if claim.quantity == "eval_loss":
         return [record.eval_loss for record in run.history.epochs]
-    if not claim.from_bar:
-        return [record.loss for record in run.history.epochs]
-    return [our_loss(run, replace(claim, epoch=record.epoch)) for record in run.history.epochs]
+    return [_loss(claim, run, record.epoch) for record in run.history.epochs]
 
 
 def _loss_error(claim: Claim, run: Evidence) -> float:
@@ -123,11 +125,11 @@ def _loss_error(claim: Claim, run: Evidence) -> float:
             bar_shares(len(losses)) if claim.from_bar else np.full(len(losses), 1 / len(losses))
         )
         return float(losses.std() * np.linalg.norm(shares))
-    return _image_deviation(run, losses) / math.sqrt(_evaluated(run))
+    return _image_deviation(run, losses) / math.sqrt(_num_evaluated(run))
 
 
 def bar_shares(num_steps: int) -> NDArray[np.float64]:
-    """How much each step counts in a mean of running means, the first ones most."""
+    """Weight of each step in a mean of running means, shape (num_steps,); the first weigh most."""
     parts = 1 / np.arange(1, num_steps + 1)
     shares: NDArray[np.float64] = parts[::-1].cumsum()[::-1] / num_steps
     return shares
@@ -138,7 +140,8 @@ def _image_deviation(
 ) -> float:
     """Standard deviation of the cross-entropy over images.
 
-    Of the test images; where a run has not come so far, from the means over training batches.
+    It is computed from the test images; for a run that has no predictions yet, from the means over
+    training batches.
     """
     if run.predictions is None:
         return float(np.std(step_losses) * math.sqrt(run.config.recipe.global_batch_size))
@@ -148,26 +151,20 @@ def _image_deviation(
     return float(losses.std())
 
 
-def _evaluated(run: Evidence) -> int:
-    """Images that an epoch's evaluation is of."""
+def _num_evaluated(run: Evidence) -> int:
+    """Number of images in an epoch's evaluation."""
     return run.dataset.num_validation_images or run.dataset.num_test_images
 
 
 def _counts(claim: Claim, run: Evidence, claims: Sequence[Claim]) -> tuple[int, int]:
-    """Images that ours and theirs were measured on."""
+    """Numbers of images that our figure and the published one were measured on."""
     dataset = run.dataset
     if claim.quantity in PER_CLASS and claim.of not in AVERAGES:
-        sample = _their_sample(claim, claims)
-        return dataset.num_test_images // len(dataset.class_names), sample
+        ours = dataset.num_test_images // len(dataset.class_names)
+        sample = sample_of(claim, claims) if claim.unit == "%" else None
+        return ours, sample or PER_CLASS_TEST
     if claim.quantity == "train_top1_accuracy":
         return dataset.num_train_images, NUM_TRAIN
     if claim.quantity == "eval_top1_accuracy":
-        return _evaluated(run), _evaluated(run)
+        return _num_evaluated(run), _num_evaluated(run)
     return dataset.num_test_images, NUM_TEST
-
-
-def _their_sample(claim: Claim, claims: Sequence[Claim]) -> int:
-    """Images of this class that the report looked at, as far as its figures tell."""
-    if claim.unit != "%":
-        return PER_CLASS_TEST
-    return sample_of(claim, claims) or PER_CLASS_TEST

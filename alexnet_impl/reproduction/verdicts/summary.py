@@ -1,4 +1,4 @@
-"""The table that reports end in: accuracy, time, first and last loss, theirs beside ours."""
+"""One row an experiment: accuracy, time, first and last loss, the report's beside ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,9 @@ from alexnet_impl.reproduction.claims.queries import (
     final_claims,
 )
 from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
-from alexnet_impl.reproduction.verdicts.curves import epoch_loss
 
 LossEnds = tuple[tuple[int, str], ...]
-"""First and last loss of a training, as (epoch, text); a single one where there is one epoch."""
+"""First and last loss of a training, as (epoch, text); one entry if there is one epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,13 +22,13 @@ class ExperimentRow:
     """One experiment.
 
     Attributes:
-        id: Of the catalogue.
-        pretrained: Whether it begins with weights from elsewhere.
-        accuracy: As published; empty where it is not.
-        time: Likewise.
-        losses: Of the first and the last epoch that are published.
-        run: Our run with the largest budget; None without one.
-        our_losses: Its first and last loss, counted as the report counts.
+        id: The experiment's id.
+        pretrained: Whether it starts from published weights.
+        accuracy: The published accuracy; empty if there is none.
+        time: The published training time; empty if there is none.
+        losses: Losses of the first and the last published epoch.
+        run: Our most conclusive run; None without one.
+        our_losses: Its first and last loss, averaged as the report averages.
     """
 
     id: str
@@ -40,16 +39,11 @@ class ExperimentRow:
     run: Evidence | None
     our_losses: LossEnds
 
-    @property
-    def report(self) -> str:
-        """R0 to R4."""
-        return self.id.partition("-")[0]
-
 
 def comparison_rows(
     evidence: Sequence[Evidence], claims: Sequence[Claim] = CLAIMS
 ) -> tuple[ExperimentRow, ...]:
-    """Every experiment, report by report, those from scratch first."""
+    """Rows of all experiments, report by report, those trained from scratch first."""
     return tuple(_row(name, evidence, claims) for name in EXPERIMENTS)
 
 
@@ -76,7 +70,7 @@ def published_ends(experiment: str, claims: Sequence[Claim] = CLAIMS) -> LossEnd
 
 
 def our_ends(run: Evidence, *, from_bar: bool) -> LossEnds:
-    """First and last loss of a run, as means or as Keras 3's bar prints them."""
+    """First and last loss of a run, as means or as Keras 3's progress bar prints them."""
     count = len(run.history.epochs)
     ends = dict.fromkeys((1, count)) if count else ()
-    return tuple((number, f"{epoch_loss(run, number, from_bar=from_bar):.4f}") for number in ends)
+    return tuple((number, f"{run.epoch_loss(number, from_bar=from_bar):.4f}") for number in ends)

@@ -1,29 +1,26 @@
-"""Times as ratios: within one report, and of our runs on one machine."""
+"""Training times as ratios: between experiments of one report, and of our runs on one machine."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from alexnet_impl.errors import RunError
 from alexnet_impl.recipe.phases import num_epochs
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import Claim
 from alexnet_impl.reproduction.claims.queries import CLAIMS, final_claims
-from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
-from alexnet_impl.reproduction.runs.matching import shared_runs
-from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs, shared_runs
 
 GPU_DEVICES = ("cuda", "gpu", "mps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What two runs must have in common for their times to be compared.
+    """The machine of a run; times are compared only between runs on one machine.
 
     Attributes:
         processor: The name of the GPU, or of the CPU and its number of logical CPUs.
-        threads: Of the framework, where it computes on a CPU; None on a GPU.
+        threads: CPU threads of the framework; None on a GPU.
     """
 
     processor: str
@@ -31,18 +28,15 @@ class Machine:
 
     @property
     def text(self) -> str:
-        """Both, as a reader wants them."""
+        """Processor and threads in words."""
         if self.threads is None:
             return self.processor
         return f"{self.processor}, {self.threads} thread{'' if self.threads == 1 else 's'}"
 
 
 def machine_of(run: Evidence) -> Machine | None:
-    """By the run's environment.json; None if that is not there or does not tell."""
-    try:
-        environment = RunFolder.open(run.path).environment
-    except RunError:
-        return None
+    """The machine of a run by its environment.json; None if that is missing or incomplete."""
+    environment = run.environment
     framework = environment.get("framework", {})
     cpu, logical = environment.get("cpu"), environment.get("logical_cpus")
     device = framework.get("device")
@@ -57,12 +51,12 @@ def machine_of(run: Evidence) -> Machine | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurRatio:
-    """Of two runs of ours.
+    """Time ratio of two of our runs.
 
     Attributes:
         value: First over second, for the report's numbers of epochs.
         title: Budget and seed of both runs.
-        machine: Where both ran.
+        machine: The machine of both runs.
     """
 
     value: float
@@ -72,11 +66,11 @@ class OurRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRatio:
-    """Of the first times that a report gives.
+    """Ratio of the first total times that a report gives for two experiments.
 
     Attributes:
         value: First over second.
-        doubts: Those of the two that the report contradicts, in words.
+        doubts: For each of the two times that the report contradicts, a sentence.
     """
 
     value: float
@@ -85,13 +79,13 @@ class PublishedRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRatio:
-    """How much longer one experiment took than another of its report.
+    """Time of one experiment over that of another of its report.
 
     Attributes:
-        first: The id.
-        second: The id it is divided by.
-        published: By the report.
-        ours: None without two runs of one budget, seed, dataset and machine.
+        first: The id of the numerator.
+        second: The id of the denominator.
+        published: The report's ratio.
+        ours: Our ratio; None without two runs of one budget, seed, dataset and machine.
     """
 
     first: str
@@ -105,7 +99,7 @@ def compare_times(
     findings: Sequence[Finding] = (),
     claims: Sequence[Claim] = CLAIMS,
 ) -> tuple[TimeRatio, ...]:
-    """Every pair of one report whose total times are published."""
+    """Compares every pair of experiments of one report whose total times are published."""
     pairs = itertools.combinations(dict.fromkeys(claim.experiment for claim in claims), 2)
     return tuple(
         TimeRatio(
@@ -126,7 +120,7 @@ def compare_times(
 def published_ratio(
     first: str, second: str, findings: Sequence[Finding], claims: Sequence[Claim] = CLAIMS
 ) -> PublishedRatio | None:
-    """Of two experiments' total times; None where one is not given."""
+    """Ratio of two experiments' published total times; None if one is not given."""
     times = [final_claims(name, "training_time", claims)[:1] for name in (first, second)]
     if not all(times):
         return None
@@ -159,15 +153,16 @@ def time_ratio(first: Evidence, second: Evidence) -> float | None:
 
 
 def full_time_s(run: Evidence) -> float | None:
-    """What the steps of all of the report's epochs would take, over as many images as the run had.
+    """Seconds that the steps of all of the report's epochs would take on the run's images.
 
-    From the epochs that ended; None if there is none, if phases are still to come, whose epochs
-    take other times, and where features were kept: the report computed them in each epoch.
+    Extrapolated from the epochs that ended. None if no epoch ended; if phases are still to come,
+    whose epochs take other times; and if features were cached: the report computed them anew in
+    each epoch.
     """
     ended = run.history.epochs
     recipe = run.config.recipe
-    unlike = recipe.phases and len(ended) < num_epochs(recipe)
-    if not ended or unlike or run.config.cache_features:
+    has_phases_left = recipe.phases and len(ended) < num_epochs(recipe)
+    if not ended or has_phases_left or run.config.cache_features:
         return None
     spent = sum(record.training_time_s for record in ended)
     return spent / len(ended) * num_epochs(run.experiment.recipe)

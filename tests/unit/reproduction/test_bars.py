@@ -6,7 +6,8 @@ from support.experiment_runs import write_experiment
 
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.reproduction.claims.queries import final_claims
-from alexnet_impl.reproduction.runs.evidence import own_runs, read_evidence
+from alexnet_impl.reproduction.runs.evidence import own_runs
+from alexnet_impl.reproduction.runs.reading import read_evidence
 from alexnet_impl.stats.accuracy import wilson_accuracy
 
 pytestmark = pytest.mark.fast

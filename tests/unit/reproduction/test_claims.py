@@ -228,7 +228,7 @@ def test_row_of_the_file_is_a_claim(tmp_path):
         ({"printed": "0,5,x"}, "printed='0,5,x' is not a number"),
         (
             {"line": "", "quote": ""},
-            "missing 2 required keyword-only arguments: 'line' and 'quote'",
+            "missing 2 required keyword-only arguments",
         ),
     ],
     ids=str,

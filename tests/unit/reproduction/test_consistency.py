@@ -9,6 +9,7 @@ from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks import CHECKS, find_all
 from alexnet_impl.reproduction.checks.class_tables import sample_of, smallest_sample
 from alexnet_impl.reproduction.checks.comparability import differences
+from alexnet_impl.reproduction.checks.single_claims import ROWS
 from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of
 
@@ -76,7 +77,7 @@ def test_converted_weights_are_explained_by_the_permutation():
 
 
 def test_what_agrees_is_not_reported(findings):
-    found = {check.__name__ for check in CHECKS} - {finding.check for finding in findings}
+    found = set(CHECKS) - {finding.check for finding in findings}
     assert found == {
         "losses_against_accuracies",
         "harmonic_means",
@@ -152,3 +153,8 @@ def test_momentum_formula_is_told_where_the_rate_changes():
     assert differences(one, other) == []
     cosine = [replace(e, recipe=replace(e.recipe, schedule="cosine")) for e in (one, other)]
     assert differences(*cosine) == ["momentum_formula: keras / torch"]
+
+
+def test_claims_of_every_row_are_published():
+    known = {claim.id for claim in CLAIMS}
+    assert {key for row in ROWS for key in (row.claim, *row.evidence)} <= known

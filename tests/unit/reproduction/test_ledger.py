@@ -2,41 +2,53 @@
 
 import json
 import math
+import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
-from support.experiment_runs import write_experiment
+from support.experiment_runs import judged_claim, request_of, write_experiment
 
 from alexnet_impl.cli import main
 from alexnet_impl.report.ledger.experiments import experiments_table
-from alexnet_impl.report.ledger.page import curves_figure, render, shift_text
-from alexnet_impl.report.ledger.pairs import FRAMEWORKS_TITLE, PRETRAINED_TITLE
+from alexnet_impl.report.ledger.json_file import ledger_json
+from alexnet_impl.report.ledger.page import curves_figure, shift_text
 from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
-from alexnet_impl.report.ledger.terminal import (
-    grouped,
+from alexnet_impl.report.ledger.terminal import grouped, ledger_renderables, short_renderables
+from alexnet_impl.report.ledger.view import (
+    FRAMEWORKS_TITLE,
+    PRETRAINED_TITLE,
     headline,
-    ledger_json,
-    ledger_renderables,
     run_lines,
 )
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.claims.queries import CLAIMS, curve_claims
-from alexnet_impl.reproduction.runs.evidence import read_evidence
-from alexnet_impl.reproduction.runs.runner import Record
-from alexnet_impl.reproduction.verdicts.curves import bar_mean, best_shift, compare_curves
+from alexnet_impl.reproduction.runs.evidence import bar_mean
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
+from alexnet_impl.reproduction.runs.reading import read_evidence
+from alexnet_impl.reproduction.runs.requests import rebuilt_request
+from alexnet_impl.reproduction.verdicts.curves import best_shift, compare_curves
 from alexnet_impl.reproduction.verdicts.framework_pairs import framework_rows, pretrained_rows
 from alexnet_impl.reproduction.verdicts.intervals import of_curves, of_mean, of_shares
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 from alexnet_impl.reproduction.verdicts.our_figures import class_table, measure
 from alexnet_impl.reproduction.verdicts.summary import comparison_rows, published_ends
 from alexnet_impl.reproduction.verdicts.time_ratios import compare_times, full_time_s
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 
 pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(scope="module")
+def without_runs():
+    """The ledger without any run."""
+    return make_ledger(None)
 
 
 def entry_of(ledger, identifier):
@@ -60,8 +72,27 @@ def put(path, value, *keys):
     path.write_text(json.dumps(whole))
 
 
-def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
-    ledger = make_ledger(None)
+@pytest.fixture(scope="module")
+def torch_run(tmp_path_factory):
+    """A run of R3-torch, in a root of its own."""
+    return write_experiment(tmp_path_factory.mktemp("R3-torch"), "R3-torch").path
+
+
+@pytest.fixture(scope="module")
+def tf_run(tmp_path_factory):
+    """A run of R3-tf, in a root of its own."""
+    return write_experiment(tmp_path_factory.mktemp("R3-tf"), "R3-tf").path
+
+
+def copied(run, root):
+    """A copy of a run's folder and record in another root."""
+    place = run.relative_to(run.parents[3])
+    shutil.copytree(run.parent, (root / place).parent)
+    return root / place
+
+
+def test_without_any_run_claims_are_not_run_or_judged_by_themselves(without_runs):
+    ledger = without_runs
     assert len(ledger.entries) == len(CLAIMS)
     assert ledger.count("not reproduced") == 0
     reproduced = {e.claim.quantity for e in ledger.entries if e.verdict == "reproduced"}
@@ -75,7 +106,7 @@ def test_without_any_run_claims_are_not_run_or_judged_by_themselves():
 
 def test_verdict_names_the_run_its_value_and_interval(tmp_path):
     run = write_experiment(tmp_path, "R3-torch", accuracy=0.7922)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    entry = judged_claim(tmp_path, "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "reproduced"
     assert entry.runs == (run.path,)
     assert "79.22 % [78.10 %, 80.34 %] (binomial)" in entry.reason
@@ -83,7 +114,7 @@ def test_verdict_names_the_run_its_value_and_interval(tmp_path):
 
 def test_difference_is_told_in_points(tmp_path):
     write_experiment(tmp_path, "R3-torch", accuracy=0.7722)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    entry = judged_claim(tmp_path, "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "not reproduced"
     assert entry.reason.endswith("-2.00 points")
 
@@ -99,7 +130,7 @@ def test_difference_is_told_in_points(tmp_path):
 )
 def test_difference_from_a_range_is_that_from_its_nearer_end(tmp_path, name, claim, accuracy, text):
     write_experiment(tmp_path, name, accuracy=accuracy)
-    entry = entry_of(make_ledger(tmp_path), f"{name}/{claim}")
+    entry = judged_claim(tmp_path, f"{name}/{claim}")
     assert entry.verdict == "not reproduced"
     assert entry.reason.endswith(f"which is {text}")
 
@@ -107,7 +138,7 @@ def test_difference_from_a_range_is_that_from_its_nearer_end(tmp_path, name, cla
 def test_seeds_that_differ_widen_the_interval(tmp_path):
     for seed, accuracy in enumerate((0.76, 0.79, 0.80)):
         write_experiment(tmp_path, "R3-torch", accuracy=accuracy, seed=seed)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    entry = judged_claim(tmp_path, "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "reproduced"
     assert "3 seeds" in entry.measured.basis
     assert entry.measured.high - entry.measured.low > 0.1
@@ -116,13 +147,12 @@ def test_seeds_that_differ_widen_the_interval(tmp_path):
 def test_collapse_explains_and_does_not_change_the_verdict(tmp_path):
     losses = [2.3035, *[2.3028] * 9]
     write_experiment(tmp_path, "R0-torch", accuracy=0.1, losses=losses, collapsed=True)
-    ledger = make_ledger(tmp_path)
-    entry = entry_of(ledger, "R0-torch/test_top1_accuracy@152")
+    entry = judged_claim(tmp_path, "R0-torch/test_top1_accuracy@152")
     assert entry.verdict == "inconsistent"
     assert "ours: 10.00 %" in entry.reason
     assert any("our network collapsed by step 40" in text for text in entry.explains)
-    assert entry_of(ledger, "R0-torch/training_time@146").explains == ()
-    assert entry_of(ledger, "R0-torch/loss/epoch-10@144").verdict == "reproduced"
+    assert judged_claim(tmp_path, "R0-torch/training_time@146").explains == ()
+    assert judged_claim(tmp_path, "R0-torch/loss/epoch-10@144").verdict == "reproduced"
 
 
 def test_short_run_on_all_images_speaks_for_its_epochs_alone(tmp_path):
@@ -141,7 +171,7 @@ def test_shorter_run_of_the_same_seed_is_no_second_seed(tmp_path):
     losses = [2.0359, 1.3786, 1.1203]
     for budget in ("full", "hours"):
         write_experiment(tmp_path, "R3-tf", losses=losses, budget=budget)
-    entry = entry_of(make_ledger(tmp_path), "R3-tf/loss/epoch-2/bar@870")
+    entry = judged_claim(tmp_path, "R3-tf/loss/epoch-2/bar@870")
     assert entry.measured.basis == "half an epoch to either side, standard error"
     assert len(entry.runs) == 1
 
@@ -151,7 +181,7 @@ def test_collapse_is_reproduced_within_the_scatter_of_its_steps(tmp_path):
     for noise, verdict in ((1e-6, "not reproduced"), (0.01, "reproduced")):
         root = tmp_path / verdict
         write_experiment(root, "R0-torch", losses=[2.3035, *[2.3025] * 9], noise=noise)
-        assert entry_of(make_ledger(root), identifier).verdict == verdict
+        assert judged_claim(root, identifier).verdict == verdict
 
 
 def interval_of(root, quantity, epoch):
@@ -201,21 +231,21 @@ def test_evaluated_loss_has_the_standard_error_of_its_images(tmp_path, status):
 
 def test_loss_of_one_epoch_alone_has_no_verdict(tmp_path):
     write_experiment(tmp_path, "R3-torch", losses=[2.31], status=None)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    entry = judged_claim(tmp_path, "R3-torch/loss/epoch-1@176")
     assert (entry.verdict, entry.measured) == ("not comparable", None)
-    assert "one epoch alone has no interval; there it is 2.3100" in entry.reason
-    later = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-2@177")
+    assert "a single epoch of a single seed has no interval; there it is 2.3100" in entry.reason
+    later = judged_claim(tmp_path, "R3-torch/loss/epoch-2@177")
     assert later.reason == "has 1 of 20 epochs; still running, or killed (full, torch, seed 0)"
     write_experiment(tmp_path, "R3-torch", losses=[2.29], status=None, seed=1)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/loss/epoch-1@176")
+    entry = judged_claim(tmp_path, "R3-torch/loss/epoch-1@176")
     assert entry.measured.basis.startswith("2 seeds")
 
 
 def test_bar_over_accuracies_has_no_counterpart(tmp_path):
     write_experiment(tmp_path, "R3-tf")
-    entry = entry_of(make_ledger(tmp_path), "R3-tf/train_top1_accuracy/epoch-20/bar@906")
+    entry = judged_claim(tmp_path, "R3-tf/train_top1_accuracy/epoch-20/bar@906")
     assert entry.verdict == "not comparable"
-    assert entry.reason.startswith("a mean of running means")
+    assert entry.reason.startswith("Keras progress-bar average")
 
 
 @pytest.mark.parametrize(
@@ -224,14 +254,14 @@ def test_bar_over_accuracies_has_no_counterpart(tmp_path):
 def test_accuracy_that_was_measured_nobody_knows_how_has_no_verdict(tmp_path, claim):
     name = claim.partition("/")[0]
     write_experiment(tmp_path, name, accuracy=0.9)
-    entry = entry_of(make_ledger(tmp_path), claim)
+    entry = judged_claim(tmp_path, claim)
     assert entry.verdict == "not comparable"
-    assert entry.reason.startswith("how it was measured is not said; ours is the mean over an")
+    assert entry.reason.startswith("the report does not say how it was measured")
 
 
 def test_scaled_run_is_shown_with_its_label(tmp_path):
     write_experiment(tmp_path, "R1-tf", accuracy=0.3, budget="minutes")
-    entry = entry_of(make_ledger(tmp_path), "R1-tf/test_top1_accuracy@90")
+    entry = judged_claim(tmp_path, "R1-tf/test_top1_accuracy@90")
     assert entry.verdict == "not comparable"
     assert entry.reason.startswith("scaled down: 5,000 images, 2 of 10 epochs; there it is 0.3000")
 
@@ -267,7 +297,7 @@ def test_unfinished_larger_run_hides_no_finished_one(tmp_path, larger, title):
 )
 def test_run_that_is_no_full_one_says_in_what(tmp_path, changes, reason):
     run = write_experiment(tmp_path, "R3-torch", losses=[2.0], **changes)
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    entry = judged_claim(tmp_path, "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "not comparable"
     title = read_evidence(tmp_path)[0][0].title
     assert (entry.reason, entry.runs) == (f"{reason} ({title})", (run.path,))
@@ -276,7 +306,7 @@ def test_run_that_is_no_full_one_says_in_what(tmp_path, changes, reason):
 def test_run_on_a_few_images_says_on_how_many(tmp_path):
     run = write_experiment(tmp_path, "R3-torch")
     put(run.path / "run.json", 24, "dataset", "num_train_images")
-    entry = entry_of(make_ledger(tmp_path), "R3-torch/test_top1_accuracy@226")
+    entry = judged_claim(tmp_path, "R3-torch/test_top1_accuracy@226")
     assert entry.verdict == "not comparable"
     assert entry.reason == (
         "24 training and 10,000 test images instead of 50,000 and 10,000; "
@@ -384,15 +414,13 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
     ],
     ids=str,
 )
-def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
-    write_experiment(tmp_path, "R3-torch")
-    run = write_experiment(tmp_path, "R3-tf")
-    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
-    ledger = make_ledger(tmp_path)
-    assert [one.record.experiment for one in ledger.evidence] == ["R3-torch"]
-    (trouble,) = ledger.troubles
-    assert str(run.path.parent) in trouble
-    assert "__init__" not in trouble
+def test_damaged_run_is_left_out_and_named(tf_run, tmp_path, name, keys, value):
+    run = copied(tf_run, tmp_path)
+    put((run.parent if name == "experiment.json" else run) / name, value, *keys)
+    evidence, (problem,) = read_evidence(tmp_path)
+    assert evidence == ()
+    assert str(run.parent) in problem
+    assert "__init__" not in problem
 
 
 @pytest.mark.parametrize(
@@ -400,7 +428,7 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
     [
         (
             *("run.json", ("config", "recipe", "learning_rate"), 0.5),
-            "is no run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
+            "is not a run of R3-torch: learning_rate=0.5, not 0.001; run it again with another",
         ),
         ("run.json", ("config", "variant"), "slim", "variant=slim, not cifar"),
         ("run.json", ("config", "recipe", "epochs"), 2, "epochs=2, not 20"),
@@ -413,20 +441,20 @@ def test_damage_leaves_out_its_run_alone(tmp_path, name, keys, value):
         ),
         ("run.json", ("config", "data", "train_images"), 24, "train_images=24, not None"),
         ("run.json", ("config", "weights"), "random.pt", "weights=random.pt, not None"),
-        ("experiment.json", ("experiment",), "R3-tf", "is no run of R3-tf: "),
+        ("experiment.json", ("experiment",), "R3-tf", "is not a run of R3-tf: "),
         ("experiment.json", ("budget",), "hours", "epochs=20, not 3"),
         ("experiment.json", ("budget",), "huge", "Unknown budget 'huge'"),
         ("experiment.json", ("seed",), 1, "seed=0, not 1"),
     ],
     ids=str,
 )
-def test_run_of_something_else_is_left_out(tmp_path, name, keys, value, message):
-    run = write_experiment(tmp_path, "R3-torch")
-    put((run.path.parent if name == "experiment.json" else run.path) / name, value, *keys)
-    evidence, (trouble,) = read_evidence(tmp_path)
+def test_run_of_something_else_is_left_out(torch_run, tmp_path, name, keys, value, message):
+    run = copied(torch_run, tmp_path)
+    put((run.parent if name == "experiment.json" else run) / name, value, *keys)
+    evidence, (problem,) = read_evidence(tmp_path)
     assert evidence == ()
-    assert trouble.startswith(f"{run.path}: ")
-    assert message in trouble
+    assert problem.startswith(f"{run}: ")
+    assert message in problem
 
 
 def test_run_that_was_moved_under_another_name_is_left_out(tmp_path):
@@ -439,23 +467,32 @@ def test_recipe_that_changed_leaves_its_old_runs_out(tmp_path, monkeypatch):
     write_experiment(tmp_path, "R3-torch")
     changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
     monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
-    assert "is no run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
+    assert "is not a run of R3-torch: momentum=0.9, not 0.5" in read_evidence(tmp_path)[1][0]
 
 
 @pytest.mark.parametrize("budget", list(BUDGETS))
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_run_of_every_experiment_and_budget_is_taken(tmp_path, name, budget):
-    write_experiment(tmp_path, name, budget=budget)
-    (run,), troubles = read_evidence(tmp_path)
-    assert (troubles, run.record.mismatches) == ((), ())
-    assert run.is_full == (budget == "full")
+def test_request_of_every_experiment_and_budget_is_rebuilt_from_its_config(budget):
+    for name in EXPERIMENTS:
+        request = request_of(name, budget)
+        config = RunConfig.from_dict(json.loads(json.dumps(request.config.to_dict())))
+        rebuilt = rebuilt_request(request.experiment, request.budget, config)
+        assert (rebuilt.config, rebuilt.mismatches) == (request.config, ()), name
+
+
+@pytest.mark.parametrize("budget", list(BUDGETS))
+def test_run_of_every_budget_is_taken(tmp_path, budget):
+    for name in ("R2-tf-converted", "R4-tf-mobilenetv2"):
+        write_experiment(tmp_path, name, budget=budget)
+    runs, problems = read_evidence(tmp_path)
+    assert (problems, [run.record.mismatches for run in runs]) == ((), [(), ()])
+    assert [run.is_full for run in runs] == [budget == "full"] * 2
 
 
 def test_run_that_began_with_a_file_is_taken_and_told_of(tmp_path):
     run = write_experiment(tmp_path, "R3-torch-pretrained")
     put(run.path / "run.json", "/mine/random.pt", "config", "weights")
     (found,), _ = read_evidence(tmp_path)
-    assert "begins with /mine/random.pt, not known to be torchvision" in found.record.mismatches[0]
+    assert "starts from /mine/random.pt, not known to be torchvision" in found.record.mismatches[0]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +513,7 @@ def test_file_is_evidence_for_the_reports_if_it_is_known_to_be_the_published_one
     for identifier in ("test_top1_accuracy@449", "loss/epoch-1@394", "recall/macro avg@543"):
         entry = entry_of(ledger, f"{name}/{identifier}")
         assert entry.verdict == verdict
-        said = f"begins with /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
+        said = f"starts from /mine/{file}, not known to be torchvision:IMAGENET1K_V1; there it is"
         assert entry.reason.startswith(said) != known
 
 
@@ -530,12 +567,12 @@ def test_other_images_are_a_mismatch_and_not_all_images(tmp_path, key, value, to
     ],
     ids=lambda changes: f"{list(changes)} {next(iter(changes.values())).shape}",
 )
-def test_predictions_of_other_images_are_damage(tmp_path, changes):
-    run = write_experiment(tmp_path, "R3-tf")
+def test_predictions_of_other_images_are_damage(tf_run, tmp_path, changes):
+    run = RunFolder(copied(tf_run, tmp_path))
     run.write_predictions(replace(run.read_predictions(), **changes))
-    ledger = make_ledger(tmp_path)
-    assert ledger.evidence == ()
-    assert "predictions.npz: is damaged (" in ledger.troubles[0]
+    evidence, (problem,) = read_evidence(tmp_path)
+    assert evidence == ()
+    assert "predictions.npz: is damaged (" in problem
 
 
 def test_curves_are_compared_over_the_epochs_that_both_have(tmp_path):
@@ -618,7 +655,6 @@ def test_run_that_began_with_weights_is_judged_like_any_other(tmp_path, name, cl
     assert (entry.verdict, entry.runs) == ("reproduced", (run.path,))
     (row,) = [row for row in comparison_rows(ledger.evidence) if row.run is not None]
     assert (row.id, row.pretrained) == (name, True)
-    assert "<td>pretrained</td>" in render(ledger)
 
 
 def test_run_of_phases_is_full_with_all_of_its_epochs(tmp_path):
@@ -643,8 +679,10 @@ def pair_of(rows, first, second, source):
     return next(r for r in rows if (r.first, r.second) == (first, second) and source in r.source)
 
 
-def test_published_pair_has_both_accuracies_their_difference_losses_and_what_differs():
-    rows = framework_rows((), make_ledger(None).findings)
+def test_published_pair_has_both_accuracies_their_difference_losses_and_what_differs(
+    without_runs,
+):
+    rows = framework_rows((), without_runs.findings)
     row = pair_of(rows, "R3-torch", "R3-tf", "published")
     assert row.accuracies == ("79.22 %", "80.4 % or 80.76 %")
     assert [round(d.value, 4) for d in row.differences] == [-0.0118, -0.0154]
@@ -710,15 +748,32 @@ def test_pretrained_stands_against_its_reports_scratch_in_the_same_framework(
     assert f"weights: drawn / {begins}" in row.differs
 
 
-def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(tmp_path):
-    write_experiment(tmp_path, "R3-torch")
-    write_experiment(tmp_path, "R3-tf")
-    ledger = make_ledger(tmp_path)
-    printed, page = printed_at(200, ledger), render(ledger)
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """What `alexnet ledger` writes of a few runs, one of which is left out."""
+    root = tmp_path_factory.mktemp("reported")
+    for name in ("R3-torch", "R3-tf", "R3-tf-vgg16"):
+        write_experiment(root, name)
+    left_out = write_experiment(root, "R3-torch", seed=1).path
+    put(left_out.parent / "experiment.json", "R3-torhc", "experiment")
+    page, values = root / "ledger.html", root / "ledger.json"
+    with redirect_stdout(StringIO()) as out:
+        assert main(["ledger", str(root), "--all", "--html", str(page), "--json", str(values)]) == 0
+    return SimpleNamespace(
+        ledger=make_ledger(root),
+        page=page.read_text(),
+        values=json.loads(values.read_text()),
+        printed=out.getvalue(),
+        left_out=left_out,
+    )
+
+
+def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(reported):
+    printed, page = printed_at(200, reported.ledger), reported.page
     for text in (FRAMEWORKS_TITLE, PRETRAINED_TITLE, "R3-torch / R3-tf", "ours: full, seed 0"):
         assert text in printed
         assert text in page
-    assert [row["source"] for row in ledger_json(ledger)["frameworks"]].count("published") == 5
+    assert [row["source"] for row in reported.values["frameworks"]].count("published") == 5
 
 
 def printed_at(width, ledger):
@@ -729,8 +784,8 @@ def printed_at(width, ledger):
 
 
 @pytest.mark.parametrize("width", [80, 119, 120, 160])
-def test_terminal_keeps_ids_and_verdicts_whole(width):
-    lines = printed_at(width, make_ledger(None)).splitlines()
+def test_terminal_keeps_ids_and_verdicts_whole(width, without_runs):
+    lines = printed_at(width, without_runs).splitlines()
     (line,) = [one for one in lines if one.split()[:1] == ["R3-torch"] and "20 not run" in one]
     assert ("alexnet reproduce" in line) == (width >= 120)
     assert not any("…" in one for one in lines)
@@ -747,8 +802,8 @@ def test_list_of_experiments_breaks_no_framework(width):
     )
 
 
-def test_mistake_explains_losses_and_accuracies_alone():
-    ledger = make_ledger(None)
+def test_mistake_explains_losses_and_accuracies_alone(without_runs):
+    ledger = without_runs
     mistake = EXPERIMENTS["R2-tf-big"].mistake
     explained = {
         e.claim.quantity
@@ -770,8 +825,8 @@ def test_mistake_explains_losses_and_accuracies_alone():
         ("R3-tf-vgg16/test_top1_accuracy@1076", "docs/transfer.md"),
     ],
 )
-def test_claim_is_explained_by_a_page(identifier, page):
-    entry = entry_of(make_ledger(None), identifier.replace("/@", "@"))
+def test_claim_is_explained_by_a_page(without_runs, identifier, page):
+    entry = entry_of(without_runs, identifier.replace("/@", "@"))
     assert any(page in text for text in entry.explains)
 
 
@@ -787,15 +842,14 @@ def test_flat_curve_has_no_shift():
 
 @pytest.mark.parametrize(
     ("shift", "text"),
-    [(None, "—"), (-0.0, "level"), (0.35, "behind by 0.35 epochs"), (-0.2, "ahead by 0.20 epochs")],
+    [(None, "—"), (-0.0, "level"), (0.35, "0.35 epochs behind"), (-0.2, "0.20 epochs ahead")],
 )
 def test_shift_is_said_in_words(shift, text):
     assert shift_text(shift) == text
 
 
-def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
-    ledger = make_ledger(None)
-    rows = grouped([e for e in ledger.entries if e.claim.experiment == "R3-torch"])
+def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure(without_runs):
+    rows = grouped([e for e in without_runs.entries if e.claim.experiment == "R3-torch"])
     assert [len(row) for row in rows if row[0].claim.quantity == "loss"] == [20]
     accuracies = [row for row in rows if row[0].claim.quantity == "test_top1_accuracy"]
     assert [len(row) for row in accuracies] == [3]
@@ -804,47 +858,41 @@ def test_terminal_has_a_row_for_a_curve_and_one_for_a_repeated_figure():
 def test_runs_say_what_they_saw_and_where_they_depart(tmp_path):
     write_experiment(tmp_path, "R3-tf")
     path = tmp_path / "full" / "R3-tf" / "seed-0" / "experiment.json"
-    record = Record.read(path)
+    record = ExperimentRecord.read(path)
     replace(record, mismatches=("no buffer",)).write(path)
     lines = run_lines(make_ledger(tmp_path))
     assert lines[0].startswith("Runs on pixels (")
-    assert lines[1:] == ["R3-tf departs from the report: no buffer."]
+    assert lines[1:] == ["R3-tf differs from the report: no buffer."]
 
 
-def test_json_has_every_claim_with_its_line():
-    values = ledger_json(make_ledger(None))
+def test_json_has_every_claim_with_its_line(without_runs):
+    values = ledger_json(without_runs)
     assert len(values["entries"]) == len(CLAIMS)
     assert all(entry["line"] and entry["verdict"] for entry in values["entries"])
     json.dumps(values)
 
 
-def test_page_has_answers_curves_tables_and_verdicts(tmp_path):
-    write_experiment(tmp_path, "R3-torch", accuracy=0.7922)
-    ledger = make_ledger(tmp_path)
-    page = render(ledger)
-    assert headline(ledger) in page
+def test_page_has_answers_curves_tables_and_verdicts(reported):
+    page = reported.page
+    assert headline(reported.ledger) in page
+    assert "<td>pretrained</td>" in page
     assert "Our answer" in page
     assert page.count('class="good">reproduced') >= 1
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http-equiv", "")
-    assert [axes.get_title(loc="left") for axes in curves_figure(ledger.curves).axes][:2] == [
+    assert [axes.get_title(loc="left") for axes in curves_figure(reported.ledger.curves).axes][
+        :2
+    ] == [
         *("R0-torch", "R0-tf"),
     ]
 
 
-def test_command_prints_writes_and_refuses(tmp_path, capsys):
-    runs = tmp_path / "runs"
-    write_experiment(runs, "R3-torch")
-    page, values = tmp_path / "ledger.html", tmp_path / "ledger.json"
-    assert main(["ledger", str(runs), "--html", str(page), "--json", str(values)]) == 0
-    printed = capsys.readouterr().out
-    assert f"{len(CLAIMS)} claims" in printed
-    assert max(map(len, printed.splitlines())) >= PIPED_WIDTH
-    assert page.read_text().startswith("<!doctype html>")
-    assert json.loads(values.read_text())["runs"] == [
-        str(RunFolder(runs / "full" / "R3-torch" / "seed-0" / "torch").path)
-    ]
-    assert main(["ledger"]) == 0
+def test_command_prints_and_writes_the_whole_ledger(reported):
+    assert f"{len(CLAIMS)} claims" in reported.printed
+    assert max(map(len, reported.printed.splitlines())) >= PIPED_WIDTH
+    assert reported.page.startswith("<!doctype html>")
+    assert reported.values["runs"] == [str(run.path) for run in reported.ledger.evidence]
+    assert reported.values == json.loads(json.dumps(ledger_json(reported.ledger)))
 
 
 @pytest.mark.parametrize(
@@ -865,14 +913,19 @@ def test_folder_without_runs_is_refused(tmp_path, capsys, name, message):
     assert printed.out == ""
 
 
-def test_run_that_was_left_out_is_told_with_its_path_on_the_page_and_in_the_terminal(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "400")
-    run = write_experiment(tmp_path, "R3-torch")
-    put(run.path.parent / "experiment.json", "R3-torhc", "experiment")
-    page = tmp_path / "ledger.html"
-    assert main(["ledger", str(tmp_path), "--html", str(page)]) == 0
-    said = f"eft out: {run.path}: Unknown experiment"
-    assert said in capsys.readouterr().out
-    assert said in page.read_text()
+def test_run_that_was_left_out_is_told_with_its_path_on_the_page_and_in_the_terminal(reported):
+    said = f"eft out: {reported.left_out}: Unknown experiment"
+    assert said in reported.page
+    for renderables in (ledger_renderables, short_renderables):
+        assert any(said in str(renderable) for renderable in renderables(reported.ledger, 160))
+
+
+def test_short_ledger_counts_verdicts_and_shows_contradictions_alone(without_runs, capsys):
+    assert main(["ledger"]) == 0
+    printed = capsys.readouterr().out
+    assert headline(without_runs) in printed
+    reasons = {kind: [] for kind in ("inconsistent", "explained")}
+    for finding in without_runs.findings:
+        reasons.get(finding.kind, []).append(finding.reason[:40])
+    assert all(reason in printed for reason in reasons["inconsistent"])
+    assert not any(reason in printed for reason in reasons["explained"])

@@ -1,6 +1,7 @@
 """Experiments run once, go on where they stopped, and refuse what is not theirs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,15 +22,13 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
-from alexnet_impl.reproduction.runs.runner import (
-    Record,
-    check_memory,
-    differences,
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
+from alexnet_impl.reproduction.runs.requests import (
+    config_differences,
     make_request,
-    prepare_request,
-    reproduce,
+    unpermuted_path,
 )
-from alexnet_impl.reproduction.runs.unpermuted import unpermuted_path
+from alexnet_impl.reproduction.runs.runner import check_memory, prepare_request, reproduce
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import weights_sha256
@@ -61,22 +60,29 @@ def framework(monkeypatch):
         return train_prepared(run, folder, observer)
 
     monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", train)
-    monkeypatch.setattr("alexnet_impl.cli.reproduce.check_frameworks", lambda *_: None)
+    monkeypatch.setattr(f"{COMMAND}.check_frameworks", lambda *_: None)
     return fake
 
 
-@pytest.fixture
-def images(tmp_path):
+@pytest.fixture(scope="module")
+def picture_folder(tmp_path_factory):
     """A folder of four training images and one test image a class."""
+    root = tmp_path_factory.mktemp("pictures") / "images"
     rng = np.random.default_rng(0)
     for part, count in (("train", 4), ("test", 1)):
         for name in CLASS_NAMES:
-            folder = tmp_path / "images" / part / name
+            folder = root / part / name
             folder.mkdir(parents=True)
             for number in range(count):
                 picture = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
                 Image.fromarray(picture).save(folder / f"{number}.png")
-    return tmp_path / "images"
+    return root
+
+
+@pytest.fixture
+def images(picture_folder, tmp_path):
+    """The pictures in a folder that a test may change."""
+    return shutil.copytree(picture_folder, tmp_path / "images")
 
 
 @pytest.fixture
@@ -100,12 +106,12 @@ def seat(tmp_path, name="R3-torch", seed=0):
 def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, alexnet, tmp_path):
     code, out, _ = alexnet("R3-torch")
     assert code == 0
-    assert "R3-torch in torch: as long as the report's" in out
-    record = Record.read(seat(tmp_path) / "experiment.json")
+    assert "R3-torch in torch: the report's full length" in out
+    record = ExperimentRecord.read(seat(tmp_path) / "experiment.json")
     assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
     few = "40 training and 10 test images instead of 50,000 and 10,000"
     assert record.mismatches == (few,)
-    assert f"departs from the report: {few}" in " ".join(out.split())
+    assert f"differs from the report: {few}" in " ".join(out.split())
     run = RunFolder.open(seat(tmp_path) / "torch")
     assert run.finished_result().steps == 12
     assert len(framework.calls) == 1
@@ -224,7 +230,7 @@ def test_killed_run_without_a_digest_of_its_file_goes_on_from_its_own_weights_al
 )
 def test_weights_that_are_not_at_hand_are_known_by_name(found, asked, same):
     one, other = (base_config(weights=weights) for weights in (found, asked))
-    assert (differences(one, other) == []) == same
+    assert (config_differences(one, other) == []) == same
 
 
 def test_run_of_another_config_is_refused_and_kept(framework, alexnet, tmp_path, monkeypatch):
@@ -249,8 +255,8 @@ def test_both_trains_the_same_recipe_in_the_other_framework(framework, alexnet, 
 def test_folder_sorted_by_class_gets_a_permutation_and_says_so(framework, alexnet, tmp_path):  # noqa: ARG001
     code, out, _ = alexnet("R3-tf")
     assert code == 0
-    assert "departs from the report: the images are stored class by class" in out
-    record = Record.read(seat(tmp_path, "R3-tf") / "experiment.json")
+    assert "differs from the report: the images are stored class by class" in out
+    record = ExperimentRecord.read(seat(tmp_path, "R3-tf") / "experiment.json")
     assert "a buffer of 1,000" in record.mismatches[0]
     run = RunFolder.open(seat(tmp_path, "R3-tf") / "tensorflow")
     assert run.config.recipe.shuffle_buffer is None
@@ -388,19 +394,36 @@ def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp
 def test_damaged_record_is_named(tmp_path):
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"schema_version": 1, "experiment": "R3-torch"}))
-    with pytest.raises(
-        RunError, match=r"experiment \(object missing required field budget\); remove the"
-    ):
-        Record.read(path)
+    with pytest.raises(RunError, match=r"missing required field budget\); remove the"):
+        ExperimentRecord.read(path)
     path.write_text("{")
-    with pytest.raises(RunError, match=r"experiment\.json: is no JSON; remove the folder"):
-        Record.read(path)
-    record = Record(experiment="R3-torch", budget="full", seed=0, label="", mismatches=("x",))
+    with pytest.raises(RunError, match=r"experiment\.json: is not JSON; remove the folder"):
+        ExperimentRecord.read(path)
+    record = ExperimentRecord(
+        experiment="R3-torch", budget="full", seed=0, label="", mismatches=("x",)
+    )
     record.write(path)
-    assert Record.read(path) == record
+    assert ExperimentRecord.read(path) == record
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
     with pytest.raises(RunError, match="schema_version=2, not 1"):
-        Record.read(path)
+        ExperimentRecord.read(path)
+
+
+def test_record_from_before_the_keys_were_renamed_still_opens(tmp_path):
+    path = tmp_path / "experiment.json"
+    file = "mine.pth, not known to be torchvision:IMAGENET1K_V1"
+    former = {
+        "schema_version": 1,
+        "experiment": "R3-torch-pretrained",
+        "budget": "full",
+        "seed": 3,
+        "label": "",
+        "departures": ["no buffer", f"begins with {file}"],
+    }
+    path.write_text(json.dumps(former))
+    record = ExperimentRecord.read(path)
+    assert (record.experiment, record.seed) == ("R3-torch-pretrained", 3)
+    assert record.mismatches == ("no buffer", f"starts from {file}")
 
 
 @pytest.fixture
@@ -477,9 +500,9 @@ def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
     [
         ("nowhere.pth", "R3-torch-pretrained", "nowhere.pth: there is no such file"),
         ("w.txt", "R3-torch-pretrained", "w.txt: is neither the name of published weights"),
-        (ALEXNET, "R4-tf-mobilenetv2", "no experiment that was named begins with it"),
+        (ALEXNET, "R4-tf-mobilenetv2", "none of the named experiments starts from it"),
         (ALEXNET, "R1-torch-pretrained", "expected 7be5be79"),
-        ("linear.safetensors", "R3-torch", "no experiment that was named begins with it"),
+        ("linear.safetensors", "R3-torch", "none of the named experiments starts from it"),
     ],
     ids=str,
 )
@@ -503,10 +526,8 @@ def test_file_with_a_published_name_serves_its_experiments_alone(framework, alex
 
 
 def test_both_leaves_out_backbones(framework, alexnet, monkeypatch):
-    monkeypatch.setattr(
-        "alexnet_impl.cli.reproduce._run", lambda request, *_: framework.calls.append(request)
-    )
-    monkeypatch.setattr("alexnet_impl.cli.reproduce._show", lambda *_: None)
+    monkeypatch.setattr(f"{COMMAND}._run", lambda request, *_: framework.calls.append(request))
+    monkeypatch.setattr(f"{COMMAND}._show", lambda *_: None)
     assert alexnet("R2-torch-pretrained", "R3-tf-vgg16", "--both")[0] == 0
     asked = [(request.experiment.id, request.config.framework) for request in framework.calls]
     assert asked == [
@@ -568,18 +589,19 @@ def test_weights_with_the_mistake_in_them_are_found_again_by_name_and_by_content
 
 
 def test_list_shows_every_experiment_with_its_assumptions(alexnet):
-    code, out, _ = alexnet("--list")
+    code, short, _ = alexnet("--list")
     assert code == 0
-    assert all(name in out for name in EXPERIMENTS)
-    assert "71.95 %" in out
-    assert "assumed: PIL rounds" in out
+    assert all(name in short for name in EXPERIMENTS)
+    assert "71.95 %" in short
+    assert "assumed: PIL rounds" not in short
+    assert "assumed: PIL rounds" in alexnet("--list", "--all")[1]
     _, one, _ = alexnet("R2-tf-big", "--list")
     assert "images: as R2-tf" in one
     assert "training: sgd at 0.001, batches of 128, 20 epochs; input of 224 pixels, unit" in one
     assert "mistake: a dense layer of 1000 units too many" in one
     assert "PIL rounds" not in one
     _, other, _ = alexnet("R3-tf-vgg16", "--list")
-    assert "begins with keras:imagenet, and keeps what they make of each image" in other
+    assert "starts from keras:imagenet; its features of each image are computed once" in other
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Prints the ledger of `alexnet ledger`, and writes its page and its JSON file."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from alexnet_impl.cli.flags import Ledger
+from alexnet_impl.cli.shared import check_target
+from alexnet_impl.errors import RunError
+from alexnet_impl.report.ledger.json_file import write_ledger_json
+from alexnet_impl.report.ledger.stacked import widen
+from alexnet_impl.report.ledger.terminal import ledger_renderables, short_renderables
+from alexnet_impl.reproduction.verdicts.ledger import make_ledger
+
+
+def ledger_command(command: Ledger, console: Console) -> int:
+    """Judges every claim, prints the ledger and writes the files that were asked for.
+
+    Raises:
+        RunError: If the directory of the runs does not exist or holds none.
+    """
+    _check_runs(command.runs)
+    check_target("--html", command.html)
+    check_target("--json", command.json)
+    ledger = make_ledger(command.runs)
+    if command.runs is not None and not (ledger.evidence or ledger.problems):
+        raise RunError(
+            f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
+            "folder given to reproduce --output."
+        )
+    widen(console)
+    renderables = ledger_renderables if command.all else short_renderables
+    for renderable in renderables(ledger, console.width):
+        console.print(renderable, highlight=False)
+    if not command.all:
+        console.print("Every claim, pair and finding: alexnet ledger --all", highlight=False)
+    if command.json is not None:
+        write_ledger_json(command.json, ledger)
+        console.print(f"JSON: {command.json}", highlight=False, soft_wrap=True)
+    if command.html is not None:
+        # matplotlib and jinja2 take a second to import, which only a page should cost.
+        from alexnet_impl.report.ledger.page import write_ledger_page  # noqa: PLC0415
+
+        write_ledger_page(command.html, ledger)
+        console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _check_runs(path: Path | None) -> None:
+    if path is None or path.is_dir():
+        return
+    if path.exists():
+        raise RunError(f"{path}: is a file; name the folder given to reproduce --output.")
+    raise RunError(f"{path}: there is no such folder; alexnet reproduce writes one.")
