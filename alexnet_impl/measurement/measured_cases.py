@@ -43,7 +43,7 @@ class RoundsPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCase:
-    """What was measured of one case.
+    """Figures of one measured case.
 
     Attributes:
         case: The workload and its config.

@@ -52,6 +52,11 @@ PENDING_FRAGMENTS = frozenset(
         "processes/weight_files.py",
         "report/bench/speeds.py",
         "report/formatting.py",
+        "report/explain/tables.py",
+        "report/parity.py",
+        "runs/config.py",
+        "runs/folder.py",
+        "runs/records.py",
         "stats/paired_effects.py",
         "stats/speed_ratios.py",
         "weights/metadata.py",
@@ -64,10 +69,10 @@ PENDING_SHAPES = frozenset(
     {
         "measurement/case_worker.py",
         "processes/remote_trainer.py",
+        "runs/folder.py",
         "stats/accuracy.py",
         "weights/metadata.py",
         "weights/safetensors_io.py",
-        "runs/folder.py",
         "training/collapse.py",
     }
 )

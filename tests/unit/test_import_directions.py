@@ -206,7 +206,6 @@ def test_circles_and_chains_of_imports_are_found():
 
 
 @pytest.mark.fast
-@pytest.mark.xfail(strict=False, reason="chains are being shortened, room by room")
 def test_chains_of_imports_are_short():
     chain = longest_chain(EDGES)
     assert len(chain) <= LONGEST_CHAIN, chain

@@ -1,15 +1,16 @@
 """Equality checks of the inputs of several runs, and their results side by side."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from alexnet_impl.network.spec import Dropout
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.views import RunView
-from alexnet_impl.stats.accuracy import difference_interval
+from alexnet_impl.stats.accuracy import Accuracy, difference_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +46,9 @@ class Equality:
 
 def comparison_rows(views: Sequence[RunView]) -> list[ResultRow]:
     """The results of runs side by side, with the difference if there are exactly two."""
-    rows = [
-        _row(views, "test loss", _test_loss, numbers.loss_text, numbers.loss_difference),
-        _accuracy_row(views),
-        _row(
-            views,
-            "last epoch's train loss",
-            lambda view: view.history.epochs[-1].loss if view.history.epochs else None,
-            numbers.loss_text,
-            numbers.loss_difference,
-        ),
-        *_timing_rows(views),
-        *_memory_rows(views),
-    ]
+    rows = [_row(views, *result) for result in _RESULTS]
+    if all(value == numbers.MISSING for value in rows[-1].values):  # no accelerator
+        rows.pop()
     if any(view.collapse is not None for view in views):
         rows.insert(0, ResultRow(what="collapsed", values=tuple(_collapse(view) for view in views)))
     if not all(view.finished for view in views):
@@ -65,44 +56,62 @@ def comparison_rows(views: Sequence[RunView]) -> list[ResultRow]:
     return rows
 
 
+def _row(
+    views: Sequence[RunView],
+    what: str,
+    value_of: Callable[[RunView], Any],
+    text: Callable[[Any], str],
+    difference: Callable[[Any, Any], str],
+) -> ResultRow:
+    found = [value_of(view) for view in views]
+    comparable = len(found) == 2 and None not in found
+    return ResultRow(
+        what=what,
+        values=tuple(numbers.MISSING if value is None else text(value) for value in found),
+        difference=difference(*found) if comparable else "",
+    )
+
+
+def _result(name: str) -> Callable[[RunView], Any]:
+    """Reads a value of result.json; None if the run has no result yet."""
+    read = attrgetter(name)
+    return lambda view: None if view.result is None else read(view.result)
+
+
+def _last_train_loss(view: RunView) -> float | None:
+    return view.history.epochs[-1].loss if view.history.epochs else None
+
+
 def _collapse(view: RunView) -> str:
     return "no" if view.collapse is None else f"by step {view.collapse.step:,}"
 
 
-def _row(
-    views: Sequence[RunView],
-    what: str,
-    figure: Callable[[RunView], Any],
-    text: Callable[[Any], str],
-    difference: Callable[[Any, Any], str],
-) -> ResultRow:
-    figures = [figure(view) for view in views]
-    comparable = len(figures) == 2 and None not in figures
-    return ResultRow(
-        what=what,
-        values=tuple(numbers.MISSING if value is None else text(value) for value in figures),
-        difference=difference(*figures) if comparable else "",
-    )
+def _accuracy_difference(first: Accuracy, second: Accuracy) -> str:
+    low, high = difference_interval(first, second)
+    difference = numbers.points(first.value - second.value)
+    return f"{difference} points [{numbers.points(low)}, {numbers.points(high)}]"
 
 
-def _test_loss(view: RunView) -> float | None:
-    return view.result.test_loss if view.result else None
-
-
-def _accuracy_row(views: Sequence[RunView]) -> ResultRow:
-    row = _row(
-        views,
+_TIMING = (numbers.seconds, numbers.ratio)
+_MEMORY = (numbers.mebibytes, numbers.ratio)
+_LOSS = (numbers.loss_text, numbers.loss_difference)
+_RESULTS: tuple[tuple[Any, ...], ...] = (
+    ("test loss", _result("test_loss"), *_LOSS),
+    (
         "test top-1 accuracy [95% interval]",
-        lambda view: view.accuracy,
+        attrgetter("accuracy"),
         numbers.accuracy_text,
-        lambda first, second: numbers.points(first.value - second.value),
-    )
-    interval = accuracy_difference(views)
-    if interval is None:
-        return row
-    _, low, high = interval
-    difference = f"{row.difference} points [{numbers.points(low)}, {numbers.points(high)}]"
-    return ResultRow(what=row.what, values=row.values, difference=difference)
+        _accuracy_difference,
+    ),
+    ("last epoch's train loss", _last_train_loss, *_LOSS),
+    ("training time without the first step", _result("timing.training_time_s"), *_TIMING),
+    ("time of the first step", _result("timing.first_step_time_s"), *_TIMING),
+    ("evaluation time", _result("timing.evaluation_time_s"), *_TIMING),
+    ("training images/s", _result("timing.images_per_second"), numbers.rate, numbers.ratio),
+    ("peak memory of the process", _result("peak_memory_bytes"), *_MEMORY),
+    ("peak memory on the device", _result("peak_device_memory_bytes"), *_MEMORY),
+)
+"""Name, value of a run, its text, and the text of the difference of two values."""
 
 
 def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] | None:
@@ -114,37 +123,7 @@ def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] 
     if len(accuracies) != 2 or accuracies[0] is None or accuracies[1] is None:
         return None
     first, second = accuracies[0], accuracies[1]
-    low, high = difference_interval(first, second)
-    return first.value - second.value, low, high
-
-
-_TIMING_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("training time without the first step", "training_time_s", numbers.seconds),
-    ("time of the first step", "first_step_time_s", numbers.seconds),
-    ("evaluation time", "evaluation_time_s", numbers.seconds),
-    ("training images/s", "images_per_second", numbers.rate),
-)
-
-
-def _timing_rows(views: Sequence[RunView]) -> Iterator[ResultRow]:
-    for what, name, text in _TIMING_ROWS:
-
-        def figure(view: RunView, name: str = name) -> Any:
-            return getattr(view.result.timing, name) if view.result else None
-
-        yield _row(views, what, figure, text, numbers.ratio)
-
-
-def _memory_rows(views: Sequence[RunView]) -> Iterator[ResultRow]:
-    def process(view: RunView) -> int | None:
-        return view.result.peak_memory_bytes if view.result else None
-
-    def device(view: RunView) -> int | None:
-        return view.result.peak_device_memory_bytes if view.result else None
-
-    yield _row(views, "peak memory of the process", process, numbers.mebibytes, numbers.ratio)
-    if any(device(view) is not None for view in views):
-        yield _row(views, "peak memory on the device", device, numbers.mebibytes, numbers.ratio)
+    return first.value - second.value, *difference_interval(first, second)
 
 
 def equalities(views: Sequence[RunView]) -> list[Equality]:
