@@ -122,9 +122,9 @@ def test_bar_goes_on_at_the_step_of_a_resumed_run():
 def test_log_says_when_a_preparation_is_done():
     stream = io.StringIO()
     observer = EpochLines(Console(file=stream))
-    observer(Prepared(what="Features behind backbone", done=64, total=5000))
-    observer(Prepared(what="Features behind backbone", done=5000, total=5000))
-    assert stream.getvalue() == "Features behind backbone: 5,000 images\n"
+    observer(Prepared(what="Features after backbone", done=64, total=5000))
+    observer(Prepared(what="Features after backbone", done=5000, total=5000))
+    assert stream.getvalue() == "Features after backbone: 5,000 images\n"
 
 
 def test_bar_of_a_preparation_goes_away_before_that_of_the_training():
