@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 from tyro.conf import Positional, Suppress, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from alexnet_impl.recipe.named import RECIPES, get_recipe
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
@@ -26,6 +27,14 @@ def value(metavar: str) -> Any:
 
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+_NO_FLAG: Any = PrimitiveConstructorSpec(
+    nargs=0,
+    metavar="",
+    instance_from_str=lambda _: None,
+    is_instance=lambda _: True,
+    str_from_instance=lambda _: [],
+)
+"""Keeps tyro from reading the 60 fields of a recipe for a command line that names none."""
 DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
 Interpreters = Annotated[
     tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
@@ -69,7 +78,9 @@ class NetworkOptions:
     """CPU threads of the framework."""
     output: Annotated[Path | None, by_rule("PATH", "a new one in runs/")] = None
     """Folder to write; it must be empty or new."""
-    recipe: Suppress[Recipe] = field(default_factory=lambda: RECIPES[DEFAULT_RECIPE])
+    recipe: Suppress[Annotated[Recipe, _NO_FLAG]] = field(
+        default_factory=lambda: RECIPES[DEFAULT_RECIPE]
+    )
     """The named recipe, with the fields changed that --recipe.FIELD names."""
     given: Suppress[tuple[str, ...]] = field(default=(), compare=False)
     """Recipe fields that have a flag on the command line, even with their usual value."""
@@ -362,28 +373,32 @@ class Reproduce:
     ended is not run again, and one that was interrupted is resumed.
     """
 
-    ids: Annotated[Positional[tuple[str, ...]], value("[ID ...]")] = ()
+    ids: Annotated[Positional[tuple[str, ...]], by_rule("[ID ...]", "none")] = ()
     """Names from --list, or 'all'."""
     list: bool = False
     """List the experiments and run nothing; with IDs, also what each trains and assumes."""
     all: bool = False
     """With --list: what every experiment trains, and what its report leaves out."""
-    budget: Annotated[str, arg(metavar="{full,hours,minutes}")] = "minutes"
-    """How much of an experiment to run; --list explains the budgets."""
+    budget: Annotated[str, arg(metavar="{minutes,hours,full}")] = "minutes"
+    """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
+    5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False
-    """Train each in the other framework too, except networks with a backbone."""
-    data_dir: Annotated[Path | None, by_rule("PATH", "the official archive, downloaded")] = None
+    """Train each in the other framework too, by the same recipe; except those with a backbone,
+    which is a different network in each library."""
+    data_dir: Annotated[Path | None, by_rule("PATH", "download the official archive")] = None
     """Folder, zip or archive with CIFAR-10."""
-    weights: Annotated[tuple[Path, ...], value("PATH ...")] = ()
-    """Files to use instead of downloads; one without a published name serves every experiment."""
+    weights: Annotated[tuple[Path, ...], by_rule("FILE ...", "download them")] = ()
+    """Files to use in place of downloads. A file with a published name is used for the experiments
+    that start from those weights, a file of another name for all that start from weights."""
     output: Path = Path("runs/reports")
     """Directory of the runs, as BUDGET/ID/seed-N/FRAMEWORK."""
     seed: int = 0
-    """Seed of weights, batches, augmentation and dropout."""
+    """Seed of weights, batches, augmentation and dropout; several seeds give wider, more honest
+    intervals."""
     threads: Annotated[int | None, by_rule("INT", "the framework's choice")] = None
     """CPU threads of the framework."""
     device: DeviceFlag = "auto"
-    """Device to train on."""
+    """Device."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
 
@@ -392,13 +407,16 @@ class Reproduce:
 class Ledger:
     """Judge every figure of the five reports: by arithmetic, and by the runs of `reproduce`."""
 
-    runs: Annotated[Positional[Path | None], value("[DIR]")] = None
-    """The folder that `alexnet reproduce --output` wrote; without one, no claim was run."""
+    runs: Annotated[Positional[Path | None], by_rule("[FOLDER]", "none, so no claim was run")] = (
+        None
+    )
+    """The folder that `alexnet reproduce --output` wrote."""
     all: bool = False
-    """Print every claim, pair and finding, not only counts and contradictions."""
-    html: Annotated[Path | None, value("PATH")] = None
+    """Print every claim, pair and finding; by default only counts of verdicts and
+    contradictions."""
+    html: Annotated[Path | None, value("FILE")] = None
     """Write the page with every claim, the curves and the tables."""
-    json: Annotated[Path | None, value("PATH")] = None
+    json: Annotated[Path | None, value("FILE")] = None
     """Write every claim with its verdict and evidence."""
 
 

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from tyro.conf import Suppress, arg
+from tyro.conf import arg
 
 from alexnet_impl.cli.command_table import COMMANDS, Command
 from alexnet_impl.errors import AlexNetError, UnknownNameError, nearest
@@ -92,7 +92,8 @@ def _parse_flags(command: Command, arguments: list[str]) -> Any:
     named = get_recipe(_recipe_name(command, arguments))
     parsed = tyro.cli(_with_recipe(command.flags, named, arguments), **described)
     given: Any = parsed.command
-    options = replace(given.options, recipe=parsed.recipe, given=tuple(_given_fields(arguments)))
+    recipe = getattr(parsed, "recipe", named)
+    options = replace(given.options, recipe=recipe, given=tuple(_given_fields(arguments)))
     return replace(given, options=options)
 
 
@@ -116,18 +117,16 @@ def _switched(kind: type, words: list[str]) -> Any:
 def _with_recipe(kind: type, named: Recipe, arguments: list[str]) -> type[Any]:
     """The flags of a command and its recipe: as one line in the help, otherwise field by field.
 
-    Without a --recipe.FIELD the named recipe is taken as it is, which spares tyro 60 flags.
+    Without a --recipe.FIELD there is no recipe among them, which spares tyro 60 flags.
     """
-    recipe: Any = Suppress[Recipe], field(default=named)
+    found: list[Any] = [("command", Annotated[kind, arg(name="")])]
     if any(argument.startswith(RECIPE) for argument in arguments):
-        recipe = Recipe, field(default=named)
+        found.append(("recipe", Recipe, field(default=named)))
     elif arguments == ["--help"]:
         text = "Change one field of the recipe; `alexnet recipes --fields` lists them."
         flag = arg(name="recipe.FIELD", metavar="VALUE", help=text, help_behavior_hint="")
-        recipe = Annotated[str, flag], field(default="")
-    return make_dataclass(
-        "_Flags", [("command", Annotated[kind, arg(name="")]), ("recipe", *recipe)]
-    )
+        found.append(("recipe", Annotated[str, flag], field(default="")))
+    return make_dataclass("_Flags", found)
 
 
 def _recipe_name(command: Command, arguments: list[str]) -> str:

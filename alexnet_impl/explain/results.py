@@ -20,7 +20,7 @@ from alexnet_impl.explain.study import (
     read_request,
     run_path,
 )
-from alexnet_impl.files import write_bytes
+from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord
@@ -249,13 +249,9 @@ def _effect_dict(effect: Effect) -> dict[str, Any]:
         "measurable": effect.measurable,
         "metrics": {
             metric: {
-                "mean": None if math.isnan(found.mean) else found.mean,
-                "low": found.low,
-                "high": found.high,
-                "p_value": found.p_value,
+                **finite(asdict(found)),
                 "p_value_holm": effect.holm.get(metric),
                 "measurable": found.measurable,
-                "differences": list(found.differences),
             }
             for metric, found in effect.estimates.items()
         },

@@ -193,6 +193,17 @@ def feature_order(maps: Array, features: Array) -> FeatureOrder:
     return ""
 
 
+def flatten_facts(maps: Array | None, inputs: Array) -> dict[str, Any]:
+    """The fields of a UserLayer that say which map a dense layer reads flattened, if any.
+
+    Args:
+        maps: The last feature map before the layer, (batch, channels, height, width).
+        inputs: The layer's input, (batch, features) if it is flat.
+    """
+    order = feature_order(maps, inputs) if maps is not None and inputs.ndim == 2 else ""
+    return {"flattened": maps.shape[1:], "features": order} if maps is not None and order else {}
+
+
 def same_sides(size: int, kernel_size: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """Pixels of zeros that TensorFlow's 'same' adds (before, after) a side of `size` pixels."""
     return same_padding(size, (kernel_size - 1) * dilation + 1, stride)

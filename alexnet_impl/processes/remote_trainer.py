@@ -35,7 +35,7 @@ class LocalSide:
         self.name, self.train, self.device = name, train, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
-        """Make a trainer that starts from these canonical weights."""
+        """Make a trainer that starts from these weights, in the canonical layout."""
         return get_framework(self.name).make_trainer(spec, recipe, weights, self.device)
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
@@ -54,7 +54,7 @@ class RemoteSide:
         self.name, self.channel, self.device = name, channel, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
-        """Make a trainer that starts from these canonical weights, in place of an earlier one."""
+        """Make a trainer that starts from weights in the canonical layout; it replaces the last."""
         values = {"spec": spec_to_dict(spec), "recipe": recipe.to_dict(), "device": self.device}
         self.channel.ask("make", values, weights)
         return RemoteTrainer(self.channel)
@@ -100,7 +100,7 @@ class RemoteTrainer:
         self.ask = channel.ask
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
-        """See Trainer."""
+        """See Trainer; images are uint8 of shape (batch, height, width, 3)."""
         batch: Weights = {"images": images, "labels": labels}
         return self.ask("train_step", {"learning_rate": learning_rate}, batch)[0]
 
@@ -110,16 +110,16 @@ class RemoteTrainer:
         return [StepValues(**entry) for entry in values]
 
     def logits(self, images: Pixels) -> Logits:
-        """See Trainer."""
+        """See Trainer; the shape is (batch, classes)."""
         return self.ask("logits", {}, {"images": images})[1]["logits"]
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """See Trainer."""
+        """See Trainer; the shape of each layer's output is (batch, ...)."""
         order, arrays = self.ask("activations", {"training": training}, {"images": images})
         return {name: arrays[name] for name in order}
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """See Trainer."""
+        """See Trainer; the mean loss, and gradients in the canonical layout."""
         loss, arrays = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), arrays
 
@@ -128,15 +128,15 @@ class RemoteTrainer:
         self.ask("synchronize")
 
     def weights(self) -> Weights:
-        """See Trainer."""
+        """See Trainer; the canonical layout."""
         return self.ask("weights")[1]
 
     def state(self) -> Weights:
-        """See Trainer."""
+        """See Trainer; arrays by name, in the optimizer's own shapes."""
         return self.ask("state")[1]
 
     def restore(self, weights: Weights, state: Weights) -> None:
-        """See Trainer."""
+        """See Trainer; weights in the canonical layout, and state() of that moment."""
         arrays = {f"weights/{name}": array for name, array in weights.items()}
         self.ask("restore", {}, arrays | {f"state/{name}": a for name, a in state.items()})
 
@@ -156,7 +156,7 @@ class TrainerCalls:
         self.handles: list[Any] = []
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values and arrays that a call returns; see RemoteSide and RemoteTrainer."""
+        """Answer a call of RemoteSide or RemoteTrainer, which name the arrays' shapes."""
         match call:
             case "start":
                 self.framework = values["framework"]

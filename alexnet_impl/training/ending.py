@@ -1,8 +1,8 @@
 """Ends a run: writes weights, predictions and the result to its folder."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alexnet_impl.errors import RunError
 from alexnet_impl.runs.environment import process_peak_memory_bytes
 from alexnet_impl.runs.records import (
     NUM_SAMPLE_IMAGES,
@@ -18,11 +18,14 @@ from alexnet_impl.training.state import RunState
 from alexnet_impl.weights.canonical import Weights
 
 
-def end_finished(state: RunState) -> RunResult:
-    """Ends a run after its last step, once the test images are measured."""
-    test, probabilities = state.dataset.test, state.test_probabilities
-    if probabilities is None:
-        raise RunError(f"{state.folder.path}: the test images have not been measured.")
+def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResult:
+    """Ends a run after its last step.
+
+    Args:
+        state: The run.
+        probabilities: The test images' class probabilities, of shape (num_images, num_classes).
+    """
+    test = state.dataset.test
     rng = np.random.default_rng(state.recipe.seed)
     samples = np.sort(rng.permutation(len(test))[:NUM_SAMPLE_IMAGES])
     state.folder.write_weights(state.whole_weights(), state.spec)

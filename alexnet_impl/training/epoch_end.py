@@ -52,16 +52,20 @@ def end_epoch(state: RunState) -> None:
     progress.end_epoch()
 
 
-def measure_test_images(state: RunState) -> None:
-    """Evaluates on the test images, unless the end of the last epoch has.
+def measure_test_images(state: RunState) -> NDArray[np.float64]:
+    """Returns the test images' class probabilities, of shape (num_images, num_classes).
+
+    They are computed unless the last epoch was evaluated on the test images.
 
     Raises:
         DivergedError: If a probability is not finite.
     """
-    if state.test_probabilities is None:
-        started = time.perf_counter()
-        state.test_probabilities = _evaluate(state, state.dataset.test)
-        state.progress.evaluation_time_s += time.perf_counter() - started
+    if state.test_probabilities is not None:
+        return state.test_probabilities
+    started = time.perf_counter()
+    probabilities = _evaluate(state, state.dataset.test)
+    state.progress.evaluation_time_s += time.perf_counter() - started
+    return probabilities
 
 
 def _evaluate(state: RunState, split: Split) -> NDArray[np.float64]:

@@ -27,7 +27,6 @@ from alexnet_impl.training.events import (
     Started,
     Stepped,
     Warned,
-    event_from_json,
     event_to_json,
 )
 
@@ -149,12 +148,3 @@ class JsonObserver:
     def _write(self, values: dict[str, Any]) -> None:
         self.stream.write(json.dumps(values) + "\n")
         self.stream.flush()
-
-
-def replay(values: dict[str, Any], observer: Observer) -> None:
-    """Passes an event that a JsonObserver of another process wrote to an observer of this one.
-
-    Raises:
-        RunError: If the event is unknown.
-    """
-    observer(event_from_json(values))

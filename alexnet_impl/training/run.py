@@ -51,8 +51,7 @@ def train(state: RunState) -> RunResult:
                 _train_epoch(state, stop)
         if not state.is_done:
             return end_interrupted(state)
-        measure_test_images(state)
-        return end_finished(state)
+        return end_finished(state, measure_test_images(state))
     except CollapsedError as error:
         return end_collapsed(state, str(error))
     except DivergedError as error:

@@ -69,7 +69,7 @@ class RunState:
         history: Figures by epoch and by step.
         shapes_seen: (steps, batch size) of the calls made so far: the first call of each traces,
             compiles and allocates.
-        test_probabilities: Once measured, those of the final weights, float64 of shape
+        test_probabilities: From the latest epoch that was evaluated on the test images, of shape
             (num_test_images, num_classes).
     """
 

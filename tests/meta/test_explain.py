@@ -104,7 +104,7 @@ def test_planted_nulls_are_said_to_have_no_effect(found):
 
 
 def test_effect_goes_away_where_runs_are_not_paired_by_seed(found):
-    """The break: made-equal's figures handed to the wrong seeds."""
+    """The break: the aligned runs' figures handed to the wrong seeds."""
     spread = {}
     for (arm, seed), outcome in found.outcomes.items():
         gain = 0.0 if arm.name == "aligned" else 1.0 + seed / 100

@@ -18,8 +18,8 @@ from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weight
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 
 
-def write_canonical(path, variant="krizhevsky2012", width=1 / 16):
-    spec = build_spec(variant, width=width)
+def write_canonical(path, variant="krizhevsky2012", width=1 / 16, input_size=None):
+    spec = build_spec(variant, width=width, input_size=input_size)
     weights = initial_weights(spec, Recipe(initializer="he"))
     size = spec.input_shape[1]
     info = WeightsInfo(variant=variant, num_classes=10, input_size=size, width=width)
@@ -29,8 +29,8 @@ def write_canonical(path, variant="krizhevsky2012", width=1 / 16):
 
 @pytest.mark.fast
 def test_conversion_round_trip_over_all_formats_is_exact(tmp_path):
-    weights = write_canonical(tmp_path / "a.safetensors")
-    hints = Hints(variant="krizhevsky2012", width=1 / 16)
+    weights = write_canonical(tmp_path / "a.safetensors", input_size=67)
+    hints = Hints(variant="krizhevsky2012", width=1 / 16, input_size=67)
     chain = ["a.safetensors", "b.pt", "c.keras", "d.pth", "e.weights.h5", "f.safetensors"]
     for source, target in pairwise(chain):
         done = convert(tmp_path / source, tmp_path / target, hints)

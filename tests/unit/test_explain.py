@@ -116,10 +116,13 @@ def explained(folder, request, console):
     """Train everything, and read it back."""
     folder.mkdir(exist_ok=True)
     write_request(folder, request)
-    dataset = load_dataset(DATA)
-    plan = make_plan(request, dataset_facts(dataset))
-    execute(plan, prepare_arms(plan, dataset), folder, console, INTERPRETERS)
+    train(make_plan(request, dataset_facts(load_dataset(DATA))), folder, console)
     return read_explanation(folder)
+
+
+def train(plan, folder, console):
+    """Train every run of a plan that has not ended."""
+    execute(plan, prepare_arms(plan, load_dataset(DATA)), folder, console, INTERPRETERS)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +195,7 @@ def test_plan_in_tensorflow_trains_what_comes_and_all_together_once(framework): 
     assert rows["framework defaults"].after == rows["all together"].after
 
 
-def test_run_differs_from_made_equal_by_its_factor_and_seed_alone(framework):  # noqa: ARG001
+def test_run_differs_from_aligned_by_its_factor_and_seed_alone(framework):  # noqa: ARG001
     plan = make_plan(request_of("input-scaling"), dataset_facts(load_dataset(DATA)))
     arm = next(arm for arm in plan.arms if arm.name == "input-scaling")
     config = plan.config(arm, 1)
@@ -298,7 +301,7 @@ def test_what_has_ended_is_not_run_again(study, copy, framework, series, console
     series.clear()
     with pytest.raises(RunError, match="has not ended; continue with --resume"):
         read_explanation(copy)
-    execute(study.plan, copy, console, INTERPRETERS)
+    train(study.plan, copy, console)
     assert [folder.name for folder in series[0].trained] == ["seed-1"]
     assert len(series) == 1
 
@@ -315,7 +318,7 @@ def test_study_of_before_with_other_names_of_arms_is_read_and_continued(
     assert [effect.estimates for effect in found.factors] == [
         effect.estimates for effect in study.factors
     ]
-    execute(found.plan, copy, console, INTERPRETERS)
+    train(found.plan, copy, console)
     assert framework.trainers == series == []
 
 
@@ -325,7 +328,7 @@ def test_worker_is_started_afresh_after_some_runs(tmp_path, series, console, mon
     ended = SimpleNamespace(status="finished")
     monkeypatch.setattr(InProcess, "train", lambda self, *_: self.trained.append(1) or ended)
     plan = make_plan(request_of("initializer"), dataset_facts(load_dataset(DATA)))
-    execute(plan, tmp_path, console, INTERPRETERS)
+    train(plan, tmp_path, console)
     assert [(one.framework, len(one.trained)) for one in series] == [
         *(("torch", 3), ("torch", 1), ("tensorflow", 3), ("tensorflow", 1))
     ]

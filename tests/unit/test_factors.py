@@ -79,12 +79,12 @@ def test_weight_decay_of_sgd_is_decoupled_too():
     assert FACTORS["weight-decay"].as_keras(aligned_setting(SGD)).recipe.optimizer == "sgdw"
 
 
-def test_a_recipe_of_pytorchs_defaults_is_made_equal_already():
+def test_a_recipe_of_pytorchs_defaults_is_aligned_already():
     base = Setting(variant="torchvision", recipe=ADAM)
     assert aligned(base) == base
 
 
-def test_made_equal_takes_back_every_other_reading():
+def test_aligned_takes_back_every_other_reading():
     """But for AdamW, which PyTorch has as well, and 'same' padding, which no name undoes."""
     factors = [f for name, f in FACTORS.items() if name not in ("weight-decay", "padding")]
     keras = switched(aligned_setting(), factors)
@@ -93,7 +93,7 @@ def test_made_equal_takes_back_every_other_reading():
     assert aligned(sgdw) == aligned_setting(SGD)
 
 
-def test_made_equal_keeps_what_no_factor_names():
+def test_aligned_keeps_what_no_factor_names():
     base = Setting(variant="cifar", recipe=RECIPES["speedrun"])
     kept = {"learning_rate", "nesterov", "schedule", "optimizer", "flip", "alternate_flips"}
     assert not kept & set(differences(base, aligned(base)))
@@ -106,7 +106,7 @@ def test_probabilities_are_a_mistake_as_keras_sees_through_a_softmax():
     assert framework_defaults("tensorflow", aligned_setting(), CIFAR).recipe.loss_input == "logits"
 
 
-def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
+def test_keras_defaults_have_every_default_and_no_mistake_or_switch():
     comes = framework_defaults("tensorflow", aligned_setting(), CIFAR)
     expected = {}
     for name, factor in FACTORS.items():
@@ -117,7 +117,7 @@ def test_keras_as_it_comes_has_every_default_and_no_mistake_or_switch():
     assert comes.recipe.bias_initializer == "zeros"
 
 
-def test_pytorch_as_it_comes_is_made_equal():
+def test_pytorchs_defaults_are_the_aligned_training():
     assert framework_defaults("torch", aligned_setting(), CIFAR) == aligned_setting()
 
 

@@ -17,14 +17,21 @@ from alexnet_impl.runs.records import (
     RunResult,
     Timing,
 )
-from alexnet_impl.training.events import Ended, EpochEnded, Prepared, Started, Stepped, Warned
+from alexnet_impl.training.events import (
+    Ended,
+    EpochEnded,
+    Prepared,
+    Started,
+    Stepped,
+    Warned,
+    event_from_json,
+)
 from alexnet_impl.training.observers import (
     EpochBar,
     EpochLines,
     JsonObserver,
     epoch_line,
     make_observer,
-    replay,
 )
 
 pytestmark = pytest.mark.fast
@@ -122,9 +129,9 @@ def test_bar_goes_on_at_the_step_of_a_resumed_run():
 def test_log_says_when_a_preparation_is_done():
     stream = io.StringIO()
     observer = EpochLines(Console(file=stream))
-    observer(Prepared(what="Features behind backbone", done=64, total=5000))
-    observer(Prepared(what="Features behind backbone", done=5000, total=5000))
-    assert stream.getvalue() == "Features behind backbone: 5,000 images\n"
+    observer(Prepared(what="Features after backbone", done=64, total=5000))
+    observer(Prepared(what="Features after backbone", done=5000, total=5000))
+    assert stream.getvalue() == "Features after backbone: 5,000 images\n"
 
 
 def test_bar_of_a_preparation_goes_away_before_that_of_the_training():
@@ -168,7 +175,7 @@ def test_json_lines_tell_another_process_the_same():
     direct, relayed = RecordingObserver(), RecordingObserver()
     tell(direct)
     for event in events:
-        replay(event, relayed)
+        relayed(event_from_json(event))
     for name in (
         "prepared_images",
         "started_at",
@@ -185,7 +192,7 @@ def test_json_lines_carry_a_loss_that_is_not_finite():
     stream = io.StringIO()
     JsonObserver(stream)(EpochEnded(record=replace(RECORD, eval_loss=math.nan)))
     observer = RecordingObserver()
-    replay(json.loads(stream.getvalue()), observer)
+    observer(event_from_json(json.loads(stream.getvalue())))
     assert math.isnan(observer.epochs[0].eval_loss)
 
 
@@ -204,5 +211,5 @@ def test_each_json_line_is_sent_at_once():
 def test_unknown_event_is_refused():
     message = "a worker sent the unknown event 'paused': is it another release?"
     with pytest.raises(RunError) as caught:
-        replay({"event": "paused"}, RecordingObserver())
+        event_from_json({"event": "paused"})
     assert str(caught.value) == message

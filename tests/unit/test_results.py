@@ -335,7 +335,7 @@ def test_finished_result_is_that_of_a_finished_run(run):
 
 
 @pytest.mark.parametrize("status", [None, "interrupted"])
-def test_unfinished_run_says_how_to_go_on(run, status):
+def test_unfinished_run_says_how_to_continue(run, status):
     if status is not None:
         run.write_result(replace(RESULT, status=status))
     assert refusal_of(run.finished_result) == (
@@ -350,7 +350,7 @@ def test_diverged_run_says_why(run):
     )
 
 
-def test_missing_file_says_that_the_run_did_not_get_so_far(run):
+def test_missing_file_is_named(run):
     path = run.path / "environment.json"
     message = f"{path}: is missing; the run stopped before it was written."
     assert refusal_of(lambda: run.environment) == message
@@ -413,7 +413,7 @@ def test_predictions_come_back(run):
     assert found.predicted.dtype == np.int64
 
 
-def test_missing_predictions_say_that_the_run_did_not_get_so_far(run):
+def test_missing_predictions_are_named(run):
     path = run.path / "predictions.npz"
     assert (
         refusal_of(run.read_predictions)
@@ -508,6 +508,60 @@ def test_history_of_a_diverged_run_is_json_that_every_parser_reads(run):
     text = (run.path / "history.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["step_loss"] == [2.5, None]
     assert math.isnan(run.history.step_loss[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"num_train_images": 0}, "num_train_images=0 must be at least 1"),
+        ({"class_names": []}, "class_names is empty"),
+    ],
+)
+def test_dataset_record_that_cannot_be_is_refused(run, changes, reason):
+    damage(run, "run.json", dataset=run.read_json("run.json")["dataset"] | changes)
+    assert reason in refusal_of(lambda: run.dataset)
+
+
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [
+        (History(epochs=[replace(EPOCH, epoch=2)]), "not numbered from 1"),
+        (History(epochs=[EPOCH, replace(EPOCH, epoch=2)]), "its epochs end after steps [2, 2]"),
+        (History(epochs=[EPOCH], step_loss=[1.0]), "ends after step 2, but only 1 steps have"),
+        (History(epochs=[EPOCH], step_loss=[1.0, math.nan]), "finished epoch has no loss"),
+    ],
+)
+def test_history_that_contradicts_itself_is_refused(run, history, reason):
+    run.write_history(history)
+    assert reason in refusal_of(lambda: run.history)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"probabilities": np.zeros((9, 2), np.float32)}, "probabilities have shape (9, 2)"),
+        ({"probabilities": np.zeros((10, 2), np.int64)}, "probabilities are of type int64"),
+        ({"probabilities": np.full((10, 2), np.nan, np.float32)}, "a probability is not finite"),
+        ({"labels": np.zeros(9, np.int64)}, "labels of type int64 have shape (9,)"),
+        ({"labels": np.full(10, 2)}, "labels go from 2 to 2, but there are 2 classes"),
+    ],
+)
+def test_predictions_for_another_dataset_are_refused(run, changes, reason):
+    run.write_predictions(replace(make_predictions(), **changes))
+    assert reason in refusal_of(run.read_predictions)
+
+
+def test_result_with_an_impossible_accuracy_is_refused(run):
+    run.write_result(RESULT)
+    damage(run, "result.json", test_top1_accuracy=1.5)
+    assert "test_top1_accuracy=1.5 must be from 0 to 1" in refusal_of(lambda: run.result)
+
+
+def test_collapse_without_dead_units_is_refused(run):
+    run.write_result(RESULT)
+    seen = {"step": 1, "dead_share": {}, "logits_std": 0.0}
+    damage(run, "result.json", collapse={"shift": {}, "seen": seen})
+    assert "have no dead_share" in refusal_of(lambda: run.result)
 
 
 OLD_FILES = {

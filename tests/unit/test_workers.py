@@ -109,6 +109,20 @@ def test_file_of_the_current_directory_with_a_modules_name_is_not_executed(tmp_p
     assert not executed.exists()
 
 
+def test_workers_start_without_a_framework_and_without_statistics():
+    code = """
+import sys
+import alexnet_impl.convert
+from alexnet_impl.measurement import case_worker
+from alexnet_impl.ports import worker
+from alexnet_impl.processes import remote_trainer, training_service
+heavy = {"scipy", "sklearn", "matplotlib", "jinja2", "torch", "tensorflow", "keras"}
+print(*heavy & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_interpreter_without_the_package_is_told_to_install_it(tmp_path, script):
     interpreter = script("echo '/usr/bin/python: No module named alexnet_impl' >&2", "exit 1")
     assert refusal_of(interpreter, tmp_path).startswith(

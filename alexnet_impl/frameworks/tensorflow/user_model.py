@@ -23,7 +23,7 @@ from alexnet_impl.frameworks.user_model import (
     are_probabilities,
     call_by_name,
     descend,
-    feature_order,
+    flatten_facts,
     pair_of,
     same_sides,
 )
@@ -450,9 +450,8 @@ def _layer(call: _Call) -> UserLayer:
         facts = _convolution(layer, variables["weight"].shape, call.inputs)
     elif kind == "batchnorm":
         facts = {"epsilon": layer.epsilon}
-    elif kind == "dense" and call.maps is not None and call.inputs.ndim == 2:
-        order = feature_order(call.maps, call.inputs)
-        facts = {"flattened": call.maps.shape[1:], "features": order} if order else {}
+    elif kind == "dense":
+        facts = flatten_facts(call.maps, call.inputs)
     return UserLayer(
         name=call.name,
         kind=kind,

@@ -14,7 +14,6 @@ from torch.overrides import TorchFunctionMode
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.weights import to_numpy
 from alexnet_impl.frameworks.user_model import (
-    FeatureOrder,
     LayerKind,
     Operation,
     UserLayer,
@@ -23,7 +22,7 @@ from alexnet_impl.frameworks.user_model import (
     are_probabilities,
     call_by_name,
     descend,
-    feature_order,
+    flatten_facts,
     pair_of,
     same_sides,
 )
@@ -297,12 +296,7 @@ def _layer(
     if isinstance(module, nn.Conv2d):
         kind, facts = "conv", _convolution(module, inputs)
     elif isinstance(module, nn.Linear):
-        kind = "dense"
-        order: FeatureOrder = ""
-        if maps is not None and inputs.ndim == 2:
-            order = feature_order(maps, inputs)
-        if order and maps is not None:
-            facts = {"flattened": maps.shape[1:], "features": order}
+        kind, facts = "dense", flatten_facts(maps, inputs)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
     return UserLayer(
