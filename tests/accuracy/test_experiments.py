@@ -91,9 +91,9 @@ def accuracy_of(run):
 def test_experiment_reaches_what_was_published(name, train, root):
     for seed in SEEDS:
         train(name, EXPERIMENTS[name].framework, seed)
-    evidence, troubles = read_evidence(root)
+    evidence, problems = read_evidence(root)
     runs = own_runs(evidence, name)
-    assert troubles == ()
+    assert problems == ()
     assert sorted(run.record.seed for run in runs if run.is_full) == list(SEEDS)
     found = [run.result.test_top1_accuracy for run in runs]
     if not judged(name, runs):

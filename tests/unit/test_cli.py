@@ -33,6 +33,7 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS
 from alexnet_impl.runs.config import DEVICES
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.weights.initializers import initial_weights
@@ -538,6 +539,7 @@ def test_help_shows_every_choice():
     assert metavar(flags.Predict, "framework") == FRAMEWORKS
     assert metavar(flags.TrainingOptions, "dataset") == DATASETS
     assert metavar(flags.TrainingOptions, "device") == DEVICES
+    assert metavar(flags.Reproduce, "budget") == tuple(BUDGETS)
 
 
 def metavar(kind, name):

@@ -428,7 +428,7 @@ def test_record_from_before_the_keys_were_renamed_still_opens(tmp_path):
 
 @pytest.fixture
 def linear_weights(tmp_path, framework):  # noqa: ARG001 - it knows the network
-    """A file that the experiments with weights can begin with; its network's weights."""
+    """A file that the experiments with weights can start from; its network's weights."""
     spec = build_spec("linear")
     weights = initial_weights(spec, Recipe(seed=7))
     info = WeightsInfo(variant="linear", num_classes=10, input_size=4, width=1.0)
@@ -507,7 +507,7 @@ def test_run_that_fails_later_ends_the_set(framework, alexnet, monkeypatch):
     ids=str,
 )
 @pytest.mark.usefixtures("linear_weights")
-def test_file_that_cannot_be_begun_with_is_refused(alexnet, tmp_path, file, named, message):
+def test_file_that_no_experiment_can_start_from_is_refused(alexnet, tmp_path, file, named, message):
     (tmp_path / ALEXNET).write_bytes(b"not it")
     code, _, err = alexnet(named, "--weights", str(tmp_path / file))
     assert code == 1
