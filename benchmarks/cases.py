@@ -1,4 +1,4 @@
-"""Cases on noise, whose pixels cost what any other's do."""
+"""Benchmark cases on noise images, which cost the same as any others."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from alexnet_impl.runs.config import RunConfig
 
 
 def make_case(workload, framework, variant, *, width=1.0, device="cpu", **recipe):
-    """A case on noise, with all cores; further arguments are fields of the recipe."""
+    """A case on noise images and all cores; further arguments are fields of the recipe."""
     config = RunConfig(
         framework=framework,
         variant=variant,

@@ -1,4 +1,4 @@
-"""What a training step is made of: forward, gradients, update; and the input beside it."""
+"""Parts of a training step: forward pass, gradients, update, and its input."""
 
 import pytest
 from cases import make_case
@@ -24,7 +24,7 @@ def test_input_on_the_device(timed, framework_name, workload, place):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_share_of_the_input_in_a_step(share_of_input, framework_name, place):
-    """Steps whose batches are gathered, flipped and cropped beside them, and ready ones, in turns.
+    """Steps whose batches are drawn, flipped and cropped meanwhile, in turns with ready batches.
 
     What the device itself does to a batch is in both.
     """
@@ -38,13 +38,13 @@ def test_share_of_the_input_at_224(share_of_input, framework_name):
 
 @pytest.mark.gpu
 def test_share_of_the_input_on_the_device(share_of_input, framework_name):
-    """The same where all images lie on the device."""
+    """The same with the dataset on the device."""
     share_of_input(framework_name, "cifar", global_batch_size=128, device_data=True, device="gpu")
 
 
 @pytest.fixture
 def share_of_input(benchmark, paired):
-    """Lets steps from the pipeline and ready ones take turns, and keeps the share."""
+    """Time steps from the pipeline and on ready batches in turns, and keep the difference."""
 
     def compare_steps(framework_name, variant, **how):
         first, second = (
@@ -64,7 +64,7 @@ def share_of_input(benchmark, paired):
 @pytest.mark.torch
 @pytest.mark.parametrize("workload", ["batching", "augmentation", "decoding"])
 def test_input_on_the_host(timed, workload):
-    """NumPy alone; a worker of PyTorch's only lends it a process."""
+    """NumPy alone, in a worker process of PyTorch."""
     timed(workload, "torch", "cifar", width=0.25)
 
 

@@ -57,7 +57,7 @@ def test_throughput(timed, framework_name, workload, variant, rest):
 @pytest.mark.parametrize("place", NARROW)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_torch_against_tensorflow(paired, precision, place):
-    """In turns, behind the gate."""
+    """In turns, after the gate."""
     first, second = (
         make_case("training", framework, "cifar", precision=precision, **place)
         for framework in ("torch", "tensorflow")

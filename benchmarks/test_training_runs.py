@@ -23,14 +23,14 @@ DIGITS_TARGET = 0.9
 
 
 RUNS = 3
-"""Fewer times have no interval, and no file of them could be judged by `bench compare`."""
+"""Number of runs: fewer times have no interval, and `bench compare` could not judge them."""
 
 
 def measure(benchmark, config, folder, interpreters, *, target):
-    """Time whole runs, start of the process included, and keep what they measured themselves.
+    """Time whole runs with the start of their processes, and keep what they measured themselves.
 
-    The target counts in epochs and in seconds of training steps: evaluation is left out, and
-    reported beside them. The images are fetched and decoded before the first run.
+    The time to the target counts epochs and seconds of training steps; evaluation is reported
+    separately. The images are downloaded and decoded before the first run.
     """
     run = prepare_job(config, load_dataset(config.data))
     interpreter = interpreters.get(config.framework, sys.executable)

@@ -1,4 +1,4 @@
-"""What one machine fact is: a value ready for JSON, how it is read and how it is compared."""
+"""Definition of a machine fact: its JSON key, how it is read and how it is compared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
