@@ -35,7 +35,6 @@ PENDING_FRAGMENTS = frozenset(
     {
         "cli/commands.py",
         "cli/flags.py",
-        "cli/parsing.py",
         "cli/shared.py",
         "convert.py",
         "machine/cpu.py",
@@ -47,8 +46,6 @@ PENDING_FRAGMENTS = frozenset(
         "measurement/regressions.py",
         "measurement/results.py",
         "measurement/workloads.py",
-        "processes/channel.py",
-        "processes/launch.py",
         "processes/weight_files.py",
         "report/bench/speeds.py",
         "report/formatting.py",
