@@ -50,7 +50,7 @@ NUM_CHECKED_IMAGES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What was converted, and the difference between the two files' outputs.
+    """A conversion: its two files, and the difference between their outputs.
 
     Attributes:
         spec: The network.

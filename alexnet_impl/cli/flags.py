@@ -35,7 +35,7 @@ Interpreters = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What training and benchmarks have in common: a network, a recipe, images and a machine."""
+    """Options that training and benchmarks share: network, recipe, images and machine."""
 
     variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
     """Architecture; `alexnet variants` lists them."""

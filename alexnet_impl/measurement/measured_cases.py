@@ -43,7 +43,7 @@ class RoundsPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCase:
-    """Figures of one measured case.
+    """The measurements of one case.
 
     Attributes:
         case: The workload and its config.

@@ -33,22 +33,6 @@ SHAPE = re.compile(r"[Ss]hape|[Ss]calar|canonical layout|\(\w+,")
 
 PENDING_FRAGMENTS = frozenset(
     {
-        "cli/commands.py",
-        "cli/flags.py",
-        "cli/shared.py",
-        "convert.py",
-        "machine/cpu.py",
-        "machine/fact.py",
-        "machine/linux.py",
-        "measurement/case_worker.py",
-        "measurement/full_training.py",
-        "measurement/recording.py",
-        "measurement/regressions.py",
-        "measurement/results.py",
-        "measurement/workloads.py",
-        "processes/weight_files.py",
-        "report/bench/speeds.py",
-        "report/formatting.py",
         "report/ledger/page.py",
         "report/ledger/pairs.py",
         "report/ledger/stacked.py",
@@ -88,8 +72,6 @@ PENDING_FRAGMENTS = frozenset(
 )
 PENDING_SHAPES = frozenset(
     {
-        "measurement/case_worker.py",
-        "processes/remote_trainer.py",
         "reproduction/verdicts/our_figures.py",
         "runs/folder.py",
         "stats/accuracy.py",
