@@ -31,57 +31,6 @@ ARRAYS = re.compile(
 
 SHAPE = re.compile(r"[Ss]hape|[Ss]calar|canonical layout|\(\w+,")
 
-PENDING_FRAGMENTS = frozenset(
-    {
-        "report/ledger/page.py",
-        "report/ledger/pairs.py",
-        "report/ledger/stacked.py",
-        "report/ledger/terminal.py",
-        "reproduction/catalogue/budget.py",
-        "reproduction/checks/__init__.py",
-        "reproduction/checks/class_tables.py",
-        "reproduction/checks/comparability.py",
-        "reproduction/checks/figures.py",
-        "reproduction/checks/finding.py",
-        "reproduction/checks/learning.py",
-        "reproduction/checks/sizes.py",
-        "reproduction/claims/queries.py",
-        "reproduction/runs/dataset_check.py",
-        "reproduction/runs/evidence.py",
-        "reproduction/runs/runner.py",
-        "reproduction/verdicts/answers.py",
-        "reproduction/verdicts/curves.py",
-        "reproduction/verdicts/framework_pairs.py",
-        "reproduction/verdicts/intervals.py",
-        "reproduction/verdicts/known_causes.py",
-        "reproduction/verdicts/ledger.py",
-        "reproduction/verdicts/our_figures.py",
-        "reproduction/verdicts/time_ratios.py",
-        "report/explain/tables.py",
-        "report/parity.py",
-        "runs/config.py",
-        "runs/folder.py",
-        "runs/records.py",
-        "stats/paired_effects.py",
-        "stats/speed_ratios.py",
-        "weights/metadata.py",
-        "weights/pretrained_files.py",
-        "weights/published_files.py",
-        "training/network.py",
-    }
-)
-PENDING_SHAPES = frozenset(
-    {
-        "reproduction/verdicts/our_figures.py",
-        "runs/folder.py",
-        "stats/accuracy.py",
-        "weights/metadata.py",
-        "weights/safetensors_io.py",
-        "training/collapse.py",
-    }
-)
-"""Modules that are still to be reworded. The lists only shrink, and go once they are empty."""
-
 
 def is_fragment(docstring):
     """Whether a docstring's first line starts with a word that no sentence starts with."""
@@ -128,18 +77,13 @@ def test_docstrings_start_with_a_sentence_or_a_noun_phrase():
         f"{module}: {name}: {docstring.splitlines()[0]}"
         for module, tree in TREES.items()
         for name, docstring in documented(tree)
-        if is_fragment(docstring) and module not in PENDING_FRAGMENTS
+        if is_fragment(docstring)
     }
     assert found == set()
 
 
 def test_functions_of_arrays_name_their_shapes():
-    found = {
-        f"{module}: {name}"
-        for module, tree in TREES.items()
-        for name in shapeless(tree)
-        if module not in PENDING_SHAPES
-    }
+    found = {f"{module}: {name}" for module, tree in TREES.items() for name in shapeless(tree)}
     assert found == set()
 
 

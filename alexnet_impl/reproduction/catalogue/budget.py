@@ -54,7 +54,7 @@ class Budget:
         return replace(data, train_images=self.train_images, test_images=self.test_images)
 
     def label(self, recipe: Recipe) -> str:
-        """What the budget cuts from the report's run, in words; empty for a full run."""
+        """Describes what the budget cuts from the report's run; empty for a full run."""
         if self == BUDGETS["full"]:
             return ""
         epochs = num_epochs(self.recipe(recipe))
