@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError

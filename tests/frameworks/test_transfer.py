@@ -8,7 +8,7 @@ from support.comparing import TINY
 from support.fake_framework import RecordingObserver
 from support.starting import resume_run, start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RecipeError, RunError, WeightsError
 from alexnet_impl.network.spec import Conv

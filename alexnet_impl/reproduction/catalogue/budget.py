@@ -7,7 +7,7 @@ run of one phase on all images are those of the full run.
 
 from dataclasses import dataclass, replace
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.recipe.phases import num_epochs, shorten
 from alexnet_impl.recipe.recipe import Recipe
