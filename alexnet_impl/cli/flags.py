@@ -44,7 +44,7 @@ Interpreters = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What training and benchmarks have in common: a network, a recipe, images and a machine."""
+    """Options that training and benchmarks share: network, recipe, images and machine."""
 
     variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
     """Architecture; `alexnet variants` lists them."""
@@ -373,18 +373,13 @@ class Reproduce:
     ended is not run again, and one that was interrupted is resumed.
     """
 
-<<<<<<< HEAD
     ids: Annotated[Positional[tuple[str, ...]], by_rule("[ID ...]", "none")] = ()
-=======
-    ids: Annotated[Positional[tuple[str, ...]], value("[ID ...]")] = ()
->>>>>>> room-d
     """Names from --list, or 'all'."""
     list: bool = False
     """List the experiments and run nothing; with IDs, also what each trains and assumes."""
     all: bool = False
     """With --list: what every experiment trains, and what its report leaves out."""
-<<<<<<< HEAD
-    budget: Annotated[str, arg(metavar="{minutes,hours,full}")] = "minutes"
+    budget: Annotated[str, arg(metavar="{full,hours,minutes}")] = "minutes"
     """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
     5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False
@@ -404,24 +399,6 @@ class Reproduce:
     """CPU threads of the framework."""
     device: DeviceFlag = "auto"
     """Device."""
-=======
-    budget: Annotated[str, arg(metavar="{full,hours,minutes}")] = "minutes"
-    """How much of an experiment to run; --list explains the budgets."""
-    both: bool = False
-    """Train each in the other framework too, except networks with a backbone."""
-    data_dir: Annotated[Path | None, by_rule("PATH", "the official archive, downloaded")] = None
-    """Folder, zip or archive with CIFAR-10."""
-    weights: Annotated[tuple[Path, ...], value("PATH ...")] = ()
-    """Files to use instead of downloads; one without a published name serves every experiment."""
-    output: Path = Path("runs/reports")
-    """Directory of the runs, as BUDGET/ID/seed-N/FRAMEWORK."""
-    seed: int = 0
-    """Seed of weights, batches, augmentation and dropout."""
-    threads: Annotated[int | None, by_rule("INT", "the framework's choice")] = None
-    """CPU threads of the framework."""
-    device: DeviceFlag = "auto"
-    """Device to train on."""
->>>>>>> room-d
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
 
@@ -430,7 +407,6 @@ class Reproduce:
 class Ledger:
     """Judge every figure of the five reports: by arithmetic, and by the runs of `reproduce`."""
 
-<<<<<<< HEAD
     runs: Annotated[Positional[Path | None], by_rule("[FOLDER]", "none, so no claim was run")] = (
         None
     )
@@ -441,15 +417,6 @@ class Ledger:
     html: Annotated[Path | None, value("FILE")] = None
     """Write the page with every claim, the curves and the tables."""
     json: Annotated[Path | None, value("FILE")] = None
-=======
-    runs: Annotated[Positional[Path | None], value("[DIR]")] = None
-    """The folder that `alexnet reproduce --output` wrote; without one, no claim was run."""
-    all: bool = False
-    """Print every claim, pair and finding, not only counts and contradictions."""
-    html: Annotated[Path | None, value("PATH")] = None
-    """Write the page with every claim, the curves and the tables."""
-    json: Annotated[Path | None, value("PATH")] = None
->>>>>>> room-d
     """Write every claim with its verdict and evidence."""
 
 
