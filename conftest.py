@@ -1,4 +1,4 @@
-"""What every test shares: which frameworks are here, where the images are, what a marker needs."""
+"""Shared set-up of all tests: available frameworks, the images, and what each marker needs."""
 
 import functools
 import gc
@@ -14,7 +14,7 @@ from alexnet_impl.errors import AlexNetError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed, keep_frameworks_apart
 from alexnet_impl.processes.channel import open_channel
 
-hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("alexnet")
 
 
@@ -29,7 +29,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--accept-slow",
         action="store_true",
-        help="start the long trainings on a CPU too, where each takes hours or days",
+        help="run the long trainings on a CPU too, where each takes hours or days",
     )
     parser.addoption(
         "--interpreter",
@@ -41,11 +41,11 @@ def pytest_addoption(parser):
 
 
 INTERPRETERS = pytest.StashKey[dict[str, str]]()
-"""Framework to the Python that runs its benchmarks, where it is another one."""
+"""The Python that runs a framework's benchmarks, if it is another one."""
 
 
 def pytest_configure(config):
-    """Refuse to start where a framework that was promised is missing: no skip may hide it."""
+    """Refuses to start if a promised framework is missing: no skip may hide it."""
     try:
         config.stash[INTERPRETERS] = parse_interpreters(tuple(config.getoption("--interpreter")))
     except AlexNetError as error:
@@ -56,7 +56,7 @@ def pytest_configure(config):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is none of {FRAMEWORKS}.")
         if not is_installed(name):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is not installed.")
-    # A shell starts background jobs deaf to Ctrl-C, and children inherit it; tests rely on it.
+    # A shell starts background jobs with SIGINT ignored, and children inherit it; tests need it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Here, before any test module can import a framework by itself.
@@ -64,7 +64,7 @@ def pytest_configure(config):
 
 
 def pytest_runtest_setup(item):
-    # Benchmarks alone run in processes of their own, which may be of another environment.
+    # Only benchmarks run in their own processes, which may use another environment.
     is_benchmark = "benchmark" in getattr(item, "fixturenames", ())
     elsewhere = item.config.stash[INTERPRETERS] if is_benchmark else {}
     for name in FRAMEWORKS:
@@ -99,7 +99,7 @@ def _device_elsewhere(name, interpreter):
 
 
 def framework_params():
-    """One parameter per framework, each with its marker."""
+    """Returns one parameter per framework, each with its marker."""
     return [pytest.param(name, marks=getattr(pytest.mark, name), id=name) for name in FRAMEWORKS]
 
 
@@ -112,7 +112,7 @@ def pytest_generate_tests(metafunc):
 def framework(framework_name):
     """The adapter of each framework in turn."""
     adapter = get_framework(framework_name)
-    # Each brings a million objects to stay; the collector need not walk them again and again.
+    # Each creates a million permanent objects, which the collector need not walk repeatedly.
     gc.collect()
     gc.freeze()
     return adapter
@@ -126,7 +126,7 @@ def data_dir(request):
 
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(tmp_path_factory, monkeypatch, request):
-    """No test reads or fills the user's cache, but for those that decode all of CIFAR-10."""
+    """Gives every test a cache folder, except those that decode all of CIFAR-10."""
     if not request.node.get_closest_marker("accuracy"):
         folder = tmp_path_factory.getbasetemp() / "cache"
         monkeypatch.setenv("ALEXNET_CACHE_DIR", str(folder))
@@ -136,7 +136,7 @@ SPEEDS = ("fast", "slow", "gpu", "accuracy")
 
 
 def pytest_collection_modifyitems(items):
-    """Every test says how long it takes: one without a marker would never run."""
+    """Demands a speed marker on every test: one without a marker would never run."""
     for item in items:
         if not any(item.get_closest_marker(speed) for speed in SPEEDS):
             raise pytest.UsageError(f"{item.nodeid}: has none of the markers {', '.join(SPEEDS)}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
@@ -50,7 +50,7 @@ NUM_CHECKED_IMAGES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """A conversion that was made, and the difference between the two files' outputs.
+    """A conversion: its two files, and the difference between their outputs.
 
     Attributes:
         spec: The network.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry

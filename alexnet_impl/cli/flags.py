@@ -44,7 +44,7 @@ Interpreters = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What training and benchmarks have in common: a network, a recipe, images and a machine."""
+    """Options that training and benchmarks share: network, recipe, images and machine."""
 
     variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
     """Architecture; `alexnet variants` lists them."""
@@ -379,7 +379,7 @@ class Reproduce:
     """List the experiments and run nothing; with IDs, also what each trains and assumes."""
     all: bool = False
     """With --list: what every experiment trains, and what its report leaves out."""
-    budget: Annotated[str, arg(metavar="{minutes,hours,full}")] = "minutes"
+    budget: Annotated[str, arg(metavar="{full,hours,minutes}")] = "minutes"
     """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
     5,000 training and 1,000 test images, at most 2 epochs."""
     both: bool = False

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.data.progress import terminal_progress

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.digits import load_digits
 from alexnet_impl.data.image_folder import load_image_folder

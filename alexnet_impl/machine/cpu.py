@@ -39,7 +39,7 @@ _SOURCES = ("proc_cpuinfo", "lscpu", "sysctl", "registry")
 
 @functools.cache
 def cpu_info() -> Mapping[str, Any]:
-    """Facts that py-cpuinfo's readers found, under its names: brand_raw, flags, family, ..."""
+    """Facts that py-cpuinfo reads, under its names: brand_raw, flags, family, ..."""
     from cpuinfo import cpuinfo  # noqa: PLC0415 - 20 ms that no quick command needs
 
     found: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def cpu_signature(info: Path = Path("/proc/cpuinfo")) -> str | None:
 
 @functools.cache
 def mac_settings() -> Mapping[str, str]:
-    """MacOS's settings of optional features and of a virtual machine; {} on other systems."""
+    """Optional CPU features and virtual machine as macOS reports them; empty on other systems."""
     if platform.system() != "Darwin":
         return {}
     command = ["/usr/sbin/sysctl", "kern.hv_vmm_present", "hw.optional"]

@@ -1,4 +1,4 @@
-"""Definition of a machine fact: its JSON key, how it is read and how it is compared."""
+"""One machine fact: a value ready for JSON, with its reader and its comparison."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -86,7 +86,7 @@ def on_battery(root: Path = ROOT) -> bool | None:
 
 
 def container(root: Path = ROOT) -> str | None:
-    """Kind of container around this process, such as 'docker'; None where nothing says so."""
+    """Kind of container that this process runs in, such as 'docker', or None."""
     if told := _text(root / "run/systemd/container"):
         return told
     for mark, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):

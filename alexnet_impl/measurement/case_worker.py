@@ -99,7 +99,7 @@ class CaseWorker:
         return time_calls(_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
 
     def peaks(self) -> dict[str, float]:
-        """Peaks of the calibration kernels here: FLOP/s of the products, B/s of the copy."""
+        """Measures the calibration kernels: FLOP/s of the products, B/s of the copy."""
         precision = self.case.config.recipe.precision
         return dict(self._ask("calibrate", {"precision": precision}))
 
@@ -156,13 +156,7 @@ class CaseCalls:
         self.timed_call: TimedCall | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """The values that a call returns; see CaseWorker.
-
-        Args:
-            call: Name of the call.
-            values: Its arguments.
-            arrays: Weights in the canonical layout, of which these calls take none.
-        """
+        """Returns the values of a call (see CaseWorker); arrays of any shape are ignored."""
         del arrays
         answers: dict[str, Callable[[], Any]] = {
             "start": lambda: self._start(values),

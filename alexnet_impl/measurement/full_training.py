@@ -88,7 +88,7 @@ def _target(runs: Sequence[RunFolder], target: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeToAccuracy:
-    """Epochs and seconds until a run reached its target accuracy.
+    """Time and epoch at which a run reached its target accuracy.
 
     Attributes:
         epochs: Passes over the training images until then.

@@ -43,7 +43,7 @@ class RoundsPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCase:
-    """The measurement of one case: times, memory, peaks and warnings.
+    """The measurements of one case.
 
     Attributes:
         case: The workload and its config.

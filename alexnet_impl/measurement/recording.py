@@ -55,7 +55,7 @@ class BenchmarkEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interference:
-    """Findings that may have interfered with the benchmarks of a file.
+    """Possible interference with the benchmarks of a file.
 
     Attributes:
         machine_after: The machine's fingerprint after the last benchmark.

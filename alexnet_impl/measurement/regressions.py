@@ -40,7 +40,7 @@ NORMALISED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionOptions:
-    """Options that say what counts as a regression and which files may be compared.
+    """Thresholds of a regression, and conditions on the files that are compared.
 
     Attributes:
         threshold: Largest relative increase of the time in NEW: 0.05 for 5 %.

@@ -33,7 +33,7 @@ LEARNING_RATE = 1e-4
 
 @dataclass(slots=True, kw_only=True)
 class WorkloadContext:
-    """Objects that workloads are built from.
+    """The network, images and options that workloads are built from.
 
     Attributes:
         framework: The adapter.

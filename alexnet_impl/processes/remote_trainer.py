@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Split
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import FrameworkError
@@ -35,7 +35,7 @@ class LocalSide:
         self.name, self.train, self.device = name, train, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> Trainer:
-        """Make a trainer that starts from these weights, in the canonical layout."""
+        """Makes a trainer that starts from weights in the canonical layout."""
         return get_framework(self.name).make_trainer(spec, recipe, weights, self.device)
 
     def epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
@@ -54,7 +54,7 @@ class RemoteSide:
         self.name, self.channel, self.device = name, channel, device
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
-        """Make a trainer that starts from weights in the canonical layout; it replaces the last."""
+        """Makes a trainer from weights in the canonical layout, replacing the previous one."""
         values = {"spec": spec_to_dict(spec), "recipe": recipe.to_dict(), "device": self.device}
         self.channel.ask("make", values, weights)
         return RemoteTrainer(self.channel)
@@ -100,7 +100,7 @@ class RemoteTrainer:
         self.ask = channel.ask
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
-        """See Trainer; images are uint8 of shape (batch, height, width, 3)."""
+        """Takes a step on images (batch, height, width, 3) and labels (batch,); see Trainer."""
         batch: Weights = {"images": images, "labels": labels}
         return self.ask("train_step", {"learning_rate": learning_rate}, batch)[0]
 
@@ -110,16 +110,16 @@ class RemoteTrainer:
         return [StepValues(**entry) for entry in values]
 
     def logits(self, images: Pixels) -> Logits:
-        """See Trainer; the shape is (batch, classes)."""
+        """Computes logits of shape (batch, num_classes); see Trainer."""
         return self.ask("logits", {}, {"images": images})[1]["logits"]
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
-        """See Trainer; the shape of each layer's output is (batch, ...)."""
+        """Computes every layer's output, in the shapes of Trainer.activations()."""
         order, arrays = self.ask("activations", {"training": training}, {"images": images})
         return {name: arrays[name] for name in order}
 
     def gradients(self, images: Pixels, labels: Labels) -> tuple[float, Weights]:
-        """See Trainer; the mean loss, and gradients in the canonical layout."""
+        """Computes the loss and its gradients in the canonical layout; see Trainer."""
         loss, arrays = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), arrays
 
@@ -128,15 +128,15 @@ class RemoteTrainer:
         self.ask("synchronize")
 
     def weights(self) -> Weights:
-        """See Trainer; the canonical layout."""
+        """Copies the weights, in the canonical layout."""
         return self.ask("weights")[1]
 
     def state(self) -> Weights:
-        """See Trainer; arrays by name, in the optimizer's own shapes."""
+        """Copies the state, in the canonical layout; see Trainer."""
         return self.ask("state")[1]
 
     def restore(self, weights: Weights, state: Weights) -> None:
-        """See Trainer; weights in the canonical layout, and state() of that moment."""
+        """Continues from weights() and state(), in the canonical layout; see Trainer."""
         arrays = {f"weights/{name}": array for name, array in weights.items()}
         self.ask("restore", {}, arrays | {f"state/{name}": a for name, a in state.items()})
 
@@ -156,7 +156,7 @@ class TrainerCalls:
         self.handles: list[Any] = []
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """Answer a call of RemoteSide or RemoteTrainer, which name the arrays' shapes."""
+        """Returns the values and arrays of a call, in the shapes of Trainer."""
         match call:
             case "start":
                 self.framework = values["framework"]

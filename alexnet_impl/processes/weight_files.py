@@ -65,7 +65,7 @@ def _first(*values: Any) -> Any:
 
 
 def _named_in(source: Path) -> dict[str, Any]:
-    """Facts that a file states about its network."""
+    """Returns the network that a file states."""
     info = stored_info(source)
     said = {} if source.suffix == ".safetensors" else _described(source)
     if info is None:
@@ -76,7 +76,7 @@ def _named_in(source: Path) -> dict[str, Any]:
 
 
 def _described(source: Path) -> dict[str, Any]:
-    """Facts that a framework's own file states about its network."""
+    """Returns the network that a framework's own file states."""
     return get_framework(file_kind(source)).describe_checkpoint(source)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec

@@ -55,8 +55,8 @@ def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> No
         found: Shape = tuple(weights[name].shape)
         if found != shape:
             raise WeightsError(
-                f"{where}: {name} has shape {found}, but {spec.name} needs {shape}: the weights "
-                "belong to another variant, width, input size or number of classes."
+                f"{where}: {name} has shape {found}, but {spec.name} needs {shape}; these are "
+                "weights of another variant, width, input size or number of classes."
             )
     for name in weights:
         if name not in expected and not is_of_backbone(name, spec):

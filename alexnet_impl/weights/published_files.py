@@ -118,11 +118,11 @@ def find_published(name: str, variant: str, input_size: int) -> Published:
     known = [entry for entry in PUBLISHED if entry.variant == base]
     found = [entry for entry in known if entry.name == name]
     if not found:
-        names = list(dict.fromkeys(entry.name for entry in known)) or ["no published weights"]
+        names = list(dict.fromkeys(entry.name for entry in known)) or ["none that are published"]
         if others := dict.fromkeys(entry.variant for entry in PUBLISHED if entry.name == name):
             raise WeightsError(
-                f"{name}: belongs to {', '.join(others)}, not to {variant}; for {variant} choose "
-                f"{', '.join(names)}."
+                f"{name}: belongs to {', '.join(others)}, not to {variant}. Weights of "
+                f"{variant}: {', '.join(names)}."
             )
         raise UnknownNameError(f"weights of {variant}", name, names)
     return next((entry for entry in found if entry.input_size == input_size), found[0])

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_impl.data.batches import Batch, epoch_batches
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetError

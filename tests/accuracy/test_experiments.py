@@ -9,7 +9,7 @@ from support.agreement import agree, held_claims, judged, of_one_fate
 from support.experiment_runs import base_config
 from support.starting import images_of
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS

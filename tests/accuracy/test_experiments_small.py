@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.experiment_runs import base_config
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.tolerances import tolerance

@@ -11,7 +11,7 @@ from support.experiment_runs import base_config
 from support.published_files import write_published
 from support.starting import images_of
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec

@@ -10,7 +10,7 @@ from rich.console import Console
 from support.agreement import agree
 from support.starting import train_in_worker
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.recipe.named import get_recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.starting import start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.runs.config import RunConfig

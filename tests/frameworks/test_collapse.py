@@ -8,7 +8,7 @@ from support.comparing import TINY, TINY_DROPOUT
 from support.fake_framework import RecordingObserver
 from support.starting import start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.recipe.recipe import Recipe

@@ -9,7 +9,7 @@ import pytest
 from support.fake_framework import RecordingObserver
 from support.starting import start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig

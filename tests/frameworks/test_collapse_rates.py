@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.spec import Dense
 from alexnet_impl.runs.records import ActivationStatistics

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from support.comparing import ALL_LAYERS
 
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.initializers import initial_weights
 
-SPEC = build_spec("krizhevsky2012", width=1 / 16, input_size=67)
+SPEC = {
+    "cpu": ALL_LAYERS,
+    "gpu": build_spec("krizhevsky2012", width=1 / 16, input_size=67),
+}
+"""The layers of all variants: small ones where the CPU is only compared with itself."""
 RECIPE = Recipe(initializer="he", last_layer_std=0.01, learning_rate=0.01, compile_mode="eager")
 CPU, GPU, SLOW = pytest.mark.fast, pytest.mark.gpu, pytest.mark.slow
 DEVICES = [pytest.param("cpu", marks=CPU), pytest.param("gpu", marks=GPU)]
@@ -27,8 +32,8 @@ def test_training_on_a_device_gives_the_cpus_losses(framework, device, precision
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
     losses = {}
     for place in ("cpu", device):
-        weights = initial_weights(SPEC, recipe)
-        trainer = framework.make_trainer(SPEC, recipe, weights, place)
+        weights = initial_weights(SPEC[device], recipe)
+        trainer = framework.make_trainer(SPEC[device], recipe, weights, place)
         trainer.synchronize()
         handle = trainer.train_step(images, np.arange(16) % 10, 0.0)
         losses[place] = [value.loss for value in trainer.read([handle])]
@@ -43,10 +48,14 @@ def test_training_on_a_device_gives_the_cpus_losses(framework, device, precision
 def test_state_of_a_device_goes_on_bit_for_bit(framework, device):
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(16) % 10
-    first = framework.make_trainer(SPEC, RECIPE, initial_weights(SPEC, RECIPE), device)
+    first = framework.make_trainer(
+        SPEC[device], RECIPE, initial_weights(SPEC[device], RECIPE), device
+    )
     first.train_step(images, labels, 0.01)
     weights, state = first.weights(), first.state()
-    second = framework.make_trainer(SPEC, RECIPE, initial_weights(SPEC, RECIPE), device)
+    second = framework.make_trainer(
+        SPEC[device], RECIPE, initial_weights(SPEC[device], RECIPE), device
+    )
     second.restore(weights, state)
     for name, array in second.state().items():
         np.testing.assert_array_equal(array, state[name], err_msg=name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RecipeError
 from alexnet_impl.network.spec import Conv, Dense, Flatten, MaxPool, Relu, Spec

@@ -39,9 +39,9 @@ def train(trainer, steps, learning_rate=0.01):
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 
 
-def assert_loss_falls(framework, spec, precision, learning_rate):
+def assert_loss_falls(framework, spec, precision, learning_rate, steps):
     trainer = make_trainer(framework, spec, replace(HE, precision=precision))
-    losses = train(trainer, 8, learning_rate)
+    losses = train(trainer, steps, learning_rate)
     assert losses[0] == pytest.approx(math.log(10), abs=0.5)
     assert losses[-1] < losses[0] - 0.1
 
@@ -49,7 +49,7 @@ def assert_loss_falls(framework, spec, precision, learning_rate):
 @pytest.mark.fast
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_training_lowers_the_loss_in_every_precision(framework, precision):
-    assert_loss_falls(framework, ALL_LAYERS, precision, 0.05)
+    assert_loss_falls(framework, ALL_LAYERS, precision, 0.2, steps=4)
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_training_lowers_the_loss_in_every_precision(framework, precision):
 @pytest.mark.parametrize(("variant", "input_size"), [("cifar", 32), ("krizhevsky2012", 67)])
 def test_training_lowers_the_loss_of_variants(framework, variant, input_size, precision):
     spec = build_spec(variant, width=1 / 16, input_size=input_size)
-    assert_loss_falls(framework, spec, precision, 0.01)
+    assert_loss_falls(framework, spec, precision, 0.01, steps=8)
 
 
 @pytest.mark.fast

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.comparing import TINY, make_trainer
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training import collapse

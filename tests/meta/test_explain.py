@@ -10,7 +10,7 @@ from rich.console import Console
 from support import fake_framework
 from support.starting import train_prepared
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.explain import study as explain
 from alexnet_impl.explain.factors import FACTORS, Factor

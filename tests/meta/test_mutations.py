@@ -16,7 +16,7 @@ from support.comparing import (
 )
 
 from alexnet_impl.data.batches import BatchPlan, chain_digest, epoch_batches
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance

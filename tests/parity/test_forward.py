@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from support.comparing import logits_apart, make_trainer
 from support.strategies import specs
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity.lockstep import l2_apart, largest

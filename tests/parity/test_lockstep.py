@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.comparing import TINY_DROPOUT
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.lockstep import (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.starting import start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.frameworks import get_framework

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from alexnet_impl.data.cifar10 import CLASS_NAMES
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import get_budget

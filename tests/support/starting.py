@@ -1,6 +1,6 @@
 """Runs that are prepared and started at once, for tests that have a config and its images."""
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.processes import training_worker
 from alexnet_impl.runs.config import RunConfig

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case

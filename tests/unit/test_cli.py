@@ -26,7 +26,7 @@ from alexnet_impl.cli.command_table import COMMANDS
 from alexnet_impl.cli.flags import TrainingOptions
 from alexnet_impl.cli.parsing import parse
 from alexnet_impl.cli.shared import run_config
-from alexnet_impl.data.config import DATASETS, DataConfig
+from alexnet_impl.data.data_config import DATASETS, DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetWarning, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS

@@ -13,7 +13,7 @@ from support import fake_framework
 from support.fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
 from support.starting import resume_run, start_run
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.variants import build_spec

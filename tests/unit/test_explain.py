@@ -16,7 +16,7 @@ from support.starting import train_prepared
 
 import alexnet_impl
 from alexnet_impl.cli import main
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import results

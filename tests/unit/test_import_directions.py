@@ -60,7 +60,6 @@ MIRRORS = (
     {"report.run", "report.bench", "report.explain", "report.ledger"},
     {"measurement", "report.bench"},
     {"report", "cli"},
-    {"data", "runs"},  # config.py: DataConfig and RunConfig, until one is renamed
 )
 """Folders that mirror each other on purpose: modules in them may share a name."""
 

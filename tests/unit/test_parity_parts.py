@@ -10,7 +10,7 @@ from support import reference as slow
 from support.comparing import TINY
 from support.strategies import specs
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import SpecError
 from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
 from alexnet_impl.network.spec import trace

@@ -9,7 +9,7 @@ from support.fake_framework import RecordingObserver, linear_config
 from support.fake_worker import fake_python, shell_script
 
 from alexnet_impl.cli import commands, main
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.network import variants

@@ -82,18 +82,18 @@ def test_a_wrong_name_offers_what_there_is(name, variant, hint):
         (
             "keras:imagenet",
             "torchvision",
-            r"of vgg16, .*, not of torchvision; of that there are torchvision:IMAGENET1K_V1\.",
+            r"vgg16, .*, not to torchvision\. Weights of torchvision: torchvision:IMAGENET1K_V1\.",
         ),
         (
             "torchvision:IMAGENET1K_V2",
             "cifar",
-            "of resnet50, mobilenetv2, not of cifar; of that there are none that are published.",
+            "resnet50, mobilenetv2, not to cifar. Weights of cifar: none that are published.",
         ),
     ],
     ids=["another library", "none"],
 )
 def test_a_name_of_another_network_says_whose_it_is(name, variant, message):
-    with pytest.raises(WeightsError, match=f"{name}: is {message}$"):
+    with pytest.raises(WeightsError, match=f"{name}: belongs to {message}$"):
         find_published(name, variant, 224)
 
 
@@ -129,7 +129,7 @@ def test_a_copy_whose_checksum_is_wrong_is_refused(tmp_path):
 
 def test_a_checksum_is_computed_once_for_a_file_that_stays(monkeypatch, tmp_path):
     read = []
-    monkeypatch.setattr(RemoteFile, "trouble", lambda _, path: read.append(path) or "")
+    monkeypatch.setattr(RemoteFile, "checksum_mismatch", lambda _, path: read.append(path) or "")
     path = tmp_path / ALEXNET
     path.write_bytes(b"not it")
     for _ in range(3):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.fake_worker import fake_python, shell_script
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.processes.remote_trainer import remote_side

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement import full_training
 from alexnet_impl.measurement.full_training import (

@@ -13,7 +13,7 @@ from support.fake_framework import FakeTrainer, Killed, RecordingObserver, linea
 from support.starting import resume_run, start_run
 
 from alexnet_impl.data.batches import chain_digest, epoch_batches
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import (
     DataError,

@@ -305,8 +305,8 @@ def test_weights_of_another_program_or_release_are_refused(tmp_path, metadata, v
     path = tmp_path / "w.safetensors"
     save_file({"a": np.zeros(2, np.float32)}, path, metadata)
     assert refusal_of(path) == (
-        f"{path}: schema_version is {version!r}, not '1': not a weight file of this package, or "
-        "of a newer release."
+        f"{path}: schema_version is {version!r}, not '1'. It is not a weight file of this package, "
+        "or of a newer release."
     )
 
 

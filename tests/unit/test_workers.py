@@ -17,7 +17,7 @@ from support.fake_framework import RecordingObserver, linear_config
 from support.fake_worker import fake_python, shell_script
 
 from alexnet_impl.cli.workers import WORKERS, run_worker
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DivergedError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.network.variants import VARIANTS, build_spec

@@ -112,7 +112,7 @@ def _lines(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> list[str
 
 
 def _target_lines(entry: dict[str, Any]) -> list[str]:
-    """The line that says when whole runs reached their target accuracy; none otherwise."""
+    """Lines on when whole runs reached their target accuracy; none for other workloads."""
     if (target := entry.get("target")) is None:
         return []
     told = (

@@ -7,7 +7,7 @@ run of one phase on all images are those of the full run.
 
 from dataclasses import dataclass, replace
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.recipe.phases import num_epochs, shorten
 from alexnet_impl.recipe.recipe import Recipe
@@ -54,7 +54,7 @@ class Budget:
         return replace(data, train_images=self.train_images, test_images=self.test_images)
 
     def label(self, recipe: Recipe) -> str:
-        """Words for the budget's cuts of the report's run; empty for a full run."""
+        """Describes what the budget cuts from the report's run; empty for a full run."""
         if self == BUDGETS["full"]:
             return ""
         epochs = num_epochs(self.recipe(recipe))

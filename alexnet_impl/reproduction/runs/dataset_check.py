@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from alexnet_impl.data.cifar10 import CLASS_NAMES
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.runs.records import DatasetRecord
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.data.cache import cache_dir
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.files import file_digest

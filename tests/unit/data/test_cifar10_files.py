@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_impl.data import cifar10
 from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10, parse_pickle
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError
 

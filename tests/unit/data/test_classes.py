@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alexnet_impl.data.config import DataConfig
+from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError, UnknownNameError
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_impl.data.config import DATASETS, DataConfig
+from alexnet_impl.data.data_config import DATASETS, DataConfig
 from alexnet_impl.errors import DataError, RecordError, UnknownNameError
 
 pytestmark = pytest.mark.fast
