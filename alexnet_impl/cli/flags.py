@@ -373,32 +373,28 @@ class Reproduce:
     ended is not run again, and one that was interrupted is resumed.
     """
 
-    ids: Annotated[Positional[tuple[str, ...]], by_rule("[ID ...]", "none")] = ()
+    ids: Annotated[Positional[tuple[str, ...]], value("[ID ...]")] = ()
     """Names from --list, or 'all'."""
     list: bool = False
     """List the experiments and run nothing; with IDs, also what each trains and assumes."""
     all: bool = False
     """With --list: what every experiment trains, and what its report leaves out."""
     budget: Annotated[str, arg(metavar="{full,hours,minutes}")] = "minutes"
-    """full: as long as the report, meant for a GPU. hours: all images, at most 3 epochs. minutes:
-    5,000 training and 1,000 test images, at most 2 epochs."""
+    """How much of an experiment to run; --list explains the budgets."""
     both: bool = False
-    """Train each in the other framework too, by the same recipe; except those with a backbone,
-    which is a different network in each library."""
-    data_dir: Annotated[Path | None, by_rule("PATH", "download the official archive")] = None
+    """Train each in the other framework too, except networks with a backbone."""
+    data_dir: Annotated[Path | None, by_rule("PATH", "the official archive, downloaded")] = None
     """Folder, zip or archive with CIFAR-10."""
-    weights: Annotated[tuple[Path, ...], by_rule("FILE ...", "download them")] = ()
-    """Files to use in place of downloads. A file with a published name is used for the experiments
-    that start from those weights, a file of another name for all that start from weights."""
+    weights: Annotated[tuple[Path, ...], value("PATH ...")] = ()
+    """Files to use instead of downloads; one without a published name serves every experiment."""
     output: Path = Path("runs/reports")
     """Directory of the runs, as BUDGET/ID/seed-N/FRAMEWORK."""
     seed: int = 0
-    """Seed of weights, batches, augmentation and dropout; several seeds give wider, more honest
-    intervals."""
+    """Seed of weights, batches, augmentation and dropout."""
     threads: Annotated[int | None, by_rule("INT", "the framework's choice")] = None
     """CPU threads of the framework."""
     device: DeviceFlag = "auto"
-    """Device."""
+    """Device to train on."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
 
@@ -407,16 +403,13 @@ class Reproduce:
 class Ledger:
     """Judge every figure of the five reports: by arithmetic, and by the runs of `reproduce`."""
 
-    runs: Annotated[Positional[Path | None], by_rule("[FOLDER]", "none, so no claim was run")] = (
-        None
-    )
-    """The folder that `alexnet reproduce --output` wrote."""
+    runs: Annotated[Positional[Path | None], value("[DIR]")] = None
+    """The folder that `alexnet reproduce --output` wrote; without one, no claim was run."""
     all: bool = False
-    """Print every claim, pair and finding; by default only counts of verdicts and
-    contradictions."""
-    html: Annotated[Path | None, value("FILE")] = None
+    """Print every claim, pair and finding, not only counts and contradictions."""
+    html: Annotated[Path | None, value("PATH")] = None
     """Write the page with every claim, the curves and the tables."""
-    json: Annotated[Path | None, value("FILE")] = None
+    json: Annotated[Path | None, value("PATH")] = None
     """Write every claim with its verdict and evidence."""
 
 
