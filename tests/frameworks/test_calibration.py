@@ -42,6 +42,7 @@ def test_a_gpu_is_measured_in_float16_whatever_is_timed():
     assert peak_precisions("cuda", "float16").count("float16") == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_of_the_keras_loop_has_as_many_batches_as_are_asked_for(framework, framework_name):
     """And the loop of PyTorch has calls of one batch, which cost nothing beyond it."""
     images = np.zeros((4, 32, 32, 3), np.uint8)

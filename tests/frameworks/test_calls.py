@@ -51,6 +51,7 @@ def assert_same(found, expected, compile_mode):
         np.testing.assert_allclose(found[name], array, rtol=0, atol=bound, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_mode", CALLS)
 def test_steps_of_one_call_are_those_of_many(framework, compile_mode):
     """Weights, optimiser, random state, losses: with dropout, and a rate that changes."""
@@ -103,7 +104,7 @@ def test_indices_without_images_on_the_device_are_refused(framework, framework_n
         trainer.train_step(first, first.labels, 0.01)
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_new_dataset_on_the_device_replaces_the_old_one(framework):
     images, (first, *_), _ = several_batches()
     trainers = [make_trainer(framework, TINY, HE) for _ in range(2)]

@@ -46,6 +46,7 @@ def trained(framework, spec, recipe, images, labels, *, probed):
     return weights_sha256(trainer.weights()), weights_sha256(trainer.state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -99,6 +100,7 @@ def test_network_that_learns_is_not_taken_for_dead(framework, dataset):
     assert statistics.logits_std > 0.1
 
 
+@pytest.mark.slow
 def test_checks_change_no_bit_of_a_run(framework, framework_name, dataset, tmp_path, monkeypatch):  # noqa: ARG001
     tiny = Variant(
         source="tests",

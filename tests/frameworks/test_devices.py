@@ -19,6 +19,7 @@ CPU, GPU, SLOW = pytest.mark.fast, pytest.mark.gpu, pytest.mark.slow
 DEVICES = [pytest.param("cpu", marks=CPU), pytest.param("gpu", marks=GPU)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "precision"),
     [
@@ -44,6 +45,7 @@ def test_training_on_a_device_gives_the_cpus_losses(framework, device, precision
     np.testing.assert_allclose(losses[device], losses["cpu"], rtol=bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_state_of_a_device_goes_on_bit_for_bit(framework, device):
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)

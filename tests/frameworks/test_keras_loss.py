@@ -31,6 +31,7 @@ def fitted_loss(model, *, eagerly):
     return model.fit(LOGITS, LABEL, verbose=0).history["loss"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 @pytest.mark.parametrize("eagerly", [False, True], ids=["compiled", "eagerly"])
 def test_keras_sees_through_a_softmax_that_ends_the_model(eagerly):

@@ -116,7 +116,7 @@ def test_muon_follows_the_recipes_formula(framework, fused, nesterov):
     )
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_muon_lowers_the_loss_in_every_precision(framework, precision):
     recipe = replace(MUON, precision=precision, weight_decay=0.0)
@@ -126,7 +126,7 @@ def test_muon_lowers_the_loss_in_every_precision(framework, precision):
     assert losses[-1] < losses[0] * 0.8
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.tensorflow
 def test_both_frameworks_and_numpy_agree_on_every_update():

@@ -46,7 +46,7 @@ def assert_loss_falls(framework, spec, precision, learning_rate, steps):
     assert losses[-1] < losses[0] - 0.1
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_training_lowers_the_loss_in_every_precision(framework, precision):
     assert_loss_falls(framework, ALL_LAYERS, precision, 0.2, steps=4)

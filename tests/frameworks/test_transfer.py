@@ -75,6 +75,7 @@ def test_frozen_layers_do_not_move_and_the_others_do(framework, changes):
         assert bool(np.abs(difference).max() > 0) == learns, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", OPTIMIZER_CHANGES)
 def test_a_factor_of_every_layer_is_another_learning_rate(framework, changes):
     """To the bit: the factor is a power of two."""

@@ -56,6 +56,7 @@ def test_weights_of_another_variant_are_refused(framework):
         framework.set_weights(model, spec, others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["krizhevsky2012", "torchvision"])
 def test_checkpoint_files_give_the_weights_back(tmp_path, framework, framework_name, variant):
     spec = build_spec(variant, width=1 / 32, input_size=67)
@@ -68,6 +69,7 @@ def test_checkpoint_files_give_the_weights_back(tmp_path, framework, framework_n
         path.unlink()
 
 
+@pytest.mark.slow
 def test_damaged_and_missing_checkpoints_are_refused(tmp_path, framework, framework_name):
     spec = build_spec("cifar", width=1 / 16)
     for suffix in SUFFIXES[framework_name]:
@@ -80,6 +82,7 @@ def test_damaged_and_missing_checkpoints_are_refused(tmp_path, framework, framew
             framework.read_checkpoint(path, spec)
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_width_is_refused(tmp_path, framework, framework_name):
     narrow, wide = build_spec("cifar", width=1 / 16), build_spec("cifar", width=1 / 8)
     path = tmp_path / f"model{SUFFIXES[framework_name][0]}"
@@ -140,6 +143,7 @@ def test_torch_checkpoint_inside_a_training_checkpoint_is_found(tmp_path):
     assert_same_bytes(read_checkpoint(tmp_path / "run.pt", spec), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_torchvision_names_are_the_keys_of_torchvisions_state_dict():
     import torch
@@ -156,6 +160,7 @@ def test_torchvision_names_are_the_keys_of_torchvisions_state_dict():
     }
 
 
+@pytest.mark.slow
 def test_changed_variant_runs_as_a_graph_and_keeps_its_name_in_its_own_file(framework, tmp_path):
     """TensorFlow makes a scope of a model's name, and lets none hold a plus."""
     recipe = Recipe(precision="float32")

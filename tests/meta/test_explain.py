@@ -133,6 +133,7 @@ def test_figures_come_from_the_run_folders(found, tmp_path):
     assert again.estimates["test_loss"].differences == pytest.approx([1, 0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_interval_calls_chance_measurable_once_in_twenty(count):
     rng = np.random.default_rng(0)
@@ -141,6 +142,7 @@ def test_interval_calls_chance_measurable_once_in_twenty(count):
     assert 0.035 < share < 0.065
 
 
+@pytest.mark.slow
 def test_holms_correction_keeps_false_alarms_of_a_whole_table_rare():
     rng = np.random.default_rng(0)
     alarms = 0

@@ -129,6 +129,7 @@ def test_another_update_is_seen_within_four_steps(recipe, change, split, losses_
     assert relative(right, other) > bound
 
 
+@pytest.mark.slow
 def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     keras = pytest.importorskip("keras")
     recipe = replace(HE, last_layer_std=0.1, momentum=0.875)
@@ -142,6 +143,7 @@ def test_kerass_own_momentum_is_seen_once_the_rate_changes(split):
     assert relative(right[3:], other[3:]) > 1e-5
 
 
+@pytest.mark.slow
 def test_a_step_resumed_without_its_optimizer_state_is_seen(framework, split):
     name = framework.__name__.rpartition(".")[2]
     batch = (split.images, split.labels)

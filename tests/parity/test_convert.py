@@ -27,7 +27,7 @@ def write_canonical(path, variant="krizhevsky2012", width=1 / 16, input_size=Non
     return weights
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_conversion_round_trip_over_all_formats_is_exact(tmp_path):
     weights = write_canonical(tmp_path / "a.safetensors", input_size=67)
     hints = Hints(variant="krizhevsky2012", width=1 / 16, input_size=67)
@@ -69,7 +69,7 @@ def test_conversion_reads_the_network_off_our_own_keras_file(tmp_path):
     assert done.spec == build_spec("cifar", width=1 / 16)
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_file_as_keras_2_wrote_it_is_read(tmp_path):
     import keras
 

@@ -50,7 +50,7 @@ def real_batch(request, tmp_path_factory):
     return test.images[::10], test.labels[::10]
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", get_args(Precision))
 def test_logits_of_a_narrow_variant_are_equal_in_every_precision(precision, images):
     spec = build_spec("krizhevsky2012", width=1 / 16, input_size=67)

@@ -205,7 +205,7 @@ def compare(folder):
     return compare
 
 
-@fast
+@pytest.mark.slow
 def test_right_port_holds_on_every_check_in_float64(compare):
     record = compare("right")
     assert [str(check) for check in record.failures] == []

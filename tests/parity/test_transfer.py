@@ -84,6 +84,6 @@ def test_both_frameworks_fine_tune_alike(tmp_path, changes):
     check_alike(tmp_path, "cifar", changes)
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_dropout_between_frozen_layers_draws_in_both(tmp_path):
     check_alike(tmp_path, "cifar-dropout", {"trainable": "head", "dropout_masks": "shared"})

@@ -127,6 +127,7 @@ def test_noise_is_no_regression(one):
     assert "0 regressions beyond 5% in 1 case: 1 shown to have none." in told
 
 
+@pytest.mark.slow
 def test_alike_runs_are_flagged_in_at_most_5_percent(recording, monkeypatch):
     """Without a threshold to hide behind: it is the interval that keeps quiet."""
     monkeypatch.setattr(statistics, "RESAMPLES", 1000)  # as many as the cases have time for

@@ -124,6 +124,7 @@ def sessions(tmp_path_factory):
     return folder, done.stdout.split("\f")[:-1]
 
 
+@pytest.mark.slow
 def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(sessions, capsys):
     folder, (_, told) = sessions
     old, new = folder / "old.json", folder / "new.json"
@@ -136,10 +137,12 @@ def test_case_that_does_not_fit_is_kept_shown_and_found_by_bench_compare(session
     assert "out of memory in NEW: training torch cifar width 0.0625 b512" in said
 
 
+@pytest.mark.slow
 def test_saved_session_can_be_compared_by_pytest_benchmark_itself(sessions):
     assert "(0001_first)" in sessions[1][1]
 
 
+@pytest.mark.slow
 def test_warnings_stand_below_their_row_and_the_machines_below_all(sessions):
     folder, (told, _) = sessions
     row, warning, *_ = told.partition("images/s, memory")[2].splitlines()[2:]

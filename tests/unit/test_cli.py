@@ -840,6 +840,7 @@ def test_train_that_ignores_a_collapse_says_nothing(alexnet, tmp_path):
     assert (code, err, "collapsed" in out) == (0, "", False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mortal")
 def test_compare_goes_on_when_a_run_stops_at_a_collapse(alexnet, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "train_in_worker", train_prepared)

@@ -178,6 +178,7 @@ def test_fields_of_a_side_may_stand_in_any_order(side):
     assert case_of(side, Bench()).config.recipe.optimizer == "adam"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", ["building", "conversion"])
 def test_models_of_two_frameworks_are_compared_behind_the_gate(
     workload, monkeypatch, tmp_path, capsys

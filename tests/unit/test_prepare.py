@@ -94,6 +94,7 @@ def test_train_prepares_its_run_once(canonical, tmp_path, given, calls):
     assert run.initial_weights_sha256 == weights_sha256(given)
 
 
+@pytest.mark.slow
 def test_compare_prepares_its_run_once_and_its_workers_never(canonical, tmp_path, given, calls):
     """The fake workers refuse to."""
     python, folder = fake_python(tmp_path), tmp_path / "out"
@@ -117,6 +118,7 @@ def config_of(path, framework):
     return replace(config, weights=str(path), framework=framework)
 
 
+@pytest.mark.slow
 def test_file_of_the_other_framework_is_converted_once(of_torch, tmp_path, given):
     interpreters = {"torch": fake_python(tmp_path)}
     dataset = load_dataset(DATA)
@@ -150,6 +152,7 @@ def test_process_that_trains_does_not_read_a_file_of_the_other_framework(of_torc
         first_weights(run)
 
 
+@pytest.mark.slow
 def test_file_that_cannot_be_converted_is_named_with_the_workers_words(of_torch, tmp_path):
     of_torch.write_bytes(of_torch.read_bytes()[:-4])
     interpreters = {"torch": fake_python(tmp_path)}

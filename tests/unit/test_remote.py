@@ -36,6 +36,7 @@ def opened(interpreter):
     return remote_side("torch", DataConfig(), device="cpu", interpreter=interpreter)
 
 
+@pytest.mark.slow
 def test_side_that_is_killed_in_a_step_is_reported_with_its_last_words(tmp_path):
     message = r"^torch: the worker process was killed by signal 9: no luck today$"
     with (

@@ -188,6 +188,7 @@ def test_worker_trains_and_tells_its_parent(tmp_path):
     assert (tmp_path / "run.log").exists()
 
 
+@pytest.mark.slow
 def test_run_cut_by_ctrl_c_is_continued_to_the_same_end(tmp_path):
     """The worker waits in its second epoch until the signal has arrived."""
     observer = RecordingObserver()
@@ -213,6 +214,7 @@ def test_run_cut_by_ctrl_c_is_continued_to_the_same_end(tmp_path):
     assert result.test_loss == whole.test_loss
 
 
+@pytest.mark.slow
 def test_series_trains_in_one_process_what_a_process_would_alone(tmp_path):
     observer = RecordingObserver()
     before = signal.getsignal(signal.SIGINT)

@@ -201,6 +201,7 @@ print(image_folder.load_image_folder(folder).fingerprint)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_the_same_cache_at_once(image_tree, tmp_path):
     go = tmp_path / "go"
     readies = [tmp_path / f"ready{number}" for number in range(2)]

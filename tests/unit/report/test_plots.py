@@ -23,6 +23,7 @@ def ids_of(svg):
     return set(re.findall(r'\bid="([^"]+)"', svg))
 
 
+@pytest.mark.slow
 def test_figure_becomes_the_same_svg_every_time(pair):
     views = view_runs(pair[:1])
     svg = to_svg(plots.loss_figure(views))
