@@ -139,15 +139,17 @@ SPEEDS = ("fast", "slow", "gpu", "accuracy")
 def pytest_collection_modifyitems(items):
     """Gives each test the speed of its module, unless it has one of its own.
 
-    A test without any would never run, and is an error.
+    Of two, slow counts. A test without any would never run, and is an error.
     """
     of_modules = {}
     for module in {item.getparent(pytest.Module) for item in items} - {None}:
         of_modules[module] = [mark for mark in module.own_markers if mark.name in SPEEDS]
         module.own_markers = [mark for mark in module.own_markers if mark.name not in SPEEDS]
     for item in items:
-        if not any(mark.name in SPEEDS for mark in item.own_markers):
-            for mark in of_modules.get(item.getparent(pytest.Module), []):
-                item.add_marker(getattr(pytest.mark, mark.name))
+        own = [mark for mark in item.own_markers if mark.name in SPEEDS]
+        for mark in [] if own else of_modules.get(item.getparent(pytest.Module), []):
+            item.add_marker(getattr(pytest.mark, mark.name))
+        if {"fast", "slow"} <= {mark.name for mark in own}:  # one of them is a parameter's
+            item.own_markers = [mark for mark in item.own_markers if mark.name != "fast"]
         if not any(item.get_closest_marker(speed) for speed in SPEEDS):
             raise pytest.UsageError(f"{item.nodeid}: has none of the markers {', '.join(SPEEDS)}.")

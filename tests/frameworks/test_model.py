@@ -81,8 +81,16 @@ def assert_model_follows_spec(framework_name, framework, spec):
     return model
 
 
-@pytest.mark.fast
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.fast if name in ("cifar", "krizhevsky2012") else pytest.mark.slow,
+        )
+        for name in VARIANTS
+    ],
+)
 def test_model_has_the_specs_layers_shapes_and_total(variant, framework_name, framework):
     spec = build_spec(variant, width=NARROW)
     model = assert_model_follows_spec(framework_name, framework, spec)

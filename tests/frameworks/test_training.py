@@ -133,11 +133,11 @@ def reference_update(recipe, rates, weights, gradients):
 
 SMALL = replace(TINY, layers=(TINY.layers[0], *TINY.layers[2:4], TINY.layers[-1]))
 """Two kernels and two biases: enough for a formula."""
-UNFUSED_FAST = ("nesterov", "adamw")
+FAST_OPTIMIZERS = ("nesterov", "adamw")
 FORMULAS = [
     pytest.param(
         replace(recipe, precision="float64", compile_mode="eager", fused_update=fused),
-        marks=pytest.mark.fast if fused or name in UNFUSED_FAST else pytest.mark.slow,
+        marks=pytest.mark.fast if name in FAST_OPTIMIZERS else pytest.mark.slow,
         id=f"{name}-{'fused' if fused else 'unfused'}",
     )
     for name, recipe in OPTIMIZERS.items()

@@ -368,7 +368,7 @@ def cases_of_updates():
     """Every break with each framework; TensorFlow, slow to build, with most of them in `slow`."""
     for name in UPDATE_BREAKS:
         for framework_name in ("torch", "tensorflow"):
-            quick = framework_name == "torch" or name in ("no-look-ahead", "decay-coupled")
+            quick = framework_name == "torch" or name == "no-look-ahead"
             speed = pytest.mark.fast if quick else pytest.mark.slow
             marks = [speed, getattr(pytest.mark, framework_name)]
             yield pytest.param(name, framework_name, marks=marks, id=f"{framework_name}-{name}")

@@ -38,6 +38,7 @@ def test_layers_that_were_not_frozen_are_seen(monkeypatch):
     assert "conv1.weight" in moved_by_a_step(RECIPE)
 
 
+@pytest.mark.slow
 def test_a_backbone_whose_statistics_are_not_kept_is_seen(monkeypatch):
     """Frozen weights alone are not enough: batch normalisation takes statistics in training."""
     from alexnet_impl.frameworks.torch import training
