@@ -24,6 +24,8 @@ class TimedCall:
         cost_s: Seconds that a call may cost beyond its work.
         with_batches: Returns the same workload with that number of batches a call, to amortise the
             cost of a call; None where a call costs nothing.
+        with_size: Returns the same matrix product with that number of rows and columns; None for
+            anything else.
     """
 
     call: Callable[[], Any]
@@ -33,6 +35,7 @@ class TimedCall:
     peak_memory_bytes: Callable[[], int | None] = lambda: None
     cost_s: float = 0.0
     with_batches: Callable[[int], "TimedCall"] | None = None
+    with_size: Callable[[int], "TimedCall"] | None = None
 
 
 def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:
@@ -46,10 +49,25 @@ def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:
     return usual if timed in usual else (*usual, timed)
 
 
-def matmul_size(device_type: str) -> int:
+SMALL_SIZE = 256
+"""Rows and columns of the square matrices whose product is timed first."""
+MAX_PRODUCT_S = 0.5
+"""Seconds that one product of a calibration may take: a CPU without native bfloat16 multiplies it a
+hundred times more slowly than float32."""
+
+
+def matmul_size(device: str, small_product_s: float) -> int:
     """Rows and columns of the square matrices whose product shows a device's peak FLOP/s.
 
     Args:
-        device_type: 'cpu', 'cuda' or 'mps'.
+        device: 'cpu', or 'gpu' for any other kind.
+        small_product_s: Seconds that a product of SMALL_SIZE rows and columns takes.
+
+    Returns:
+        The largest power of two up to 2048 on a CPU and 8192 elsewhere whose product takes at most
+        MAX_PRODUCT_S at that speed, but at least SMALL_SIZE.
     """
-    return 2048 if device_type == "cpu" else 8192
+    size = 2048 if device == "cpu" else 8192
+    while size > SMALL_SIZE and small_product_s * (size / SMALL_SIZE) ** 3 > MAX_PRODUCT_S:
+        size //= 2
+    return size

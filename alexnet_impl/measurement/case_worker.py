@@ -10,7 +10,7 @@ import psutil
 
 from alexnet_impl.errors import FrameworkError, RunError
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.frameworks.timed_call import TimedCall
+from alexnet_impl.frameworks.timed_call import TimedCall, matmul_size
 from alexnet_impl.measurement.case import Case, device_kind
 from alexnet_impl.measurement.timing import (
     GROUP_S,
@@ -214,9 +214,15 @@ class CaseCalls:
 
     def _calibrate(self, precision: str) -> dict[str, float]:
         self.timed_call = None  # all has been timed, and the kernels need its memory
-        kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
+        framework = get_framework(self.framework)
+        device = device_kind(framework.fingerprint(self.device)["device"])
+        kernels = framework.calibration_kernels(self.device, precision)
         peaks = {}
-        for name, kernel in kernels.items():
+        for name, small in kernels.items():
+            kernel = small
+            if small.with_size is not None:
+                small.call()  # allocates, and chooses an algorithm
+                kernel = small.with_size(matmul_size(device, time_calls(small, 3) / 3))
             call_s = warm_up(kernel, limit_s=CALIBRATION_WARM_UP_S).call_s
             count = group_size(call_s)
             rounds = [time_calls(kernel, count) / count for _ in range(CALIBRATION_ROUNDS)]

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from alexnet_impl.frameworks.timed_call import peak_precisions
+from alexnet_impl.frameworks.timed_call import SMALL_SIZE, matmul_size, peak_precisions
 from alexnet_impl.network.variants import build_spec
 
 pytestmark = pytest.mark.fast
@@ -18,7 +18,7 @@ SIZE, COPY_BYTES = 64, 2**12
 def kernels(framework, framework_name, monkeypatch):
     """Small ones on the CPU, where something in this precision is timed."""
     module = importlib.import_module(f"alexnet_impl.frameworks.{framework_name}.calibration")
-    monkeypatch.setattr(module, "matmul_size", lambda _: SIZE)
+    monkeypatch.setattr(module, "SMALL_SIZE", SIZE)
     monkeypatch.setattr(module, "COPY_BYTES", COPY_BYTES)
     return lambda precision: framework.calibration_kernels("cpu", precision)
 
@@ -34,6 +34,16 @@ def test_every_product_is_computed_in_the_precision_of_its_name(kernels, timed):
         product = kernel.call()
         assert tuple(product.shape) == (SIZE, SIZE)
         assert re.search(rf"\b{name.split()[1]}\b", str(product.dtype))
+        larger = kernel.with_size(2 * SIZE)
+        assert (larger.amount, larger.call().shape[0]) == (2 * (2 * SIZE) ** 3, 2 * SIZE)
+
+
+@pytest.mark.parametrize(
+    ("device", "flop_s", "size"),
+    [("cpu", 1e11, 2048), ("cpu", 1.3e9, 512), ("cpu", 1e6, SMALL_SIZE), ("gpu", 1e15, 8192)],
+)
+def test_a_product_is_as_large_as_half_a_second_allows(device, flop_s, size):
+    assert matmul_size(device, 2 * SMALL_SIZE**3 / flop_s) == size
 
 
 def test_a_gpu_is_measured_in_float16_whatever_is_timed():

@@ -13,8 +13,8 @@ from alexnet_impl.frameworks.tensorflow.model import build_model
 from alexnet_impl.frameworks.timed_call import (
     COPY_BYTES,
     FIT_COST_S,
+    SMALL_SIZE,
     TimedCall,
-    matmul_size,
     peak_precisions,
 )
 from alexnet_impl.network.spec import Spec
@@ -24,21 +24,29 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     """Makes square matrix products in the usual and the given precision, and a memory copy."""
     found = find_device(device)
     wait = partial(synchronize, found)
-    kernels = {}
     device_type = "cuda" if found.startswith("/GPU") else "cpu"
-    size = matmul_size(device_type)
+    kernels = {
+        f"matmul {name}": _product(found, name, SMALL_SIZE)
+        for name in peak_precisions(device_type, precision)
+    }
     with tf.device(found):
-        for name in peak_precisions(device_type, precision):
-            first, second = (tf.cast(tf.random.uniform((size, size)), name) for _ in range(2))
-            call = partial(tf.linalg.matmul, first, second)
-            flops = 2.0 * size**3
-            kernels[f"matmul {name}"] = TimedCall(
-                call=call, amount=flops, unit="FLOP", synchronize=wait
-            )
         source = tf.random.uniform((COPY_BYTES // 4,))
     copy = partial(tf.math.negative, source)
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
+
+
+def _product(device: str, precision: str, size: int) -> TimedCall:
+    """A product of two matrices of shape (size, size)."""
+    with tf.device(device):
+        first, second = (tf.cast(tf.random.uniform((size, size)), precision) for _ in range(2))
+    return TimedCall(
+        call=partial(tf.linalg.matmul, first, second),
+        amount=2.0 * size**3,
+        unit="FLOP",
+        synchronize=partial(synchronize, device),
+        with_size=partial(_product, device, precision),
+    )
 
 
 class _Fit:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_impl.frameworks import Labels, Pixels
-from alexnet_impl.frameworks.timed_call import COPY_BYTES, TimedCall, matmul_size, peak_precisions
+from alexnet_impl.frameworks.timed_call import COPY_BYTES, SMALL_SIZE, TimedCall, peak_precisions
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, Dense, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
@@ -18,23 +18,29 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     """Makes square matrix products in the usual and the given precision, and a memory copy."""
     found = find_device(device)
     wait = partial(synchronize, found)
-    kernels = {}
-    size = matmul_size(found.type)
-    for name in peak_precisions(found.type, precision):
-        dtype = getattr(torch, name)
-        first, second = (torch.rand(size, size, device=found).to(dtype) for _ in range(2))
-        product = torch.empty_like(first)
-        call = partial(torch.mm, first, second, out=product)
-        if found.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
-            call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
-        flops = 2.0 * size**3
-        kernels[f"matmul {name}"] = TimedCall(
-            call=call, amount=flops, unit="FLOP", synchronize=wait
-        )
+    kernels = {
+        f"matmul {name}": _product(found, getattr(torch, name), SMALL_SIZE)
+        for name in peak_precisions(found.type, precision)
+    }
     source = torch.rand(COPY_BYTES // 4, device=found)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
+
+
+def _product(device: torch.device, dtype: torch.dtype, size: int) -> TimedCall:
+    """A product of two matrices of shape (size, size)."""
+    first, second = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+    call = partial(torch.mm, first, second, out=torch.empty_like(first))
+    if device.type == "cpu" and dtype == torch.float32 and ONEDNN_LINEAR is not None:
+        call = partial(ONEDNN_LINEAR, first, second, None, "none", [], "")
+    return TimedCall(
+        call=call,
+        amount=2.0 * size**3,
+        unit="FLOP",
+        synchronize=partial(synchronize, device),
+        with_size=partial(_product, device, dtype),
+    )
 
 
 def tutorial_loop(
