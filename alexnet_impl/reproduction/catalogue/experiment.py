@@ -4,7 +4,7 @@ Experiments in PyTorch have PyTorch's defaults (initial weights, momentum, Adam)
 Keras have Keras's.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_impl.recipe.named import KERAS
@@ -41,7 +41,7 @@ class Experiment:
     weights: str | None = None
     unpermuted: bool = False
     cache_features: bool = False
-    assumptions: tuple[str, ...] = field(default=())
+    assumptions: tuple[str, ...] = ()
     mistake: str = ""
     corrects: str = ""
 

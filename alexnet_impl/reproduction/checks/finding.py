@@ -1,4 +1,4 @@
-"""A finding: a contradiction within a report, or the explanation of one."""
+"""Findings of the consistency checks, and CIFAR-10's numbers of images, which checks use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PER_CLASS_TEST = NUM_TEST // NUM_CLASSES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One contradiction or explanation.
+    """One contradiction within a report, or the explanation of one.
 
     Attributes:
         check: Name of the check that found it.
@@ -29,7 +29,7 @@ class Finding:
     """
 
     check: str
-    kind: Kind
+    kind: Kind = "inconsistent"
     claims: tuple[Claim, ...]
     against: tuple[Claim, ...] = ()
     reason: str

@@ -49,7 +49,6 @@ def stopped_runs(claims: Sequence[Claim]) -> Iterator[Finding]:
         spent += sum(stop.value * c.value for c in steps if c.epoch == epoch)
         yield Finding(
             check="stopped_runs",
-            kind="inconsistent",
             claims=totals,
             against=(stop,),
             reason=f"the output ends at step {stop.text} of {experiment.steps_per_epoch} in epoch "
@@ -81,7 +80,6 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
         if denied:
             yield Finding(
                 check="never_learned",
-                kind="inconsistent",
                 claims=tuple(denied),
                 against=(*losses, *samples),
                 reason=f"the loss is {distinct_texts(losses)} from epoch {losses[0].epoch} to "
@@ -167,7 +165,6 @@ def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
                 if same and not accuracy.of and accuracy.high < least:
                     yield Finding(
                         check="losses_against_accuracies",
-                        kind="inconsistent",
                         claims=(accuracy,),
                         against=(loss,),
                         reason=f"a mean cross-entropy of {loss.text} needs an accuracy of at "
@@ -188,7 +185,6 @@ def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
                 if test.value - validation.value > DEVIATIONS * spread:
                     yield Finding(
                         check="test_above_validation",
-                        kind="inconsistent",
                         claims=(test, *_same_evaluation(test, claims)),
                         against=(validation,),
                         reason=f"{percent(test.value)} on the test set and "
@@ -230,7 +226,6 @@ def measured_images(claims: Sequence[Claim]) -> Iterator[Finding]:
             part, count, batch = fits[0]
             yield Finding(
                 check="measured_images",
-                kind="inconsistent",
                 claims=(claim, *_same_evaluation(claim, claims)),
                 reason=f"{claim.printed} is {round(claim.value * count):,} of {count:,} images, "
                 f"{count // batch} batches of {batch} out of the {_parts(known)[part]:,} {part} "

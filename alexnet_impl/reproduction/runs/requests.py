@@ -30,9 +30,6 @@ class ExperimentRequest:
     """One run of an experiment that is to be trained.
 
     Attributes:
-        experiment: The experiment.
-        budget: How much of it is run.
-        config: What is trained.
         mismatches: How the config differs from what the report says, beyond the budget.
         source: The published name or the file of the starting weights, before the experiment's
             mistake is made in them; None: the weights are drawn.

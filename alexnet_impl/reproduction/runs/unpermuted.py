@@ -13,11 +13,8 @@ _KEY = "fc1.weight"
 def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) -> None:
     """Writes weights whose fc1 reads channels-last features in PyTorch's channels-first order.
 
-    Args:
-        path: The file to write; an existing file is kept.
-        found: The weights before the mistake, readable as safetensors.
-        spec: Their network, for any number of classes.
-        width: Its width multiplier.
+    An existing file is kept. `found` are the weights before the mistake, readable as safetensors;
+    `spec` is their network, for any number of classes.
 
     Raises:
         WeightsError: If they are damaged or belong to another network.

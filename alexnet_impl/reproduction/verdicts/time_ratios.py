@@ -121,19 +121,14 @@ def published_ratio(
     first: str, second: str, findings: Sequence[Finding], claims: Sequence[Claim] = CLAIMS
 ) -> PublishedRatio | None:
     """Ratio of two experiments' published total times; None if one is not given."""
-    times = [final_claims(name, "training_time", claims)[:1] for name in (first, second)]
-    if not all(times):
+    totals = [
+        c for name in (first, second) for c in final_claims(name, "training_time", claims)[:1]
+    ]
+    if len(totals) < 2:
         return None
-    totals = [time[0] for time in times]
     denied = [c for f in findings if f.kind == "inconsistent" for c in f.claims]
-    return PublishedRatio(
-        value=totals[0].value / totals[1].value,
-        doubts=tuple(
-            f"{total.text} of {total.experiment} is inconsistent"
-            for total in totals
-            if total in denied
-        ),
-    )
+    doubts = (f"{c.text} of {c.experiment} is inconsistent" for c in totals if c in denied)
+    return PublishedRatio(value=totals[0].value / totals[1].value, doubts=tuple(doubts))
 
 
 def _our_ratios(pairs: Sequence[tuple[Evidence, Evidence]]) -> Iterator[OurRatio]:
