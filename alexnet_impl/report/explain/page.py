@@ -66,17 +66,12 @@ def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for (arm, seed), outcome in explanation.outcomes.items():
         accuracy, loss = outcome.figures["test_top1_accuracy"], outcome.figures["test_loss"]
-        rows.append(
-            (
-                framework_label(arm.framework),
-                arm.name,
-                str(seed),
-                outcome.status,
-                numbers.MISSING if accuracy is None else numbers.percent(accuracy),
-                numbers.MISSING if loss is None else numbers.loss_text(loss),
-                str(outcome.path.relative_to(explanation.folder)),
-            )
+        figures = (
+            numbers.MISSING if accuracy is None else numbers.percent(accuracy),
+            numbers.MISSING if loss is None else numbers.loss_text(loss),
         )
+        name, folder = framework_label(arm.framework), outcome.path.relative_to(explanation.folder)
+        rows.append((name, arm.name, str(seed), outcome.status, *figures, str(folder)))
     return rows
 
 

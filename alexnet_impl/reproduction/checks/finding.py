@@ -21,9 +21,6 @@ class Finding:
     """One contradiction within a report, or the explanation of one.
 
     Attributes:
-        check: Name of the check that found it.
-        kind: Whether the claims are wrong, not comparable, or explained.
-        claims: The claims that the finding is about.
         against: Claims used as evidence, on which it passes no judgement.
         reason: The reason, with the numbers.
     """

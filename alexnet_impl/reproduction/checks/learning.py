@@ -28,7 +28,7 @@ unrelated float32 with probability 0.003."""
 _OF_LEARNING = ("loss falls",)
 """Conclusions that a network which learned nothing contradicts, by their field `of`."""
 _OF_SAMPLES = "sample image"
-"""One that such a network may bear out by chance."""
+"""A conclusion that such a network may confirm by chance, by its field `of`."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
     ("loss", "train_top1_accuracy"),
     ("eval_loss", "eval_top1_accuracy"),

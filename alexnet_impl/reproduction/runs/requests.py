@@ -14,7 +14,7 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
 from alexnet_impl.reproduction.runs.dataset_check import other_images
-from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord, run_directory
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.weights.published_files import PUBLISHED, is_published_name, published_of
@@ -43,8 +43,8 @@ class ExperimentRequest:
 
     def folder(self, root: Path) -> Path:
         """Directory of the record and of the run folder."""
-        seed = self.config.recipe.seed
-        return run_directory(root, self.budget.name, self.experiment.id, seed)
+        seed = f"seed-{self.config.recipe.seed}"
+        return root / self.budget.name / self.experiment.id / seed
 
     @property
     def record(self) -> ExperimentRecord:
@@ -124,11 +124,8 @@ def starts_as_published(weights: str | None, experiment: Experiment) -> bool:
     """
     if weights is None or experiment.weights is None:
         return weights == experiment.weights
-    entries = [
-        entry
-        for entry in PUBLISHED
-        if (entry.name, entry.variant) == (experiment.weights, experiment.variant)
-    ]
+    wanted = (experiment.weights, experiment.variant)
+    entries = [entry for entry in PUBLISHED if (entry.name, entry.variant) == wanted]
     name = Path(weights).name
     if not experiment.unpermuted:
         return weights == experiment.weights or name in [entry.file_name for entry in entries]

@@ -34,13 +34,10 @@ ONLY_FRAMEWORK = "the framework alone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Difference of two test accuracies, first minus second, with its 95 % interval.
+    """Difference of two test accuracies as shares, first minus second, with its 95 % interval.
 
-    Attributes:
-        value: The difference, as a share.
-        low: Lower end of the interval: both binomials for one seed, Student's t of the differences
-            within a seed for several.
-        high: Upper end of the interval.
+    The interval is from both binomials for one seed, and from Student's t of the differences within
+    a seed for several.
     """
 
     value: float

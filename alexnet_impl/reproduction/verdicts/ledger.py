@@ -64,8 +64,6 @@ class ClaimLedger:
     Attributes:
         entries: One entry for each claim, in the order of the reports.
         findings: Contradictions within the reports, and their explanations.
-        evidence: Our runs.
-        curves: Our losses by epoch beside the reports'.
         problems: For each run folder that was left out, the reason.
     """
 

@@ -51,12 +51,11 @@ def machine_of(run: Evidence) -> Machine | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurRatio:
-    """Time ratio of two of our runs.
+    """Time ratio of two of our runs on one machine.
 
     Attributes:
         value: First over second, for the report's numbers of epochs.
         title: Budget and seed of both runs.
-        machine: The machine of both runs.
     """
 
     value: float
@@ -79,12 +78,9 @@ class PublishedRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRatio:
-    """Time of one experiment over that of another of its report.
+    """Time of the first experiment over that of the second, both of one report.
 
     Attributes:
-        first: The id of the numerator.
-        second: The id of the denominator.
-        published: The report's ratio.
         ours: Our ratio; None without two runs of one budget, seed, dataset and machine.
     """
 
