@@ -26,7 +26,7 @@ class Experiment:
         weights: Published weights that it starts from; None: it is trained from scratch.
         unpermuted: Whether fc1's rows are left in PyTorch's order, as transposes alone leave them.
         cache_features: Whether features of frozen layers are computed once, as in RunConfig.
-        assumptions: What the report leaves out, and what is assumed instead.
+        assumptions: What is assumed where the report says nothing.
         mistake: The experiment's known mistake; empty if there is none.
         corrects: The experiment whose mistake this one corrects.
     """

@@ -25,8 +25,8 @@ TELLING_DIGITS = 7
 BATCHES = (1, 16, 32, 64, 128, 256, 512)
 """Batch sizes that are tried; among all sizes some would fit by chance. A count near 45,000 fits an
 unrelated float32 with probability 0.003."""
-_OF_LEARNING = ("loss falls",)
-"""Conclusions that a network which learned nothing contradicts, by their field `of`."""
+_OF_LEARNING = "loss falls"
+"""A conclusion that a network which learned nothing contradicts, by its field `of`."""
 _OF_SAMPLES = "sample image"
 """A conclusion that such a network may confirm by chance, by its field `of`."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
@@ -74,7 +74,7 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
     for experiment, losses in _flat_losses(claims):
         denied = [
             *(c for c in final_claims(experiment, "test_top1_accuracy", claims) if c.low > bar),
-            *(c for c in claims_of(experiment, "conclusion", claims) if c.of in _OF_LEARNING),
+            *(c for c in claims_of(experiment, "conclusion", claims) if c.of == _OF_LEARNING),
         ]
         samples = [claim for claim in claims if _is_sample_of(claim, experiment)]
         if denied:
@@ -239,7 +239,7 @@ def _parts(experiment: Experiment) -> dict[str, int]:
 
 
 def _counts(size: int) -> Iterator[tuple[int, int]]:
-    """Yields number of images in whole batches, and the batch size; each number once."""
+    """Yields the numbers of images in whole batches, each once, with the batch size."""
     by_count = {size - size % batch: batch for batch in reversed(BATCHES)}
     yield from sorted(by_count.items())
 

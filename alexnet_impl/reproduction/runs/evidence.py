@@ -169,7 +169,7 @@ def shared_runs(
 ) -> tuple[tuple[Evidence, Evidence], ...]:
     """Pairs of runs of one budget, dataset and seed, one pair a seed.
 
-    Of several budgets the one that got furthest is taken; no pairs if no seed is shared.
+    All pairs have the budget and dataset that got furthest; there are none if no seed is shared.
     """
     ours, others = (
         {(_group(run), run.record.seed): run for run in reversed(runs)} for runs in (first, second)
