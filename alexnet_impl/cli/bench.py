@@ -34,8 +34,9 @@ from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
-from alexnet_impl.report.bench.rounds_figure import write_rounds_figure
+from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
+from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import make_folder
 from alexnet_impl.stats.speed_ratios import Ratio
@@ -85,7 +86,7 @@ def _record(
     write_recording(folder, machine, entries, pairs, interference)
     for done, gate in pairs:
         if gate is None or gate.holds:
-            write_rounds_figure(folder / "rounds.png", done)
+            write_figure(folder / "rounds.png", rounds_figure(done))
     console.print(f"Benchmark folder: {folder}", highlight=False, soft_wrap=True)
     return code
 

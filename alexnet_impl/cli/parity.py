@@ -21,12 +21,8 @@ from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
 from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
-from alexnet_impl.report.parity import (
-    CHECK_HEADER,
-    check_lines,
-    failure_line,
-    write_lockstep_figure,
-)
+from alexnet_impl.report.figure_style import write_figure
+from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
 from alexnet_impl.runs.folder import check_free, make_folder
 from alexnet_impl.training.prepare import prepare_run
 
@@ -52,7 +48,7 @@ def parity_command(command: Parity, console: Console) -> int:
         record = _prove(command, interpreters, folder, console)
     write_record(folder, record)
     if record.series:
-        write_lockstep_figure(folder / "lockstep.png", record)
+        write_figure(folder / "lockstep.png", lockstep_figure(record))
     console.print(f"Record: {folder}", highlight=False, soft_wrap=True)
     return show_record(record, console)
 

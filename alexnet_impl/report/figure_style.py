@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from alexnet_impl.files import write_bytes
 
@@ -24,6 +26,8 @@ MUTED = "#6e7781"
 """Tick labels and explanations."""
 GRID = "#d8dee4"
 """Grid lines."""
+LEAST_SHOWN = 1e-17
+"""Where a difference of 0 is drawn on a logarithmic axis."""
 
 _STYLE: Any = {
     "axes.axisbelow": True,
@@ -70,6 +74,13 @@ def house_style() -> Iterator[None]:
         mpl.rcdefaults()  # not the caller's matplotlibrc
         mpl.rcParams.update(_STYLE)
         yield
+
+
+def scale_logarithmically(axes: Axes) -> None:
+    """Make the y axis logarithmic, with labels such as 1e-06 that need no math text."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def figure_png(figure: Figure, dpi: float | str = "figure") -> bytes:

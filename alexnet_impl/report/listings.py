@@ -62,13 +62,8 @@ def sources_table() -> Table:
 def markdown_variants() -> str:
     """The README's table of variants."""
     headers = (
-        "variant",
-        "parameters (10 classes)",
-        "published (classes)",
-        "input",
-        "MACs",
-        "what it is",
-        "source",
+        *("variant", "parameters (10 classes)", "published (classes)"),
+        *("input", "MACs", "what it is", "source"),
     )
     lines = [f"| {' | '.join(headers)} |", "|---|--:|--:|--:|--:|---|---|"]
     for name, variant in VARIANTS.items():
@@ -84,17 +79,12 @@ def _variant_numbers(name: str, variant: Variant, separator: str) -> tuple[str, 
         f"{numbers.count(total)} ({classes})"
         for classes, total in variant.published_num_params.items()
     ]
-    size = variant.input_size
     return (
         numbers.count(totals.num_params),
         separator.join(published) or numbers.MISSING,
-        f"{size}x{size}",
-        numbers.MISSING if backbone_of(spec) else _mega(totals.num_macs),
+        f"{variant.input_size}x{variant.input_size}",
+        numbers.MISSING if backbone_of(spec) else f"{totals.num_macs / 1e6:,.0f} M",
     )
-
-
-def _mega(number: int) -> str:
-    return f"{number / 1e6:,.0f} M"
 
 
 def describe_table(spec: Spec) -> Table:

@@ -1,19 +1,22 @@
 """Terminal lines and loss-curve figure of a parity comparison."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator
 
 from alexnet_impl.parity.lockstep import differences, divergence
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
-from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.figure_style import (
+    GRID,
+    INK,
+    LEAST_SHOWN,
+    MUTED,
+    house_style,
+    scale_logarithmically,
+)
 from alexnet_impl.report.formatting import COLOURS
 
-LEAST = 1e-17
-"""Lower end of the logarithmic axis, where a difference of 0 is drawn."""
 CHECK_HEADER = f"{'check':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  verdict"
 """Header for the lines of check_lines()."""
 
@@ -66,24 +69,17 @@ def _draw_differences(axes: Axes, every: tuple[Series, ...]) -> None:
         dots = np.where(apart > 0, apart, np.nan)
         axes.plot(steps, dots, ".", color=shade, markersize=3.5, label=series.name)
         for name, control in series.controls.items():
-            values = np.maximum(control, LEAST)
+            values = np.maximum(control, LEAST_SHOWN)
             label = f"control: {name} against itself, last bit changed"
             axes.plot(steps, values, color=COLOURS[name][0], linestyle=":", label=label)
         if series.controls:
-            axes.fill_between(steps, LEAST, series.allowed, color=GRID, alpha=0.5)
-            own = np.maximum(divergence(*series.losses.values()), LEAST)
+            axes.fill_between(steps, LEAST_SHOWN, series.allowed, color=GRID, alpha=0.5)
+            own = np.maximum(divergence(*series.losses.values()), LEAST_SHOWN)
             axes.plot(steps, own, color=shade, linewidth=1.6, label="free, largest up to the step")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=LEAST)
+    scale_logarithmically(axes)
+    axes.set_ylim(bottom=LEAST_SHOWN)
     axes.yaxis.set_major_locator(LogLocator(base=1000, numticks=8))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     axes.set_title("Difference of the two losses; shaded: allowed for free training")
     axes.set_xlabel("step")
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
-
-
-def write_lockstep_figure(path: Path, record: ParityRecord) -> None:
-    """Write the picture as PNG."""
-    write_figure(path, lockstep_figure(record))

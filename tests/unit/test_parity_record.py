@@ -15,7 +15,8 @@ from alexnet_impl.parity.record import (
     read_record,
     write_record,
 )
-from alexnet_impl.report.parity import check_lines, failure_line, write_lockstep_figure
+from alexnet_impl.report.figure_style import write_figure
+from alexnet_impl.report.parity import check_lines, failure_line, lockstep_figure
 
 pytestmark = pytest.mark.fast
 
@@ -123,5 +124,5 @@ def test_line_of_a_check_shows_figure_bound_and_place():
 
 
 def test_picture_is_written(tmp_path):
-    write_lockstep_figure(tmp_path / "lockstep.png", record(check(0.0)))
+    write_figure(tmp_path / "lockstep.png", lockstep_figure(record(check(0.0))))
     assert (tmp_path / "lockstep.png").read_bytes().startswith(b"\x89PNG")

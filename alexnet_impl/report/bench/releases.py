@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.releases import Environment
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.figure_style import (
+    INK,
+    LEAST_SHOWN,
+    MUTED,
+    figure_png,
+    house_style,
+    png_data_uri,
+    scale_logarithmically,
+)
 from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.report.templates import render_page, write_page
 
-LEAST = 1e-17
-"""Where a difference of 0 is drawn on a logarithmic axis."""
 TURNS_NOTE = (
     "Within an environment the gate compared the two models, and the two frameworks were timed in "
     "turns. Environments were measured one after another: compare their % of peak FLOP/s, whose "
@@ -141,10 +146,8 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
     found = [(place, check) for place, check in checks if check is not None]
     for place, check in found:
         colour = INK if check.holds else "#cf222e"
-        axes.plot(place, max(check.measured, LEAST), "o", color=colour, markersize=5)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+        axes.plot(place, max(check.measured, LEAST_SHOWN), "o", color=colour, markersize=5)
+    scale_logarithmically(axes)
     for bound in {check.tolerance for _, check in found}:
         axes.axhline(bound, color=MUTED, linewidth=0.8, linestyle="--")
     axes.set_title("Largest loss difference of a float64 training in lockstep; dashed: tolerance")

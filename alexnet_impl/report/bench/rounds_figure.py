@@ -1,7 +1,6 @@
 """Figure of two sides of a benchmark: the time of every group and the ratio of every round."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from alexnet_impl.measurement.measured_cases import MeasuredCase, MeasuredPair
 from alexnet_impl.report.bench.speeds import ratio_text
-from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style, write_figure
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, house_style
 from alexnet_impl.report.formatting import COLOURS
 
 GROUPS_A_ROUND = 2
@@ -55,8 +54,3 @@ def _draw_ratios(axes: Axes, compared: MeasuredPair) -> None:
     axes.set_title(f"Speed of the first over the second: {ratio_text(ratio)}: {compared.verdict}")
     axes.set_xlabel("round")
     axes.legend(loc="best", fontsize=8)
-
-
-def write_rounds_figure(path: Path, compared: MeasuredPair) -> None:
-    """Write the figure as PNG."""
-    write_figure(path, rounds_figure(compared))

@@ -93,11 +93,7 @@ TABLE_HEADER = (
 
 
 def table_lines(rows: Rows) -> list[str]:
-    """Table of benchmarks, each followed by its warnings; a pair's ratio is on its first line.
-
-    Args:
-        rows: The benchmarks, in the order measured.
-    """
+    """Table of benchmarks, each followed by its warnings; a pair's ratio is on its first line."""
     lines = [TABLE_HEADER]
     for extra in rows:
         lines += _lines(extra[EXTRA], _ratio_cell(extra), extra)

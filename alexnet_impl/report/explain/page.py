@@ -1,7 +1,6 @@
 """Writes explain.html and explain.png: effects as a forest plot and a table, with the budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from alexnet_impl.explain.results import Effect, ExplainResults
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
-from alexnet_impl.report.figure_style import (
-    GRID,
-    INK,
-    MUTED,
-    figure_png,
-    house_style,
-    png_data_uri,
-)
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, figure_png, house_style, png_data_uri
 from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.report.templates import render_page, write_page
 
 _PANELS = {"test_top1_accuracy": "Test accuracy, points", "test_loss": "Test loss"}
 _SHOWN = COLOURS["tensorflow"][0]
 """Colour of measurable effects; others are muted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowText:
-    """A row of the page's table."""
-
-    name: str
-    kind: str
-    in_torch: str
-    in_keras: str
-    source: str
-    cells: tuple[str, ...]
-    measurable: tuple[bool, ...]
-    says: str
 
 
 def write_explain_page(path: Path, explanation: ExplainResults) -> None:
@@ -54,12 +32,8 @@ def write_explain_page(path: Path, explanation: ExplainResults) -> None:
 
 def render(explanation: ExplainResults, png: bytes) -> str:
     """The page as text with the PNG figure embedded."""
-    return render_page("explain/explain.html.jinja", _context(explanation, png))
-
-
-def _context(explanation: ExplainResults, png: bytes) -> dict[str, Any]:
     config = explanation.plan.request.config
-    return {
+    context = {
         "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
         "headline": headline(explanation),
         "notes": notes(explanation),
@@ -69,23 +43,22 @@ def _context(explanation: ExplainResults, png: bytes) -> dict[str, Any]:
         "summaries": [_row_text(effect) for effect in explanation.summaries],
         "runs": _run_rows(explanation),
     }
+    return render_page("explain/explain.html.jinja", context)
 
 
-def _row_text(effect: Effect) -> RowText:
-    factor = effect.row.factor
-    return RowText(
-        name=effect.row.name,
-        kind="" if factor is None or factor.kind == "default" else factor.kind,
-        in_torch="" if factor is None else factor.in_torch,
-        in_keras="" if factor is None else factor.in_keras,
-        source="" if factor is None else factor.source,
-        cells=tuple(effect_text(effect, metric) for metric in METRIC_LABELS),
-        measurable=tuple(
-            metric in effect.estimates and effect.estimates[metric].measurable
-            for metric in METRIC_LABELS
-        ),
-        says=verdict(effect),
-    )
+def _row_text(effect: Effect) -> dict[str, Any]:
+    """A row of the page's table."""
+    factor, found = effect.row.factor, effect.estimates
+    return {
+        "name": effect.row.name,
+        "kind": "" if factor is None or factor.kind == "default" else factor.kind,
+        "in_torch": "" if factor is None else factor.in_torch,
+        "in_keras": "" if factor is None else factor.in_keras,
+        "source": "" if factor is None else factor.source,
+        "cells": [effect_text(effect, metric) for metric in METRIC_LABELS],
+        "measurable": [metric in found and found[metric].measurable for metric in METRIC_LABELS],
+        "says": verdict(effect),
+    }
 
 
 def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
@@ -93,17 +66,12 @@ def _run_rows(explanation: ExplainResults) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for (arm, seed), outcome in explanation.outcomes.items():
         accuracy, loss = outcome.figures["test_top1_accuracy"], outcome.figures["test_loss"]
-        rows.append(
-            (
-                framework_label(arm.framework),
-                arm.name,
-                str(seed),
-                outcome.status,
-                numbers.MISSING if accuracy is None else numbers.percent(accuracy),
-                numbers.MISSING if loss is None else numbers.loss_text(loss),
-                str(outcome.path.relative_to(explanation.folder)),
-            )
+        figures = (
+            numbers.MISSING if accuracy is None else numbers.percent(accuracy),
+            numbers.MISSING if loss is None else numbers.loss_text(loss),
         )
+        name, folder = framework_label(arm.framework), outcome.path.relative_to(explanation.folder)
+        rows.append((name, arm.name, str(seed), outcome.status, *figures, str(folder)))
     return rows
 
 

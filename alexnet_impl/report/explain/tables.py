@@ -81,19 +81,12 @@ def effect_text(effect: Effect, metric: str) -> str:
 
 def estimate_text(found: Estimate, metric: str) -> str:
     """Text such as '-3.10 [-4.20, -2.00]', or only the mean if there is no interval."""
-    scale = 100 if metric == "test_top1_accuracy" else 1
-    decimals = 2 if scale == 100 else 3
-    mean = _signed(scale * found.mean, decimals)
+    scale, decimals = (100, 2) if metric == "test_top1_accuracy" else (1, 3)
+    mean = numbers.signed(scale * found.mean, decimals)
     if found.low is None or found.high is None:
         return mean
-    low, high = _signed(scale * found.low, decimals), _signed(scale * found.high, decimals)
+    low, high = (numbers.signed(scale * end, decimals) for end in (found.low, found.high))
     return f"{mean} [{low}, {high}]"
-
-
-def _signed(value: float, decimals: int) -> str:
-    """The value with its sign; 0 has none."""
-    rounded = round(value, decimals)
-    return f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}"
 
 
 def verdict(effect: Effect) -> str:
@@ -201,10 +194,9 @@ def _ends(explanation: ExplainResults) -> Iterator[str]:
             shown = numbers.percent(sum(values) / len(values)) if values else numbers.MISSING
             means.append(f"{shown} in {label}")
     yield f"Mean top-1 accuracy of the aligned trainings: {' and '.join(means)}."
-    found = {effect.row.name: effect for effect in explanation.summaries}
     texts = {
-        name: effect_text(effect, "test_top1_accuracy")
-        for name, effect in found.items()
+        effect.row.name: effect_text(effect, "test_top1_accuracy")
+        for effect in explanation.summaries
         if effect.estimates
     }
     yield (

@@ -10,7 +10,7 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import num_epochs
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.ledger.stacked import stacked
-from alexnet_impl.reproduction.catalogue.budget import BUDGETS, training_flops
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.checks.finding import NUM_TRAIN
@@ -18,11 +18,7 @@ from alexnet_impl.reproduction.claims.queries import distinct_texts, final_claim
 
 
 def experiments_table(width: int) -> RenderableType:
-    """Table of the experiments that `alexnet reproduce` can run, and the budgets.
-
-    Args:
-        width: Columns of the terminal.
-    """
+    """Table of the experiments that `alexnet reproduce` can run, and the budgets."""
     header = ("id", "framework", "variant", "TFLOP", "published", "what it is")
     rows = [
         (
@@ -35,9 +31,8 @@ def experiments_table(width: int) -> RenderableType:
         )
         for experiment in EXPERIMENTS.values()
     ]
-    lines = [f"{budget.name}: {budget.about}" for budget in BUDGETS.values()]
-    table = stacked("", header, rows, width, unbroken=set(header[:4]))
-    return Group(table, *(Text(line) for line in lines))
+    lines = [Text(f"{budget.name}: {budget.about}") for budget in BUDGETS.values()]
+    return Group(stacked("", header, rows, width, unbroken=set(header[:4])), *lines)
 
 
 def _tflop_text(experiment: Experiment) -> str:
@@ -75,8 +70,11 @@ def _recipe_text(experiment: Experiment) -> str:
 
 
 def full_flops(experiment: Experiment) -> float:
-    """Floating-point operations of the whole training, from the Spec's MACs."""
+    """Floating-point operations of the whole training without evaluation, from the Spec's MACs.
+
+    A step's backward pass costs about twice its forward pass.
+    """
     recipe = experiment.recipe
     macs = trace(build_spec(experiment.variant, input_size=recipe.input_size)).num_macs
     images = round(NUM_TRAIN * (1 - recipe.validation_fraction))
-    return training_flops(macs, images, num_epochs(recipe))
+    return 2.0 * macs * (1 + 2) * images * num_epochs(recipe)

@@ -49,5 +49,5 @@ def _entry_json(entry: JudgedClaim) -> dict[str, Any]:
 
 
 def write_ledger_json(path: Path, ledger: ClaimLedger) -> None:
-    """Writes the file whole."""
+    """Write the file, whole or not at all."""
     write_bytes(path, json.dumps(ledger_json(ledger), indent=1).encode())

@@ -1,7 +1,6 @@
 """The ledger as one HTML file: our answers to the reports, tables, curves and every claim."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,13 @@ from alexnet_impl.report.ledger.view import (
     run_lines,
 )
 from alexnet_impl.report.templates import render_page, write_page
-from alexnet_impl.reproduction.checks.finding import Finding
 from alexnet_impl.reproduction.claims.claim import AVERAGES, Claim, percent
 from alexnet_impl.reproduction.claims.queries import CLAIMS, claims_of, curve_claims
 from alexnet_impl.reproduction.runs.dataset_check import class_place
 from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs
-from alexnet_impl.reproduction.verdicts.answers import ANSWERS
+from alexnet_impl.reproduction.verdicts.answers import ANSWERS, Answer
 from alexnet_impl.reproduction.verdicts.curves import CurveComparison
-from alexnet_impl.reproduction.verdicts.ledger import ClaimLedger, JudgedClaim
+from alexnet_impl.reproduction.verdicts.ledger import ClaimLedger
 from alexnet_impl.reproduction.verdicts.our_figures import class_table
 from alexnet_impl.reproduction.verdicts.summary import ExperimentRow, comparison_rows
 from alexnet_impl.reproduction.verdicts.time_ratios import TimeRatio, compare_times, full_time_s
@@ -54,39 +52,14 @@ CLASS_TABLES = (
 _PANELS_A_ROW = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSection:
-    """One report's section of the page."""
-
-    name: str
-    concluded: str
-    answer: str
-    rests_on: str
-    runs: str
-    findings: tuple[Finding, ...]
-    entries: tuple[JudgedClaim, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassTable:
-    """Figures of one experiment by class, published and ours."""
-
-    title: str
-    rows: tuple[tuple[str, ...], ...]
-
-
 def write_ledger_page(path: Path, ledger: ClaimLedger) -> None:
-    """Writes the page; its picture is embedded."""
+    """Write the page; its picture is embedded."""
     write_page(path, render(ledger))
 
 
 def render(ledger: ClaimLedger) -> str:
     """The page as HTML text."""
-    return render_page("ledger/ledger.html.jinja", _context(ledger))
-
-
-def _context(ledger: ClaimLedger) -> dict[str, Any]:
-    return {
+    context = {
         "title": "The five reports, claim by claim",
         "headline": headline(ledger),
         "notes": [
@@ -94,7 +67,7 @@ def _context(ledger: ClaimLedger) -> dict[str, Any]:
             *run_lines(ledger),
             *(f"Left out: {problem}" for problem in ledger.problems),
         ],
-        "reports": [_section(answer.report, ledger) for answer in ANSWERS],
+        "reports": [_section(answer, ledger) for answer in ANSWERS],
         "comparison": [_comparison_cells(row) for row in comparison_rows(ledger.evidence)],
         "pairs": [
             (title, [(*pair_cells(row), pair_losses(row), pair_note(row)) for row in rows])
@@ -108,6 +81,7 @@ def _context(ledger: ClaimLedger) -> dict[str, Any]:
         "class_tables": list(_class_tables(ledger.evidence)),
         "signs": SIGNS,
     }
+    return render_page("ledger/ledger.html.jinja", context)
 
 
 def _runs_note(ledger: ClaimLedger) -> str:
@@ -122,19 +96,18 @@ def _runs_note(ledger: ClaimLedger) -> str:
     )
 
 
-def _section(report: str, ledger: ClaimLedger) -> ReportSection:
-    answer = next(answer for answer in ANSWERS if answer.report == report)
-    runs = [run for run in ledger.evidence if run.experiment.report == report]
-    titles = ", ".join(f"{run.record.experiment} ({run.title})" for run in runs)
-    return ReportSection(
-        name=report,
-        concluded=answer.concluded,
-        answer=answer.answer,
-        rests_on=", ".join(answer.rests_on),
-        runs=titles or "none",
-        findings=tuple(f for f in ledger.findings if f.report == report),
-        entries=tuple(e for e in ledger.entries if e.claim.report == report),
-    )
+def _section(answer: Answer, ledger: ClaimLedger) -> dict[str, Any]:
+    """One report's section of the page."""
+    runs = [run for run in ledger.evidence if run.experiment.report == answer.report]
+    return {
+        "name": answer.report,
+        "concluded": answer.concluded,
+        "answer": answer.answer,
+        "rests_on": ", ".join(answer.rests_on),
+        "runs": ", ".join(f"{run.record.experiment} ({run.title})" for run in runs) or "none",
+        "findings": [found for found in ledger.findings if found.report == answer.report],
+        "entries": [entry for entry in ledger.entries if entry.claim.report == answer.report],
+    }
 
 
 def _comparison_cells(row: ExperimentRow) -> tuple[str, ...]:
@@ -223,13 +196,13 @@ def _draw_curves(axes: Axes, claims: Sequence[Claim], curves: Sequence[CurveComp
     axes.legend(loc="best", fontsize=7)
 
 
-def _class_tables(evidence: Sequence[Evidence]) -> Iterator[ClassTable]:
-    """Yields a table for every experiment with published accuracies by class."""
+def _class_tables(evidence: Sequence[Evidence]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Yields title and rows of the table of every experiment with accuracies by class."""
     for experiment in CLASS_TABLES:
         claims = [c for c in claims_of(experiment, "recall") if c.of not in AVERAGES]
         run = next(iter(own_runs(evidence, experiment)), None)
         title = experiment if run is None else f"{experiment}; ours: {run.title}"
-        yield ClassTable(title=title, rows=tuple(_class_row(claim, run) for claim in claims))
+        yield title, [_class_row(claim, run) for claim in claims]
 
 
 def _class_row(recall: Claim, run: Evidence | None) -> tuple[str, ...]:

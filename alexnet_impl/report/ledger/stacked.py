@@ -1,6 +1,6 @@
 """Terminal tables whose last cell is long: beside the others if there is room, otherwise below."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -24,14 +24,9 @@ Cells = Sequence[str | Text]
 def stacked(
     title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
 ) -> RenderableType:
-    """A table; on terminals below NARROW columns, lines with the last cell under each.
+    """A table; if `width` is below NARROW, lines with the last cell under each.
 
-    Args:
-        title: The title above the table.
-        header: Names of the columns.
-        rows: Cells of each row.
-        width: Columns of the terminal.
-        unbroken: Names of columns whose cells are not wrapped.
+    The cells of `unbroken` columns are not wrapped.
     """
     if width < NARROW:
         return lines(title, header, rows, width, unbroken=unbroken)
@@ -48,9 +43,13 @@ def stacked(
 def lines(
     title: str, header: Sequence[str], rows: Sequence[Cells], width: int, *, unbroken: set[str]
 ) -> RenderableType:
-    """Lines with each row's last cell indented under the others; arguments as of stacked()."""
+    """Lines with each row's last cell indented under the others; see stacked()."""
     widths = _widths(header, rows, width, unbroken)
-    return Group(Text(f"\n{title}", style="italic"), *_lines(header, rows, widths))
+    found: list[RenderableType] = [Text(f"\n{title}", style="italic")]
+    found.append(_line(header[:-1], widths, "bold"))
+    for cells in rows:
+        found += [_line(cells[:-1], widths, ""), Padding(cells[-1], (0, 0, 0, _INDENT))]
+    return Group(*found)
 
 
 def _widths(
@@ -66,15 +65,6 @@ def _widths(
         return whole
     most = max(_LEAST, (left + sum(broken)) // len(broken))
     return [n if name in unbroken else min(n, most) for name, n in zip(header, whole, strict=False)]
-
-
-def _lines(
-    header: Sequence[str], rows: Sequence[Cells], widths: Sequence[int]
-) -> Iterator[RenderableType]:
-    yield _line(header[:-1], widths, "bold")
-    for cells in rows:
-        yield _line(cells[:-1], widths, "")
-        yield Padding(cells[-1], (0, 0, 0, _INDENT))
 
 
 def _line(cells: Cells, widths: Sequence[int], style: str) -> Table:

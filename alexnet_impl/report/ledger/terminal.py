@@ -31,12 +31,7 @@ _CLAIMS = ("experiment", "claim", "published", "verdict", "because")
 
 
 def short_renderables(ledger: ClaimLedger, width: int) -> Iterator[RenderableType]:
-    """Yields the number of claims with each verdict, by report, and the contradictions.
-
-    Args:
-        ledger: The ledger.
-        width: Columns of the terminal.
-    """
+    """Yields the number of claims with each verdict, by report, and the contradictions."""
     header = ("report", "claims", *VERDICTS)
     table = Table(*header, title="Verdicts by report", title_justify="left", box=box.SIMPLE)
     for report, group in groupby(ledger.entries, key=lambda entry: entry.claim.report):
@@ -49,12 +44,7 @@ def short_renderables(ledger: ClaimLedger, width: int) -> Iterator[RenderableTyp
 
 
 def ledger_renderables(ledger: ClaimLedger, width: int) -> Iterator[RenderableType]:
-    """Yields every claim by report, then pairs and findings, then what could not be read.
-
-    Args:
-        ledger: The ledger.
-        width: Columns of the terminal.
-    """
+    """Yields every claim by report, then pairs and findings, then what could not be read."""
     for report, entries in groupby(ledger.entries, key=lambda entry: entry.claim.report):
         rows = [_row(group) for group in grouped(list(entries))]
         yield stacked(report, _CLAIMS, rows, width, unbroken={"experiment", "verdict"})

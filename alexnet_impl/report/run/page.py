@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +30,6 @@ _MAX_IMAGE_SIDE = 128
 """Larger sample images are shrunk, so that the page stays small."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplePrediction:
-    """The prediction of one run for one image."""
-
-    view: RunView
-    class_name: str
-    probability: str
-    is_correct: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One test image with the prediction of each finished run."""
-
-    data_uri: str
-    class_name: str
-    predictions: tuple[SamplePrediction, ...]
-
-
 def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None) -> None:
     """Write the page of one run or of several, whole or not at all.
 
@@ -68,15 +48,10 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 
 def render(views: Sequence[RunView], title: str | None = None) -> str:
     """Render the page as HTML text."""
-    return render_page("run/run.html.jinja", _context(views, title))
-
-
-def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
-    first = views[0]
+    first, found, checks = views[0], verdict(views), equalities(views)
     labels = " and ".join(view.label for view in views)
-    checks = equalities(views)
-    found = verdict(views)
-    return {
+    classed = plots.with_equal_classes(views)
+    context = {
         "title": title or f"{first.config.variant} on {first.dataset.name}: {labels}",
         "views": views,
         "headline": found.headline,
@@ -89,8 +64,8 @@ def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
         "num_holding": sum(check.holds is True for check in checks),
         "rows": comparison_rows(views),
         "figures": _figures(views),
-        "classed": plots.with_equal_classes(views),
-        "classes": _class_rows(plots.with_equal_classes(views)),
+        "classed": classed,
+        "classes": _class_rows(classed),
         "samples": _samples(views),
         "recipe": _recipe_rows(views),
         "recipe_name": _recipe_name(first.config.recipe),
@@ -102,6 +77,7 @@ def _context(views: Sequence[RunView], title: str | None) -> dict[str, Any]:
         "numbers": numbers,
         "type_name": lambda layer: type(layer).__name__,
     }
+    return render_page("run/run.html.jinja", context)
 
 
 def _facts(view: RunView) -> Iterator[tuple[str, str]]:
@@ -118,10 +94,8 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
 
 def _recipe_name(recipe: Recipe) -> str:
     name, differing = nearest_recipe(recipe)
-    if not differing:
-        return name
-    fields = "field" if len(differing) == 1 else "fields"
-    return f"{name}, {len(differing)} {fields} changed"
+    changed = f", {len(differing)} field{'s' * (len(differing) != 1)} changed"
+    return name + changed if differing else name
 
 
 def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
@@ -157,7 +131,7 @@ def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
     return [(name, [row[k] for row in accuracies]) for k, name in enumerate(names)]
 
 
-def _samples(views: Sequence[RunView]) -> list[Sample]:
+def _samples(views: Sequence[RunView]) -> list[dict[str, Any]]:
     """The images stored by the first finished run, with every run's predictions for them."""
     measured = with_predictions(views)
     if not measured:
@@ -166,24 +140,24 @@ def _samples(views: Sequence[RunView]) -> list[Sample]:
     same = [one for one in measured if one[0].dataset.fingerprint == first.dataset.fingerprint]
     names = first.dataset.class_names
     return [
-        Sample(
-            data_uri=_png_data_uri(image),
-            class_name=names[shown.labels[index]],
-            predictions=tuple(_prediction(*one, int(index)) for one in same),
-        )
+        {
+            "data_uri": _png_data_uri(image),
+            "class_name": names[shown.labels[index]],
+            "predictions": [_prediction(*one, int(index)) for one in same],
+        }
         for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
     ]
 
 
-def _prediction(view: RunView, predictions: Predictions, index: int) -> SamplePrediction:
+def _prediction(view: RunView, predictions: Predictions, index: int) -> dict[str, Any]:
     probabilities = predictions.probabilities[index]
     predicted = int(probabilities.argmax())
-    return SamplePrediction(
-        view=view,
-        class_name=view.dataset.class_names[predicted],
-        probability=f"{probabilities[predicted]:.1%}",
-        is_correct=predicted == int(predictions.labels[index]),
-    )
+    return {
+        "view": view,
+        "class_name": view.dataset.class_names[predicted],
+        "probability": f"{probabilities[predicted]:.1%}",
+        "is_correct": predicted == int(predictions.labels[index]),
+    }
 
 
 def _png_data_uri(pixels: NDArray[np.uint8]) -> str:

@@ -110,10 +110,9 @@ def accuracy_bars(views: Sequence[RunView]) -> Figure:
     for row, (view, accuracy) in enumerate(measured):
         axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
         axes.errorbar(accuracy.value, row, xerr=_reach([accuracy]), **_WHISKER)
-        text = f"{accuracy.value:.2%}"
         axes.annotate(
-            text, (0, row), (8, 0), textcoords="offset points", va="center", color="#ffffff",
-            weight="bold",
+            f"{accuracy.value:.2%}", (0, row), (8, 0), textcoords="offset points", va="center",
+            color="#ffffff", weight="bold",
         )  # fmt: skip
     _bar_rows(axes, [view.label for view, _ in measured])
     axes.set_title("Test top-1 accuracy, 95% interval")
@@ -145,9 +144,8 @@ def per_class_bars(views: Sequence[RunView]) -> Figure:
 def with_equal_classes(views: Sequence[RunView]) -> list[RunView]:
     """The finished runs whose classes equal those of the first finished run."""
     measured = [view for view, _ in with_predictions(views)]
-    return [
-        view for view in measured if view.dataset.class_names == measured[0].dataset.class_names
-    ]
+    names = [view.dataset.class_names for view in measured]
+    return [view for view, own in zip(measured, names, strict=True) if own == names[0]]
 
 
 def class_accuracies(views: Sequence[RunView]) -> tuple[list[list[Accuracy]], tuple[str, ...]]:
@@ -196,8 +194,7 @@ def _confusion(axes: Axes, view: RunView, predictions: Predictions) -> None:
     axes.set_yticks(range(len(names)), labels)
     for (row, column), value in np.ndenumerate(matrix):
         if value:
-            strong = cells[row, column, 3] > 0.5
-            colour = "#ffffff" if strong else INK
+            colour = "#ffffff" if cells[row, column, 3] > 0.5 else INK
             axes.text(column, row, f"{value}", ha="center", va="center", color=colour, size=8)
 
 
@@ -330,12 +327,8 @@ _KINDS: dict[str, Callable[[str], Line2D]] = {
 
 def _reach(accuracies: Sequence[Accuracy]) -> NDArray[np.float64]:
     """Lengths of the error bars below and above each value, shape (2, num_accuracies)."""
-    return np.array(
-        [
-            [max(0.0, accuracy.value - accuracy.low) for accuracy in accuracies],
-            [max(0.0, accuracy.high - accuracy.value) for accuracy in accuracies],
-        ]
-    )
+    reaches = [(one.value - one.low, one.high - one.value) for one in accuracies]
+    return np.array(reaches).clip(min=0).T
 
 
 def _bar_rows(axes: Axes, labels: Sequence[str]) -> None:

@@ -11,17 +11,12 @@ from rich.text import Text
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.formatting import framework_label
-from alexnet_impl.report.run.differences import Equality, comparison_rows, equalities
+from alexnet_impl.report.run.differences import comparison_rows, equalities
 from alexnet_impl.report.run.verdict import collapses
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
-from alexnet_impl.stats.accuracy import (
-    Accuracy,
-    confusion_matrix,
-    per_class_accuracy,
-    top1_accuracy,
-)
+from alexnet_impl.stats.accuracy import confusion_matrix, per_class_accuracy, top1_accuracy
 
 MAX_MATRIX_CLASSES = 20
 """With more classes, only the largest confusions are shown."""
@@ -57,18 +52,13 @@ def comparison_table(runs: Sequence[RunFolder]) -> Table:
     return table
 
 
-def equality_lines(runs: Sequence[RunFolder]) -> list[Equality]:
-    """Check that all runs had equal networks, recipes, images, weights and batches."""
-    return equalities(view_runs(runs))
-
-
 def equality_table(runs: Sequence[RunFolder]) -> Table:
-    """Table of equality_lines(), each with a tick or a cross."""
+    """Table of the equality checks of runs, each with a tick, a cross or a question mark."""
     table = _table(title="Equality checks")
     for header in ("", "what", "value"):
         table.add_column(header)
-    for line in equality_lines(runs):
-        table.add_row(_MARKS[line.holds].copy(), line.what, Text(line.detail))
+    for check in equalities(view_runs(runs)):
+        table.add_row(_MARKS[check.holds].copy(), check.what, Text(check.detail))
     return table
 
 
@@ -85,12 +75,12 @@ def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
     Raises:
         RunError: If the run is not finished, or its predictions are missing or damaged.
     """
-    result = folder.finished_result()
-    predictions = folder.read_predictions()
+    result, predictions = folder.finished_result(), folder.read_predictions()
     names = folder.dataset.class_names
     label = framework_label(folder.config.framework)
     accuracy = top1_accuracy(predictions.predicted, predictions.labels)
     headline = f"{numbers.accuracy_text(accuracy)} (95% interval)"
+    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
     return [
         *(Text(sentence, style="yellow") for sentence in collapses(view_runs([folder]))),
         Text.assemble(
@@ -100,7 +90,9 @@ def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
         ),
         _per_class_table(predictions, names),
         Text(_classification_report(predictions, names)),
-        _confusion_renderable(predictions, names),
+        _largest_confusions(matrix, names)
+        if len(names) > MAX_MATRIX_CLASSES
+        else _confusion_table(matrix, names),
     ]
 
 
@@ -110,16 +102,13 @@ def _per_class_table(predictions: Predictions, names: Sequence[str]) -> Table:
     for header in ("accuracy", "95% interval", "images"):
         table.add_column(header, justify="right")
     accuracies = per_class_accuracy(predictions.predicted, predictions.labels, len(names))
-    for name, accuracy in zip(names, accuracies, strict=True):
-        table.add_row(Text(name), *_accuracy_cells(accuracy))
+    for name, one in zip(names, accuracies, strict=True):
+        cells = [numbers.MISSING, numbers.MISSING]
+        if one.num_images:
+            interval = f"[{numbers.percent(one.low)}, {numbers.percent(one.high)}]"
+            cells = [numbers.percent(one.value), interval]
+        table.add_row(Text(name), *cells, numbers.count(one.num_images))
     return table
-
-
-def _accuracy_cells(accuracy: Accuracy) -> tuple[str, str, str]:
-    if accuracy.num_images == 0:
-        return numbers.MISSING, numbers.MISSING, "0"
-    interval = f"[{numbers.percent(accuracy.low)}, {numbers.percent(accuracy.high)}]"
-    return numbers.percent(accuracy.value), interval, numbers.count(accuracy.num_images)
 
 
 def _classification_report(predictions: Predictions, names: Sequence[str]) -> str:
@@ -135,13 +124,6 @@ def _classification_report(predictions: Predictions, names: Sequence[str]) -> st
         zero_division=0,
     )
     return report.rstrip()
-
-
-def _confusion_renderable(predictions: Predictions, names: Sequence[str]) -> Table:
-    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
-    if len(names) > MAX_MATRIX_CLASSES:
-        return _largest_confusions(matrix, names)
-    return _confusion_table(matrix, names)
 
 
 def _confusion_table(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
@@ -181,5 +163,5 @@ def _largest_confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> Tabl
     return table
 
 
-def _table(title: str, caption: str | None = None) -> Table:
-    return Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", caption_justify="left")

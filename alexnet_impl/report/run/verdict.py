@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.run.differences import accuracy_difference, equalities
 from alexnet_impl.report.run.views import RunView, with_predictions
+from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.collapse import collapse_text
 
 SPEED_NOTE = (
@@ -47,8 +48,8 @@ def verdict(views: Sequence[RunView]) -> Verdict:
             *collapses(views),
             *_accuracies(views),
             *_difference(views),
-            *_caveats(broken),
-            *_speed(views),
+            *([f"Not shown to be equal in all runs: {', '.join(broken)}."] if broken else []),
+            f"{_and([_speed(view.label, view.result) for view in views if view.result])}.",
         ),
         is_settled=not broken and not lost,
     )
@@ -122,18 +123,8 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
     )
 
 
-def _caveats(broken: Sequence[str]) -> Iterator[str]:
-    if broken:
-        yield f"Not shown to be equal in all runs: {', '.join(broken)}."
-
-
-def _speed(views: Sequence[RunView]) -> Iterator[str]:
-    rates = [view.result.timing.images_per_second for view in views if view.result is not None]
-    texts = [
-        f"{view.label} trained {numbers.rate(speed)} images/s"
-        for view, speed in zip(views, rates, strict=True)
-    ]
-    yield f"{_and(texts)}."
+def _speed(label: str, result: RunResult) -> str:
+    return f"{label} trained {numbers.rate(result.timing.images_per_second)} images/s"
 
 
 def _and(parts: Sequence[str]) -> str:

@@ -20,8 +20,6 @@ from alexnet_impl.runs.records import (
 )
 from alexnet_impl.stats.accuracy import Accuracy, top1_accuracy
 
-_OTHER_COLOURS = ("#6c757d",)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunView:
@@ -133,11 +131,9 @@ def _labels(runs: Sequence[RunFolder], configs: Sequence[RunConfig]) -> list[str
     for run, config in zip(runs, configs, strict=True):
         label = framework_label(config.framework)
         if times[config.framework] > 1:
-            # Folders with equal names have different parents: before/torch, after/torch.
-            path = run.path
-            name = (
-                path.name if names[path.name] == 1 else f"{path.absolute().parent.name}/{path.name}"
-            )
+            name = run.path.name
+            if names[name] > 1:  # such folders have different parents: before/torch, after/torch
+                name = f"{run.path.absolute().parent.name}/{name}"
             label = f"{label} ({name})"
         labels.append(label)
     return labels
@@ -147,7 +143,7 @@ def _colours(frameworks: Sequence[str]) -> list[str]:
     seen: Counter[str] = Counter()
     colours = []
     for framework in frameworks:
-        shades = COLOURS.get(framework, _OTHER_COLOURS)
+        shades = COLOURS.get(framework, ("#6c757d",))
         colours.append(shades[seen[framework] % len(shades)])
         seen[framework] += 1
     return colours

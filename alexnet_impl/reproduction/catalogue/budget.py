@@ -12,13 +12,10 @@ from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.recipe.phases import num_epochs, shorten
 from alexnet_impl.recipe.recipe import Recipe
 
-BACKWARD = 2
-"""A training step's backward pass costs about twice its forward pass."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One rule.
+    """A rule that says how much of an experiment is run.
 
     Attributes:
         name: full, hours or minutes: the time that it takes on two cores.
@@ -81,14 +78,3 @@ def get_budget(name: str) -> Budget:
     if name not in BUDGETS:
         raise UnknownNameError("budget", name, BUDGETS)
     return BUDGETS[name]
-
-
-def training_flops(num_macs: int, num_images: int, epochs: int) -> float:
-    """Floating-point operations of a training, without evaluation.
-
-    Args:
-        num_macs: MACs of one image's forward pass.
-        num_images: Number of images in an epoch.
-        epochs: Number of epochs.
-    """
-    return 2.0 * num_macs * (1 + BACKWARD) * num_images * epochs

@@ -4,7 +4,7 @@ Experiments in PyTorch have PyTorch's defaults (initial weights, momentum, Adam)
 Keras have Keras's.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_impl.recipe.named import KERAS
@@ -26,7 +26,7 @@ class Experiment:
         weights: Published weights that it starts from; None: it is trained from scratch.
         unpermuted: Whether fc1's rows are left in PyTorch's order, as transposes alone leave them.
         cache_features: Whether features of frozen layers are computed once, as in RunConfig.
-        assumptions: What the report leaves out, and what is assumed instead.
+        assumptions: What is assumed where the report says nothing.
         mistake: The experiment's known mistake; empty if there is none.
         corrects: The experiment whose mistake this one corrects.
     """
@@ -41,7 +41,7 @@ class Experiment:
     weights: str | None = None
     unpermuted: bool = False
     cache_features: bool = False
-    assumptions: tuple[str, ...] = field(default=())
+    assumptions: tuple[str, ...] = ()
     mistake: str = ""
     corrects: str = ""
 

@@ -37,11 +37,7 @@ _R2_BIG_NETWORK = (
 _R4_NETWORK = "widths, and the places and rate of Dropout, are R3's and torchvision's usual ones"
 
 _R0_KERAS = keras_recipe(
-    optimizer="adam",
-    epochs=10,
-    global_batch_size=32,
-    input_size=227,
-    input_scaling="unit",
+    optimizer="adam", epochs=10, global_batch_size=32, input_size=227, input_scaling="unit"
 )
 _R2_KERAS = keras_recipe(
     epochs=20,
@@ -59,12 +55,7 @@ _SCRATCH = (
         variant="torchvision",
         recipe=torch_recipe(optimizer="adam", epochs=10, global_batch_size=32, input_size=227),
         data="resized to 227, pixels to [-1, 1]",
-        assumptions=(
-            _R0_FIRST_LAYER,
-            _R0_IMAGES,
-            SHUFFLED,
-            PIL,
-        ),
+        assumptions=(_R0_FIRST_LAYER, _R0_IMAGES, SHUFFLED, PIL),
     ),
     Experiment(
         id="R0-tf",
@@ -117,11 +108,7 @@ _SCRATCH = (
         recipe=_R2_KERAS,
         data="resized to 224, pixels to [0, 1], 10 % for validation",
         steps_per_epoch=351,
-        assumptions=(
-            R2_BATCH,
-            R2_VALIDATION,
-            R2_BUFFER,
-        ),
+        assumptions=(R2_BATCH, R2_VALIDATION, R2_BUFFER),
         corrects="R2-tf-big",
     ),
     Experiment(
@@ -131,12 +118,7 @@ _SCRATCH = (
         recipe=_R2_KERAS,
         data="as R2-tf",
         steps_per_epoch=351,
-        assumptions=(
-            R2_BATCH,
-            R2_VALIDATION,
-            R2_BUFFER,
-            _R2_BIG_NETWORK,
-        ),
+        assumptions=(R2_BATCH, R2_VALIDATION, R2_BUFFER, _R2_BIG_NETWORK),
         mistake="a dense layer of 1000 units too many, no Dropout and no third pool",
     ),
     Experiment(
@@ -204,13 +186,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 """All experiments by id: report by report, those trained from scratch first."""
 
-PAIRS = (
-    ("R0-torch", "R0-tf"),
-    ("R1-torch", "R1-tf"),
-    ("R2-torch", "R2-tf"),
-    ("R3-torch", "R3-tf"),
-    ("R4-torch", "R4-tf"),
-)
+PAIRS = tuple((f"R{number}-torch", f"R{number}-tf") for number in range(5))
 """Pairs that the reports compare as one network in two frameworks."""
 
 
@@ -231,6 +207,6 @@ def get_experiments(names: Iterable[str]) -> list[Experiment]:
     Raises:
         UnknownNameError: If there is no such experiment.
     """
-    runnable = [experiment.id for experiment in EXPERIMENTS.values() if not experiment.in_memory]
-    expanded = [runnable if name == "all" else [name] for name in names]
-    return [get_experiment(name) for name in dict.fromkeys(chain.from_iterable(expanded))]
+    runnable = [name for name, experiment in EXPERIMENTS.items() if not experiment.in_memory]
+    expanded = chain.from_iterable(runnable if name == "all" else [name] for name in names)
+    return [get_experiment(name) for name in dict.fromkeys(expanded)]

@@ -56,11 +56,7 @@ _R2_PHASES = keras_recipe(
     phases=TRANSFER_RECIPES["fine-tune-in-phases"].phases,
 )
 _R4_VGG16 = keras_recipe(
-    optimizer="adam",
-    trainable="head",
-    epochs=10,
-    global_batch_size=128,
-    input_scaling="caffe",
+    optimizer="adam", trainable="head", epochs=10, global_batch_size=128, input_scaling="caffe"
 )
 _R4_VGG16_ASSUMPTIONS = (
     "the head and which layers learn are not said: R3-tf-vgg16's, the backbone frozen",
@@ -238,4 +234,4 @@ PRETRAINED = (
         ),
     ),
 )
-"""Report by report."""
+"""The experiments that start from ImageNet weights, report by report."""

@@ -19,7 +19,6 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
             fractions = [_fraction_text(claim, samples[claim.of]) for claim in recalls]
             yield Finding(
                 check="sample_sizes",
-                kind="inconsistent",
                 claims=tuple(recalls),
                 reason=f"{len(strange)} of {len(recalls)} accuracies are not multiples of "
                 f"{100 / PER_CLASS_TEST:g} %, as {PER_CLASS_TEST:,} images a class would give. "
@@ -29,20 +28,13 @@ def sample_sizes(claims: Sequence[Claim]) -> Iterator[Finding]:
 
 
 def smallest_sample(claims: Sequence[Claim], least: int = 1) -> int | None:
-    """Smallest number of images of which every share is a whole number; None: more than exist.
+    """Smallest number of images, from `least`, of which every share is a whole number of images.
 
-    Args:
-        claims: The shares.
-        least: The smallest number to try.
+    None if only more images than exist would give the shares.
     """
     shares = [_bounds(claim) for claim in claims]
     sizes = range(least, PER_CLASS_TEST + 1)
     return next((n for n in sizes if all(_is_count(share, n) for share in shares)), None)
-
-
-def sample_of(claim: Claim, claims: Sequence[Claim]) -> int | None:
-    """Number of images of the claim's class that its report evaluated; None: more than exist."""
-    return samples_of(claim.report, claims)[claim.of]
 
 
 def samples_of(report: str, claims: Sequence[Claim]) -> dict[str, int | None]:
@@ -82,8 +74,7 @@ def _is_count(bounds: tuple[float, float, float], size: int) -> bool:
 
 def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
     """Checks that F1 is the harmonic mean of precision and recall, within their rounding."""
-    for row in _rows(claims):
-        precision, recall, f1 = row
+    for precision, recall, f1 in _rows(claims):
         low, high = (
             2 * p * r / (p + r)
             for p, r in ((precision.low, recall.low), (precision.high, recall.high))
@@ -91,7 +82,6 @@ def harmonic_means(claims: Sequence[Claim]) -> Iterator[Finding]:
         if f1.high < low or f1.low > high:
             yield Finding(
                 check="harmonic_means",
-                kind="inconsistent",
                 claims=(f1,),
                 against=(precision, recall),
                 reason=f"{f1.of}: F1 is given as {f1.text}; precision {precision.text} and recall "
@@ -120,7 +110,6 @@ def _against_rows(means: Sequence[Claim], rows: Sequence[Claim]) -> Iterator[Fin
         if mean.high < low or mean.low > high:
             yield Finding(
                 check="averages",
-                kind="inconsistent",
                 claims=(mean,),
                 against=tuple(rows),
                 reason=f"{mean.what} is given as {mean.text}; its rows give {(low + high) / 2:.4f}",
@@ -136,7 +125,6 @@ def _against_each_other(means: Sequence[Claim]) -> Iterator[Finding]:
     if macro.high < weighted.low or weighted.high < macro.low:
         yield Finding(
             check="averages",
-            kind="inconsistent",
             claims=(macro, weighted),
             reason=f"{macro.quantity}: the macro average is {macro.text} and the weighted one "
             f"{weighted.text}; with {PER_CLASS_TEST:,} images of each class they are the same",
@@ -154,7 +142,6 @@ def predicted_counts(claims: Sequence[Claim]) -> Iterator[Finding]:
         if not least <= NUM_TEST <= most:
             yield Finding(
                 check="predicted_counts",
-                kind="inconsistent",
                 claims=tuple(claim for row in rows for claim in row),
                 reason=f"precision and recall give {least:,} to {most:,} predictions of the "
                 f"{NUM_TEST:,} images",

@@ -18,7 +18,6 @@ def two_values(claims: Sequence[Claim]) -> Iterator[Finding]:
             first = exact[0]
             yield Finding(
                 check="two_values",
-                kind="inconsistent",
                 claims=tuple(exact),
                 reason=f"{first.what} of one run is given as {distinct_texts(exact)} "
                 f"(lines {', '.join(str(claim.line) for claim in exact)})",
@@ -63,7 +62,6 @@ def total_times(claims: Sequence[Claim]) -> Iterator[Finding]:
             if total.high < low or total.low > high:
                 yield Finding(
                     check="total_times",
-                    kind="inconsistent",
                     claims=(total,),
                     against=tuple(epochs),
                     reason=f"{words} are {(low + high) / 2:,.0f} s "

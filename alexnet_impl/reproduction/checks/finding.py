@@ -1,4 +1,4 @@
-"""A finding: a contradiction within a report, or the explanation of one."""
+"""Findings of the consistency checks, and CIFAR-10's numbers of images, which checks use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +18,15 @@ PER_CLASS_TEST = NUM_TEST // NUM_CLASSES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One contradiction or explanation.
+    """One contradiction within a report, or the explanation of one.
 
     Attributes:
-        check: Name of the check that found it.
-        kind: Whether the claims are wrong, not comparable, or explained.
-        claims: The claims that the finding is about.
         against: Claims used as evidence, on which it passes no judgement.
         reason: The reason, with the numbers.
     """
 
     check: str
-    kind: Kind
+    kind: Kind = "inconsistent"
     claims: tuple[Claim, ...]
     against: tuple[Claim, ...] = ()
     reason: str

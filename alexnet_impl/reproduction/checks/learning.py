@@ -25,10 +25,10 @@ TELLING_DIGITS = 7
 BATCHES = (1, 16, 32, 64, 128, 256, 512)
 """Batch sizes that are tried; among all sizes some would fit by chance. A count near 45,000 fits an
 unrelated float32 with probability 0.003."""
-_OF_LEARNING = ("loss falls",)
-"""Conclusions that a network which learned nothing contradicts, by their field `of`."""
+_OF_LEARNING = "loss falls"
+"""A conclusion that a network which learned nothing contradicts, by its field `of`."""
 _OF_SAMPLES = "sample image"
-"""One that such a network may bear out by chance."""
+"""A conclusion that such a network may confirm by chance, by its field `of`."""
 _PAIRS: tuple[tuple[Quantity, Quantity], ...] = (
     ("loss", "train_top1_accuracy"),
     ("eval_loss", "eval_top1_accuracy"),
@@ -49,7 +49,6 @@ def stopped_runs(claims: Sequence[Claim]) -> Iterator[Finding]:
         spent += sum(stop.value * c.value for c in steps if c.epoch == epoch)
         yield Finding(
             check="stopped_runs",
-            kind="inconsistent",
             claims=totals,
             against=(stop,),
             reason=f"the output ends at step {stop.text} of {experiment.steps_per_epoch} in epoch "
@@ -75,13 +74,12 @@ def never_learned(claims: Sequence[Claim]) -> Iterator[Finding]:
     for experiment, losses in _flat_losses(claims):
         denied = [
             *(c for c in final_claims(experiment, "test_top1_accuracy", claims) if c.low > bar),
-            *(c for c in claims_of(experiment, "conclusion", claims) if c.of in _OF_LEARNING),
+            *(c for c in claims_of(experiment, "conclusion", claims) if c.of == _OF_LEARNING),
         ]
         samples = [claim for claim in claims if _is_sample_of(claim, experiment)]
         if denied:
             yield Finding(
                 check="never_learned",
-                kind="inconsistent",
                 claims=tuple(denied),
                 against=(*losses, *samples),
                 reason=f"the loss is {distinct_texts(losses)} from epoch {losses[0].epoch} to "
@@ -167,7 +165,6 @@ def losses_against_accuracies(claims: Sequence[Claim]) -> Iterator[Finding]:
                 if same and not accuracy.of and accuracy.high < least:
                     yield Finding(
                         check="losses_against_accuracies",
-                        kind="inconsistent",
                         claims=(accuracy,),
                         against=(loss,),
                         reason=f"a mean cross-entropy of {loss.text} needs an accuracy of at "
@@ -188,7 +185,6 @@ def test_above_validation(claims: Sequence[Claim]) -> Iterator[Finding]:
                 if test.value - validation.value > DEVIATIONS * spread:
                     yield Finding(
                         check="test_above_validation",
-                        kind="inconsistent",
                         claims=(test, *_same_evaluation(test, claims)),
                         against=(validation,),
                         reason=f"{percent(test.value)} on the test set and "
@@ -230,7 +226,6 @@ def measured_images(claims: Sequence[Claim]) -> Iterator[Finding]:
             part, count, batch = fits[0]
             yield Finding(
                 check="measured_images",
-                kind="inconsistent",
                 claims=(claim, *_same_evaluation(claim, claims)),
                 reason=f"{claim.printed} is {round(claim.value * count):,} of {count:,} images, "
                 f"{count // batch} batches of {batch} out of the {_parts(known)[part]:,} {part} "
@@ -244,7 +239,7 @@ def _parts(experiment: Experiment) -> dict[str, int]:
 
 
 def _counts(size: int) -> Iterator[tuple[int, int]]:
-    """Yields number of images in whole batches, and the batch size; each number once."""
+    """Yields the numbers of images in whole batches, each once, with the batch size."""
     by_count = {size - size % batch: batch for batch in reversed(BATCHES)}
     yield from sorted(by_count.items())
 

@@ -20,7 +20,6 @@ class SingleClaimCheck:
     """The check of one claim.
 
     Attributes:
-        check: The check's name.
         claim: Id of the claim.
         evidence: Ids of the claims it is compared with.
         compare: Returns the outcome for the claim and its evidence, in this order.

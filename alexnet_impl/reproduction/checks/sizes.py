@@ -22,7 +22,6 @@ def parameter_totals(claims: Sequence[Claim]) -> Iterator[Finding]:
         if printed not in counts.values():
             yield Finding(
                 check="parameter_totals",
-                kind="inconsistent",
                 claims=(claim,),
                 reason=f"{claim.what} is given as {claim.printed}; the architecture has "
                 + " or ".join(f"{n:,} with {k} classes" for k, n in counts.items()),

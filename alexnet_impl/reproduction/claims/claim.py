@@ -1,8 +1,4 @@
-"""A claim: one figure or conclusion that a report published, as printed, with its line.
-
-The five reports, cited as R0 to R4, are course reports of 2025 that train AlexNet on CIFAR-10 in
-PyTorch and in Keras (docs/reports.md introduces them).
-"""
+"""A claim: one figure or conclusion that a report published, as printed, with its line."""
 
 import functools
 from dataclasses import dataclass

@@ -7,13 +7,13 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.runs.records import DatasetRecord
 
-_SHORT_NAMES = {"airplane": ("plane",), "automobile": ("car",)}
+_SHORT_NAMES = {"airplane": "plane", "automobile": "car"}
 """Names that files of other sources give to these classes."""
 
 
 def class_place(name: str, class_names: Sequence[str]) -> int | None:
     """Index of a class; None if the dataset has no class of that name."""
-    names = (name, *_SHORT_NAMES.get(name, ()))
+    names = (name, _SHORT_NAMES.get(name, name))
     return next((class_names.index(n) for n in names if n in class_names), None)
 
 

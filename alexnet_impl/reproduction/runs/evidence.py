@@ -155,16 +155,13 @@ def bar_mean(step_losses: Sequence[float]) -> float:
 def own_runs(evidence: Sequence[Evidence], experiment: str) -> tuple[Evidence, ...]:
     """Runs of an experiment in its own framework at full width, the most conclusive first."""
     found = [e for e in evidence if e.record.experiment == experiment and e.is_own]
-    found.sort(
-        key=lambda e: (
-            not e.is_full,
-            not e.has_all_images,
-            not e.is_finished,
-            -len(e.history.epochs),
-            e.record.seed,
-        )
-    )
-    return tuple(found)
+    return tuple(sorted(found, key=_conclusiveness))
+
+
+def _conclusiveness(run: Evidence) -> tuple[bool, bool, bool, int, int]:
+    """Sort key, the most conclusive run first."""
+    rests = (not run.is_full, not run.has_all_images, not run.is_finished)
+    return *rests, -len(run.history.epochs), run.record.seed
 
 
 def shared_runs(
@@ -172,14 +169,12 @@ def shared_runs(
 ) -> tuple[tuple[Evidence, Evidence], ...]:
     """Pairs of runs of one budget, dataset and seed, one pair a seed.
 
-    Of several budgets the one that got furthest is taken; no pairs if no seed is shared.
+    All pairs have the budget and dataset that got furthest; there are none if no seed is shared.
     """
-    others = {(_group(run), run.record.seed): run for run in reversed(second)}
-    pairs = {
-        (_group(run), run.record.seed): (run, others[_group(run), run.record.seed])
-        for run in reversed(first)
-        if (_group(run), run.record.seed) in others
-    }
+    ours, others = (
+        {(_group(run), run.record.seed): run for run in reversed(runs)} for runs in (first, second)
+    )
+    pairs = {key: (run, others[key]) for key, run in ours.items() if key in others}
     if not pairs:
         return ()
     best, _ = min(pairs, key=lambda key: (_rank(pairs[key]), key))

@@ -25,9 +25,6 @@ class ExperimentRecord:
     """Content of experiment.json, which describes the run folder beside it.
 
     Attributes:
-        experiment: The experiment's id.
-        budget: The budget's name.
-        seed: Seed of the recipe.
         label: What the budget cut; empty for a full run.
         mismatches: How the run differs from the report's words beyond the budget.
     """
@@ -68,11 +65,5 @@ class ExperimentRecord:
 
 def _current(mismatch: str) -> str:
     """A mismatch as it is worded today."""
-    if mismatch.startswith(_FORMER_START):
-        return _START + mismatch.removeprefix(_FORMER_START)
-    return mismatch
-
-
-def run_directory(root: Path, budget: str, experiment: str, seed: int) -> Path:
-    """Directory of one experiment, budget and seed below the directory of all runs."""
-    return root / budget / experiment / f"seed-{seed}"
+    former = mismatch.startswith(_FORMER_START)
+    return _START + mismatch.removeprefix(_FORMER_START) if former else mismatch

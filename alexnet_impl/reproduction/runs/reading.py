@@ -20,11 +20,7 @@ from alexnet_impl.runs.folder import RunFolder
 
 
 def read_evidence(root: Path) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """Reads all runs below a directory.
-
-    Returns:
-        The runs, and for each run that cannot be used the reason.
-    """
+    """Reads all runs below a directory; returns them, and the reason for each one left out."""
     found, problems = [], []
     for path in sorted(root.glob("*/*/seed-*/*/run.json")):
         try:

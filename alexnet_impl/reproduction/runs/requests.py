@@ -14,7 +14,7 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
 from alexnet_impl.reproduction.runs.dataset_check import other_images
-from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord, run_directory
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import DatasetRecord
 from alexnet_impl.weights.published_files import PUBLISHED, is_published_name, published_of
@@ -30,9 +30,6 @@ class ExperimentRequest:
     """One run of an experiment that is to be trained.
 
     Attributes:
-        experiment: The experiment.
-        budget: How much of it is run.
-        config: What is trained.
         mismatches: How the config differs from what the report says, beyond the budget.
         source: The published name or the file of the starting weights, before the experiment's
             mistake is made in them; None: the weights are drawn.
@@ -46,8 +43,8 @@ class ExperimentRequest:
 
     def folder(self, root: Path) -> Path:
         """Directory of the record and of the run folder."""
-        seed = self.config.recipe.seed
-        return run_directory(root, self.budget.name, self.experiment.id, seed)
+        seed = f"seed-{self.config.recipe.seed}"
+        return root / self.budget.name / self.experiment.id / seed
 
     @property
     def record(self) -> ExperimentRecord:
@@ -127,11 +124,8 @@ def starts_as_published(weights: str | None, experiment: Experiment) -> bool:
     """
     if weights is None or experiment.weights is None:
         return weights == experiment.weights
-    entries = [
-        entry
-        for entry in PUBLISHED
-        if (entry.name, entry.variant) == (experiment.weights, experiment.variant)
-    ]
+    wanted = (experiment.weights, experiment.variant)
+    entries = [entry for entry in PUBLISHED if (entry.name, entry.variant) == wanted]
     name = Path(weights).name
     if not experiment.unpermuted:
         return weights == experiment.weights or name in [entry.file_name for entry in entries]

@@ -38,11 +38,7 @@ def prepare_request(
 ) -> PreparedRun:
     """Prepares the run of a request: finds its weights, makes the experiment's mistake in them.
 
-    Args:
-        request: What to train.
-        dataset: The images that its config loads.
-        interpreters: Framework to the Python that runs it; by default this one.
-        progress: Reports a download.
+    `interpreters` maps a framework to the Python that runs it; by default this one.
 
     Raises:
         WeightsError: If the weights cannot be downloaded, are damaged, or belong to another
@@ -67,12 +63,8 @@ def prepare_request(
 def check_memory(request: ExperimentRequest, available: int | None = None) -> str:
     """Refuses an experiment that holds a resized dataset too large for the machine's memory.
 
-    Args:
-        request: The experiment; if it does not hold a resized dataset, nothing is checked.
-        available: Memory in bytes; the machine's total by default.
-
-    Returns:
-        The arithmetic, if the memory is enough; empty if nothing was checked.
+    Returns the arithmetic if the `available` bytes (the machine's total by default) are enough;
+    empty for an experiment that does not hold a resized dataset.
 
     Raises:
         RunError: With the arithmetic, and the experiment that does without.
@@ -106,15 +98,8 @@ def reproduce(
 ) -> RunFolder:
     """Trains the experiment in a worker process, resumes it, or returns the run that has ended.
 
-    Args:
-        request: What to train.
-        run: The prepared run of the request.
-        root: Directory of all experiments' runs.
-        console: Where progress is shown.
-        interpreter: The Python to run.
-
-    Returns:
-        The run folder, also of a run that diverged: divergence is its result.
+    The run folder lies below `root`, the directory of all experiments' runs. A run that diverged is
+    returned too: divergence is its result.
 
     Raises:
         RunError: If the folder holds something else, or the worker failed.

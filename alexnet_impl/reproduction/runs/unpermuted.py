@@ -13,11 +13,8 @@ _KEY = "fc1.weight"
 def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) -> None:
     """Writes weights whose fc1 reads channels-last features in PyTorch's channels-first order.
 
-    Args:
-        path: The file to write; an existing file is kept.
-        found: The weights before the mistake, readable as safetensors.
-        spec: Their network, for any number of classes.
-        width: Its width multiplier.
+    An existing file is kept. `found` are the weights before the mistake, readable as safetensors;
+    `spec` is their network, for any number of classes.
 
     Raises:
         WeightsError: If they are damaged or belong to another network.
@@ -27,14 +24,14 @@ def write_unpermuted(path: Path, found: Pretrained, spec: Spec, width: float) ->
     weights, _ = load_weights(found.readable)
     flatten = next(step for step in trace(spec).layers if isinstance(step.layer, Flatten))
     last = trace(spec).layers[-1].layer.name
-    fed = found.preprocessing
+    preprocessing = found.preprocessing
     info = WeightsInfo(
         variant=spec.name,
         num_classes=len(weights[f"{last}.bias"]),
         input_size=spec.input_shape[1],
         width=width,
-        input_scaling=None if fed is None else fed.input_scaling,
-        resize_to=None if fed is None else fed.resize_to,
+        input_scaling=None if preprocessing is None else preprocessing.input_scaling,
+        resize_to=None if preprocessing is None else preprocessing.resize_to,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, weights | {_KEY: unpermuted(weights[_KEY], flatten.input_shape)}, info)

@@ -8,7 +8,6 @@ class Answer:
     """One report's conclusion and our answer.
 
     Attributes:
-        report: The report's name, R0 to R4.
         concluded: The report's conclusion, in our words.
         answer: What the report's own figures, arithmetic and this project's measurements say; runs
             of the report's experiments are not used.

@@ -24,7 +24,6 @@ class CurveComparison:
     """One run's losses beside the report's, over the epochs that both have.
 
     Attributes:
-        experiment: The experiment's id.
         title: Budget, framework and seed of the run.
         comparable: Whether it trained on all images and started from the published weights.
         epochs: Epochs of the published losses.

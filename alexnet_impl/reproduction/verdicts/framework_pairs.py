@@ -1,5 +1,6 @@
 """Pairs of trainings: one network in two frameworks, and from scratch against pretrained."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,13 +34,10 @@ ONLY_FRAMEWORK = "the framework alone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Difference of two test accuracies, first minus second, with its 95 % interval.
+    """Difference of two test accuracies as shares, first minus second, with its 95 % interval.
 
-    Attributes:
-        value: The difference, as a share.
-        low: Lower end of the interval: both binomials for one seed, Student's t of the differences
-            within a seed for several.
-        high: Upper end of the interval.
+    The interval is from both binomials for one seed, and from Student's t of the differences within
+    a seed for several.
     """
 
     value: float
@@ -104,10 +102,7 @@ def pretrained_rows(
         for scratch in (one for pair in PAIRS for one in pair)
         if (EXPERIMENTS[scratch].report, EXPERIMENTS[scratch].framework)
         == (experiment.report, experiment.framework)
-        for row in (
-            *_published(scratch, name, findings, claims),
-            *_own(scratch, name, evidence),
-        )
+        for row in (*_published(scratch, name, findings, claims), *_own(scratch, name, evidence))
     )
 
 
@@ -199,9 +194,11 @@ def _difference(first: Accuracy, second: Accuracy) -> Difference:
 
 def _published_differences(first: Sequence[Claim], second: Sequence[Claim]) -> Iterator[Difference]:
     """Yields the difference of each two exact figures; ranges and 'about' figures have none."""
-    exact = [[c for c in claims if not (c.upto or c.about)] for claims in (first, second)]
-    for one in distinct_values(exact[0]):
-        for other in distinct_values(exact[1]):
-            yield _difference(
-                _accuracy_of(one.value, NUM_TEST), _accuracy_of(other.value, NUM_TEST)
-            )
+    exact = (
+        [
+            _accuracy_of(claim.value, NUM_TEST)
+            for claim in distinct_values([c for c in claims if not (c.upto or c.about)])
+        ]
+        for claims in (first, second)
+    )
+    yield from itertools.starmap(_difference, itertools.product(*exact))

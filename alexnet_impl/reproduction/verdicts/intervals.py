@@ -20,8 +20,6 @@ class OurFigure:
 
     Attributes:
         value: Mean over the seeds.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
         basis: What the interval is computed from, in words.
     """
 
@@ -40,11 +38,7 @@ def of_shares(
 ) -> OurFigure:
     """Interval of an accuracy: both sides are counts of images, and seeds differ.
 
-    Args:
-        values: Our shares, one a seed.
-        count: Number of images that each was measured on.
-        their_value: The published share.
-        their_count: Number of images that it was measured on.
+    `values` has one share a seed, each measured on `count` images.
     """
     mean = float(np.mean(values))
     variance = mean * (1 - mean) / count + their_value * (1 - their_value) / their_count
@@ -78,9 +72,7 @@ def of_curves(curves: Sequence[Sequence[float]], epoch: int, standard_error: flo
 def of_mean(values: Sequence[float], standard_error: float) -> OurFigure:
     """Interval of a mean over test images that both sides measure with about one standard error.
 
-    Args:
-        values: Our means, one a seed.
-        standard_error: Standard error of one measurement.
+    `values` has one mean a seed.
     """
     mean = float(np.mean(values))
     half = math.hypot(_both_sides(standard_error), _seed_reach(values))

@@ -20,10 +20,8 @@ class KnownCause:
     """The cause of some claims of some experiments.
 
     Attributes:
-        experiments: The experiments' ids.
         text: Why the figures are what they are; measured values in it are this project's.
         page: Path of the document that shows it, below the project's root.
-        quantities: Quantities of the claims that are explained.
         of: Conclusions that are explained, by their field `of`.
     """
 

@@ -43,8 +43,6 @@ class JudgedClaim:
     """A claim with its verdict.
 
     Attributes:
-        claim: The claim.
-        verdict: One of five verdicts.
         reason: Why, with the numbers.
         measured: Our figure, if a run is comparable.
         explains: Causes of the published figure, each with the page that tells more.
@@ -66,8 +64,6 @@ class ClaimLedger:
     Attributes:
         entries: One entry for each claim, in the order of the reports.
         findings: Contradictions within the reports, and their explanations.
-        evidence: Our runs.
-        curves: Our losses by epoch beside the reports'.
         problems: For each run folder that was left out, the reason.
     """
 
@@ -108,23 +104,21 @@ def judge(
 
     Args:
         claim: The claim.
-        evidence: All runs.
-        findings: Findings about this claim.
+        evidence: Runs of any experiment.
+        findings: Findings about this claim alone.
         claims: All claims, for other figures of the same class.
     """
     runs = own_runs(evidence, claim.experiment)
     comparable = _one_a_seed([run for run in runs if is_measurable(claim, run)])
-    measured = measure(claim, comparable, claims) if comparable else None
-    explains = tuple(dict.fromkeys(_explanations(claim, runs, findings)))
-    shown = tuple(run.path for run in comparable or runs)
+    measured = measure(claim, comparable, claims)
     verdict, reason = _verdict(claim, runs, measured, findings)
     return JudgedClaim(
         claim=claim,
         verdict=verdict,
         reason=reason,
         measured=measured,
-        explains=explains,
-        runs=shown,
+        explains=tuple(dict.fromkeys(_explanations(claim, runs, findings))),
+        runs=tuple(run.path for run in comparable or runs),
     )
 
 
@@ -144,16 +138,13 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     denied = [f for f in findings if f.kind == "inconsistent"]
     if denied:
-        return "inconsistent", "; ".join(
-            [*(f.reason for f in denied), *_ours(claim, runs, measured)]
-        )
+        reasons = [*(f.reason for f in denied), *_ours(claim, runs, measured)]
+        return "inconsistent", "; ".join(reasons)
     if claim.quantity in ("num_params", "model_size"):
         return _counted(claim)
     if claim.quantity == "time_ratio":
-        return (
-            "not comparable",
-            "measured on the report's own machines; our ratios are in the table of ratios",
-        )
+        reason = "measured on the report's own machines; our ratios are in the table of ratios"
+        return "not comparable", reason
     if claim.quantity in TIMES:
         return "not comparable", "measured on other hardware; only ratios of times are comparable"
     if claim.quantity in SETTINGS:
@@ -240,9 +231,7 @@ def _explanations(
     claim: Claim, runs: Sequence[Evidence], findings: Sequence[Finding]
 ) -> Iterator[str]:
     """Yields known causes of the figure: findings, measurements, mistakes, and collapses."""
-    for finding in findings:
-        if finding.kind == "explained":
-            yield finding.reason
+    yield from (finding.reason for finding in findings if finding.kind == "explained")
     yield from causes_of(claim)
     if claim.quantity not in (*OUTCOMES, "conclusion"):
         return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.reproduction.checks.class_tables import sample_of
+from alexnet_impl.reproduction.checks.class_tables import samples_of
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN, PER_CLASS_TEST
 from alexnet_impl.reproduction.claims.claim import AVERAGES, PER_CLASS, Claim
 from alexnet_impl.reproduction.runs.dataset_check import class_place
@@ -45,12 +45,13 @@ def _our_value(claim: Claim, run: Evidence) -> float | None:
 
 
 def _epoch_value(claim: Claim, run: Evidence) -> float | None:
+    """The figure of the claim's epoch, or of the last one if the claim names none."""
     number = claim.epoch or max(len(run.history.epochs), 1)
     record = run.epoch(number)
     if record is None:
         return None
     if claim.quantity == "loss":
-        return _loss(claim, run, claim.epoch or 1)
+        return _loss(claim, run, number)
     return float(getattr(record, claim.quantity))
 
 
@@ -121,9 +122,8 @@ def _loss_error(claim: Claim, run: Evidence) -> float:
     """Standard error of a run's loss in the claim's epoch."""
     losses = np.array(run.step_losses(claim.epoch or 1)[: claim.steps])
     if claim.quantity == "loss":
-        shares = (
-            bar_shares(len(losses)) if claim.from_bar else np.full(len(losses), 1 / len(losses))
-        )
+        count = len(losses)
+        shares = bar_shares(count) if claim.from_bar else np.full(count, 1 / count)
         return float(losses.std() * np.linalg.norm(shares))
     return _image_deviation(run, losses) / math.sqrt(_num_evaluated(run))
 
@@ -161,7 +161,7 @@ def _counts(claim: Claim, run: Evidence, claims: Sequence[Claim]) -> tuple[int, 
     dataset = run.dataset
     if claim.quantity in PER_CLASS and claim.of not in AVERAGES:
         ours = dataset.num_test_images // len(dataset.class_names)
-        sample = sample_of(claim, claims) if claim.unit == "%" else None
+        sample = samples_of(claim.report, claims)[claim.of] if claim.unit == "%" else None
         return ours, sample or PER_CLASS_TEST
     if claim.quantity == "train_top1_accuracy":
         return dataset.num_train_images, NUM_TRAIN

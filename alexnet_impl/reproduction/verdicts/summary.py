@@ -19,10 +19,9 @@ LossEnds = tuple[tuple[int, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExperimentRow:
-    """One experiment.
+    """One experiment: the report's figures beside those of our run.
 
     Attributes:
-        id: The experiment's id.
         pretrained: Whether it starts from published weights.
         accuracy: The published accuracy; empty if there is none.
         time: The published training time; empty if there is none.

@@ -51,12 +51,11 @@ def machine_of(run: Evidence) -> Machine | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurRatio:
-    """Time ratio of two of our runs.
+    """Time ratio of two of our runs on one machine.
 
     Attributes:
         value: First over second, for the report's numbers of epochs.
         title: Budget and seed of both runs.
-        machine: The machine of both runs.
     """
 
     value: float
@@ -79,12 +78,9 @@ class PublishedRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRatio:
-    """Time of one experiment over that of another of its report.
+    """Time of the first experiment over that of the second, both of one report.
 
     Attributes:
-        first: The id of the numerator.
-        second: The id of the denominator.
-        published: The report's ratio.
         ours: Our ratio; None without two runs of one budget, seed, dataset and machine.
     """
 
@@ -121,19 +117,14 @@ def published_ratio(
     first: str, second: str, findings: Sequence[Finding], claims: Sequence[Claim] = CLAIMS
 ) -> PublishedRatio | None:
     """Ratio of two experiments' published total times; None if one is not given."""
-    times = [final_claims(name, "training_time", claims)[:1] for name in (first, second)]
-    if not all(times):
+    totals = [
+        c for name in (first, second) for c in final_claims(name, "training_time", claims)[:1]
+    ]
+    if len(totals) < 2:
         return None
-    totals = [time[0] for time in times]
     denied = [c for f in findings if f.kind == "inconsistent" for c in f.claims]
-    return PublishedRatio(
-        value=totals[0].value / totals[1].value,
-        doubts=tuple(
-            f"{total.text} of {total.experiment} is inconsistent"
-            for total in totals
-            if total in denied
-        ),
-    )
+    doubts = (f"{c.text} of {c.experiment} is inconsistent" for c in totals if c in denied)
+    return PublishedRatio(value=totals[0].value / totals[1].value, doubts=tuple(doubts))
 
 
 def _our_ratios(pairs: Sequence[tuple[Evidence, Evidence]]) -> Iterator[OurRatio]:

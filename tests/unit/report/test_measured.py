@@ -7,7 +7,7 @@ from support.measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.recording import EXTRA, EXTRA_SECOND, entry_of
-from alexnet_impl.report.bench.rounds_figure import rounds_figure, write_rounds_figure
+from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import (
     columns,
     measured_lines,
@@ -15,6 +15,7 @@ from alexnet_impl.report.bench.speeds import (
     pair_lines,
     table_lines,
 )
+from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
@@ -69,7 +70,7 @@ def test_too_few_rounds_have_no_interval_and_say_what_gives_one(tmp_path):
     )
     extra = columns(few.first, None) | pair_columns(few, None) | {EXTRA: entry_of(few.first)}
     assert "1.976 x [no interval]" in table_lines([extra])[1]
-    write_rounds_figure(tmp_path / "rounds.png", few)
+    write_figure(tmp_path / "rounds.png", rounds_figure(few))
     assert (tmp_path / "rounds.png").is_file()
 
 
@@ -108,7 +109,7 @@ def test_table_says_what_did_not_fit():
 
 
 def test_picture_is_written(tmp_path):
-    write_rounds_figure(tmp_path / "rounds.png", pair())
+    write_figure(tmp_path / "rounds.png", rounds_figure(pair()))
     assert (tmp_path / "rounds.png").read_bytes().startswith(b"\x89PNG")
     times, ratios = rounds_figure(pair()).axes
     assert "torch" in times.get_legend().texts[0].get_text()

@@ -5,12 +5,9 @@ from rich.console import Console
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.recipe.named import RECIPES
-from alexnet_impl.report.run.tables import (
-    comparison_table,
-    equality_lines,
-    equality_table,
-    evaluation_renderables,
-)
+from alexnet_impl.report.run.differences import equalities
+from alexnet_impl.report.run.tables import comparison_table, equality_table, evaluation_renderables
+from alexnet_impl.report.run.views import view_runs
 
 pytestmark = pytest.mark.fast
 
@@ -68,10 +65,10 @@ def test_comparison_table_of_an_interrupted_run_says_so_and_leaves_figures_out(p
     assert row_of(table, "test loss")[2:] == ["—", ""]
 
 
-def test_equality_lines_all_hold_for_equal_input(pair):
-    lines = equality_lines(pair)
-    assert len(lines) == 6
-    assert all(line.holds for line in lines)
+def test_equalities_all_hold_for_equal_input(pair):
+    checks = equalities(view_runs(pair))
+    assert len(checks) == 6
+    assert all(check.holds for check in checks)
     assert "✓" in shown(equality_table(pair))
 
 
@@ -87,14 +84,15 @@ def test_equality_lines_all_hold_for_equal_input(pair):
         ({"noise": 1e-2}, "first step's loss"),
     ],
 )
-def test_equality_line_breaks_for_what_differs(make_run, changes, broken):
+def test_equality_breaks_for_what_differs(make_run, changes, broken):
     runs = [make_run("torch"), make_run("tensorflow", framework="tensorflow", **changes)]
-    assert broken in {line.what for line in equality_lines(runs) if line.holds is not True}
+    checks = equalities(view_runs(runs))
+    assert broken in {check.what for check in checks if check.holds is not True}
 
 
 def test_equality_of_batches_cannot_be_told_of_an_interrupted_run(pair, make_run):
-    lines = equality_lines([pair[0], make_run("stopped", status="interrupted")])
-    assert {line.what: line.holds for line in lines}["batches, every byte (sha256)"] is None
+    checks = equalities(view_runs([pair[0], make_run("stopped", status="interrupted")]))
+    assert {check.what: check.holds for check in checks}["batches, every byte (sha256)"] is None
 
 
 def test_evaluation_shows_accuracy_report_and_confusions(pair):

@@ -10,8 +10,8 @@ from alexnet_impl.errors import UnknownNameError
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import num_epochs, phase_recipes
-from alexnet_impl.report.ledger.experiments import assumption_lines
-from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget, training_flops
+from alexnet_impl.report.ledger.experiments import assumption_lines, full_flops
+from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, PAIRS, get_experiment
 from alexnet_impl.reproduction.catalogue.transfer import R2_BUFFER
 from alexnet_impl.reproduction.claims.queries import curve_claims
@@ -267,7 +267,8 @@ def test_label_says_what_was_cut():
 
 
 def test_training_costs_three_forward_passes():
-    assert training_flops(100, 10, 2) == 2 * 100 * 3 * 10 * 2
+    macs = trace(build_spec("cifar")).num_macs
+    assert full_flops(EXPERIMENTS["R3-torch"]) == 2 * macs * 3 * 50_000 * 20
 
 
 def test_learning_rate_is_constant_so_that_short_runs_are_prefixes():
