@@ -70,13 +70,9 @@ class Conversion:
 
 
 def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
-    """Convert a weight file, read the new one back, and compare the outputs of both.
+    """Converts a weight file, reads the new one back, and compares the outputs of both.
 
-    Args:
-        source: The file, or the name of published weights such as torchvision:IMAGENET1K_V1.
-        target: The file to write.
-        hints: What the user said of the network.
-        progress: Reports a download.
+    The source may also be the name of published weights, such as torchvision:IMAGENET1K_V1.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
@@ -172,11 +168,7 @@ def _logits(framework: str, spec: Spec, weights: Weights) -> Logits:
 
 
 def run_conversion_worker() -> int:
-    """Convert the weight files that calls on standard input name, until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Converts the weight files that calls on standard input name, until it ends."""
     return answer_calls(_answer)
 
 

@@ -72,12 +72,10 @@ def is_weights(path: Path) -> bool:
 def network_of_run(folder: RunFolder, framework: str | None) -> Network:
     """The network of a finished run.
 
+    It runs in the run's own framework unless another is named.
+
     Images are resized to the stored size of the run's images, so that the network sees what it
     was trained on.
-
-    Args:
-        folder: The run.
-        framework: The framework that runs it; None: the run's own.
 
     Raises:
         RunError: If the run is not finished.
@@ -98,10 +96,7 @@ def network_of_run(folder: RunFolder, framework: str | None) -> Network:
 def network_of_weights(name: str, framework: str | None, progress: Progress = silent) -> Network:
     """The network of a weight file, with the preprocessing that the weights were trained on.
 
-    Args:
-        name: Published weights of AlexNet, or a file whose metadata states the preprocessing.
-        framework: The framework that runs it; None: PyTorch if installed, otherwise TensorFlow.
-        progress: Reports a download.
+    It runs in PyTorch, if installed, unless a framework is named; otherwise in TensorFlow.
 
     Raises:
         WeightsError: If the file is damaged or does not state the preprocessing.
@@ -129,12 +124,7 @@ def network_of_weights(name: str, framework: str | None, progress: Progress = si
 
 
 def predict_files(network: Network, paths: Sequence[Path], device: str) -> list[ImagePrediction]:
-    """Classify image files, each cut to its middle square.
-
-    Args:
-        network: The network.
-        paths: The image files.
-        device: 'auto', 'cpu' or 'gpu'.
+    """Classifies image files, each cut to its middle square.
 
     Returns:
         One prediction per file, in the order of `paths`.

@@ -179,13 +179,9 @@ def seeds_from(first: int, count: int) -> tuple[int, ...]:
 def make_request(
     config: RunConfig, num_train_images: int, seeds: tuple[int, ...], factors: Iterable[str]
 ) -> ExplainRequest:
-    """Build a request whose epochs are converted to steps, equal for every arm.
+    """Builds a request whose epochs are converted to steps, equal for every arm.
 
-    Args:
-        config: The aligned training.
-        num_train_images: Number of training images.
-        seeds: Seeds of every arm.
-        factors: Names of factors; empty for all.
+    The config is that of the aligned training; without factors all are switched.
 
     Raises:
         UnknownNameError: If the framework or a factor is unknown.
@@ -206,7 +202,7 @@ def dataset_facts(dataset: Dataset | DatasetRecord) -> DatasetFacts:
 
 
 def make_plan(request: ExplainRequest, images: DatasetFacts) -> ExplainPlan:
-    """Plan every factor alone, all together, and both frameworks aligned and with defaults."""
+    """Plans every factor alone, all together, and both frameworks aligned and with defaults."""
     arms: dict[str, Arm] = {
         name: Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS
     }
@@ -256,13 +252,9 @@ def prepare_arms(
     given: Pretrained | None = None,
     interpreters: Mapping[str, str] | None = None,
 ) -> dict[Arm, PreparedRun]:
-    """Prepare every arm's run with the first seed; refuses a plan with a run that cannot start.
+    """Prepares every arm's run with the first seed; refuses a plan with a run that cannot start.
 
-    Args:
-        plan: The runs.
-        dataset: The images of the aligned training.
-        given: The weights of its config, if the caller has found them already.
-        interpreters: Framework to the Python that runs it; by default this one.
+    `given` are the weights of the config, if the caller has found them already.
 
     Raises:
         RunError: If a run cannot start; names the arm.
@@ -302,12 +294,12 @@ def run_path(folder: Path, arm: Arm, seed: int) -> Path:
 
 
 def write_request(folder: Path, request: ExplainRequest) -> None:
-    """Write plan.json, whole or not at all."""
+    """Writes plan.json, whole or not at all."""
     write_bytes(folder / "plan.json", json.dumps(request.to_dict(), indent=1).encode())
 
 
 def read_request(folder: Path) -> ExplainRequest:
-    """Read the request in plan.json.
+    """Reads the request in plan.json.
 
     Raises:
         RunError: If it is missing, damaged or of another release.
@@ -352,14 +344,9 @@ def execute(
     console: Console,
     interpreters: Mapping[str, str],
 ) -> None:
-    """Train every run that has not ended yet, each framework's in one worker process.
+    """Trains every run that has not ended yet, each framework's in one worker process.
 
-    Args:
-        plan: The runs.
-        arms: The arms, prepared by prepare_arms().
-        folder: The folder of the study.
-        console: Shows the progress.
-        interpreters: Framework to the Python that runs it; by default this one.
+    `arms` are those that prepare_arms() prepared.
 
     Raises:
         RunError: If a worker failed; finished runs stay.
@@ -394,7 +381,7 @@ def _execute(
     progress: "_Progress",
     interpreter: str,
 ) -> None:
-    """Train the runs of one framework in one worker process, one after the other."""
+    """Trains the runs of one framework in one worker process, one after the other."""
     framework = runs[0][1].config.framework
     with worker_series(framework, log, interpreter=interpreter) as series:
         for path, run in runs:
@@ -432,12 +419,12 @@ class _Progress:
         self.bar.stop()
 
     def skip(self, count: int) -> None:
-        """Count runs that had ended already."""
+        """Counts runs that had ended already."""
         self.done += count
         self.bar.update(self.task, completed=self.done)
 
     def begin(self, label: str) -> None:
-        """Show the name of the next run."""
+        """Shows the name of the next run."""
         self.label = label
         place = f"run {self.done + 1} of {self.total}"
         self.bar.update(self.task, description=label, place=place)

@@ -28,17 +28,10 @@ def prepare_job(
     frameworks: Collection[str] = (),
     interpreters: Mapping[str, str] | None = None,
 ) -> PreparedRun:
-    """Prepare a run for every framework that the job trains it in.
+    """Prepares a run for every framework that the job trains it in.
 
-    Args:
-        config: What to train.
-        dataset: The images that config.data loads.
-        given: The weights of config.weights, if the caller has found them already.
-        frameworks: The frameworks that train it; by default config.framework.
-        interpreters: Framework to the Python that runs it; by default this one.
-
-    Returns:
-        The run, whose weights every one of the frameworks can read.
+    `interpreters` maps a framework to the Python that runs it, by default this one; `frameworks`
+    are by default the config's own. `given` spares finding the weights of the config again.
 
     Raises:
         AlexNetError: See prepare_run(); also if the weights cannot be converted.
@@ -65,14 +58,9 @@ def make_readable(
     frameworks: Collection[str],
     interpreters: Mapping[str, str],
 ) -> Pretrained:
-    """Convert a file of weights to safetensors, unless all of these frameworks can read it.
+    """Converts a file of weights to safetensors, unless all of these frameworks can read it.
 
-    Args:
-        given: The file.
-        spec: Its network; the number of classes may differ.
-        width: The network's width multiplier.
-        frameworks: The frameworks that will read it; none: only NumPy will.
-        interpreters: Framework to the Python that runs it; by default this one.
+    The number of classes of `spec` may differ. Without frameworks only NumPy will read the file.
 
     Raises:
         WeightsError: If it cannot be converted.

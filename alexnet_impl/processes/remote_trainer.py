@@ -79,15 +79,7 @@ def remote_side(
     threads: int | None = None,
     interpreter: str = sys.executable,
 ) -> Iterator[RemoteSide]:
-    """Start a worker process for one framework; it ends with the block.
-
-    Args:
-        name: The framework.
-        data: The images that it draws its own batches from.
-        device: 'auto', 'cpu' or 'gpu'.
-        threads: CPU threads; None: the framework's choice.
-        interpreter: The Python to run; its environment needs this package and the framework.
-    """
+    """Starts a worker process for one framework; it ends with the block."""
     with open_channel(name, "trainer", interpreter=interpreter) as channel:
         channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
         yield RemoteSide(name, channel, device)
@@ -242,10 +234,6 @@ def _two_parts(arrays: Weights) -> tuple[Weights, Weights]:
 
 
 def run_trainer_worker() -> int:
-    """Answer calls to a trainer on standard input until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Answers calls to a trainer on standard input until it ends."""
     keep_freed_memory()
     return answer_calls(TrainerCalls().answer)

@@ -81,7 +81,7 @@ def _described(source: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path, spec: Spec) -> Weights:
-    """Read the weights of a network from a file of any kind.
+    """Reads the weights of a network from a file of any kind.
 
     Returns:
         Arrays by canonical name, in the shapes of weight_shapes(spec).

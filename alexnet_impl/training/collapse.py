@@ -215,12 +215,7 @@ def make_watch(
 ) -> CollapseWatch | None:
     """Returns a watch over a run, or None if the network has no ReLU that could die.
 
-    Args:
-        trainer: The run's trainer.
-        spec: Its network.
-        images: The training images, uint8 of shape (num_images, height, width, 3): NUM_CHECK_IMAGES
-            of them are used for the checks.
-        last_step: The last step that is followed by a check.
+    It checks NUM_CHECK_IMAGES of the images, uint8 of shape (num_images, height, width, 3).
     """
     return CollapseWatch(trainer, spec, images, last_step) if relu_names(spec) else None
 

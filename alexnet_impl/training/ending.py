@@ -76,14 +76,7 @@ def _end(
     message: str = "",
     figures: tuple[float | None, float | None] = (None, None),
 ) -> RunResult:
-    """Writes and returns the result.
-
-    Args:
-        state: The run.
-        status: How it ended.
-        message: Why it is not finished.
-        figures: Loss and top-1 accuracy on the test images.
-    """
+    """Writes and returns the result."""
     progress = state.progress
     speed = images_per_second(progress.timed_images, progress.training_time_s)
     result = RunResult(

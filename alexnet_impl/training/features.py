@@ -161,12 +161,7 @@ def cache_key(
 ) -> str:
     """Returns a digest of everything that the features depend on.
 
-    Args:
-        weights: The whole network's, in the canonical layout and shapes.
-        cut: Where its front ends.
-        recipe: How images are preprocessed.
-        dataset: The images.
-        versions: The framework's versions and device, which may round differently.
+    Among them are the framework's versions and device, which may round differently.
     """
     heads = head_weights(weights, cut)
     digest = hashlib.sha256()

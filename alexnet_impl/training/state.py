@@ -125,9 +125,7 @@ class RunState:
     def begin_phase(self, phase: Phase, weights: Weights) -> None:
         """Starts a phase on the weights of the one before, with a new optimizer.
 
-        Args:
-            phase: The phase.
-            weights: The trained layers' weights in the canonical layout.
+        The weights are those of the trained layers, in the canonical layout.
         """
         self.phase = phase
         recipe, features = phase.recipe, self.network.features

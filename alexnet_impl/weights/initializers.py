@@ -66,9 +66,7 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
 def _pass_channels_on(kernel: Array, groups: int) -> None:
     """Makes filter i of each group the identity of its input channel i, as far as there are any.
 
-    Args:
-        kernel: Shape (out_channels, in_channels / groups, height, width); changed in place.
-        groups: The convolution's.
+    The kernel, (out_channels, in_channels / groups, height, width), is changed in place.
     """
     out_channels, in_channels, height, width = kernel.shape
     count = min(out_channels // groups, in_channels)

@@ -95,10 +95,7 @@ def _keras_info(path: Path) -> WeightsInfo | None:
 def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
     """Writes weights as safetensors, whole or not at all.
 
-    Args:
-        path: The file.
-        weights: Arrays in the canonical layout.
-        info: Stored in the file's metadata beside the schema version.
+    The weights are in the canonical layout; the metadata goes into the file.
     """
     write_safetensors(path, weights, info_to_metadata(info))
 
