@@ -18,17 +18,12 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.channel import Answer, answer_calls
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
-from alexnet_impl.weights.metadata import (
-    WeightsInfo,
-    save_weights,
-    store_info,
-)
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights, store_info
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
@@ -93,9 +88,7 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     if not target.parent.is_dir():
         raise WeightsError(f"{target}: its folder does not exist.")
     info = network_info(source, hints)
-    spec = build_spec(
-        info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
-    )
+    spec = info.spec()
     weights = read_weights(source, spec)
     readers = _readers(*kinds)
     _write(target, spec, weights, info)

@@ -13,7 +13,6 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
@@ -109,9 +108,7 @@ def network_of_weights(name: str, framework: str | None, progress: Progress = si
             "weights.safetensors does, and so does the output of alexnet convert for published "
             "weights."
         )
-    spec = build_spec(
-        info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
-    )
+    spec = info.spec()
     values = {"input_scaling": info.input_scaling, "resize_to": info.resize_to}
     return Network(
         framework=framework or next(filter(is_installed, FRAMEWORKS), FRAMEWORKS[0]),

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import (
     AlexNetError,
     DivergedError,
@@ -47,6 +46,7 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, RunResult
 from alexnet_impl.training.events import Ended, Event, Stepped
+from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.pretrained_files import Pretrained
@@ -152,10 +152,7 @@ class ExplainPlan:
         """The config of one run."""
         recipe = replace(arm.setting.recipe, seed=seed)
         return replace(
-            self.request.config,
-            framework=arm.framework,
-            variant=arm.setting.variant,
-            recipe=recipe,
+            self.request.config, framework=arm.framework, variant=arm.setting.variant, recipe=recipe
         )
 
 
@@ -263,7 +260,8 @@ def prepare_arms(
     for arm in plan.arms:
         try:
             config = plan.config(arm, plan.request.seeds[0])
-            images = _images_for(config, dataset)
+            held_back = config.recipe.validation_fraction > 0
+            images = run_images(config.data, config.recipe) if held_back else dataset
             arms[arm] = prepare_job(config, images, given, interpreters=interpreters)
             given = arms[arm].given
         except AlexNetError as error:
@@ -271,19 +269,6 @@ def prepare_arms(
                 f"{arm.name}: {error} To leave it out, name the other factors with --only."
             ) from error
     return arms
-
-
-def _images_for(config: RunConfig, dataset: Dataset) -> Dataset:
-    """The images of a run, loaded again if some are held back."""
-    recipe = config.recipe
-    if recipe.validation_fraction == 0:
-        return dataset
-    return load_dataset(
-        config.data,
-        validation_fraction=recipe.validation_fraction,
-        validation_split=recipe.validation_split,
-        seed=recipe.seed,
-    )
 
 
 def run_path(folder: Path, arm: Arm, seed: int) -> Path:
@@ -355,12 +340,9 @@ def execute(
     total = sum(1 for name in FRAMEWORKS for _ in plan.runs(name))
     with _Progress(console, total) as progress:
         for name in FRAMEWORKS:
-            todo = [
-                run
-                for run in plan.runs(name)
-                if not has_ended(run_path(folder, *run), plan.config(*run))
-            ]
-            progress.skip(sum(1 for _ in plan.runs(name)) - len(todo))
+            runs = list(plan.runs(name))
+            todo = [run for run in runs if not has_ended(run_path(folder, *run), plan.config(*run))]
+            progress.skip(len(runs) - len(todo))
             interpreter = interpreters.get(name, sys.executable)
             try:
                 for first in range(0, len(todo), RUNS_PER_WORKER):
@@ -376,10 +358,7 @@ def execute(
 
 
 def _execute(
-    log: Path,
-    runs: Sequence[tuple[Path, PreparedRun]],
-    progress: "_Progress",
-    interpreter: str,
+    log: Path, runs: Sequence[tuple[Path, PreparedRun]], progress: "_Progress", interpreter: str
 ) -> None:
     """Trains the runs of one framework in one worker process, one after the other."""
     framework = runs[0][1].config.framework

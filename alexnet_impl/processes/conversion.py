@@ -3,7 +3,6 @@
 So a process that trains loads one framework only.
 """
 
-import os
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError, WeightsError
-from alexnet_impl.files import file_digest
+from alexnet_impl.files import file_digest, replace_whole
 from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
@@ -80,14 +79,14 @@ def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{os.getpid()}-{target.name}")
     network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}
     try:
-        with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
-            files = {"source": str(path.resolve()), "target": str(partial)}
+        with (
+            replace_whole(target) as temporary,
+            open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel,
+        ):
+            files = {"source": str(path.resolve()), "target": str(temporary)}
             channel.ask("convert", files | {"network": network})
-        partial.replace(target)
     except RunError as error:
-        partial.unlink(missing_ok=True)
         raise WeightsError(f"{path}: cannot be converted ({error})") from error
     return target

@@ -163,6 +163,8 @@ class CollapseDetector:
 class CollapseWatch:
     """The first-step probe and the collapse checks of one run; the training loop calls them.
 
+    It checks NUM_CHECK_IMAGES of the images, uint8 of shape (num_images, height, width, 3).
+
     Attributes:
         trainer: The current phase's trainer.
         report: What the probe and the checks have found so far.
@@ -208,16 +210,6 @@ class CollapseWatch:
         gap = FIRST_GAP if self.detector.count else max(FIRST_GAP, step // GAP_GROWTH)
         self.next_check = step + gap
         return self.report.seen
-
-
-def make_watch(
-    trainer: Trainer, spec: Spec, images: Pixels, last_step: int
-) -> CollapseWatch | None:
-    """Returns a watch over a run, or None if the network has no ReLU that could die.
-
-    It checks NUM_CHECK_IMAGES of the images, uint8 of shape (num_images, height, width, 3).
-    """
-    return CollapseWatch(trainer, spec, images, last_step) if relu_names(spec) else None
 
 
 def collapse_warning(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:

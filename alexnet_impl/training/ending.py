@@ -4,13 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.runs.environment import process_peak_memory_bytes
-from alexnet_impl.runs.records import (
-    NUM_SAMPLE_IMAGES,
-    Predictions,
-    RunResult,
-    Status,
-    Timing,
-)
+from alexnet_impl.runs.records import NUM_SAMPLE_IMAGES, Predictions, RunResult, Status, Timing
 from alexnet_impl.training.clock import images_per_second
 from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.events import Ended

@@ -67,7 +67,7 @@ class Features:
     cut: CutNetwork
     train: FeatureSplit
     test: FeatureSplit
-    validation: FeatureSplit | None
+    validation: FeatureSplit | None = None
 
     def of(self, split: Split, dataset: Dataset) -> FeatureSplit:
         """Returns the features of one of the dataset's splits."""
@@ -148,12 +148,7 @@ def compute_features(
         )
         for name, split in splits.items()
     }
-    return Features(
-        cut=cut,
-        train=found["train"],
-        test=found["test"],
-        validation=found.get("validation"),
-    )
+    return Features(cut=cut, **found)
 
 
 def cache_key(

@@ -25,7 +25,7 @@ def start_run(
     """Trains from the run's first weights and writes a run folder: an empty one, or a new one.
 
     Raises:
-        AlexNetError: If the run cannot start; nothing is left behind then.
+        AlexNetError: If the run cannot start; nothing is left on disk then.
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
     weights = _threads_and_weights(run)

@@ -5,13 +5,7 @@ import math
 import numpy as np
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.spec import (
-    Conv,
-    Dense,
-    LayerTrace,
-    Spec,
-    trace,
-)
+from alexnet_impl.network.spec import Conv, Dense, LayerTrace, Spec, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Array, Weights
 
