@@ -50,9 +50,6 @@ def compare(
         console: Shows the progress.
         interpreters: Framework to the Python that runs it; by default this one.
 
-    Returns:
-        The two run folders.
-
     Raises:
         RunError: If a worker failed.
         StoppedError: If the user stopped it.

@@ -65,8 +65,7 @@ def layer_statistics(activations: Activations, spec: Spec, step: int) -> Activat
 def dead_share(outputs: NDArray[np.floating]) -> float:
     """Computes the share of units whose outputs are 0 or below for all images and positions.
 
-    Args:
-        outputs: Of shape (batch, channels, height, width) or (batch, features).
+    The outputs are of shape (batch, channels, height, width) or (batch, features).
     """
     others = tuple(axis for axis in range(outputs.ndim) if axis != 1)
     return float((outputs.max(axis=others) <= 0).mean())
@@ -183,11 +182,8 @@ class CollapseWatch:
     ) -> Probe:
         """Probes the network before its first step.
 
-        Args:
-            images: The first batch, uint8 of shape (batch, height, width, 3).
-            labels: int64 of shape (batch,).
-            learning_rate: The first step's.
-            feed: The batch as GatherIndices, if the dataset is on the device.
+        The first batch has uint8 images (batch, height, width, 3) and int64 labels (batch,); `feed`
+        is the batch as GatherIndices, if the dataset is on the device.
         """
         found = probe(self.trainer, self.spec, images, labels, learning_rate, feed)
         self.report = replace(self.report, shift=found.shift)

@@ -15,9 +15,7 @@ from alexnet_impl.weights.canonical import Weights
 def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResult:
     """Ends a run after its last step.
 
-    Args:
-        state: The run.
-        probabilities: The test images' class probabilities, of shape (num_images, num_classes).
+    The test images' class probabilities are of shape (num_images, num_classes).
     """
     test = state.dataset.test
     rng = np.random.default_rng(state.recipe.seed)
@@ -51,11 +49,8 @@ def end_collapsed(state: RunState, message: str) -> RunResult:
 def end_diverged(state: RunState, message: str, good: Weights | None) -> RunResult:
     """Ends a run that diverged.
 
-    Args:
-        state: The run.
-        message: What was not finite.
-        good: The last good weights of what is trained, in the canonical layout; None: the initial
-            weights are kept.
+    `good` are the last good weights of what is trained, in the canonical layout; None keeps the
+    initial ones.
     """
     network = state.network
     weights = network.first_weights() if good is None else network.kept_weights | good

@@ -16,10 +16,6 @@ def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
     Each layer with weights has its own random stream, keyed by the seed and its index among them.
     So inserting a layer without weights changes nothing.
 
-    Args:
-        spec: The network.
-        recipe: Its initializer, last_layer_std and seed.
-
     Returns:
         float32 arrays in the canonical layout.
     """
