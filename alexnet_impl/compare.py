@@ -20,11 +20,9 @@ from alexnet_impl.training.prepare import PreparedRun
 def check_frameworks(
     interpreters: Mapping[str, str], frameworks: Collection[str] = FRAMEWORKS
 ) -> None:
-    """Refuse a job whose frameworks are not installed, before any work is done.
+    """Refuses a job whose frameworks are not installed, before any work is done.
 
-    Args:
-        interpreters: Framework to the Python that runs it; by default this one.
-        frameworks: The frameworks that the job needs.
+    `interpreters` maps a framework to the Python that runs it, by default this one.
 
     Raises:
         FrameworkError: If one is not installed; with the command that installs it.
@@ -43,7 +41,7 @@ def check_frameworks(
 def compare(
     run: PreparedRun, folder: Path, console: Console, interpreters: Mapping[str, str]
 ) -> list[RunFolder]:
-    """Train in both frameworks, each in a worker process, one after the other.
+    """Trains in both frameworks, each in a worker process, one after the other.
 
     Args:
         run: What to train; its framework is replaced by each.
@@ -51,9 +49,6 @@ def compare(
             already is kept if it has ended, and continued if it was interrupted.
         console: Shows the progress.
         interpreters: Framework to the Python that runs it; by default this one.
-
-    Returns:
-        The two run folders.
 
     Raises:
         RunError: If a worker failed.

@@ -18,17 +18,12 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.channel import Answer, answer_calls
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
-from alexnet_impl.weights.metadata import (
-    WeightsInfo,
-    save_weights,
-    store_info,
-)
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights, store_info
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
@@ -70,13 +65,9 @@ class Conversion:
 
 
 def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
-    """Convert a weight file, read the new one back, and compare the outputs of both.
+    """Converts a weight file, reads the new one back, and compares the outputs of both.
 
-    Args:
-        source: The file, or the name of published weights such as torchvision:IMAGENET1K_V1.
-        target: The file to write.
-        hints: What the user said of the network.
-        progress: Reports a download.
+    The source may also be the name of published weights, such as torchvision:IMAGENET1K_V1.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
@@ -97,9 +88,7 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     if not target.parent.is_dir():
         raise WeightsError(f"{target}: its folder does not exist.")
     info = network_info(source, hints)
-    spec = build_spec(
-        info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
-    )
+    spec = info.spec()
     weights = read_weights(source, spec)
     readers = _readers(*kinds)
     _write(target, spec, weights, info)
@@ -172,11 +161,7 @@ def _logits(framework: str, spec: Spec, weights: Weights) -> Logits:
 
 
 def run_conversion_worker() -> int:
-    """Convert the weight files that calls on standard input name, until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Converts the weight files that calls on standard input name, until it ends."""
     return answer_calls(_answer)
 
 

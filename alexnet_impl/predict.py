@@ -13,7 +13,6 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
@@ -72,12 +71,10 @@ def is_weights(path: Path) -> bool:
 def network_of_run(folder: RunFolder, framework: str | None) -> Network:
     """The network of a finished run.
 
+    It runs in the run's own framework unless another is named.
+
     Images are resized to the stored size of the run's images, so that the network sees what it
     was trained on.
-
-    Args:
-        folder: The run.
-        framework: The framework that runs it; None: the run's own.
 
     Raises:
         RunError: If the run is not finished.
@@ -98,10 +95,7 @@ def network_of_run(folder: RunFolder, framework: str | None) -> Network:
 def network_of_weights(name: str, framework: str | None, progress: Progress = silent) -> Network:
     """The network of a weight file, with the preprocessing that the weights were trained on.
 
-    Args:
-        name: Published weights of AlexNet, or a file whose metadata states the preprocessing.
-        framework: The framework that runs it; None: PyTorch if installed, otherwise TensorFlow.
-        progress: Reports a download.
+    It runs in PyTorch, if installed, unless a framework is named; otherwise in TensorFlow.
 
     Raises:
         WeightsError: If the file is damaged or does not state the preprocessing.
@@ -114,9 +108,7 @@ def network_of_weights(name: str, framework: str | None, progress: Progress = si
             "weights.safetensors does, and so does the output of alexnet convert for published "
             "weights."
         )
-    spec = build_spec(
-        info.variant, num_classes=info.num_classes, input_size=info.input_size, width=info.width
-    )
+    spec = info.spec()
     values = {"input_scaling": info.input_scaling, "resize_to": info.resize_to}
     return Network(
         framework=framework or next(filter(is_installed, FRAMEWORKS), FRAMEWORKS[0]),
@@ -129,12 +121,7 @@ def network_of_weights(name: str, framework: str | None, progress: Progress = si
 
 
 def predict_files(network: Network, paths: Sequence[Path], device: str) -> list[ImagePrediction]:
-    """Classify image files, each cut to its middle square.
-
-    Args:
-        network: The network.
-        paths: The image files.
-        device: 'auto', 'cpu' or 'gpu'.
+    """Classifies image files, each cut to its middle square.
 
     Returns:
         One prediction per file, in the order of `paths`.

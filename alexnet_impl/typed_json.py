@@ -5,7 +5,7 @@ imported in 25 ms; cattrs converts silently and takes 55 ms, pydantic 105 ms.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from reprlib import repr as shortened
@@ -61,10 +61,7 @@ def _located(where: object, reason: str) -> str:
 def _reason(kind: Any, value: Any, message: str) -> str:
     """Says which field was refused, with the value received and what is valid.
 
-    Args:
-        kind: The type that was asked for.
-        value: The JSON value.
-        message: msgspec's: "Expected `int`, got `str` - at `$.runs[2].step`".
+    The message is msgspec's: "Expected `int`, got `str` - at `$.runs[2].step`".
     """
     problem, _, place = message.partition(" - at `$")
     for key in re.findall(r"[^.\[\]`]+|\.{3}", place):
@@ -93,22 +90,22 @@ def _step(kind: Any, value: Any, key: str) -> tuple[Any, Any]:
 
 
 def _has_fields(kind: Any) -> bool:
-    """Whether a type is a dataclass or a TypedDict."""
     return is_dataclass(kind) or is_typeddict(kind)
 
 
 def _unknown_fields(value: object, found: object) -> Iterator[UnknownNameError]:
     """Yields an error for each key of the JSON that the dataclass made from it has no field for."""
+    parts: Iterable[tuple[object, object]] = ()
     if is_dataclass(found) and isinstance(value, Mapping):
         known = [field.name for field in fields(found)]
-        for name, part in value.items():
-            if name in known:
-                yield from _unknown_fields(part, getattr(found, name))
-            else:
+        for name in value:
+            if name not in known:
                 yield UnknownNameError(f"field of {type(found).__name__}", str(name), known)
+        parts = ((part, getattr(found, name, None)) for name, part in value.items())
     elif isinstance(value, list) and isinstance(found, list | tuple):
-        for part, made in zip(value, found, strict=False):
-            yield from _unknown_fields(part, made)
+        parts = zip(value, found, strict=False)
     elif isinstance(value, Mapping) and isinstance(found, Mapping):
-        for name, part in value.items():
-            yield from _unknown_fields(part, found.get(name))
+        parts = ((part, found.get(name)) for name, part in value.items())
+    for part, made in parts:
+        if isinstance(part, dict | list):
+            yield from _unknown_fields(part, made)

@@ -11,7 +11,7 @@ from rich.console import Console
 from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.data.loading import load_dataset, settle
+from alexnet_impl.data.loading import settle
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -20,6 +20,7 @@ from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.prepare import find_given
 from alexnet_impl.weights.pretrained_files import (
     Pretrained,
@@ -122,13 +123,7 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained)
 def load_images(config: RunConfig, console: Console) -> Dataset:
     """Load the images with a progress bar, and print their numbers and fingerprint."""
     with terminal_progress() as progress:
-        dataset = load_dataset(
-            config.data,
-            validation_fraction=config.recipe.validation_fraction,
-            validation_split=config.recipe.validation_split,
-            seed=config.recipe.seed,
-            progress=progress,
-        )
+        dataset = run_images(config.data, config.recipe, progress)
     held_back = f" + {len(dataset.validation)} validation" if dataset.validation else ""
     console.print(
         f"{dataset.name}: {len(dataset.train)} training{held_back} and {len(dataset.test)} test "

@@ -136,12 +136,6 @@ def epoch_gather_indices(
 ) -> Iterator[GatherIndices]:
     """Yields the batches of epoch_batches() as gather indices into the dataset on the device.
 
-    Args:
-        split: The images on the device.
-        plan: See epoch_batches().
-        epoch: Counted from 0.
-        start: The first batch, counted from 0.
-
     Raises:
         DataError: If there is no such epoch or batch.
     """

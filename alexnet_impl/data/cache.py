@@ -32,13 +32,11 @@ def cache_dir() -> Path:
 def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
     """Returns the dataset cached under `key`; otherwise builds and caches it.
 
+    `key` is the digest, as hex, of everything that the result depends on.
+
     A damaged file is built anew, and a cache that cannot be written is skipped; both with a
     warning. Processes that build the same dataset at once do not interfere: each writes its own
     file and renames it, and the last one stays.
-
-    Args:
-        key: Digest, as hex, of everything that the result depends on.
-        build: Builds the dataset, without a validation split.
     """
     path = cache_dir() / f"{key}.safetensors"
     try:

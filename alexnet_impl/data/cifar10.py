@@ -200,9 +200,7 @@ def find_cifar10(data_dir: Path) -> FoundRelease | None:
 def load_cifar10(data_dir: Path | None = None, *, progress: Progress = silent) -> Dataset:
     """Loads the 50,000 training and 10,000 test images in their published order.
 
-    Args:
-        data_dir: Folder of the official files, now or after a download; None means the cache.
-        progress: Receives the progress of downloading and reading.
+    `data_dir` holds the official files, now or after a download; None means the cache.
 
     Raises:
         DataError: If data_dir does not exist, the files are damaged, or the download fails.

@@ -14,12 +14,10 @@ T = TypeVar("T")
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     """Yields the items, prepared on a background thread up to `depth` ahead of their use.
 
+    With depth 0 each item is prepared in this thread, when it is needed.
+
     An exception of the iterable is raised here, in its place. Closing the generator (a `break`
     that drops it, an exception, `close()`) ends the thread after its current item.
-
-    Args:
-        items: The iterable to read ahead.
-        depth: Number of items ahead; 0 prepares each in this thread, when it is needed.
 
     Raises:
         DataError: If depth is below 0.

@@ -12,16 +12,11 @@ from alexnet_impl.errors import DataError
 def balanced_indices(
     labels: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draws `count` images, balanced over the classes.
+    """Draws `count` images, balanced over the classes, from labels of shape (num_images,).
 
     If `count` does not divide evenly, classes drawn at random give one more. If a class has too few
     images, it gives all of them and the others give more. So every class gives at least one image
     once `count` reaches the number of classes.
-
-    Args:
-        labels: Shape (num_images,).
-        count: Number of indices to draw.
-        rng: The random generator.
 
     Returns:
         Sorted indices into `labels`, shape (count,).
@@ -47,12 +42,7 @@ def stratified_indices(
 ) -> NDArray[np.int64]:
     """Draws `count` images, from each class in proportion to its size.
 
-    At least one image of every class remains.
-
-    Args:
-        labels: Shape (num_images,).
-        count: Number of indices to draw.
-        rng: The random generator.
+    Labels are of shape (num_images,). At least one image of every class remains.
 
     Returns:
         Sorted indices into `labels`, shape (count,).

@@ -49,14 +49,6 @@ Change = Callable[[Setting], Setting]
 Reason = Callable[[Setting, DatasetFacts], str]
 
 
-def _unchanged(setting: Setting) -> Setting:
-    return setting
-
-
-def _applicable(_: Setting, __: DatasetFacts) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
     """One respect in which two trainings can differ.
@@ -81,8 +73,8 @@ class Factor:
     source: str
     as_keras: Change
     kind: Kind = "default"
-    as_torch: Change = _unchanged
-    not_applicable: Reason = _applicable
+    as_torch: Change = lambda setting: setting
+    not_applicable: Reason = lambda _, __: ""
 
 
 def _recipe(**fields: Any) -> Change:
@@ -118,10 +110,6 @@ def _move_dropout(change: str) -> Change:
 def _has_dropout(setting: Setting) -> bool:
     spec = build_spec(setting.variant, input_size=setting.recipe.input_size)
     return any(isinstance(layer, Dropout) for layer in spec.layers)
-
-
-_COUPLED = {"sgdw": "sgd"}
-_DECOUPLED = {"sgd": "sgdw", "adam": "adamw"}
 
 
 def _optimizer(names: dict[str, str]) -> Change:
@@ -303,8 +291,8 @@ _TABLE = (
         in_torch="L2: added to the gradient",
         in_keras="decoupled: subtracted from the weights",
         source="weight_decay= of torch.optim.SGD and Adam; of keras.optimizers.SGD and Adam",
-        as_torch=_optimizer(_COUPLED),
-        as_keras=_optimizer(_DECOUPLED),
+        as_torch=_optimizer({"sgdw": "sgd"}),
+        as_keras=_optimizer({"sgd": "sgdw", "adam": "adamw"}),
         not_applicable=_no_decay,
     ),
     Factor(

@@ -53,7 +53,7 @@ class Outcome:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """Read status and metrics of a run folder.
+    """Reads status and metrics of a run folder.
 
     Raises:
         RunError: If the run has not ended.
@@ -133,7 +133,7 @@ class ExplainResults:
 
 
 def read_explanation(folder: Path) -> ExplainResults:
-    """Compute the effects from the run folders.
+    """Computes the effects from the run folders.
 
     Raises:
         RunError: If there is no study in the folder, or one of its runs has not ended.
@@ -206,7 +206,7 @@ def _unfinished(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def write_explanation(explanation: ExplainResults) -> None:
-    """Write explain.json: the budget, every run with its metrics, and the effects."""
+    """Writes explain.json: the budget, every run with its metrics, and the effects."""
     text = json.dumps(to_dict(explanation), indent=1, allow_nan=False)
     write_bytes(explanation.folder / "explain.json", text.encode())
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import (
     AlexNetError,
     DivergedError,
@@ -47,6 +46,7 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, RunResult
 from alexnet_impl.training.events import Ended, Event, Stepped
+from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.pretrained_files import Pretrained
@@ -152,10 +152,7 @@ class ExplainPlan:
         """The config of one run."""
         recipe = replace(arm.setting.recipe, seed=seed)
         return replace(
-            self.request.config,
-            framework=arm.framework,
-            variant=arm.setting.variant,
-            recipe=recipe,
+            self.request.config, framework=arm.framework, variant=arm.setting.variant, recipe=recipe
         )
 
 
@@ -179,13 +176,9 @@ def seeds_from(first: int, count: int) -> tuple[int, ...]:
 def make_request(
     config: RunConfig, num_train_images: int, seeds: tuple[int, ...], factors: Iterable[str]
 ) -> ExplainRequest:
-    """Build a request whose epochs are converted to steps, equal for every arm.
+    """Builds a request whose epochs are converted to steps, equal for every arm.
 
-    Args:
-        config: The aligned training.
-        num_train_images: Number of training images.
-        seeds: Seeds of every arm.
-        factors: Names of factors; empty for all.
+    The config is that of the aligned training; without factors all are switched.
 
     Raises:
         UnknownNameError: If the framework or a factor is unknown.
@@ -206,7 +199,7 @@ def dataset_facts(dataset: Dataset | DatasetRecord) -> DatasetFacts:
 
 
 def make_plan(request: ExplainRequest, images: DatasetFacts) -> ExplainPlan:
-    """Plan every factor alone, all together, and both frameworks aligned and with defaults."""
+    """Plans every factor alone, all together, and both frameworks aligned and with defaults."""
     arms: dict[str, Arm] = {
         name: Arm(name=ALIGNED, framework=name, setting=request.aligned) for name in FRAMEWORKS
     }
@@ -256,13 +249,9 @@ def prepare_arms(
     given: Pretrained | None = None,
     interpreters: Mapping[str, str] | None = None,
 ) -> dict[Arm, PreparedRun]:
-    """Prepare every arm's run with the first seed; refuses a plan with a run that cannot start.
+    """Prepares every arm's run with the first seed; refuses a plan with a run that cannot start.
 
-    Args:
-        plan: The runs.
-        dataset: The images of the aligned training.
-        given: The weights of its config, if the caller has found them already.
-        interpreters: Framework to the Python that runs it; by default this one.
+    `given` are the weights of the config, if the caller has found them already.
 
     Raises:
         RunError: If a run cannot start; names the arm.
@@ -271,7 +260,8 @@ def prepare_arms(
     for arm in plan.arms:
         try:
             config = plan.config(arm, plan.request.seeds[0])
-            images = _images_for(config, dataset)
+            held_back = config.recipe.validation_fraction > 0
+            images = run_images(config.data, config.recipe) if held_back else dataset
             arms[arm] = prepare_job(config, images, given, interpreters=interpreters)
             given = arms[arm].given
         except AlexNetError as error:
@@ -279,19 +269,6 @@ def prepare_arms(
                 f"{arm.name}: {error} To leave it out, name the other factors with --only."
             ) from error
     return arms
-
-
-def _images_for(config: RunConfig, dataset: Dataset) -> Dataset:
-    """The images of a run, loaded again if some are held back."""
-    recipe = config.recipe
-    if recipe.validation_fraction == 0:
-        return dataset
-    return load_dataset(
-        config.data,
-        validation_fraction=recipe.validation_fraction,
-        validation_split=recipe.validation_split,
-        seed=recipe.seed,
-    )
 
 
 def run_path(folder: Path, arm: Arm, seed: int) -> Path:
@@ -302,12 +279,12 @@ def run_path(folder: Path, arm: Arm, seed: int) -> Path:
 
 
 def write_request(folder: Path, request: ExplainRequest) -> None:
-    """Write plan.json, whole or not at all."""
+    """Writes plan.json, whole or not at all."""
     write_bytes(folder / "plan.json", json.dumps(request.to_dict(), indent=1).encode())
 
 
 def read_request(folder: Path) -> ExplainRequest:
-    """Read the request in plan.json.
+    """Reads the request in plan.json.
 
     Raises:
         RunError: If it is missing, damaged or of another release.
@@ -352,14 +329,9 @@ def execute(
     console: Console,
     interpreters: Mapping[str, str],
 ) -> None:
-    """Train every run that has not ended yet, each framework's in one worker process.
+    """Trains every run that has not ended yet, each framework's in one worker process.
 
-    Args:
-        plan: The runs.
-        arms: The arms, prepared by prepare_arms().
-        folder: The folder of the study.
-        console: Shows the progress.
-        interpreters: Framework to the Python that runs it; by default this one.
+    `arms` are those that prepare_arms() prepared.
 
     Raises:
         RunError: If a worker failed; finished runs stay.
@@ -368,12 +340,9 @@ def execute(
     total = sum(1 for name in FRAMEWORKS for _ in plan.runs(name))
     with _Progress(console, total) as progress:
         for name in FRAMEWORKS:
-            todo = [
-                run
-                for run in plan.runs(name)
-                if not has_ended(run_path(folder, *run), plan.config(*run))
-            ]
-            progress.skip(sum(1 for _ in plan.runs(name)) - len(todo))
+            runs = list(plan.runs(name))
+            todo = [run for run in runs if not has_ended(run_path(folder, *run), plan.config(*run))]
+            progress.skip(len(runs) - len(todo))
             interpreter = interpreters.get(name, sys.executable)
             try:
                 for first in range(0, len(todo), RUNS_PER_WORKER):
@@ -389,12 +358,9 @@ def execute(
 
 
 def _execute(
-    log: Path,
-    runs: Sequence[tuple[Path, PreparedRun]],
-    progress: "_Progress",
-    interpreter: str,
+    log: Path, runs: Sequence[tuple[Path, PreparedRun]], progress: "_Progress", interpreter: str
 ) -> None:
-    """Train the runs of one framework in one worker process, one after the other."""
+    """Trains the runs of one framework in one worker process, one after the other."""
     framework = runs[0][1].config.framework
     with worker_series(framework, log, interpreter=interpreter) as series:
         for path, run in runs:
@@ -432,12 +398,12 @@ class _Progress:
         self.bar.stop()
 
     def skip(self, count: int) -> None:
-        """Count runs that had ended already."""
+        """Counts runs that had ended already."""
         self.done += count
         self.bar.update(self.task, completed=self.done)
 
     def begin(self, label: str) -> None:
-        """Show the name of the next run."""
+        """Shows the name of the next run."""
         self.label = label
         place = f"run {self.done + 1} of {self.total}"
         self.bar.update(self.task, description=label, place=place)

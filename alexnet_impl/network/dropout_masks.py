@@ -26,10 +26,7 @@ def hash32(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
 def mask_key(seed: int, step: int, place: int) -> int:
     """Returns the 32-bit key of one layer's masks in one step, different for every other.
 
-    Args:
-        seed: The recipe's.
-        step: Counted from 0.
-        place: Index of the layer in the Spec.
+    Steps are counted from 0; `place` is the layer's index in the Spec.
     """
     key = np.zeros(1, np.uint32)
     for part in (seed, step, place):

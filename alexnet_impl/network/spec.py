@@ -202,12 +202,6 @@ def same_padding(size: int, kernel_size: int, stride: int) -> Padding:
 def trace(spec: Spec) -> Trace:
     """Computes every layer's shapes, weights and costs without a framework.
 
-    Args:
-        spec: The network to walk.
-
-    Returns:
-        One LayerTrace per layer, and the totals.
-
     Raises:
         SpecError: If no framework could build it; the message names the layer and the reason.
     """

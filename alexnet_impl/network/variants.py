@@ -1,7 +1,7 @@
 """The named AlexNet variants: source, published parameter totals, and build_spec() for each."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.network.spec import (
@@ -130,7 +130,9 @@ class _Headed:
 
 _TORCHVISION = (64, 192, 384, 256, 256)
 _KRIZHEVSKY = (96, 256, 384, 384, 256)
-_CIFAR_KERNELS = (3, 3, 3, 3, 3)
+_CIFAR = _Body(
+    channels=_KRIZHEVSKY, kernel_sizes=(3, 3, 3, 3, 3), conv1_stride=1, conv1_padding=(1, 1)
+)
 
 VARIANTS: dict[str, Variant] = {
     "torchvision": Variant(
@@ -211,25 +213,14 @@ VARIANTS: dict[str, Variant] = {
         about="for 32x32 images: 3x3 convolutions, 2304 features, no Dropout",
         input_size=32,
         published_num_params={10: 29_585_290},
-        layers=_Body(
-            channels=_KRIZHEVSKY,
-            kernel_sizes=_CIFAR_KERNELS,
-            conv1_stride=1,
-            conv1_padding=(1, 1),
-        ).layers,
+        layers=_CIFAR.layers,
     ),
     "cifar-dropout": Variant(
         source="R4-torch and R4-tf (widths and places of Dropout assumed: not in the report)",
         about="cifar with Dropout after fc1 and fc2",
         input_size=32,
         published_num_params={},
-        layers=_Body(
-            channels=_KRIZHEVSKY,
-            kernel_sizes=_CIFAR_KERNELS,
-            conv1_stride=1,
-            conv1_padding=(1, 1),
-            dropout="after",
-        ).layers,
+        layers=replace(_CIFAR, dropout="after").layers,
     ),
 }
 

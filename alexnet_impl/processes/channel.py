@@ -39,15 +39,9 @@ class Channel:
     def ask(
         self, call: str, values: dict[str, Any] | None = None, arrays: Weights | None = None
     ) -> Answer:
-        """Send a call and wait for its answer.
+        """Sends a call and waits for its answer.
 
-        Args:
-            call: The call's name.
-            values: Arguments that JSON can hold.
-            arrays: Arguments that are arrays, of any shape, by name.
-
-        Returns:
-            The answer's values, and its arrays by name.
+        Values are what JSON can hold; arrays are of any shape, by name. So is the answer.
 
         Raises:
             RunError: If the worker refused, failed or has ended.
@@ -68,13 +62,10 @@ def open_channel(
     interpreter: str = sys.executable,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Channel]:
-    """Start a worker process that answers calls; it ends with the block.
+    """Starts a worker process that answers calls; it ends with the block.
 
-    Args:
-        framework: The framework that it will run, for messages.
-        kind: The kind of worker: one that calls answer_calls().
-        interpreter: The Python to run; its environment needs this package and the framework.
-        variables: Environment variables, in addition to this process's own.
+    `kind` is one of those that call answer_calls(); `variables` are added to this process's
+    environment, and `interpreter` needs this package and the framework.
 
     Raises:
         RunError: If the interpreter cannot be started.
@@ -90,7 +81,7 @@ def open_channel(
 
 
 def _write(folder: Path, arrays: Weights | None) -> str:
-    """Write arrays where the other process finds them; returns the file, or '' without arrays."""
+    """Writes arrays where the other process finds them; returns the file, or '' without arrays."""
     if not arrays:
         return ""
     descriptor, path = tempfile.mkstemp(dir=folder, suffix=".safetensors")
@@ -103,7 +94,7 @@ def _write(folder: Path, arrays: Weights | None) -> str:
 
 
 def _take(path: str) -> Weights:
-    """Read the arrays that the other process wrote, and remove their file."""
+    """Reads the arrays that the other process wrote, and removes their file."""
     if not path:
         return {}
     arrays, _ = read_safetensors(Path(path))
@@ -112,13 +103,9 @@ def _take(path: str) -> Weights:
 
 
 def answer_calls(answer: Callable[[str, dict[str, Any], Weights], Answer]) -> int:
-    """Answer calls on standard input until it ends: the worker's side of a channel.
+    """Answers calls on standard input until it ends: the worker's side of a channel.
 
-    Args:
-        answer: Returns (values, arrays) for (call, values, arrays).
-
-    Returns:
-        The exit code, 0.
+    `answer` returns (values, arrays) for (call, values, arrays).
     """
     with (
         worker_pipes() as (requests, answers),

@@ -3,7 +3,6 @@
 So a process that trains loads one framework only.
 """
 
-import os
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError, WeightsError
-from alexnet_impl.files import file_digest
+from alexnet_impl.files import file_digest, replace_whole
 from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
@@ -28,17 +27,10 @@ def prepare_job(
     frameworks: Collection[str] = (),
     interpreters: Mapping[str, str] | None = None,
 ) -> PreparedRun:
-    """Prepare a run for every framework that the job trains it in.
+    """Prepares a run for every framework that the job trains it in.
 
-    Args:
-        config: What to train.
-        dataset: The images that config.data loads.
-        given: The weights of config.weights, if the caller has found them already.
-        frameworks: The frameworks that train it; by default config.framework.
-        interpreters: Framework to the Python that runs it; by default this one.
-
-    Returns:
-        The run, whose weights every one of the frameworks can read.
+    `interpreters` maps a framework to the Python that runs it, by default this one; `frameworks`
+    are by default the config's own. `given` spares finding the weights of the config again.
 
     Raises:
         AlexNetError: See prepare_run(); also if the weights cannot be converted.
@@ -65,14 +57,9 @@ def make_readable(
     frameworks: Collection[str],
     interpreters: Mapping[str, str],
 ) -> Pretrained:
-    """Convert a file of weights to safetensors, unless all of these frameworks can read it.
+    """Converts a file of weights to safetensors, unless all of these frameworks can read it.
 
-    Args:
-        given: The file.
-        spec: Its network; the number of classes may differ.
-        width: The network's width multiplier.
-        frameworks: The frameworks that will read it; none: only NumPy will.
-        interpreters: Framework to the Python that runs it; by default this one.
+    The number of classes of `spec` may differ. Without frameworks only NumPy will read the file.
 
     Raises:
         WeightsError: If it cannot be converted.
@@ -92,14 +79,14 @@ def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{os.getpid()}-{target.name}")
     network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}
     try:
-        with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
-            files = {"source": str(path.resolve()), "target": str(partial)}
+        with (
+            replace_whole(target) as temporary,
+            open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel,
+        ):
+            files = {"source": str(path.resolve()), "target": str(temporary)}
             channel.ask("convert", files | {"network": network})
-        partial.replace(target)
     except RunError as error:
-        partial.unlink(missing_ok=True)
         raise WeightsError(f"{path}: cannot be converted ({error})") from error
     return target

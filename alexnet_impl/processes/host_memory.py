@@ -9,7 +9,7 @@ _kept = False
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep freed memory for its next allocation, instead of returning it.
+    """Lets this process keep freed memory for its next allocation, instead of returning it.
 
     glibc maps large blocks one by one and unmaps them when they are freed. A framework that frees
     its gradients and activations in every step makes the system clear their pages again in the

@@ -35,7 +35,7 @@ class WorkerProcess:
         self.framework, self.process, self.log = framework, process, log
 
     def send(self, request: dict[str, Any]) -> None:
-        """Send one request; if the worker has ended, receive() says so."""
+        """Sends one request; if the worker has ended, receive() says so."""
         stdin = _pipe(self.process.stdin)
         with suppress(BrokenPipeError):
             stdin.write(json.dumps(request) + "\n")
@@ -53,17 +53,17 @@ class WorkerProcess:
         raise RunError(_last_words(self.framework, self.process.wait(), self.log))
 
     def stop(self) -> None:
-        """Ask the worker to end; one that trains saves its state first."""
+        """Asks the worker to end; one that trains saves its state first."""
         self.process.terminate()
 
     def close(self) -> None:
-        """End the worker by ending its input, and wait for it."""
+        """Ends the worker by ending its input, and waits for it."""
         with suppress(BrokenPipeError), self.process:
             _pipe(self.process.stdin).close()
             _pipe(self.process.stdout).read()  # a worker with more to say would wait for a reader
 
     def kill(self) -> None:
-        """End the worker at once, whatever it is doing."""
+        """Ends the worker at once, whatever it is doing."""
         # Not the process as a context manager: closing the pipe of a dead one raises.
         self.process.kill()
         self.process.communicate()
@@ -77,14 +77,10 @@ def start_worker(
     interpreter: str = sys.executable,
     variables: Mapping[str, str] | None = None,
 ) -> WorkerProcess:
-    """Start a worker process; the caller ends it.
+    """Starts a worker process; the caller ends it.
 
-    Args:
-        kind: One of KINDS.
-        framework: The framework that it will run, for messages.
-        log: The file to write its standard error to.
-        interpreter: The Python to run; its environment needs this package and the framework.
-        variables: Environment variables, in addition to this process's own.
+    `variables` are added to this process's environment; `interpreter` needs this package and the
+    framework.
 
     Raises:
         RunError: If the interpreter cannot be started.
@@ -109,7 +105,7 @@ def start_worker(
 
 @contextmanager
 def worker_pipes() -> Iterator[tuple[TextIO, TextIO]]:
-    """Open the worker's side of its pipes: the stream of requests and the stream for answers.
+    """Opens the worker's side of its pipes: the stream of requests and the stream for answers.
 
     Inside the block, what anything else prints goes to standard error, and whoever reads standard
     input finds none.

@@ -8,7 +8,6 @@ from typing import Any
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Split
-from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import (
     Activations,
@@ -24,7 +23,7 @@ from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_c
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.messages import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.training.feeding import epoch_digest
+from alexnet_impl.training.feeding import epoch_digest, run_images
 from alexnet_impl.weights.canonical import Weights
 
 
@@ -79,15 +78,7 @@ def remote_side(
     threads: int | None = None,
     interpreter: str = sys.executable,
 ) -> Iterator[RemoteSide]:
-    """Start a worker process for one framework; it ends with the block.
-
-    Args:
-        name: The framework.
-        data: The images that it draws its own batches from.
-        device: 'auto', 'cpu' or 'gpu'.
-        threads: CPU threads; None: the framework's choice.
-        interpreter: The Python to run; its environment needs this package and the framework.
-    """
+    """Starts a worker process for one framework; it ends with the block."""
     with open_channel(name, "trainer", interpreter=interpreter) as channel:
         channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
         yield RemoteSide(name, channel, device)
@@ -176,13 +167,7 @@ class TrainerCalls:
                 return self._ask_trainer(call, values, arrays)
 
     def _epoch_digest(self, recipe: Recipe) -> tuple[int, str]:
-        dataset = load_dataset(
-            self.data,
-            validation_fraction=recipe.validation_fraction,
-            validation_split=recipe.validation_split,
-            seed=recipe.seed,
-        )
-        return epoch_digest(dataset.train, recipe)
+        return epoch_digest(run_images(self.data, recipe).train, recipe)
 
     def _make(self, values: dict[str, Any], arrays: Weights) -> None:
         self.trainer, self.handles = None, []  # frees the memory before the next one takes it
@@ -242,10 +227,6 @@ def _two_parts(arrays: Weights) -> tuple[Weights, Weights]:
 
 
 def run_trainer_worker() -> int:
-    """Answer calls to a trainer on standard input until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Answers calls to a trainer on standard input until it ends."""
     keep_freed_memory()
     return answer_calls(TrainerCalls().answer)

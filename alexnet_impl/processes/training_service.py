@@ -24,7 +24,7 @@ from alexnet_impl.training.start import resume_run, start_run
 
 
 def run_training_worker() -> int:
-    """Train what each request on standard input says, one run after the other.
+    """Trains what each request on standard input says, one run after the other.
 
     Returns:
         The exit code: 0 if every run finished or was stopped, 1 if one failed.
@@ -35,11 +35,7 @@ def run_training_worker() -> int:
 
 
 def train_requests(requests: Iterable[str], observer: JsonObserver) -> int:
-    """Train what each request says; see run_training_worker().
-
-    Args:
-        requests: One request as JSON each.
-        observer: Writes the answers.
+    """Trains what each request says; see run_training_worker().
 
     Raises:
         RunError: If there is no request.
@@ -75,7 +71,7 @@ def _load(data: DataConfig, fraction: float, split: str, seed: int) -> Dataset:
 
 
 def _train_one(request: dict[str, Any], load: _Load, observer: JsonObserver) -> str:
-    """Train one run; returns why it could not be trained to its end, or ''."""
+    """Trains one run; returns why it could not be trained to its end, or ''."""
     try:
         run = run_from_dict(request["run"])
         recipe = run.config.recipe

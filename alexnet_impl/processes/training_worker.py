@@ -28,16 +28,9 @@ def log_of(folder: Path) -> Path:
 def train_in_worker(
     run: PreparedRun, folder: Path, observer: Observer, *, interpreter: str = sys.executable
 ) -> RunResult:
-    """Train one run in a worker process, or continue it where it was interrupted.
+    """Trains one run in a worker process, or continues it where it was interrupted.
 
-    Args:
-        run: What to train.
-        folder: The run folder to write; the worker's log lies beside it.
-        observer: Is told of the progress.
-        interpreter: The Python to run; its environment needs this package and the framework.
-
-    Returns:
-        The content of the folder's result.json.
+    The worker's log lies beside the run folder; `interpreter` needs this package and the framework.
 
     Raises:
         RunError: See WorkerSeries.train().
@@ -55,15 +48,7 @@ class WorkerSeries:
         self.worker: WorkerProcess | None = None
 
     def train(self, run: PreparedRun, folder: Path, observer: Observer) -> RunResult:
-        """Train one run, or continue it where it was interrupted.
-
-        Args:
-            run: What to train.
-            folder: The run folder to write.
-            observer: Is told of the progress.
-
-        Returns:
-            The content of the folder's result.json.
+        """Trains one run, or continues it where it was interrupted.
 
         Raises:
             DivergedError: If the run diverged; the worker can train the next one.
@@ -113,12 +98,10 @@ class WorkerSeries:
 def worker_series(
     framework: str, log: Path, *, interpreter: str = sys.executable
 ) -> Iterator[WorkerSeries]:
-    """Start a worker for several runs of one framework: importing it once saves seconds a run.
+    """Starts a worker for several runs of one framework: importing it once saves seconds a run.
 
-    Args:
-        framework: The framework of all the runs.
-        log: The file with everything that the worker prints.
-        interpreter: The Python to run; its environment needs this package and the framework.
+    The log holds everything that the worker prints; `interpreter` needs this package and the
+    framework.
 
     Raises:
         RunError: If the interpreter cannot be started.
@@ -143,7 +126,7 @@ def worker_series(
 
 @contextmanager
 def _ctrl_c_stops(workers: list[WorkerProcess]) -> Iterator[list[int]]:
-    """Note Ctrl-C, and ask the workers to end; a worker that trains saves its state first.
+    """Notes Ctrl-C, and asks the workers to end; a worker that trains saves its state first.
 
     The terminal sends Ctrl-C to the worker as well, but one that is still importing may lose it:
     SIGTERM ends it there, and means the same as Ctrl-C to the training loop.

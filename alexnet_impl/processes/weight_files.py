@@ -1,6 +1,6 @@
 """Reads weight files of either framework: the network they belong to, and their weights."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,7 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec, get_variant
 from alexnet_impl.weights.canonical import Weights, check_weights
-from alexnet_impl.weights.metadata import (
-    WeightsInfo,
-    load_weights,
-    stored_info,
-)
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, stored_info
 from alexnet_impl.weights.pretrained_files import file_kind
 
 PUBLISHED_VARIANT = "torchvision"
@@ -66,22 +62,16 @@ def _first(*values: Any) -> Any:
 
 def _named_in(source: Path) -> dict[str, Any]:
     """Returns the network that a file states."""
-    info = stored_info(source)
-    said = {} if source.suffix == ".safetensors" else _described(source)
+    info, said = stored_info(source), {}
+    if source.suffix != ".safetensors":
+        said = get_framework(file_kind(source)).describe_checkpoint(source)
     if info is None:
         return said
-    found = {name: getattr(info, name) for name in info.__slots__}
-    found |= {"class_names": info.class_names or said.get("class_names", ())}
-    return found
-
-
-def _described(source: Path) -> dict[str, Any]:
-    """Returns the network that a framework's own file states."""
-    return get_framework(file_kind(source)).describe_checkpoint(source)
+    return asdict(info) | {"class_names": info.class_names or said.get("class_names", ())}
 
 
 def read_weights(path: Path, spec: Spec) -> Weights:
-    """Read the weights of a network from a file of any kind.
+    """Reads the weights of a network from a file of any kind.
 
     Returns:
         Arrays by canonical name, in the shapes of weight_shapes(spec).

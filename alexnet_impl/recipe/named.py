@@ -109,7 +109,7 @@ PURPOSES: dict[str, str] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return the named recipe.
+    """Returns the named recipe.
 
     Raises:
         UnknownNameError: If no recipe has that name; the message suggests the nearest.

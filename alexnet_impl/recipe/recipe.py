@@ -227,25 +227,14 @@ class Recipe:
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:
-    """Returns the number of steps of a run.
-
-    Args:
-        recipe: Its epochs or steps count.
-        batches_per_epoch: Number of batches of the training split.
-    """
+    """Returns the number of steps of a run, given the number of batches per epoch."""
     return recipe.epochs * batches_per_epoch if recipe.steps is None else recipe.steps
 
 
 def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
-    """Returns the learning rate of one step.
+    """Returns the learning rate of one of a run's steps, counted from 0.
 
-    Args:
-        recipe: Its schedule and highest rate.
-        step: Counted from 0.
-        num_steps: Number of steps of the whole run.
-
-    Returns:
-        A value that float32 holds exactly, so that both frameworks see the same number.
+    float32 holds it exactly, so that both frameworks see the same number.
     """
     rise = recipe.warmup * num_steps
     if step + 1 <= rise:
@@ -269,23 +258,23 @@ def _float32(value: float) -> float:
 
 
 @functools.cache
-def _field_types() -> tuple[dict[str, Any], Any]:
-    """Returns the fields' types, and a TypedDict of them: msgspec checks no finished dataclass."""
+def _field_types() -> tuple[dict[str, tuple[Any, ...]], Any]:
+    """Returns the fields' choices, and a TypedDict: msgspec checks no finished dataclass."""
     types = get_type_hints(Recipe)
-    return types, TypedDict("_Fields", types, total=False)  # type: ignore[operator]
+    choices = {name: get_args(kind) for name, kind in types.items() if get_origin(kind) is Literal}
+    return choices, TypedDict("_Fields", types, total=False)  # type: ignore[operator]
 
 
 def _check_types(values: dict[str, Any]) -> None:
     """Raises an error if a value is not of its field's type, or is no choice of its field."""
-    types, checked = _field_types()
-    for name, value in values.items():
-        choices = get_args(types[name]) if get_origin(types[name]) is Literal else None
-        if choices is not None and value not in choices:
-            raise UnknownNameError(name, str(value), map(str, choices))
+    choices, checked = _field_types()
+    for name, known in choices.items():
+        if name in values and values[name] not in known:
+            raise UnknownNameError(name, str(values[name]), map(str, known))
     # NumPy's float64 is a float, but msgspec wants Python's own.
-    plain = {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
+    builtin = {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
     try:
-        read(checked, plain)
+        read(checked, builtin)
     except RecordError as error:
         raise RecipeError(f"{error}.") from None
 

@@ -55,12 +55,7 @@ class RunFolder:
     ) -> Self:
         """Creates the folder of a new run and writes run.json.
 
-        Args:
-            path: An empty folder, or one to be made.
-            config: The run's configuration.
-            dataset: The images to train and test on.
-            weights_sha256: Digest of the initial weights.
-            given_sha256: Digest of the file that config.weights names, if it names one.
+        `given_sha256` is the digest of the file that config.weights names, if it names one.
 
         Raises:
             RunError: If the folder is not empty or cannot be written.
@@ -196,9 +191,7 @@ class RunFolder:
     def write_weights(self, weights: Weights, spec: Spec) -> None:
         """Replaces weights.safetensors.
 
-        Args:
-            weights: The whole network's, in the canonical layout.
-            spec: The whole network.
+        They are the whole network's, in the canonical layout.
         """
         config = self.config
         info = WeightsInfo(
@@ -220,9 +213,7 @@ class RunFolder:
     def write_checkpoint(self, arrays: Weights, progress: dict[str, Any]) -> None:
         """Replaces checkpoint.safetensors.
 
-        Args:
-            arrays: Weights and training state by name, of any shape.
-            progress: The counters and sums, as JSON holds them.
+        The arrays, of any shape, are weights and training state by name.
         """
         path = self.path / "checkpoint.safetensors"
         write_safetensors(path, arrays, {"progress": json.dumps(progress)})

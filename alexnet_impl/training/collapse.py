@@ -65,8 +65,7 @@ def layer_statistics(activations: Activations, spec: Spec, step: int) -> Activat
 def dead_share(outputs: NDArray[np.floating]) -> float:
     """Computes the share of units whose outputs are 0 or below for all images and positions.
 
-    Args:
-        outputs: Of shape (batch, channels, height, width) or (batch, features).
+    The outputs are of shape (batch, channels, height, width) or (batch, features).
     """
     others = tuple(axis for axis in range(outputs.ndim) if axis != 1)
     return float((outputs.max(axis=others) <= 0).mean())
@@ -163,6 +162,8 @@ class CollapseDetector:
 class CollapseWatch:
     """The first-step probe and the collapse checks of one run; the training loop calls them.
 
+    It checks NUM_CHECK_IMAGES of the images, uint8 of shape (num_images, height, width, 3).
+
     Attributes:
         trainer: The current phase's trainer.
         report: What the probe and the checks have found so far.
@@ -181,11 +182,8 @@ class CollapseWatch:
     ) -> Probe:
         """Probes the network before its first step.
 
-        Args:
-            images: The first batch, uint8 of shape (batch, height, width, 3).
-            labels: int64 of shape (batch,).
-            learning_rate: The first step's.
-            feed: The batch as GatherIndices, if the dataset is on the device.
+        The first batch has uint8 images (batch, height, width, 3) and int64 labels (batch,); `feed`
+        is the batch as GatherIndices, if the dataset is on the device.
         """
         found = probe(self.trainer, self.spec, images, labels, learning_rate, feed)
         self.report = replace(self.report, shift=found.shift)
@@ -208,21 +206,6 @@ class CollapseWatch:
         gap = FIRST_GAP if self.detector.count else max(FIRST_GAP, step // GAP_GROWTH)
         self.next_check = step + gap
         return self.report.seen
-
-
-def make_watch(
-    trainer: Trainer, spec: Spec, images: Pixels, last_step: int
-) -> CollapseWatch | None:
-    """Returns a watch over a run, or None if the network has no ReLU that could die.
-
-    Args:
-        trainer: The run's trainer.
-        spec: Its network.
-        images: The training images, uint8 of shape (num_images, height, width, 3): NUM_CHECK_IMAGES
-            of them are used for the checks.
-        last_step: The last step that is followed by a check.
-    """
-    return CollapseWatch(trainer, spec, images, last_step) if relu_names(spec) else None
 
 
 def collapse_warning(shift: dict[str, float], spec: Spec, recipe: Recipe) -> str:

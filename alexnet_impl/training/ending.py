@@ -4,13 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.runs.environment import process_peak_memory_bytes
-from alexnet_impl.runs.records import (
-    NUM_SAMPLE_IMAGES,
-    Predictions,
-    RunResult,
-    Status,
-    Timing,
-)
+from alexnet_impl.runs.records import NUM_SAMPLE_IMAGES, Predictions, RunResult, Status, Timing
 from alexnet_impl.training.clock import images_per_second
 from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.events import Ended
@@ -21,9 +15,7 @@ from alexnet_impl.weights.canonical import Weights
 def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResult:
     """Ends a run after its last step.
 
-    Args:
-        state: The run.
-        probabilities: The test images' class probabilities, of shape (num_images, num_classes).
+    The test images' class probabilities are of shape (num_images, num_classes).
     """
     test = state.dataset.test
     rng = np.random.default_rng(state.recipe.seed)
@@ -57,11 +49,8 @@ def end_collapsed(state: RunState, message: str) -> RunResult:
 def end_diverged(state: RunState, message: str, good: Weights | None) -> RunResult:
     """Ends a run that diverged.
 
-    Args:
-        state: The run.
-        message: What was not finite.
-        good: The last good weights of what is trained, in the canonical layout; None: the initial
-            weights are kept.
+    `good` are the last good weights of what is trained, in the canonical layout; None keeps the
+    initial ones.
     """
     network = state.network
     weights = network.first_weights() if good is None else network.kept_weights | good
@@ -76,14 +65,7 @@ def _end(
     message: str = "",
     figures: tuple[float | None, float | None] = (None, None),
 ) -> RunResult:
-    """Writes and returns the result.
-
-    Args:
-        state: The run.
-        status: How it ended.
-        message: Why it is not finished.
-        figures: Loss and top-1 accuracy on the test images.
-    """
+    """Writes and returns the result."""
     progress = state.progress
     speed = images_per_second(progress.timed_images, progress.training_time_s)
     result = RunResult(

@@ -67,7 +67,7 @@ class Features:
     cut: CutNetwork
     train: FeatureSplit
     test: FeatureSplit
-    validation: FeatureSplit | None
+    validation: FeatureSplit | None = None
 
     def of(self, split: Split, dataset: Dataset) -> FeatureSplit:
         """Returns the features of one of the dataset's splits."""
@@ -148,12 +148,7 @@ def compute_features(
         )
         for name, split in splits.items()
     }
-    return Features(
-        cut=cut,
-        train=found["train"],
-        test=found["test"],
-        validation=found.get("validation"),
-    )
+    return Features(cut=cut, **found)
 
 
 def cache_key(
@@ -161,12 +156,7 @@ def cache_key(
 ) -> str:
     """Returns a digest of everything that the features depend on.
 
-    Args:
-        weights: The whole network's, in the canonical layout and shapes.
-        cut: Where its front ends.
-        recipe: How images are preprocessed.
-        dataset: The images.
-        versions: The framework's versions and device, which may round differently.
+    Among them are the framework's versions and device, which may round differently.
     """
     heads = head_weights(weights, cut)
     digest = hashlib.sha256()

@@ -11,7 +11,10 @@ from alexnet_impl.data.batches import (
     epoch_batches,
     epoch_gather_indices,
 )
-from alexnet_impl.data.dataset import Split
+from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.frameworks import DeviceTrainer
 from alexnet_impl.recipe.recipe import Recipe
 
@@ -27,6 +30,22 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
         flip=recipe.flip,
         alternate_flips=recipe.alternate_flips,
         crop_padding=recipe.crop_padding,
+    )
+
+
+def run_images(data: DataConfig, recipe: Recipe, progress: Progress = silent) -> Dataset:
+    """Loads the images of a run, with the validation split that its recipe asks for.
+
+    Raises:
+        DataError: See load_dataset().
+        UnknownNameError: See load_dataset().
+    """
+    return load_dataset(
+        data,
+        validation_fraction=recipe.validation_fraction,
+        validation_split=recipe.validation_split,
+        seed=recipe.seed,
+        progress=progress,
     )
 
 

@@ -63,13 +63,9 @@ def _reset_layers(spec: Spec, recipe: Recipe, given: Weights) -> set[str]:
 
 
 def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float) -> Weights:
-    """Read all weights of a file, whose network may differ in its number of classes.
+    """Reads all weights of a file, whose network may differ in its number of classes.
 
-    Args:
-        found: The file.
-        spec: The network.
-        framework: The framework of this process: it reads its own files.
-        width: The network's width multiplier.
+    A framework reads only its own files, and safetensors.
 
     Returns:
         Arrays by canonical name, in the shapes of weight_shapes() but for the last layer's.

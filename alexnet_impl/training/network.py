@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import DeviceTrainer, get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.phases import phase_recipes
-from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.events import Observer, Prepared
 from alexnet_impl.training.features import (
     Features,
@@ -17,6 +17,8 @@ from alexnet_impl.training.features import (
     head_recipe,
     head_weights,
 )
+from alexnet_impl.training.initial_weights import first_weights
+from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import Weights
 
 
@@ -41,31 +43,18 @@ class Network:
     first_weights: Callable[[], Weights]
 
 
-def set_threads(config: RunConfig) -> None:
-    """Set the framework's threads; TensorFlow starts them when it reads a backbone's weights."""
-    if config.threads is not None:
-        get_framework(config.framework).set_threads(config.threads)
-
-
 def make_network(
-    config: RunConfig,
-    spec: Spec,
-    weights: Weights,
-    dataset: Dataset,
-    observer: Observer,
-    *,
-    first_weights: Callable[[], Weights],
+    run: PreparedRun, weights: Weights, dataset: Dataset, observer: Observer
 ) -> Network:
-    """Make the trainer of a run, and compute the cached features that it reads if there are any.
+    """Makes the trainer of a run, and computes the cached features that it reads if there are any.
 
     Args:
-        config: The run.
-        spec: Its whole network.
-        weights: The canonical weights that it starts from, in the shapes of weight_shapes(spec).
+        run: What to train.
+        weights: Its first weights, in the canonical layout and the shapes of the whole network.
         dataset: Its images.
         observer: Is told how many images' features are computed.
-        first_weights: Returns `weights` again.
     """
+    config, spec = run.config, run.spec
     framework = get_framework(config.framework)
     recipe = phase_recipes(config.recipe)[0]
     trainer = framework.make_trainer(spec, recipe, weights, config.device)
@@ -76,18 +65,16 @@ def make_network(
             whole=spec,
             features=None,
             kept_weights={},
-            first_weights=first_weights,
+            first_weights=partial(first_weights, run),
         )
     cut = cut_network(spec, config.recipe)
     whole = trainer.weights()
     heads = head_weights(whole, cut)
-    versions = framework.fingerprint(config.device)
-    key = cache_key(whole, cut, recipe, dataset, versions)
     features = compute_features(
         trainer,
         cut,
         dataset,
-        key,
+        cache_key(whole, cut, recipe, dataset, framework.fingerprint(config.device)),
         lambda what, done, total: observer(Prepared(what=what, done=done, total=total)),
     )
     del trainer  # its memory is free for the head's
@@ -99,5 +86,5 @@ def make_network(
         whole=spec,
         features=features,
         kept_weights={name: array for name, array in whole.items() if name not in heads},
-        first_weights=first_weights,
+        first_weights=partial(first_weights, run),
     )

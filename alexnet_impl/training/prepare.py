@@ -44,12 +44,9 @@ class PreparedRun:
 def prepare_run(
     config: RunConfig, dataset: Dataset, given: Pretrained | None = None
 ) -> PreparedRun:
-    """Check that these images can train this run, build its network and find its weights.
+    """Checks that these images can train this run, builds its network and finds its weights.
 
-    Args:
-        config: What to train.
-        dataset: The images that config.data loads.
-        given: The weights of config.weights, if the caller has found them already.
+    `given` are the weights of config.weights, if the caller has found them already.
 
     Raises:
         UnknownNameError: If there is no such variant.
@@ -77,14 +74,7 @@ def prepare_run(
 def find_given(
     name: str, variant: str, recipe: Recipe, framework: str, progress: Progress = silent
 ) -> Pretrained:
-    """Find the weights that a run starts from, downloading them if needed.
-
-    Args:
-        name: A published name or the path of a file.
-        variant: The network that starts from them.
-        recipe: The training; its input_size is used.
-        framework: The framework that trains them.
-        progress: Reports a download.
+    """Finds the weights that a run starts from, downloading them if needed.
 
     Raises:
         WeightsError: If they cannot be found, or belong to another network.

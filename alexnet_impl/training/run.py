@@ -10,12 +10,7 @@ from alexnet_impl.data.prefetch import prefetch
 from alexnet_impl.errors import CollapsedError, DivergedError
 from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.checkpoint import checkpoint_weights, save
-from alexnet_impl.training.ending import (
-    end_collapsed,
-    end_diverged,
-    end_finished,
-    end_interrupted,
-)
+from alexnet_impl.training.ending import end_collapsed, end_diverged, end_finished, end_interrupted
 from alexnet_impl.training.epoch_end import end_epoch, measure_test_images
 from alexnet_impl.training.events import Started
 from alexnet_impl.training.feeding import prefetch_depth

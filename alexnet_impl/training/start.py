@@ -1,94 +1,72 @@
 """Starts a prepared run in a new run folder, or resumes one that was interrupted."""
 
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.checkpoint import restore
 from alexnet_impl.training.events import Observer
 from alexnet_impl.training.initial_weights import first_weights
-from alexnet_impl.training.network import make_network, set_threads
+from alexnet_impl.training.network import make_network
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.training.run import train
 from alexnet_impl.training.state import initial_state
-from alexnet_impl.weights.canonical import weights_sha256
+from alexnet_impl.weights.canonical import Weights, weights_sha256
 
 
 def start_run(
     folder_path: Path, run: PreparedRun, dataset: Dataset, observer: Observer
 ) -> RunResult:
-    """Train from the run's first weights and write a run folder.
-
-    Args:
-        folder_path: A folder that is empty or does not exist yet.
-        run: What to train.
-        dataset: The images that the run's config loads.
-        observer: Is told of the progress.
-
-    Returns:
-        The content of result.json; its status says whether the run finished.
+    """Trains from the run's first weights and writes a run folder: an empty one, or a new one.
 
     Raises:
-        AlexNetError: If the run cannot start; nothing is left behind then.
+        AlexNetError: If the run cannot start; nothing is left on disk then.
         DivergedError: If the loss is not finite any more; the folder keeps the last good state.
     """
-    config = run.config
-    set_threads(config)
-    weights = first_weights(run)
-    first = partial(first_weights, run)
-    network = make_network(config, run.spec, weights, dataset, observer, first_weights=first)
+    weights = _threads_and_weights(run)
+    network = make_network(run, weights, dataset, observer)
     given = None if run.given is None else file_digest(run.given.path, "sha256")
     folder = RunFolder.create(
-        folder_path, config, dataset, weights_sha256(weights), given_sha256=given
+        folder_path, run.config, dataset, weights_sha256(weights), given_sha256=given
     )
-    folder.write_json("environment.json", _environment(config))
-    return train(initial_state(folder, config, dataset, network, observer))
+    _write_environment(folder, run)
+    return train(initial_state(folder, run.config, dataset, network, observer))
 
 
 def resume_run(
     folder: RunFolder, run: PreparedRun, dataset: Dataset, observer: Observer
 ) -> RunResult:
-    """Continue a run that was interrupted or killed, from its last checkpoint.
+    """Continues a run that was interrupted or killed, from its last checkpoint.
 
-    Args:
-        folder: The run folder.
-        run: The same run, prepared again: its weights may lie elsewhere now.
-        dataset: Its images.
-        observer: Is told of the progress.
+    The run was prepared again: its weights may lie elsewhere now.
 
     Raises:
         RunError: If the run is finished, diverged or collapsed, or the dataset or the weights it
             started from are others.
     """
     check_resumable(folder, dataset)
-    config = run.config
-    set_threads(config)
-    weights = first_weights(run)
-    if config.weights is not None and weights_sha256(weights) != folder.initial_weights_sha256:
+    weights, given = _threads_and_weights(run), run.config.weights
+    if given is not None and weights_sha256(weights) != folder.initial_weights_sha256:
         raise RunError(
-            f"{folder.path}: was started on other weights than {config.weights} gives; give the "
+            f"{folder.path}: was started on other weights than {given} gives; give the "
             "run its own weights back."
         )
     folder.clean()
-    first = partial(first_weights, run)
-    network = make_network(config, run.spec, weights, dataset, observer, first_weights=first)
+    network = make_network(run, weights, dataset, observer)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
-        folder.write_json("environment.json", _environment(config))
-    state = initial_state(folder, config, dataset, network, observer)
+        _write_environment(folder, run)
+    state = initial_state(folder, run.config, dataset, network, observer)
     restore(state)
     return train(state)
 
 
 def check_resumable(folder: RunFolder, dataset: Dataset) -> None:
-    """Refuse to resume a run that has ended, or was trained on other images.
+    """Refuses to resume a run that has ended, or was trained on other images.
 
     Raises:
         RunError: With what to do instead.
@@ -114,6 +92,13 @@ def check_resumable(folder: RunFolder, dataset: Dataset) -> None:
         )
 
 
-def _environment(config: RunConfig) -> dict[str, Any]:
-    framework = get_framework(config.framework).fingerprint(config.device)
-    return environment_fingerprint() | {"framework": framework}
+def _threads_and_weights(run: PreparedRun) -> Weights:
+    """Sets the framework's threads first: TensorFlow starts them to read a backbone's weights."""
+    if run.config.threads is not None:
+        get_framework(run.config.framework).set_threads(run.config.threads)
+    return first_weights(run)
+
+
+def _write_environment(folder: RunFolder, run: PreparedRun) -> None:
+    framework = get_framework(run.config.framework).fingerprint(run.config.device)
+    folder.write_json("environment.json", environment_fingerprint() | {"framework": framework})

@@ -15,7 +15,7 @@ from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import CollapseReport, History
-from alexnet_impl.training.collapse import CollapseWatch, make_watch
+from alexnet_impl.training.collapse import CollapseWatch, relu_names
 from alexnet_impl.training.events import Observer
 from alexnet_impl.training.features import head_recipe
 from alexnet_impl.training.feeding import batch_plan
@@ -125,9 +125,7 @@ class RunState:
     def begin_phase(self, phase: Phase, weights: Weights) -> None:
         """Starts a phase on the weights of the one before, with a new optimizer.
 
-        Args:
-            phase: The phase.
-            weights: The trained layers' weights in the canonical layout.
+        The weights are those of the trained layers, in the canonical layout.
         """
         self.phase = phase
         recipe, features = phase.recipe, self.network.features
@@ -152,11 +150,7 @@ class RunState:
 
 
 def initial_state(
-    folder: RunFolder,
-    config: RunConfig,
-    dataset: Dataset,
-    network: Network,
-    observer: Observer,
+    folder: RunFolder, config: RunConfig, dataset: Dataset, network: Network, observer: Observer
 ) -> RunState:
     """Returns the state of a run before its first step."""
     batches_per_epoch = num_batches(batch_plan(config.recipe), len(dataset.train))
@@ -173,8 +167,9 @@ def initial_state(
         phase=parts[0],
         trainer=network.trainer,
     )
-    if config.on_collapse != "ignore" and network.features is None:
+    # A network without a ReLU has no units that could die.
+    if config.on_collapse != "ignore" and network.features is None and relu_names(network.whole):
         last_step = min(batches_per_epoch, state.num_steps)
-        state.watch = make_watch(network.trainer, network.whole, dataset.train.images, last_step)
+        state.watch = CollapseWatch(network.trainer, network.whole, dataset.train.images, last_step)
     state.put_dataset_on_device()
     return state

@@ -136,11 +136,7 @@ class EpochSteps:
                 raise self.state.diverged(f"the loss is {loss} at step {step}")
 
     def _probe_first_step(self, batch: Batch | GatherIndices) -> None:
-        """Takes the first step on trial, and warns of a collapse if it moves the outputs too far.
-
-        Args:
-            batch: The first step's.
-        """
+        """Takes the first step on trial; warns of a collapse if it moves the outputs too far."""
         state, progress, watch = self.state, self.state.progress, self.state.watch
         if watch is None or progress.step > 0:
             return

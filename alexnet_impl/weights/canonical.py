@@ -17,12 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.spec import (
-    Shape,
-    Spec,
-    backbone_of,
-    weight_shapes,
-)
+from alexnet_impl.network.spec import Shape, Spec, backbone_of, weight_shapes
 
 Array: TypeAlias = NDArray[Any]
 Weights: TypeAlias = dict[str, Array]

@@ -5,13 +5,7 @@ import math
 import numpy as np
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.spec import (
-    Conv,
-    Dense,
-    LayerTrace,
-    Spec,
-    trace,
-)
+from alexnet_impl.network.spec import Conv, Dense, LayerTrace, Spec, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -21,10 +15,6 @@ def initial_weights(spec: Spec, recipe: Recipe) -> Weights:
 
     Each layer with weights has its own random stream, keyed by the seed and its index among them.
     So inserting a layer without weights changes nothing.
-
-    Args:
-        spec: The network.
-        recipe: Its initializer, last_layer_std and seed.
 
     Returns:
         float32 arrays in the canonical layout.
@@ -66,9 +56,7 @@ def _draw(step: LayerTrace, recipe: Recipe, rng: np.random.Generator) -> tuple[A
 def _pass_channels_on(kernel: Array, groups: int) -> None:
     """Makes filter i of each group the identity of its input channel i, as far as there are any.
 
-    Args:
-        kernel: Shape (out_channels, in_channels / groups, height, width); changed in place.
-        groups: The convolution's.
+    The kernel, (out_channels, in_channels / groups, height, width), is changed in place.
     """
     out_channels, in_channels, height, width = kernel.shape
     count = min(out_channels // groups, in_channels)

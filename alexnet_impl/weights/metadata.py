@@ -8,11 +8,13 @@ import json
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.files import replace_whole
+from alexnet_impl.network.spec import Spec
+from alexnet_impl.network.variants import build_spec
 from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
 from alexnet_impl.weights.published_files import published_of
 from alexnet_impl.weights.safetensors_io import read_metadata, read_safetensors, write_safetensors
@@ -39,6 +41,15 @@ class WeightsInfo:
     input_scaling: str | None = None
     resize_to: int | None = None
     class_names: tuple[str, ...] = ()
+
+    def spec(self) -> Spec:
+        """Returns the network of the weights."""
+        return build_spec(
+            self.variant,
+            num_classes=self.num_classes,
+            input_size=self.input_size,
+            width=self.width,
+        )
 
 
 MEMBER = "alexnet_impl.json"
@@ -95,10 +106,7 @@ def _keras_info(path: Path) -> WeightsInfo | None:
 def save_weights(path: Path, weights: Weights, info: WeightsInfo) -> None:
     """Writes weights as safetensors, whole or not at all.
 
-    Args:
-        path: The file.
-        weights: Arrays in the canonical layout.
-        info: Stored in the file's metadata beside the schema version.
+    The weights are in the canonical layout; the metadata goes into the file.
     """
     write_safetensors(path, weights, info_to_metadata(info))
 
@@ -115,16 +123,8 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
 
 def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
     """Converts metadata to the strings that a file stores."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "variant": info.variant,
-        "num_classes": str(info.num_classes),
-        "input_size": str(info.input_size),
-        "width": json.dumps(info.width),
-        "input_scaling": json.dumps(info.input_scaling),
-        "resize_to": json.dumps(info.resize_to),
-        "class_names": json.dumps(info.class_names),
-    }
+    values = {name: json.dumps(value) for name, value in asdict(info).items()}
+    return {"schema_version": SCHEMA_VERSION, **values, "variant": info.variant}
 
 
 def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:

@@ -77,7 +77,7 @@ def find_pretrained(
     *,
     framework: str | None = None,
 ) -> Pretrained:
-    """Find a file of weights, downloading it if needed, and check it without reading its arrays.
+    """Finds a file of weights, downloading it if needed; checks it without reading its arrays.
 
     Args:
         name: 'torchvision:IMAGENET1K_V1', 'keras:imagenet', or the path of a file.
@@ -122,13 +122,9 @@ def file_kind(path: Path) -> str:
 
 
 def refuse_other_library(name: str, kind: str, variant: str, framework: str | None) -> None:
-    """Refuse a backbone of the other library: it is another network of the same name.
+    """Refuses a backbone of the other library: it is another network of the same name.
 
-    Args:
-        name: The weights' name, for the message.
-        kind: 'safetensors', or the framework whose file it is.
-        variant: The network that starts from them.
-        framework: The framework that trains it; None: either.
+    A `kind` is 'safetensors', or the framework whose file it is; without a framework all pass.
 
     Raises:
         WeightsError: If the weights belong to the other library's backbone.
@@ -152,7 +148,7 @@ def _preprocessing(path: Path) -> Preprocessing | None:
 
 
 def check_preprocessing(recipe: Recipe, pretrained: Pretrained) -> None:
-    """Refuse to feed weights values that they were not trained on.
+    """Refuses to feed weights values that they were not trained on.
 
     The scalings that are named as mistakes pass: whoever asks for one reproduces it.
 

@@ -1,10 +1,10 @@
 """Runs that are prepared and started at once, for tests that have a config and its images."""
 
 from alexnet_impl.data.data_config import DataConfig
-from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.processes import training_worker
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training import start
+from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.initial_weights import first_weights
 from alexnet_impl.training.prepare import PreparedRun, prepare_run
 from alexnet_impl.weights.pretrained_files import check_preprocessing, find_pretrained
@@ -12,13 +12,7 @@ from alexnet_impl.weights.pretrained_files import check_preprocessing, find_pret
 
 def images_of(config):
     """What the config loads."""
-    recipe = config.recipe
-    return load_dataset(
-        config.data,
-        validation_fraction=recipe.validation_fraction,
-        validation_split=recipe.validation_split,
-        seed=recipe.seed,
-    )
+    return run_images(config.data, config.recipe)
 
 
 def start_run(folder_path, config, dataset, observer):

@@ -245,13 +245,13 @@ def test_requests_that_cannot_be_are_refused(framework):  # noqa: ARG001
 
 
 def test_plan_with_a_run_that_cannot_start_is_refused(framework, monkeypatch):  # noqa: ARG001
-    def refuse(*_, **options):
-        raise DataError(f"too few images for {options['validation_split']}.")
+    def refuse(_, recipe):
+        raise DataError(f"too few images for {recipe.validation_split}.")
 
     dataset = load_dataset(DATA)
     plan = make_plan(request_of("validation-split"), dataset_facts(dataset))
     prepare_arms(plan, dataset)
-    monkeypatch.setattr(explain, "load_dataset", refuse)
+    monkeypatch.setattr(explain, "run_images", refuse)
     with pytest.raises(
         RunError, match=r"validation-split: too few images for last\. To leave it out"
     ):
