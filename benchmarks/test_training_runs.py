@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
-from alexnet_impl.measurement.case_worker import usable_cores
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry
 from alexnet_impl.measurement.recording import EXTRA
 from alexnet_impl.processes.conversion import prepare_job

@@ -108,8 +108,8 @@ def _show(folder: Path, console: Console) -> int:
 
     console.print(effects_table(explanation))
     for line in [*not_applicable_lines(explanation), *notes(explanation)]:
-        console.print(line, highlight=False)
+        console.print(line)
     path = folder / "explain.html"
     write_explain_page(path, explanation)
-    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {path}", soft_wrap=True)
     return 0

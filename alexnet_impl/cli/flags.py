@@ -25,8 +25,13 @@ def value(metavar: str) -> Any:
     return arg(metavar=metavar, help_behavior_hint="")
 
 
+# Choices are checked later, by the code that knows them: its message suggests the nearest.
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
+Interpreters = Annotated[
+    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
+]
 _NO_FLAG: Any = PrimitiveConstructorSpec(
     nargs=0,
     metavar="",
@@ -35,11 +40,6 @@ _NO_FLAG: Any = PrimitiveConstructorSpec(
     str_from_instance=lambda _: [],
 )
 """Keeps tyro from reading the 60 fields of a recipe for a command line that names none."""
-DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
-Interpreters = Annotated[
-    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
-]
-"""Choices are checked later, by the code that knows them: its message suggests the nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,9 @@ class NetworkOptions:
     """Multiplier of the numbers of channels and features."""
     recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
     """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
-    dataset: Annotated[
-        str | None,
-        by_rule(DATASET_CHOICES, "what --data-dir holds, or digits"),
-    ] = None
+    dataset: Annotated[str | None, by_rule(DATASET_CHOICES, "what --data-dir holds, or digits")] = (
+        None
+    )
     """Dataset. The digits come with the package; synthetic is noise."""
     data_dir: Annotated[Path | None, value("PATH")] = None
     """Folder, zip or archive with the images."""

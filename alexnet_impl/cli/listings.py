@@ -24,7 +24,7 @@ def recipes_command(command: Recipes, console: Console) -> int:
     """List the named recipes, or every field of a recipe."""
     if command.fields:
         for renderable in recipe_fields():
-            console.print(renderable, highlight=False)
+            console.print(renderable)
         return 0
     console.print(recipes_table())
     console.print("Defaults, choices and meanings of all fields: alexnet recipes --fields")

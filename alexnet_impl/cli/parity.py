@@ -45,7 +45,7 @@ def parity_command(command: Parity, console: Console) -> int:
     folder = new_folder(command.options, "parity")
     check_free(folder)
     if pair is not None:
-        console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
+        console.print(CHECK_HEADER, style="dim", soft_wrap=True)
         record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
         make_folder(folder)
     else:
@@ -53,13 +53,17 @@ def parity_command(command: Parity, console: Console) -> int:
     write_record(folder, record)
     if record.series:
         write_lockstep_figure(folder / "lockstep.png", record)
-    console.print(f"Record: {folder}", highlight=False, soft_wrap=True)
-    return show_record(record, console)
+    console.print(f"Record: {folder}", soft_wrap=True)
+    if record.holds:
+        console.print(f"All {len(record.checks)} checks hold.", style="green")
+        return 0
+    console.print(failure_line(record), style="bold red", soft_wrap=True)
+    return 1
 
 
 def _show_check(check: CheckResult, console: Console) -> None:
     for line in check_lines(check):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _pair(command: Parity) -> PairRequest | None:
@@ -67,7 +71,10 @@ def _pair(command: Parity) -> PairRequest | None:
     if command.torch is None and command.tensorflow is None:
         if command.names is not None or command.copy_weights != "auto":
             raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
-        _refuse_on_collapse(command.options)
+        if command.options.on_collapse != TrainingOptions().on_collapse:
+            raise RunError(
+                "--on-collapse belongs to trainings; parity takes a few steps of its own."
+            )
         return None
     if command.torch is None or command.tensorflow is None:
         raise RunError("--torch and --tensorflow belong together: give both, or neither.")
@@ -88,11 +95,6 @@ def _pair(command: Parity) -> PairRequest | None:
     )
 
 
-def _refuse_on_collapse(options: TrainingOptions) -> None:
-    if options.on_collapse != TrainingOptions().on_collapse:
-        raise RunError("--on-collapse belongs to trainings; parity takes a few steps of its own.")
-
-
 def _prove(
     command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
@@ -103,19 +105,10 @@ def _prove(
     dataset = load_images(config, console)
     run = prepare_run(config, dataset)
     make_folder(folder)
-    console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
+    console.print(CHECK_HEADER, style="dim", soft_wrap=True)
 
     def keep(record: ParityRecord) -> None:
         write_record(folder, record)
         _show_check(record.checks[-1], console)
 
     return prove(run, dataset, command.steps, interpreters, keep)
-
-
-def show_record(record: ParityRecord, console: Console) -> int:
-    """Print the verdict or the first mismatch, and return the exit code."""
-    if record.holds:
-        console.print(f"All {len(record.checks)} checks hold.", style="green", highlight=False)
-        return 0
-    console.print(failure_line(record), style="bold red", highlight=False, soft_wrap=True)
-    return 1

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
@@ -22,8 +23,8 @@ from alexnet_impl.stats.speed_ratios import (
     MeasurementError,
     Ratio,
     Verdict,
+    checked_times,
     independent_ratio,
-    summarize,
     verdict,
 )
 
@@ -367,7 +368,7 @@ def _pool(
         values += [time_s * peak for time_s in own_s]
     return _Pool(
         entry=first,
-        median_s=summarize(times_s).median_s,
+        median_s=median(times_s),
         values=tuple(values),
         scaled_by=kernel,
         where=where,
@@ -393,7 +394,7 @@ def _positive(value: float | None, where: str, what: str) -> float:
 
 def _times(entry: BenchmarkEntry, where: str) -> tuple[float, ...]:
     try:
-        summarize(entry.times_s)
+        checked_times("times_s", entry.times_s)
     except MeasurementError as error:
         raise RunError(f"{where}: {error}") from error
     return entry.times_s
