@@ -1,4 +1,4 @@
-"""Prints the ledger of `alexnet ledger`, and writes its page and its JSON file."""
+"""The handler of `alexnet ledger`: prints the ledger, and writes its page and its JSON file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands that list what there is and train nothing; they import no statistics."""
+"""Handlers of `alexnet variants`, `recipes` and `describe`; they import no statistics."""
 
 from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""The handler of `alexnet parity`."""
+"""The handler of `alexnet parity`, which compares both frameworks or a user's two models."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -153,11 +153,7 @@ def _bare(flag: str) -> str:
 
 
 def _check_flags(command: Command, arguments: list[str]) -> None:
-    """Refuse a flag that the command does not have.
-
-    Raises:
-        UsageError: If there is one; the message suggests the nearest.
-    """
+    """Refuse a flag that the command does not have, with a UsageError that suggests the nearest."""
     hints = get_type_hints(command.flags)
     own = _flags_by_name("--", hints)
     of_recipe = dict[str, str]()

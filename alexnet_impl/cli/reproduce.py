@@ -1,4 +1,4 @@
-"""Run the experiments of `alexnet reproduce`, one after the other, and show how they ended."""
+"""The handler of `alexnet reproduce`: runs experiments in turn, and shows how they ended."""
 
 import sys
 from collections.abc import Iterator

@@ -147,9 +147,7 @@ def new_folder(options: NetworkOptions, what: str) -> Path:
 def check_target(flag: str, path: Path | None) -> None:
     """Refuse a file that cannot be written, before any work is done for it.
 
-    Args:
-        flag: The flag that names the file, as the user typed it.
-        path: The file; None if no file was asked for.
+    `path` is None if no file was asked for.
 
     Raises:
         RunError: If its folder does not exist or is read-only, or the path is a folder.
