@@ -118,7 +118,7 @@ def compare_command(command: Compare, console: Console) -> int:
     recipe, differing = nearest_recipe(config.recipe)
     console.print(
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
-        f"{' with changes' if differing else ''}, seed {config.recipe.seed}",
+        f"{' with changes' if differing else ''}, seed {config.recipe.seed}"
     )
     runs = compare(run, folder, console, interpreters)
     _show_report(runs, folder / "report.html", console)

@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal, Optional
 from tyro.conf import Positional, Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from alexnet_impl.recipe.named import RECIPES, get_recipe
+from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 
 DEFAULT_RECIPE = "quick"
-EXPLAIN_RECIPE = "explain"
-"""The default of `explain`."""
 
 
 def by_rule(metavar: str, rule: str) -> Any:
@@ -118,15 +116,15 @@ class BenchOptions(NetworkOptions):
     """CPU threads of the framework."""
 
 
-def explain_options(recipe_name: str) -> TrainingOptions:
+def explain_options() -> TrainingOptions:
     """The defaults of `explain`: a variant that has padding and dropout to switch.
 
     Its runs are many and short, and a collapse is one of their results.
     """
     return TrainingOptions(
         variant="torchvision",
-        recipe_name=recipe_name,
-        recipe=get_recipe(recipe_name),
+        recipe_name="explain",
+        recipe=RECIPES["explain"],
         on_collapse="ignore",
     )
 
@@ -220,9 +218,7 @@ class Explain:
     """Continue this interrupted study. Only --interpreter may be given with it."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
-    options: Annotated[TrainingOptions, arg(name="")] = field(
-        default_factory=lambda: explain_options(EXPLAIN_RECIPE)
-    )
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=explain_options)
 
 
 @dataclass(frozen=True, kw_only=True)

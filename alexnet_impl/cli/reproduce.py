@@ -78,10 +78,7 @@ def _show(runs: list[RunFolder], problems: list[str], output: Path, console: Con
     """
     if runs:
         console.print(comparison_table(runs))
-        console.print(
-            f"Runs: {output}; judge them with: alexnet ledger {output}",
-            soft_wrap=True,
-        )
+        console.print(f"Runs: {output}; judge them with: alexnet ledger {output}", soft_wrap=True)
     if len(problems) == 1:
         raise RunError(problems[0])
     for problem in problems:
