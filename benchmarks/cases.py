@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.measurement.case import USUAL_RECIPE, Case, of_batch_size, synthetic_data
-from alexnet_impl.measurement.case_worker import usable_cores
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.runs.config import RunConfig
 

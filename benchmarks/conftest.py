@@ -184,11 +184,8 @@ def has_gate(case, interpreters):
 def gate_of(case, gates, interpreters):
     """The gate of a row's two models, remembered from the same two before."""
     # How many steps a call has and where its images lie is not compared.
-    recipe = replace(
-        case.config.recipe,
-        **{name: getattr(Recipe(), name) for name in NOT_JUDGED},
-    )
     config = case.config
+    recipe = replace(config.recipe, **{name: getattr(Recipe(), name) for name in NOT_JUDGED})
     key = (config.variant, config.width, config.device, config.data.image_size, recipe)
     if key not in gates:
         gates[key] = pass_gate(case, interpreters)

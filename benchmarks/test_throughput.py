@@ -26,22 +26,13 @@ NARROW = [
 
 def on(device, mark, cases):
     """The cases on a device, named by what they are."""
-
-    def name(workload, variant, rest):
-        return "-".join(
-            [workload, variant, *(f"{key}={value}" for key, value in rest.items()), device]
-        )
-
-    return [
-        pytest.param(
-            workload,
-            variant,
-            rest | {"device": device},
-            marks=mark,
-            id=name(workload, variant, rest),
-        )
-        for workload, variant, rest in cases
-    ]
+    params = []
+    for workload, variant, rest in cases:
+        fields = [f"{key}={value}" for key, value in rest.items()]
+        name = "-".join([workload, variant, *fields, device])
+        values = (workload, variant, rest | {"device": device})
+        params.append(pytest.param(*values, marks=mark, id=name))
+    return params
 
 
 @pytest.mark.parametrize(

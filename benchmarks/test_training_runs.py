@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset, settle
-from alexnet_impl.measurement.case_worker import usable_cores
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.measurement.full_training import full_training_entry
 from alexnet_impl.measurement.recording import EXTRA
 from alexnet_impl.processes.conversion import prepare_job
@@ -20,8 +20,6 @@ from alexnet_impl.training.events import ignore_events
 CLAIM = 0.8076
 """R3-tf: the best accuracy from scratch in the reports."""
 DIGITS_TARGET = 0.9
-
-
 RUNS = 3
 """Number of runs: fewer times have no interval, and `bench compare` could not judge them."""
 
@@ -38,8 +36,7 @@ def measure(benchmark, config, folder, interpreters, *, target):
 
     def one_run():
         path = folder / f"run{len(results)}"
-        observer = ignore_events
-        results.append(train_in_worker(run, path, observer, interpreter=interpreter))
+        results.append(train_in_worker(run, path, ignore_events, interpreter=interpreter))
 
     benchmark.pedantic(one_run, rounds=RUNS, iterations=1)
     if benchmark.disabled:

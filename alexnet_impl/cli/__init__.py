@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the rest as *_
     try:
         command, flags = parse(given)
-        return command.run(flags, Console())
+        return command.run(flags, Console(highlight=False))
     except SystemExit as ended:  # tyro printed a help text or refused a value
         return int(ended.code or 0)
     except UsageError as error:

@@ -14,10 +14,10 @@ from alexnet_impl.cli.shared import check_target, new_folder, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine.facts import machine_fingerprint
+from alexnet_impl.machine.facts import machine_fingerprint, usable_cores
 from alexnet_impl.machine.interference import interference_warnings, measure_interference
 from alexnet_impl.measurement.case import Case, of_batch_size
-from alexnet_impl.measurement.case_worker import OutOfMemoryError, usable_cores
+from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
 from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
@@ -82,12 +82,12 @@ def _record(
     after = machine_fingerprint()
     interference = Interference(machine_after=after, warnings=interference_warnings(before, after))
     for warning in interference.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     write_recording(folder, machine, entries, pairs, interference)
     for done, gate in pairs:
         if gate is None or gate.holds:
             write_figure(folder / "rounds.png", rounds_figure(done))
-    console.print(f"Benchmark folder: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"Benchmark folder: {folder}", soft_wrap=True)
     return code
 
 
@@ -185,7 +185,7 @@ def _two(
     gate = _gate(first, second, interpreters, console)
     if gate is not None and not gate.holds:
         told = f"gate: {gate.outcome}. The models differ: times are shown, and no speed ratio."
-        console.print(told, style="yellow", highlight=False, soft_wrap=True)
+        console.print(told, style="yellow", soft_wrap=True)
     try:
         with console.status("") as status:
 
@@ -199,12 +199,12 @@ def _two(
         for number in dropped:
             alone = f"`alexnet bench {asked[number]}` with the same flags does"
             told = f"{cases[number].title}: not measured; {alone}."
-            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+            console.print(told, style="yellow", soft_wrap=True)
         return [entry], [], 1
     for side in (done.first, done.second):
         _show(side, console)
     for line in pair_lines(done, gate):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     entries = [entry_of(side, gate) for side in (done.first, done.second)]
     return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
 
@@ -226,7 +226,7 @@ def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Cons
 
 def _show(measured: MeasuredCase, console: Console) -> None:
     for line in measured_lines(measured):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _no_memory(
@@ -240,7 +240,7 @@ def _no_memory(
     """The entry of a case that ran out of memory."""
     with console.status("searching the largest batch that fits"):
         found: OutOfMemory = find_largest_batch(case, message, interpreters, beside=beside)
-    console.print(f"{case.title}: {found}", highlight=False, soft_wrap=True)
+    console.print(f"{case.title}: {found}", soft_wrap=True)
     return {
         "title": case.title,
         "key": case.key,
@@ -268,10 +268,10 @@ def bench_compare_command(command: BenchCompare, console: Console) -> int:
     done = find_regressions(read_recording(command.old), read_recording(command.new), options)
     *lines, last = regression_lines(done)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
     fails = done.worse or (command.strict and done.doubtful)
     style = "bold red" if fails else "yellow" if done.doubtful else "green"
-    console.print(last, style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(last, style=style, markup=False, soft_wrap=True)
     return 1 if fails else 0
 
 
@@ -305,11 +305,11 @@ def versions_command(command: Versions, console: Console) -> int:
     table = Table(box=box.SIMPLE, show_header=False)
     for cells in zip(HEADER, *version_rows(environments), strict=True):
         table.add_row(*cells)
-    console.print(table, highlight=False, markup=False)
+    console.print(table, markup=False)
     write_versions_page(command.output, environments)
     for problem in problems:
-        console.print(f"left out: {problem}", style="bold red", highlight=False, soft_wrap=True)
+        console.print(f"left out: {problem}", style="bold red", soft_wrap=True)
     holds = all(one.holds for one in environments) and not problems
     console.print(conclusion(environments), style="green" if holds else "bold red")
-    console.print(f"Page: {command.output}", highlight=False, soft_wrap=True)
+    console.print(f"Page: {command.output}", soft_wrap=True)
     return 0 if holds else 1

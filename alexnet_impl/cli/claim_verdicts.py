@@ -1,4 +1,4 @@
-"""Prints the ledger of `alexnet ledger`, and writes its page and its JSON file."""
+"""The handler of `alexnet ledger`: prints the ledger, and writes its page and its JSON file."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 
 
 def ledger_command(command: Ledger, console: Console) -> int:
-    """Judges every claim, prints the ledger and writes the files that were asked for.
+    """Judge every claim, print the ledger and write the files that were asked for.
 
     Raises:
         RunError: If the directory of the runs does not exist or holds none.
@@ -31,18 +31,18 @@ def ledger_command(command: Ledger, console: Console) -> int:
     widen(console)
     renderables = ledger_renderables if command.all else short_renderables
     for renderable in renderables(ledger, console.width):
-        console.print(renderable, highlight=False)
+        console.print(renderable)
     if not command.all:
-        console.print("Every claim, pair and finding: alexnet ledger --all", highlight=False)
+        console.print("Every claim, pair and finding: alexnet ledger --all")
     if command.json is not None:
         write_ledger_json(command.json, ledger)
-        console.print(f"JSON: {command.json}", highlight=False, soft_wrap=True)
+        console.print(f"JSON: {command.json}", soft_wrap=True)
     if command.html is not None:
         # matplotlib and jinja2 take a second to import, which only a page should cost.
         from alexnet_impl.report.ledger.page import write_ledger_page  # noqa: PLC0415
 
         write_ledger_page(command.html, ledger)
-        console.print(f"Page: {command.html}", highlight=False, soft_wrap=True)
+        console.print(f"Page: {command.html}", soft_wrap=True)
     return 0
 
 

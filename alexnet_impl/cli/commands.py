@@ -73,7 +73,7 @@ def train_command(command: Train, console: Console) -> int:
         raise StoppedError(f"{where}; continue with: alexnet train --resume {folder.path}")
 
     console.print(comparison_table([folder]))
-    console.print(f"Run folder: {folder.path}", highlight=False, soft_wrap=True)
+    console.print(f"Run folder: {folder.path}", soft_wrap=True)
     _refuse_collapsed([folder])
     return 0
 
@@ -118,8 +118,7 @@ def compare_command(command: Compare, console: Console) -> int:
     recipe, differing = nearest_recipe(config.recipe)
     console.print(
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
-        f"{' with changes' if differing else ''}, seed {config.recipe.seed}",
-        highlight=False,
+        f"{' with changes' if differing else ''}, seed {config.recipe.seed}"
     )
     runs = compare(run, folder, console, interpreters)
     _show_report(runs, folder / "report.html", console)
@@ -128,7 +127,6 @@ def compare_command(command: Compare, console: Console) -> int:
 
 
 def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int:
-
     console.print(comparison_table(runs))
     if len(runs) > 1:
         console.print(equality_table(runs))
@@ -136,7 +134,7 @@ def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int
     from alexnet_impl.report.run.page import write_report  # noqa: PLC0415
 
     write_report(path, runs)
-    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {path}", soft_wrap=True)
     return 0
 
 
@@ -178,7 +176,6 @@ def convert_command(command: Convert, console: Console) -> int:
         f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "
         f"differ by at most {done.max_absolute_difference:.2e}, relative "
         f"{done.max_relative_difference:.2e}.",
-        highlight=False,
         soft_wrap=True,
     )
     return 0

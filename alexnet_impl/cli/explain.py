@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.cli.flags import EXPLAIN_RECIPE, Explain, explain_options
+from alexnet_impl.cli.flags import Explain
 from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, settle_run
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.dataset import Dataset
@@ -59,7 +59,7 @@ def explain_command(command: Explain, console: Console) -> int:
 def _resumed(command: Explain) -> ExplainRequest:
     """The request of an interrupted study; other flags are refused, as they would be ignored."""
     given = replace(command, resume=None, interpreter=())
-    if given != Explain(options=explain_options(EXPLAIN_RECIPE)) or command.resume is None:
+    if given != Explain() or command.resume is None:
         raise RunError(
             "--resume continues a study with the flags it was started with; leave other flags out."
         )
@@ -108,8 +108,8 @@ def _show(folder: Path, console: Console) -> int:
 
     console.print(effects_table(explanation))
     for line in [*not_applicable_lines(explanation), *notes(explanation)]:
-        console.print(line, highlight=False)
+        console.print(line)
     path = folder / "explain.html"
     write_explain_page(path, explanation)
-    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {path}", soft_wrap=True)
     return 0

@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal, Optional
 from tyro.conf import Positional, Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from alexnet_impl.recipe.named import RECIPES, get_recipe
+from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 
 DEFAULT_RECIPE = "quick"
-EXPLAIN_RECIPE = "explain"
-"""The default of `explain`."""
 
 
 def by_rule(metavar: str, rule: str) -> Any:
@@ -25,8 +23,13 @@ def value(metavar: str) -> Any:
     return arg(metavar=metavar, help_behavior_hint="")
 
 
+# Choices are checked later, by the code that knows them: its message suggests the nearest.
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
+DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
+Interpreters = Annotated[
+    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
+]
 _NO_FLAG: Any = PrimitiveConstructorSpec(
     nargs=0,
     metavar="",
@@ -35,11 +38,6 @@ _NO_FLAG: Any = PrimitiveConstructorSpec(
     str_from_instance=lambda _: [],
 )
 """Keeps tyro from reading the 60 fields of a recipe for a command line that names none."""
-DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
-Interpreters = Annotated[
-    tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
-]
-"""Choices are checked later, by the code that knows them: its message suggests the nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +50,9 @@ class NetworkOptions:
     """Multiplier of the numbers of channels and features."""
     recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
     """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
-    dataset: Annotated[
-        str | None,
-        by_rule(DATASET_CHOICES, "what --data-dir holds, or digits"),
-    ] = None
+    dataset: Annotated[str | None, by_rule(DATASET_CHOICES, "what --data-dir holds, or digits")] = (
+        None
+    )
     """Dataset. The digits come with the package; synthetic is noise."""
     data_dir: Annotated[Path | None, value("PATH")] = None
     """Folder, zip or archive with the images."""
@@ -119,15 +116,15 @@ class BenchOptions(NetworkOptions):
     """CPU threads of the framework."""
 
 
-def explain_options(recipe_name: str) -> TrainingOptions:
+def explain_options() -> TrainingOptions:
     """The defaults of `explain`: a variant that has padding and dropout to switch.
 
     Its runs are many and short, and a collapse is one of their results.
     """
     return TrainingOptions(
         variant="torchvision",
-        recipe_name=recipe_name,
-        recipe=get_recipe(recipe_name),
+        recipe_name="explain",
+        recipe=RECIPES["explain"],
         on_collapse="ignore",
     )
 
@@ -221,9 +218,7 @@ class Explain:
     """Continue this interrupted study. Only --interpreter may be given with it."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
-    options: Annotated[TrainingOptions, arg(name="")] = field(
-        default_factory=lambda: explain_options(EXPLAIN_RECIPE)
-    )
+    options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=explain_options)
 
 
 @dataclass(frozen=True, kw_only=True)

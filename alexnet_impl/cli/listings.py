@@ -1,4 +1,4 @@
-"""The commands that list what there is and train nothing; they import no statistics."""
+"""Handlers of `alexnet variants`, `recipes` and `describe`; they import no statistics."""
 
 from rich.console import Console
 
@@ -24,7 +24,7 @@ def recipes_command(command: Recipes, console: Console) -> int:
     """List the named recipes, or every field of a recipe."""
     if command.fields:
         for renderable in recipe_fields():
-            console.print(renderable, highlight=False)
+            console.print(renderable)
         return 0
     console.print(recipes_table())
     console.print("Defaults, choices and meanings of all fields: alexnet recipes --fields")

@@ -1,4 +1,4 @@
-"""The handler of `alexnet parity`."""
+"""The handler of `alexnet parity`, which compares both frameworks or a user's two models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.report.figure_style import write_figure
-from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
+from alexnet_impl.report.parity import CHECK_HEADER, check_lines, lockstep_figure
 from alexnet_impl.runs.folder import check_free, make_folder
 from alexnet_impl.training.prepare import prepare_run
 
@@ -41,7 +41,7 @@ def parity_command(command: Parity, console: Console) -> int:
     folder = new_folder(command.options, "parity")
     check_free(folder)
     if pair is not None:
-        console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
+        console.print(CHECK_HEADER, style="dim", soft_wrap=True)
         record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
         make_folder(folder)
     else:
@@ -49,13 +49,13 @@ def parity_command(command: Parity, console: Console) -> int:
     write_record(folder, record)
     if record.series:
         write_figure(folder / "lockstep.png", lockstep_figure(record))
-    console.print(f"Record: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"Record: {folder}", soft_wrap=True)
     return show_record(record, console)
 
 
 def _show_check(check: CheckResult, console: Console) -> None:
     for line in check_lines(check):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _pair(command: Parity) -> PairRequest | None:
@@ -63,7 +63,10 @@ def _pair(command: Parity) -> PairRequest | None:
     if command.torch is None and command.tensorflow is None:
         if command.names is not None or command.copy_weights != "auto":
             raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
-        _refuse_on_collapse(command.options)
+        if command.options.on_collapse != TrainingOptions().on_collapse:
+            raise RunError(
+                "--on-collapse belongs to trainings; parity takes a few steps of its own."
+            )
         return None
     if command.torch is None or command.tensorflow is None:
         raise RunError("--torch and --tensorflow belong together: give both, or neither.")
@@ -84,11 +87,6 @@ def _pair(command: Parity) -> PairRequest | None:
     )
 
 
-def _refuse_on_collapse(options: TrainingOptions) -> None:
-    if options.on_collapse != TrainingOptions().on_collapse:
-        raise RunError("--on-collapse belongs to trainings; parity takes a few steps of its own.")
-
-
 def _prove(
     command: Parity, interpreters: dict[str, str], folder: Path, console: Console
 ) -> ParityRecord:
@@ -99,19 +97,10 @@ def _prove(
     dataset = load_images(config, console)
     run = prepare_run(config, dataset)
     make_folder(folder)
-    console.print(CHECK_HEADER, style="dim", highlight=False, soft_wrap=True)
+    console.print(CHECK_HEADER, style="dim", soft_wrap=True)
 
     def keep(record: ParityRecord) -> None:
         write_record(folder, record)
         _show_check(record.checks[-1], console)
 
     return prove(run, dataset, command.steps, interpreters, keep)
-
-
-def show_record(record: ParityRecord, console: Console) -> int:
-    """Print the verdict or the first mismatch, and return the exit code."""
-    if record.holds:
-        console.print(f"All {len(record.checks)} checks hold.", style="green", highlight=False)
-        return 0
-    console.print(failure_line(record), style="bold red", highlight=False, soft_wrap=True)
-    return 1

@@ -38,10 +38,10 @@ def parse(arguments: list[str]) -> tuple[Command, Any]:
     if arguments[:1] == ["--version"]:
         from importlib.metadata import version  # noqa: PLC0415 - takes 0.03 s
 
-        Console().print(f"alexnet {version('alexnet_impl')}", highlight=False)
+        Console(highlight=False).print(f"alexnet {version('alexnet_impl')}")
         raise SystemExit(0)
     if not arguments or arguments[0] in HELP:
-        print_help(Console(stderr=not arguments))
+        print_help(Console(stderr=not arguments, highlight=False))
         raise SystemExit(0 if arguments else 2)
     command = _choose(arguments)
     return command, _fill_in(command, arguments[len(command.name.split()) :])
@@ -57,8 +57,8 @@ def print_help(console: Console) -> None:
         table.add_column(no_wrap=True, min_width=13)
         for command in commands:
             table.add_row(command.name, str(command.flags.__doc__).partition("\n")[0])
-        console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
-    console.print("\n--version prints the version.", highlight=False)
+        console.print(Padding(table, (0, 0, 0, 2)))
+    console.print("\n--version prints the version.")
 
 
 def _choose(arguments: list[str]) -> Command:
@@ -153,11 +153,7 @@ def _bare(flag: str) -> str:
 
 
 def _check_flags(command: Command, arguments: list[str]) -> None:
-    """Refuse a flag that the command does not have.
-
-    Raises:
-        UsageError: If there is one; the message suggests the nearest.
-    """
+    """Refuse a flag that the command does not have, with a UsageError that suggests the nearest."""
     hints = get_type_hints(command.flags)
     own = _flags_by_name("--", hints)
     of_recipe = dict[str, str]()

@@ -1,4 +1,4 @@
-"""Runs the experiments of `alexnet reproduce`, one after the other, and shows how they ended."""
+"""The handler of `alexnet reproduce`: runs experiments in turn, and shows how they ended."""
 
 import sys
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ from alexnet_impl.weights.published_files import Published, find_published, publ
 
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
-    """Runs the named experiments one after the other, and shows how they ended.
+    """Run the named experiments one after the other, and show how they ended.
 
     One that cannot start, for example because its weights cannot be downloaded, does not stop the
     others.
@@ -71,22 +71,18 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
 
 
 def _show(runs: list[RunFolder], problems: list[str], output: Path, console: Console) -> None:
-    """Shows how the runs ended, and why others did not start.
+    """Show how the runs ended, and why others did not start.
 
     Raises:
         RunError: If one did not.
     """
     if runs:
         console.print(comparison_table(runs))
-        console.print(
-            f"Runs: {output}; judge them with: alexnet ledger {output}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(f"Runs: {output}; judge them with: alexnet ledger {output}", soft_wrap=True)
     if len(problems) == 1:
         raise RunError(problems[0])
     for problem in problems:
-        console.print(problem, highlight=False, soft_wrap=True)
+        console.print(problem, soft_wrap=True)
     if problems:
         count = len(runs) + len(problems)
         raise RunError(f"{len(problems)} of {count} runs did not start, for the reasons above.")
@@ -156,7 +152,7 @@ def _title(request: ExperimentRequest) -> str:
 
 
 def _taken(run: RunFolder, request: ExperimentRequest, console: Console) -> RunFolder:
-    """Returns a run that has ended, after checking that it saw the images that are given."""
+    """Check that a run that has ended saw the images that are given, and return it."""
     if run.config.data.data_dir != request.config.data.data_dir:
         check_images(run.path, load_images(request.config, console))
     return run
@@ -166,15 +162,15 @@ def _run(
     request: ExperimentRequest, root: Path, console: Console, interpreters: dict[str, str]
 ) -> RunFolder:
     label = request.budget.label(request.experiment.recipe) or "the report's full length"
-    console.print(f"{_title(request)}: {label}", style="bold", highlight=False)
+    console.print(f"{_title(request)}: {label}", style="bold")
     memory_note = check_memory(request)
     dataset = _load_images(request, console)
     check_images(_path(request, root), dataset)
     request = on_images(request, dataset)
     for mismatch in request.mismatches:
-        console.print(f"  differs from the report: {mismatch}", highlight=False, soft_wrap=True)
+        console.print(f"  differs from the report: {mismatch}", soft_wrap=True)
     if memory_note:
-        console.print(memory_note, highlight=False, soft_wrap=True)
+        console.print(memory_note, soft_wrap=True)
     with terminal_progress() as progress:
         run = prepare_request(request, dataset, interpreters, progress)
     del dataset  # the worker loads its own
@@ -183,7 +179,7 @@ def _run(
 
 
 def _load_images(request: ExperimentRequest, console: Console) -> Dataset:
-    """Loads the images that the budget takes.
+    """Load the images that the budget takes.
 
     Raises:
         RunError: If there are fewer.

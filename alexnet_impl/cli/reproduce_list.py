@@ -14,7 +14,7 @@ MORE = (
 
 
 def reproduce_command(command: Reproduce, console: Console) -> int:
-    """Lists the experiments, or runs those that are named."""
+    """List the experiments, or run those that are named."""
     if not command.list:
         # Running imports the training and its statistics, which a list does not need.
         from alexnet_impl.cli.reproduce import reproduce_command as run  # noqa: PLC0415
@@ -24,9 +24,9 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     console.print(experiments_table(console.width))
     detailed = get_experiments(command.ids) or (EXPERIMENTS.values() if command.all else ())
     for experiment in detailed:
-        console.print(experiment.id, style="bold", highlight=False)
+        console.print(experiment.id, style="bold")
         for line in assumption_lines(experiment):
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
+            console.print(f"  {line}", soft_wrap=True)
     if not detailed:
-        console.print(MORE, highlight=False, soft_wrap=True)
+        console.print(MORE, soft_wrap=True)
     return 0

@@ -15,7 +15,7 @@ from alexnet_impl.data.loading import settle
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.measurement.case_worker import usable_cores
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
@@ -128,7 +128,6 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
     console.print(
         f"{dataset.name}: {len(dataset.train)} training{held_back} and {len(dataset.test)} test "
         f"images of {dataset.num_classes} classes, {dataset.fingerprint[:12]}",
-        highlight=False,
         soft_wrap=True,
     )
     return dataset
@@ -143,9 +142,7 @@ def new_folder(options: NetworkOptions, what: str) -> Path:
 def check_target(flag: str, path: Path | None) -> None:
     """Refuse a file that cannot be written, before any work is done for it.
 
-    Args:
-        flag: The flag that names the file, as the user typed it.
-        path: The file; None if no file was asked for.
+    `path` is None if no file was asked for.
 
     Raises:
         RunError: If its folder does not exist or is read-only, or the path is a folder.

@@ -1,6 +1,6 @@
 """The registry of machine facts: what a benchmark and a run record about their hardware.
 
-A fact is a value ready for JSON; one that this platform does not tell is None. Environment
+A fact is a value ready for JSON, or None where this platform does not tell it. Environment
 variables are read by name and never by prefix: others may hold secrets.
 """
 
@@ -50,11 +50,12 @@ TELLING_VARIABLES = (
 name, never by prefix: TF_VAR_... and the like hold Terraform's secrets."""
 
 
-def _affinity_cpus() -> int:
-    return len(psutil.Process().cpu_affinity())
+AFFINITY = Fact("affinity_cpus", int, "state", lambda: len(psutil.Process().cpu_affinity()))
 
 
-AFFINITY = Fact("affinity_cpus", int, "state", _affinity_cpus)
+def usable_cores() -> int:
+    """Number of CPU cores that this process may be scheduled on."""
+    return AFFINITY.read() or psutil.cpu_count() or 1
 
 
 def _usable_cpus() -> float | None:
@@ -63,12 +64,7 @@ def _usable_cpus() -> float | None:
 
 
 def _physical_cpus() -> Any:
-    """Cores, their hardware threads counted once."""
     return psutil.cpu_count(logical=False)
-
-
-def _memory_bytes() -> int:
-    return int(psutil.virtual_memory().total)
 
 
 def _max_frequency_mhz() -> float | None:
@@ -109,7 +105,7 @@ HARDWARE = (
     Fact("logical_cpus", int, "state", psutil.cpu_count),
     Fact("physical_cpus", int, "machine", _physical_cpus, label="physical cores"),
     # Firmware, kernel and hypervisor each keep some of the memory back.
-    Fact("memory_bytes", int, "machine", _memory_bytes, "B", "memory", tolerance=0.1),
+    Fact("memory_bytes", int, "machine", lambda: psutil.virtual_memory().total, "B", "memory", 0.1),
 )
 """What every run records: the processor and the memory."""
 FACTS = (
@@ -145,7 +141,7 @@ def hardware_facts() -> dict[str, Any]:
 def machine_fingerprint() -> dict[str, Any]:
     """Read all facts that decide speed, now.
 
-    To be called before a framework starts its threads: OpenMP may bind the calling thread to one
-    core, which would then count as all that this process may use.
+    Call it before a framework starts its threads: OpenMP may bind the calling thread to one core,
+    which would then count as all that this process may use.
     """
     return {fact.name: fact.read() for fact in FACTS}

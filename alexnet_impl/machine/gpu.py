@@ -40,7 +40,7 @@ def gpu_facts() -> list[dict[str, Any]]:
 
 
 def _get(call: str, *arguments: int, scale: float | None = None) -> Callable[[Any], Any]:
-    """A reader by pynvml's function nvmlDeviceGet..., whose number is divided by a scale."""
+    """A reader that calls pynvml's function nvmlDeviceGet..., and divides its number by a scale."""
 
     def read(gpu: Any) -> Any:
         found = getattr(pynvml, f"nvmlDeviceGet{call}")(gpu, *arguments)
@@ -57,12 +57,8 @@ def _persistence(gpu: Any) -> bool:
     return bool(pynvml.nvmlDeviceGetPersistenceMode(gpu))
 
 
-def _memory_bytes(gpu: Any) -> int:
-    return int(pynvml.nvmlDeviceGetMemoryInfo(gpu).total)
-
-
 def _utilization(gpu: Any) -> float:
-    """Share of the last moments' time, 0 to 1."""
+    """Share of the time of the driver's last sample in which a kernel ran, 0 to 1."""
     return float(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu) / 100
 
 
@@ -79,11 +75,13 @@ def _throttle_reasons(gpu: Any) -> list[str]:
 _LIMIT, _DEFAULT_LIMIT = "PowerManagementLimit", "PowerManagementDefaultLimit"
 GPU_FACTS = (
     Fact("name", str, "machine", _get("Name"), label="gpu"),
-    Fact("driver", str, "software", _driver, label="gpu driver"),
+    Fact(
+        "driver", str, "software", lambda _: pynvml.nvmlSystemGetDriverVersion(), "", "gpu driver"
+    ),
     Fact("power_limit_w", float, "software", _get(_LIMIT, scale=1000), "W", "gpu power limit (W)"),
     Fact("default_power_limit_w", float, "state", _get(_DEFAULT_LIMIT, scale=1000), "W"),
     Fact("persistence", bool, "software", _persistence, label="gpu persistence"),
-    Fact("memory_bytes", int, "state", _memory_bytes, "B"),
+    Fact("memory_bytes", int, "state", lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).total, "B"),
     Fact("sm_clock_mhz", float, "state", _get("ClockInfo", NVML_CLOCK_SM), "MHz"),
     Fact("max_sm_clock_mhz", float, "state", _get("MaxClockInfo", NVML_CLOCK_SM), "MHz"),
     Fact("memory_clock_mhz", float, "state", _get("ClockInfo", NVML_CLOCK_MEM), "MHz"),

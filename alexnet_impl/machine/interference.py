@@ -44,11 +44,7 @@ def interference_warnings(before: Facts, after: Facts) -> tuple[str, ...]:
             'busy_share' if it was measured. A fact that is missing or None gives no warning.
         after: machine_fingerprint() just after it, while a GPU is still warm.
     """
-    return (
-        *_load_warnings(before),
-        *_cpu_warnings(before, after),
-        *_gpu_warnings(before, after),
-    )
+    return (*_load_warnings(before), *_cpu_warnings(before, after), *_gpu_warnings(before, after))
 
 
 def _load_warnings(before: Facts) -> Iterator[str]:
@@ -77,10 +73,8 @@ def _cpu_warnings(before: Facts, after: Facts) -> Iterator[str]:
         yield "Heat slowed the CPU during the measurement (thermal throttling)."
     if before.get("on_battery") or after.get("on_battery"):
         yield "The machine ran on battery power: plug it in."
-    quota, cpus = (
-        before.get("quota_cpus"),
-        before.get("affinity_cpus") or before.get("logical_cpus"),
-    )
+    quota = before.get("quota_cpus")
+    cpus = before.get("affinity_cpus") or before.get("logical_cpus")
     if quota is not None and cpus is not None and quota < cpus:
         yield (
             f"The control group grants {quota:g} of {cpus} cores: more threads than that are "
@@ -89,8 +83,7 @@ def _cpu_warnings(before: Facts, after: Facts) -> Iterator[str]:
 
 
 def _gpu_warnings(before: Facts, after: Facts) -> Iterator[str]:
-    pairs = _paired_gpus(before.get("gpus") or [], after.get("gpus") or [])
-    for states in pairs:
+    for states in _paired_gpus(before.get("gpus") or [], after.get("gpus") or []):
         name = _gpu_name(states[0])
         reasons = {word for gpu in states for word in gpu.get("throttle_reasons") or ()}
         if held := sorted(reasons - HARMLESS_REASONS):

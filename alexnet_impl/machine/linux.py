@@ -27,7 +27,7 @@ def quota_cpus(root: Path = ROOT) -> float | None:
 
 
 def _cgroup_folders(mount: Path, controllers: str, path: str) -> Iterator[Path]:
-    """Where a group's limits may lie, its ancestors' included; version 2 has no controllers.
+    """Folders that may hold a group's limits and its ancestors'; version 2 names no controllers.
 
     A container often sees only its own group, mounted at the top, under a path from outside.
     """
@@ -67,13 +67,13 @@ def turbo(root: Path = ROOT) -> bool | None:
 
 
 def thermal_throttle_count(root: Path = ROOT) -> int | None:
-    """Times that heat has slowed the processor since the system started."""
+    """Number of times that heat has slowed the processor since the system started."""
     counts = _texts(root / _CPUS, "cpu[0-9]*/thermal_throttle/*_throttle_count")
     return int(sum(_number(count) or 0 for count in counts)) if counts else None
 
 
 def on_battery(root: Path = ROOT) -> bool | None:
-    """Whether a battery of the machine, not one of its mouse's, is being emptied."""
+    """Whether the machine runs on its battery; the batteries of mice and the like do not count."""
     supplies = root / "sys/class/power_supply"
     if not supplies.is_dir():
         return None
@@ -121,7 +121,7 @@ def _texts(folder: Path, pattern: str) -> list[str]:
 
 
 def _number(text: str) -> float | None:
-    """The finite number that a text is; None if it is none."""
+    """The number that a text holds; None if it holds no finite one."""
     try:
         number = float(text)
     except ValueError:

@@ -154,7 +154,7 @@ class Case:
         return " ".join([*parts, *self._unusual()])
 
     def _unusual(self) -> list[str]:
-        """Fields of the key that differ from the usual recipe and images."""
+        """Fields of the key that differ from the usual recipe and images, as words of the title."""
         usual_recipe = replace(
             get_recipe(USUAL_RECIPE),
             global_batch_size=self.config.recipe.global_batch_size,
@@ -195,12 +195,10 @@ def _told(value: Any) -> str:
 def synthetic_data(
     batch_size: int, image_size: int = STORED_SIZE, workload: str = ""
 ) -> DataConfig:
-    """Noise images for a benchmark: enough for the ready batches, or for drawing batches.
+    """Noise images for a benchmark, of `image_size` pixels in height and width.
 
-    Args:
-        batch_size: Images in a batch.
-        image_size: Height and width in pixels.
-        workload: One that draws batches gets more images than any cache holds.
+    There are enough for the ready batches; a workload that draws batches gets more images than any
+    cache holds.
     """
     least = PIPELINE_IMAGES if workload in DRAWING else 100
     return DataConfig(
@@ -212,7 +210,7 @@ def synthetic_data(
 
 
 def of_batch_size(case: Case, batch_size: int) -> Case:
-    """The same case with another batch size, and with images enough for it."""
+    """The same case with another batch size, and with enough images for it."""
     config = case.config
     recipe = replace(config.recipe, global_batch_size=batch_size)
     data = config.data

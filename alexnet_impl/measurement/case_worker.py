@@ -6,20 +6,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
-
 from alexnet_impl.errors import FrameworkError, RunError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.frameworks.timed_call import TimedCall, matmul_size
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.measurement.case import Case, device_kind
-from alexnet_impl.measurement.timing import (
-    GROUP_S,
-    WarmUp,
-    group_size,
-    time_calls,
-    warm_up,
-)
-from alexnet_impl.measurement.workloads import get_workload, workload_context
+from alexnet_impl.measurement.timing import GROUP_S, WarmUp, group_size, time_calls, warm_up
+from alexnet_impl.measurement.workloads import get_workload, on_host, workload_context
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.host_memory import keep_freed_memory, keeps_freed_memory
 from alexnet_impl.runs.environment import process_peak_memory_bytes
@@ -33,15 +26,11 @@ OUT_OF_MEMORY = (
 )
 """What frameworks, NumPy and Python say, in lower case, when memory runs out."""
 KILLED = "killed by signal 9"
-"""How a process ends that the system killed, as it does when memory runs out."""
+"""End of the message about a process that the system killed, as it does when memory runs out."""
 
 
 class OutOfMemoryError(RunError):
-    """The case runs out of memory: a result, not a fault.
-
-    Attributes:
-        case: The case.
-    """
+    """Raised for a case that runs out of memory, which is a result and not a fault."""
 
     def __init__(self, message: str, case: Case) -> None:
         super().__init__(message)
@@ -96,12 +85,11 @@ class CaseWorker:
 
     def round_trip_s(self) -> float:
         """Seconds of a request to the worker process in which nothing is timed."""
-        return time_calls(_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
+        return time_calls(on_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
 
     def peaks(self) -> dict[str, float]:
-        """Measures the calibration kernels: FLOP/s of the products, B/s of the copy."""
-        precision = self.case.config.recipe.precision
-        return dict(self._ask("calibrate", {"precision": precision}))
+        """Speed of the calibration kernels: FLOP/s of the products, B/s of the copy."""
+        return dict(self._ask("calibrate", {"precision": self.case.config.recipe.precision}))
 
     def memory(self) -> dict[str, int | None]:
         """Peak memory of the process and of its accelerator, in bytes."""
@@ -127,8 +115,8 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
     """Start the worker process of a case, which ends with the block.
 
     Args:
-        case: What to time. The worker imports its framework and sets its threads; the worker's own
-            case has the device that was found, 'cpu' or 'gpu'.
+        case: What to time. The worker imports its framework and sets its threads; the case of the
+            CaseWorker has the device that was found, 'cpu' or 'gpu'.
         interpreter: The Python to run; its environment needs this package and the framework.
     """
     config = case.config
@@ -137,14 +125,6 @@ def case_worker(case: Case, *, interpreter: str = sys.executable) -> Iterator[Ca
         threads = config.threads or usable_cores()
         device, _ = channel.ask("start", values | {"threads": threads})
         yield CaseWorker(channel, case.on(device))
-
-
-def usable_cores() -> int:
-    """Number of CPU cores that this process may use."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        return len(process.cpu_affinity())
-    return psutil.cpu_count() or 1
 
 
 class CaseCalls:
@@ -156,7 +136,7 @@ class CaseCalls:
         self.timed_call: TimedCall | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
-        """Returns the values of a call (see CaseWorker); arrays of any shape are ignored."""
+        """Answer a call of CaseWorker; arrays of any shape are ignored."""
         del arrays
         answers: dict[str, Callable[[], Any]] = {
             "start": lambda: self._start(values),
@@ -195,12 +175,10 @@ class CaseCalls:
             self.timed_call = None  # frees the memory before the next one takes it
             made.append(workload.prepare(workload_context(framework, case.config)))
 
-        seconds = time_calls(_host(make), 1)
+        seconds = time_calls(on_host(make), 1)
         self.timed_call = made[0]
-        found = Prepared(
-            preparation_s=seconds, amount=self.timed_call.amount, unit=self.timed_call.unit
-        )
-        return asdict(found)
+        ready = self.timed_call
+        return asdict(Prepared(preparation_s=seconds, amount=ready.amount, unit=ready.unit))
 
     def _time(self, count: int) -> float:
         # The other side ran in between: caches are cold and threads asleep.
@@ -208,9 +186,8 @@ class CaseCalls:
         return time_calls(self._ready, count)
 
     def _fingerprint(self) -> dict[str, Any]:
-        found = get_framework(self.framework).fingerprint(self.device)
         own = {"threads": self.threads, "keeps_freed_memory": keeps_freed_memory()}
-        return found | own
+        return get_framework(self.framework).fingerprint(self.device) | own
 
     def _calibrate(self, precision: str) -> dict[str, float]:
         self.timed_call = None  # all has been timed, and the kernels need its memory
@@ -234,15 +211,6 @@ class CaseCalls:
         return {"process": process_peak_memory_bytes(), "device": device}
 
 
-def _host(call: Callable[[], Any]) -> TimedCall:
-    """A timed call on the host, which is done when it returns."""
-    return TimedCall(call=call, amount=1, unit="calls", synchronize=lambda: None)
-
-
 def run_case_worker() -> int:
-    """Answer calls about one case on standard input until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Answer calls about one case on standard input until it ends; the exit code is 0."""
     return answer_calls(CaseCalls().answer)

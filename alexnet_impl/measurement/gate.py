@@ -15,8 +15,8 @@ GATE_IMAGES = 8
 """Batch size of the comparison."""
 GATE_DRAWS = 3
 """Draws of weights and images before two models count as different. A sum within rounding of zero
-falls to either side of ReLU and moves every gradient in front of it: that is chance, and a mistake
-shows in every draw."""
+falls to either side of ReLU and moves every gradient before it: that is chance, and a mistake shows
+in every draw."""
 
 
 def check_comparable(first: Case, second: Case) -> None:

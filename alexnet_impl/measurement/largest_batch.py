@@ -1,4 +1,4 @@
-"""The largest batch that fits, where the one that was asked for runs out of memory."""
+"""Search for the largest batch that fits, after the requested one ran out of memory."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Records of a benchmark: what one side measured, what two sides say of each other, the gate."""
+"""Records of a benchmark: the measurements of one side, the ratio of two sides, the gate."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -93,7 +93,7 @@ class MeasuredCase:
         """Fraction of the peak FLOP/s of the matrix product in the case's precision.
 
         A training step counts three times the forward pass's multiply-accumulates, two FLOP each.
-        None where the FLOP are unknown: of a backbone, and of a step in which some layers do not
+        None where the FLOP are unknown: for a backbone, and for a step in which some layers do not
         learn.
         """
         workload, recipe = get_workload(self.case.workload), self.case.config.recipe
@@ -114,7 +114,7 @@ class MeasuredPair:
         second: The second side.
         ratio: Speed of the first over the second.
         verdict: 'faster', 'slower' or 'undecided': the first side, at the plan's margin.
-        plan: How long was measured.
+        plan: How long they were to be measured.
     """
 
     first: MeasuredCase

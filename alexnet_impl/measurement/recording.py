@@ -25,7 +25,7 @@ FILE_NAME = "bench.json"
 EXTRA = "alexnet"
 """Key of a benchmark's extra_info under which its entry lies."""
 EXTRA_SECOND = "alexnet second"
-"""Key of the other side's entry, where a benchmark has let two take turns."""
+"""Key of the second side's entry, where a benchmark timed two sides in turns."""
 AGAIN = "measure again with this release"
 
 
@@ -237,7 +237,7 @@ _Object = dict[str, Any]
 
 
 class _SessionFields(TypedDict, total=False):
-    """Fields of a file that say what disturbed the measurement."""
+    """Fields of a file that say what may have interfered with the measurement."""
 
     machine_after: _Object
     warnings: list[Any]

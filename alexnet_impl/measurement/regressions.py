@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
@@ -22,8 +23,8 @@ from alexnet_impl.stats.speed_ratios import (
     MeasurementError,
     Ratio,
     Verdict,
+    checked_times,
     independent_ratio,
-    summarize,
     verdict,
 )
 
@@ -205,13 +206,8 @@ def find_regressions(
             f"{_nearest(before, after)}measure the same cases."
         )
     compared = tuple(
-        _compare(
-            titles[key],
-            _pool(old, before[key], options),
-            _pool(new, after[key], options),
-            options,
-        )
-        for key in common
+        _compare(titles[k], _pool(old, before[k], options), _pool(new, after[k], options), options)
+        for k in common
     )
     return RegressionReport(
         old=old.path,
@@ -362,16 +358,15 @@ def _pool(
     for entry in entries:
         amount = _positive(entry.amount, where, "amount")
         peak = _positive(entry.peaks.get(kernel), where, f"peak '{kernel}'") if kernel else 1.0
-        own_s = [time_s / amount for time_s in _times(entry, where)]
+        try:
+            checked_times("times_s", entry.times_s)
+        except MeasurementError as error:
+            raise RunError(f"{where}: {error}") from error
+        own_s = [time_s / amount for time_s in entry.times_s]
         times_s += own_s
         values += [time_s * peak for time_s in own_s]
-    return _Pool(
-        entry=first,
-        median_s=summarize(times_s).median_s,
-        values=tuple(values),
-        scaled_by=kernel,
-        where=where,
-    )
+    measured, compared = median(times_s), tuple(values)
+    return _Pool(entry=first, median_s=measured, values=compared, scaled_by=kernel, where=where)
 
 
 def _kernel(entry: BenchmarkEntry) -> str:
@@ -389,14 +384,6 @@ def _positive(value: float | None, where: str, what: str) -> float:
     if not 0 < value < math.inf:
         raise RunError(f"{where}: {what}={value:g} must be finite and above 0; measure again.")
     return value
-
-
-def _times(entry: BenchmarkEntry, where: str) -> tuple[float, ...]:
-    try:
-        summarize(entry.times_s)
-    except MeasurementError as error:
-        raise RunError(f"{where}: {error}") from error
-    return entry.times_s
 
 
 def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> CaseChange:

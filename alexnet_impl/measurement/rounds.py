@@ -9,13 +9,7 @@ from typing import Protocol
 from alexnet_impl.measurement.case import Case, Interpreters
 from alexnet_impl.measurement.case_worker import CaseWorker, case_worker
 from alexnet_impl.measurement.measured_cases import MeasuredCase, MeasuredPair, RoundsPlan
-from alexnet_impl.stats.speed_ratios import (
-    Ratio,
-    instability,
-    is_narrow,
-    paired_ratio,
-    verdict,
-)
+from alexnet_impl.stats.speed_ratios import Ratio, instability, is_narrow, paired_ratio, verdict
 
 Peaks = dict[tuple[str, str, str], dict[str, float]]
 """(framework, device, precision) to what the calibration kernels reached, in FLOP/s and B/s."""
@@ -138,13 +132,8 @@ def compare(
             sides.append(TimedSide(worker, plan))
         ratio = take_rounds(sides, plan, announce)
         done = [side.measured(peaks) for side in sides]
-    return MeasuredPair(
-        first=done[0],
-        second=done[1],
-        ratio=ratio,
-        verdict=verdict(ratio, plan.margin),
-        plan=plan,
-    )
+    judged = verdict(ratio, plan.margin)
+    return MeasuredPair(first=done[0], second=done[1], ratio=ratio, verdict=judged, plan=plan)
 
 
 def take_rounds(
@@ -152,10 +141,7 @@ def take_rounds(
 ) -> Ratio:
     """Time two sides in turns until their ratio is known well enough or the time limit is reached.
 
-    Args:
-        sides: The two sides.
-        plan: When to stop.
-        announce: Called with the number of rounds and the ratio after each round.
+    `announce` is called with the number of rounds and the ratio after each round.
     """
     rounds: list[tuple[float, float]] = []
     started = time.monotonic()

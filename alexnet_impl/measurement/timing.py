@@ -54,12 +54,7 @@ def time_calls(timed_call: TimedCall, count: int) -> float:
 
 
 def warm_up(timed_call: TimedCall, *, limit_s: float = WARM_UP_S) -> WarmUp:
-    """Call repeatedly until the times are steady or the time limit is reached.
-
-    Args:
-        timed_call: What to call.
-        limit_s: Time limit in seconds; at least two calls are made.
-    """
+    """Call at least twice, until the times are steady or the time limit in seconds is reached."""
     first = time_calls(timed_call, 1)
     times: list[float] = []
     spent = 0.0
@@ -72,12 +67,7 @@ def warm_up(timed_call: TimedCall, *, limit_s: float = WARM_UP_S) -> WarmUp:
 
 
 def amortise_call_cost(timed_call: TimedCall, most: int) -> TimedCall:
-    """Return the same workload with enough batches a call for the cost of a call to be small.
-
-    Args:
-        timed_call: One batch a call.
-        most: Largest number of batches a call.
-    """
+    """Return a workload with enough batches a call, up to `most`, for a call's cost to be small."""
     if timed_call.with_batches is None:
         return timed_call
     needed_s = timed_call.cost_s * (1 + 1 / COST_SHARE)

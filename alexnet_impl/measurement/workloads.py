@@ -82,7 +82,7 @@ class WorkloadContext:
         """A timed call that takes one batch, on the trainer's device or on the host alone."""
         batch_size = self.config.recipe.global_batch_size
         if trainer is None:
-            return TimedCall(call=call, amount=batch_size, unit="images", synchronize=_no_device)
+            return on_host(call, batch_size, "images")
         return TimedCall(
             call=call,
             amount=batch_size,
@@ -90,6 +90,11 @@ class WorkloadContext:
             synchronize=trainer.synchronize,
             peak_memory_bytes=trainer.peak_memory_bytes,
         )
+
+
+def on_host(call: Callable[[], Any], amount: float = 1, unit: str = "calls") -> TimedCall:
+    """A timed call on the host alone, whose work is done when it returns."""
+    return TimedCall(call=call, amount=amount, unit=unit, synchronize=lambda: None)
 
 
 def workload_context(framework: Framework, config: RunConfig) -> WorkloadContext:
@@ -123,51 +128,11 @@ def _digested(batches: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-def _inference(context: WorkloadContext) -> TimedCall:
-    """Logits of one batch, left on the device."""
-    trainer, batches = context.trainer(), context.batches()
-    return context.batchwise(lambda: trainer.infer(next(batches).images), trainer)
-
-
-def _forward(context: WorkloadContext) -> TimedCall:
-    """Preprocessing, forward pass and loss of a training step."""
-    trainer, batches = context.trainer(), context.batches()
-
-    def forward() -> None:
-        batch = next(batches)
-        trainer.forward(batch.images, batch.labels)
-
-    return context.batchwise(forward, trainer)
-
-
-def _backward(context: WorkloadContext) -> TimedCall:
-    """Forward pass, loss and the gradients of all weights."""
-    trainer, batches = context.trainer(), context.batches()
-
-    def backward() -> None:
-        batch = next(batches)
-        trainer.backward(batch.images, batch.labels)
-
-    return context.batchwise(backward, trainer)
-
-
 def _update(context: WorkloadContext) -> TimedCall:
     """The optimizer's update alone."""
     trainer, batch = context.trainer(), next(context.batches())
     trainer.backward(batch.images, batch.labels)
     return context.batchwise(partial(trainer.update, LEARNING_RATE), trainer)
-
-
-def _transfer(context: WorkloadContext) -> TimedCall:
-    """Transfer of a stored batch to the device."""
-    trainer, batches = context.trainer(), context.batches()
-    return context.batchwise(lambda: trainer.move(next(batches).images), trainer)
-
-
-def _preprocessing(context: WorkloadContext) -> TimedCall:
-    """Transfer of a batch to the device, which scales and resizes it."""
-    trainer, batches = context.trainer(), context.batches()
-    return context.batchwise(lambda: trainer.preprocess(next(batches).images), trainer)
 
 
 def _tutorial_loop(context: WorkloadContext) -> TimedCall:
@@ -223,7 +188,7 @@ def _decoding(context: WorkloadContext) -> TimedCall:
 def _building(context: WorkloadContext) -> TimedCall:
     """Building the framework's model."""
     build = partial(context.framework.build_model, context.spec, context.config.recipe.precision)
-    return TimedCall(call=build, amount=1, unit="models", synchronize=_no_device)
+    return on_host(build, unit="models")
 
 
 def _conversion(context: WorkloadContext) -> TimedCall:
@@ -236,11 +201,7 @@ def _conversion(context: WorkloadContext) -> TimedCall:
         context.framework.set_weights(model, spec, weights)
         context.framework.get_weights(model, spec)
 
-    return TimedCall(call=there_and_back, amount=1, unit="models", synchronize=_no_device)
-
-
-def _no_device() -> None:
-    """Waits for nothing: the host alone works, and is done when its call returns."""
+    return on_host(there_and_back, unit="models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,15 +224,27 @@ class Workload:
     unit: str = "images"
 
 
+def _part(step: Callable[[DeviceTrainer, Batch], Any], passes: int = 0) -> Workload:
+    """A workload that calls one method of the trainer on ready batches."""
+
+    def prepare(context: WorkloadContext) -> TimedCall:
+        trainer, batches = context.trainer(), context.batches()
+        return context.batchwise(lambda: step(trainer, next(batches)), trainer)
+
+    return Workload(prepare=prepare, passes=passes, gated=True)
+
+
 WORKLOADS: dict[str, Workload] = {
     "training": Workload(prepare=_training, passes=3, gated=True),
     "training-from-pipeline": Workload(prepare=_training_from_pipeline, passes=3, gated=True),
-    "inference": Workload(prepare=_inference, passes=1, gated=True),
-    "forward": Workload(prepare=_forward, passes=1, gated=True),
-    "backward": Workload(prepare=_backward, passes=3, gated=True),
+    "inference": _part(lambda trainer, batch: trainer.infer(batch.images), passes=1),
+    "forward": _part(lambda trainer, batch: trainer.forward(batch.images, batch.labels), passes=1),
+    "backward": _part(
+        lambda trainer, batch: trainer.backward(batch.images, batch.labels), passes=3
+    ),
     "update": Workload(prepare=_update, gated=True),
-    "transfer": Workload(prepare=_transfer, gated=True),
-    "preprocessing": Workload(prepare=_preprocessing, gated=True),
+    "transfer": _part(lambda trainer, batch: trainer.move(batch.images)),
+    "preprocessing": _part(lambda trainer, batch: trainer.preprocess(batch.images)),
     "tutorial-loop": Workload(prepare=_tutorial_loop, passes=3, is_tutorial=True),
     "batching": Workload(prepare=_batching),
     "augmentation": Workload(prepare=_augmentation),

@@ -58,13 +58,7 @@ def top1_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Ac
 def per_class_accuracy(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int
 ) -> list[Accuracy]:
-    """Accuracy among the images of each class, which is that class's recall.
-
-    Args:
-        predicted: Predicted classes, (num_images,).
-        labels: True classes, (num_images,).
-        num_classes: Length of the result.
-    """
+    """Recall of each class, from predicted and true classes of shape (num_images,)."""
     counts = confusion_matrix(predicted, labels, num_classes)
     return [wilson_accuracy(int(row[label]), int(row.sum())) for label, row in enumerate(counts)]
 
@@ -74,12 +68,9 @@ def confusion_matrix(
 ) -> NDArray[np.int64]:
     """Numbers of images of shape (num_classes, num_classes): rows are labels, columns predictions.
 
-    Args:
-        predicted: Predicted classes, (num_images,).
-        labels: True classes, (num_images,).
-        num_classes: Rows and columns of the result.
+    Predicted classes and labels have shape (num_images,).
     """
-    if not len(labels):  # which scikit-learn refuses
+    if not len(labels):  # scikit-learn refuses no images
         return np.zeros((num_classes, num_classes), np.int64)
     from sklearn import metrics  # noqa: PLC0415 - takes a second to import
 
@@ -104,9 +95,7 @@ def difference_interval(first: Accuracy, second: Accuracy) -> tuple[float, float
 def mean_cross_entropy(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """Mean of -log(probability of the label), in nats.
 
-    Args:
-        probabilities: (num_images, num_classes).
-        labels: True classes, (num_images,).
+    Probabilities have shape (num_images, num_classes), labels (num_images,).
     """
     picked = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(picked, np.finfo(np.float64).tiny)).mean())

@@ -6,7 +6,7 @@ interval assumes a normal distribution.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -63,29 +63,6 @@ class Ratio:
     rounds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Summary statistics of one sample of times.
-
-    Attributes:
-        median_s: Median in seconds.
-        mean_s: Mean in seconds.
-        stddev_s: Standard deviation of the sample (n - 1) in seconds; NaN for a single value.
-        min_s: Minimum in seconds.
-        max_s: Maximum in seconds.
-        iqr_s: Third quartile minus first, in seconds.
-        count: Number of values.
-    """
-
-    median_s: float
-    mean_s: float
-    stddev_s: float
-    min_s: float
-    max_s: float
-    iqr_s: float
-    count: int
-
-
 def paired_ratio(
     first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0, confidence: float = 0.95
 ) -> Ratio:
@@ -108,7 +85,7 @@ def paired_ratio(
         first_s: Seconds of the first side in each round, both its groups together, (rounds,).
         second_s: Seconds of the second side in the same rounds, (rounds,).
         seed: Seed of the bootstrap.
-        confidence: Between 0 and 1.
+        confidence: Confidence level, between 0 and 1.
 
     Returns:
         The ratio; its interval is (0, inf) for fewer than 3 rounds.
@@ -121,7 +98,7 @@ def paired_ratio(
         Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician
         69 (4): the moved tails.
     """
-    first, second = _checked("first_s", first_s), _checked("second_s", second_s)
+    first, second = checked_times("first_s", first_s), checked_times("second_s", second_s)
     if len(first) != len(second):
         raise MeasurementError(
             f"first_s has {len(first)} rounds and second_s {len(second)}: each round needs both "
@@ -149,7 +126,7 @@ def independent_ratio(
         old_s: Seconds of each value of the saved run, (values,), in the order measured.
         new_s: Seconds of each value of the new run, (values,), in the order measured.
         seed: Seed of the bootstrap.
-        confidence: Between 0 and 1.
+        confidence: Confidence level, between 0 and 1.
 
     Returns:
         The ratio; its interval is (0, inf) if a run has fewer than 3 values.
@@ -158,10 +135,11 @@ def independent_ratio(
         MeasurementError: No values, a time that is not finite and above 0, or a confidence that is
             not between 0 and 1.
     """
-    old, new = _checked("old_s", old_s), _checked("new_s", new_s)
+    old, new = checked_times("old_s", old_s), checked_times("new_s", new_s)
     rng = np.random.default_rng(seed)
     centre = math.log(np.median(old)) - math.log(np.median(new))
-    resampled = _log_block_medians(old, rng) - _log_block_medians(new, rng)
+    resampled = np.log(_resampled_medians(old, rng, _block_length(len(old))))
+    resampled -= np.log(_resampled_medians(new, rng, _block_length(len(new))))
     count = min(len(old), len(new))
     blocks = min(_blocks(len(old)), _blocks(len(new)))
     return _ratio(centre, resampled, count, blocks, confidence)
@@ -231,7 +209,7 @@ def is_steady(times_s: Sequence[float], *, window: int = 5, tolerance: float = 0
         raise MeasurementError(f"tolerance={tolerance} must be above 0, such as 0.05.")
     if len(times_s) < 2 * window:
         return False
-    recent = _checked("times_s", times_s)[-2 * window :]
+    recent = checked_times("times_s", times_s)[-2 * window :]
     before, last = np.median(recent[:window]), np.median(recent[window:])
     if abs(last - before) > tolerance * before:
         return False
@@ -255,37 +233,16 @@ def instability(times_s: Sequence[float]) -> tuple[str, ...]:
     References:
         pyperf, `pyperf check`: the first four, with its thresholds.
     """
-    times = _checked("times_s", times_s)
-    found = (
-        _too_few(times),
-        _too_short(times),
-        _too_spread(times),
-        _spiked(times),
-        _drifted(times),
-    )
-    return tuple(warning for warning in found if warning)
+    times = checked_times("times_s", times_s)
+    return (*_sample_warnings(times), *_drift_warnings(times))
 
 
-def summarize(times_s: Sequence[float]) -> Summary:
-    """Summary statistics of one sample of times in seconds, (values,).
+def checked_times(name: str, times_s: Sequence[float]) -> _Floats:
+    """Times in seconds as a float64 array, (values,), after checking them.
 
     Raises:
         MeasurementError: A time that is not finite and above 0, or none at all.
     """
-    times = _checked("times_s", times_s)
-    first_quartile, median, third_quartile = np.quantile(times, [0.25, 0.5, 0.75])
-    return Summary(
-        median_s=float(median),
-        mean_s=float(times.mean()),
-        stddev_s=float(times.std(ddof=1)) if len(times) > 1 else math.nan,
-        min_s=float(times.min()),
-        max_s=float(times.max()),
-        iqr_s=float(third_quartile - first_quartile),
-        count=len(times),
-    )
-
-
-def _checked(name: str, times_s: Sequence[float]) -> _Floats:
     times = np.asarray(times_s, dtype=np.float64)
     if times.ndim != 1 or not len(times):
         raise MeasurementError(
@@ -343,10 +300,6 @@ def _blocks(count: int) -> int:
     return math.ceil(count / _block_length(count))
 
 
-def _log_block_medians(times: _Floats, rng: np.random.Generator) -> _Floats:
-    return np.log(_resampled_medians(times, rng, _block_length(len(times))))
-
-
 def _resampled_medians(values: _Floats, rng: np.random.Generator, block: int) -> _Floats:
     """The medians of bootstrap samples, drawn in circular blocks of neighbouring values.
 
@@ -390,61 +343,46 @@ def _ms(time_s: float) -> str:
     return f"{time_s * 1e3:.4g} ms"
 
 
-def _too_few(times: _Floats) -> str:
-    if len(times) >= _FEWEST_VALUES:
-        return ""
-    return (
-        f"Only {len(times)} value{'s' * (len(times) != 1)}, fewer than {_FEWEST_VALUES}: "
-        "measure more rounds."
-    )
-
-
-def _too_short(times: _Floats) -> str:
-    shortest = float(times.min())
-    if shortest >= _SHORTEST_GROUP_S:
-        return ""
-    return (
-        f"The shortest group took {_ms(shortest)}, under {_ms(_SHORTEST_GROUP_S)}: too short for "
-        "the timer; time more steps together."
-    )
-
-
-def _too_spread(times: _Floats) -> str:
+def _sample_warnings(times: _Floats) -> Iterator[str]:
+    if len(times) < _FEWEST_VALUES:
+        yield (
+            f"Only {len(times)} value{'s' * (len(times) != 1)}, fewer than {_FEWEST_VALUES}: "
+            "measure more rounds."
+        )
+    if (shortest := float(times.min())) < _SHORTEST_GROUP_S:
+        yield (
+            f"The shortest group took {_ms(shortest)}, under {_ms(_SHORTEST_GROUP_S)}: too short "
+            "for the timer; time more steps together."
+        )
     mean = float(times.mean())
     stddev = float(times.std(ddof=1)) if len(times) > 1 else 0.0
-    if stddev <= _LARGEST_STDDEV * mean:
-        return ""
-    return (
-        f"The standard deviation of {_ms(stddev)} is {stddev / mean:.0%} of the mean of "
-        f"{_ms(mean)}, above {_LARGEST_STDDEV:.0%}: measure more rounds, on a quieter machine."
-    )
-
-
-def _spiked(times: _Floats) -> str:
+    if stddev > _LARGEST_STDDEV * mean:
+        yield (
+            f"The standard deviation of {_ms(stddev)} is {stddev / mean:.0%} of the mean of "
+            f"{_ms(mean)}, above {_LARGEST_STDDEV:.0%}: measure more rounds, on a quieter machine."
+        )
     longest, median = float(times.max()), float(np.median(times))
-    above = longest / median - 1
-    if above <= _LARGEST_SPIKE:
-        return ""
-    return (
-        f"The maximum of {_ms(longest)} is {above:.0%} above the median of {_ms(median)}, more "
-        f"than {_LARGEST_SPIKE:.0%}: something else ran; close it, or measure more rounds."
-    )
+    if (above := longest / median - 1) > _LARGEST_SPIKE:
+        yield (
+            f"The maximum of {_ms(longest)} is {above:.0%} above the median of {_ms(median)}, more "
+            f"than {_LARGEST_SPIKE:.0%}: something else ran; close it, or measure more rounds."
+        )
 
 
-def _drifted(times: _Floats) -> str:
+def _drift_warnings(times: _Floats) -> Iterator[str]:
     half = len(times) // 2
     if half < 2:
-        return ""
+        return
     first, second = float(np.median(times[:half])), float(np.median(times[-half:]))
     drift = second / first - 1
     if abs(drift) <= _LARGEST_DRIFT:
-        return ""
+        return
     way, remedy = (
         ("above", "the machine slows down; let it cool, or fix its clock rate")
         if drift > 0
         else ("below", "the warm-up was too short; warm up longer")
     )
-    return (
+    yield (
         f"The second half's median of {_ms(second)} is {abs(drift):.1%} {way} the first half's "
         f"{_ms(first)}, over {_LARGEST_DRIFT:.0%}: {remedy}."
     )

@@ -205,8 +205,8 @@ def test_only_what_was_shown_to_have_no_regression_is_green(recording, cases, co
     old = recording("old", *(entry(c, times(1, count=count)) for c in cases))
     new = recording("new", entry(case(), times(2, count=count)))
     told = io.StringIO()
-    command = BenchCompare(old=old.path, new=new.path)
-    assert bench_compare_command(command, Console(file=told, width=80, force_terminal=True)) == 0
+    console = Console(file=told, width=80, force_terminal=True, highlight=False)
+    assert bench_compare_command(BenchCompare(old=old.path, new=new.path), console) == 0
     assert told.getvalue().splitlines()[-1].startswith(f"\x1b[{colour}m")
     assert run(old, new, strict=True)[0] == (0 if colour == "32" else 1)
 

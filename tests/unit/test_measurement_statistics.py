@@ -21,7 +21,6 @@ from alexnet_impl.stats.speed_ratios import (
     is_narrow,
     is_steady,
     paired_ratio,
-    summarize,
     verdict,
 )
 
@@ -364,24 +363,3 @@ def test_all_warnings_are_given_together():
 def test_no_times_at_all_are_refused():
     with pytest.raises(MeasurementError, match="times_s has shape"):
         instability([])
-
-
-# Summaries
-
-
-def test_summary_of_five_times():
-    found = summarize([3.0, 1.0, 2.0, 5.0, 4.0])
-    assert (found.median_s, found.mean_s, found.min_s, found.max_s) == (3, 3, 1, 5)
-    assert found.stddev_s == pytest.approx(math.sqrt(2.5))
-    assert (found.iqr_s, found.count) == (2, 5)
-
-
-def test_summary_of_one_time_has_no_standard_deviation():
-    found = summarize([2.0])
-    assert math.isnan(found.stddev_s)
-    assert (found.median_s, found.iqr_s, found.count) == (2, 0, 1)
-
-
-def test_summary_of_nothing_is_refused():
-    with pytest.raises(MeasurementError, match="times_s has shape"):
-        summarize([])
