@@ -145,11 +145,7 @@ def forward_causes(
         trainer = side.make(changed.spec, changed.recipe, candidate.weights)
         return trainer.logits(candidate.feed(images))
 
-    candidates = (
-        *_weight_candidates(case),
-        *_layer_candidates(case),
-        *_image_candidates(case),
-    )
+    candidates = (*_weight_candidates(case), *_layer_candidates(case), *_image_candidates(case))
     return find_causes(sides, case, candidates, logits, fault)
 
 
@@ -374,11 +370,8 @@ def _sgd_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
             f"momentum were {'not ' if recipe.nesterov else ''}Nesterov",
             "set nesterov to the same value",
         )
-        yield (
-            {"momentum": 0.0, "nesterov": False},
-            "there were no momentum",
-            "set momentum to the same value",
-        )
+        change = {"momentum": 0.0, "nesterov": False}
+        yield change, "there were no momentum", "set momentum to the same value"
 
 
 def _adam_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:

@@ -17,11 +17,11 @@ from alexnet_impl.frameworks.user_model import (
     LayerKind,
     Operation,
     UserLayer,
+    UserModel,
     UserModelFacts,
     ZeroPadding,
     are_probabilities,
     call_by_name,
-    descend,
     flatten_facts,
     pair_of,
     same_sides,
@@ -61,7 +61,7 @@ SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
 def load_model(place: str, folder: Path) -> "TorchUserModel":
-    """Build the model by calling a user's function.
+    """Builds the model by calling a user's function.
 
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no nn.Module.
@@ -74,21 +74,18 @@ def load_model(place: str, folder: Path) -> "TorchUserModel":
     return TorchUserModel(model)
 
 
-class TorchUserModel:
-    """The UserModel protocol over an nn.Module, on the CPU.
+class TorchUserModel(UserModel):
+    """The UserModel protocol over an nn.Module, on the CPU."""
 
-    Attributes:
-        input_shape: None, since a module does not declare it.
-    """
+    input_shape = None  # a module does not declare it
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.cpu().float().eval()
         self.dtype = torch.float32
-        self.input_shape: tuple[int, int, int] | None = None
         self.modules: dict[str, nn.Module] = {}
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the layers that a call on (batch, height, width, channels) reaches, in order."""
+        """Describes the layers that a call on (batch, height, width, channels) reaches."""
         recording = self._record(images)
         self.modules = {name: module for name, module, *_ in recording.calls}
         return UserModelFacts(
@@ -97,13 +94,13 @@ class TorchUserModel:
         )
 
     def use_precision(self, precision: str) -> str:
-        """Convert the module; constants of its own may stay float32."""
+        """Converts the module; constants of its own may stay float32."""
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.model.to(self.dtype)
         return ""
 
     def weights(self) -> Weights:
-        """Copies of the weights, their shapes in PyTorch's layout."""
+        """Copies the weights, their shapes in PyTorch's layout."""
         return {name: to_numpy(tensor) for name, tensor in self._tensors()}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -113,7 +110,7 @@ class TorchUserModel:
 
     @torch.no_grad()
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights, their shapes in PyTorch's layout."""
+        """Loads some or all weights, their shapes in PyTorch's layout."""
         for name, tensor in self._tensors():
             if name in weights:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
@@ -137,12 +134,6 @@ class TorchUserModel:
         found = {name: to_numpy(t.grad) for name, t in self._tensors() if t.grad is not None}
         self.model.zero_grad(set_to_none=True)
         return float(loss.detach()), found
-
-    def descend(
-        self, images: Array, labels: Array, *, learning_rate: float, steps: int
-    ) -> list[float]:
-        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
-        return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> Tensor:
         """The model's output for images (batch, height, width, channels)."""
@@ -189,7 +180,7 @@ class _Recording(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Record a function that is called outside the layers."""
+        """Records a function that is called outside the layers."""
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
@@ -203,7 +194,7 @@ class _Recording(TorchFunctionMode):
 
     @contextmanager
     def hooked(self, model: nn.Module) -> Iterator[None]:
-        """Record every call of a module with parameters of its own, while the block runs."""
+        """Records every call of a module with parameters of its own, while the block runs."""
         handles = []
         for name, module in model.named_modules():
             if any(parameter is not None for parameter in module._parameters.values()):  # noqa: SLF001
@@ -317,13 +308,7 @@ def _convolution(module: nn.Conv2d, inputs: Array) -> dict[str, Any]:
     stride, dilation = pair_of(module.stride), pair_of(module.dilation)
     padding: ZeroPadding
     if module.padding == "same":
-        height, width = (
-            same_sides(size, kernel, 1, wide)
-            for size, kernel, wide in zip(
-                inputs.shape[2:], module.kernel_size, dilation, strict=True
-            )
-        )
-        padding = (height, width)
+        padding = same_sides(inputs.shape[2:], module.kernel_size, (1, 1), dilation)
     elif module.padding == "valid":
         padding = ((0, 0), (0, 0))
     else:
