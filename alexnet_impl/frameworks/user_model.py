@@ -7,7 +7,7 @@ two such models.
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,35 @@ class UserModelFacts:
 
     layers: tuple[UserLayer, ...]
     after: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCall:
+    """A call of a layer with weights, its maps (batch, channels, height, width).
+
+    Attributes:
+        name: Dotted path of the layer inside the model.
+        layer: The framework's own layer.
+        before: Operations between the previous call and this one.
+        inputs: Input of the layer.
+        outputs: Output, without an activation that is part of the layer.
+        maps: The last feature map before the layer.
+    """
+
+    name: str
+    layer: Any
+    before: tuple[Operation, ...]
+    inputs: Array
+    outputs: Array
+    maps: Array | None
+
+
+def arrays_of(calls: Iterable[LayerCall], output: Array) -> Weights:
+    """Returns the result of UserModel.forward(), an output (batch, classes) included."""
+    arrays: Weights = {}
+    for call in calls:
+        arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
+    return arrays | {"output": output}
 
 
 class UserModel(Protocol):

@@ -1,4 +1,4 @@
-"""Runs a user's model in a worker process, behind the same protocol as a local model."""
+"""Runs a user's model in a worker process, with the protocol of a local model."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -370,8 +370,8 @@ class TensorflowTrainer:
             outputs["images"] = self._canonical("images", values)
             for layer in self.model.layers:
                 kinds = keras.layers.Dropout | SharedDropout | keras.Model
-                differs = isinstance(layer, kinds)
-                values = layer(values, training=training) if differs else layer(values)
+                mode = {"training": training} if isinstance(layer, kinds) else {}
+                values = layer(values, **mode)
                 outputs[layer.name] = self._canonical(layer.name, values)
         # A padding layer of Keras is not in the Spec.
         return {name: outputs[name] for name in ("images", *self._layer_names())}

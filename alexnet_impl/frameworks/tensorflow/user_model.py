@@ -6,7 +6,6 @@ Layers are recorded as they are called, so nested and subclassed models work too
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.user_model import (
+    LayerCall,
     LayerKind,
     Operation,
     UserLayer,
@@ -23,6 +23,7 @@ from alexnet_impl.frameworks.user_model import (
     UserModelFacts,
     ZeroPadding,
     are_probabilities,
+    arrays_of,
     call_by_name,
     flatten_facts,
     pair_of,
@@ -56,18 +57,6 @@ def load_model(place: str, folder: Path) -> "TensorflowUserModel":
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise FrameworkError(f"{place}: returned a {kind}; it must return a Keras 3 keras.Model.")
     return TensorflowUserModel(model)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A call of a layer with weights; maps are channels first, `maps` the last one before it."""
-
-    name: str
-    layer: keras.layers.Layer
-    before: tuple[Operation, ...]
-    inputs: Array
-    outputs: Array
-    maps: Array | None
 
 
 class TensorflowUserModel(UserModel):
@@ -155,10 +144,7 @@ class TensorflowUserModel(UserModel):
     def forward(self, images: Array) -> Weights:
         """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
-        arrays: Weights = {}
-        for call in recording.calls:
-            arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
-        return arrays | {"output": recording.output}
+        return arrays_of(recording.calls, recording.output)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; labels have shape (batch,)."""
@@ -215,7 +201,7 @@ class _Recording:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.calls: list[_Call] = []
+        self.calls: list[LayerCall] = []
         self.operations: list[Operation] = []
         self.output: Array = np.empty(0)
         self._open: list[dict[str, Any]] = []
@@ -274,7 +260,7 @@ class _Recording:
         if layer not in [call.layer for call in self.calls]:
             taken = layer.name in [call.name for call in self.calls]
             self.calls.append(
-                _Call(
+                LayerCall(
                     name=path if taken else layer.name,
                     layer=layer,
                     before=tuple(before),
@@ -426,7 +412,7 @@ def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> A
     return array
 
 
-def _layer(call: _Call) -> UserLayer:
+def _layer(call: LayerCall) -> UserLayer:
     layer, kind = call.layer, _kind(call.layer)
     variables = _variables(layer)
     facts: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.weights import to_numpy
 from alexnet_impl.frameworks.user_model import (
+    LayerCall,
     LayerKind,
     Operation,
     UserLayer,
@@ -21,6 +22,7 @@ from alexnet_impl.frameworks.user_model import (
     UserModelFacts,
     ZeroPadding,
     are_probabilities,
+    arrays_of,
     call_by_name,
     flatten_facts,
     pair_of,
@@ -87,9 +89,9 @@ class TorchUserModel(UserModel):
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
         recording = self._record(images)
-        self.modules = {name: module for name, module, *_ in recording.calls}
+        self.modules = {call.name: call.layer for call in recording.calls}
         return UserModelFacts(
-            layers=tuple(_layer(*call) for call in recording.calls),
+            layers=tuple(_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
         )
 
@@ -118,10 +120,7 @@ class TorchUserModel(UserModel):
     def forward(self, images: Array) -> Weights:
         """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
-        arrays: Weights = {}
-        for name, _, _, inputs, outputs, _ in recording.calls:
-            arrays |= {f"{name}.input": inputs, f"{name}.output": outputs}
-        return arrays | {"output": recording.output}
+        return arrays_of(recording.calls, recording.output)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; labels have shape (batch,)."""
@@ -163,14 +162,14 @@ class _Recording(TorchFunctionMode):
     """One call of a module: its layers with weights, and the functions between them.
 
     Attributes:
-        calls: (name, module, operations before it, input, output, last feature map) of each layer.
+        calls: Calls of layers with weights, in order.
         operations: Operations since the last layer.
         output: The model's output.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, ...]] = []
+        self.calls: list[LayerCall] = []
         self.operations: list[Operation] = []
         self.output = np.empty(0)
         self._inside = 0
@@ -213,16 +212,16 @@ class _Recording(TorchFunctionMode):
     def _leave(self, name: str) -> Callable[..., None]:
         def leave(module: nn.Module, _: Any, output: Any) -> None:
             self._inside -= 1
-            known = {call[0] for call in self.calls}
+            known = {call.name for call in self.calls}
             if name not in known and isinstance(output, Tensor):
                 self.calls.append(
-                    (
-                        name or "model",
-                        module,
-                        tuple(self.operations),
-                        self._read,
-                        to_numpy(output),
-                        None if self._map is None else to_numpy(self._map),
+                    LayerCall(
+                        name=name or "model",
+                        layer=module,
+                        before=tuple(self.operations),
+                        inputs=self._read,
+                        outputs=to_numpy(output),
+                        maps=None if self._map is None else to_numpy(self._map),
                     )
                 )
             self.operations = []
@@ -273,25 +272,19 @@ def _short_names(module: nn.Module) -> list[str]:
     return names + [name for name in SHORT[2:] if buffers.get(name) is not None]
 
 
-def _layer(
-    name: str,
-    module: nn.Module,
-    before: tuple[Operation, ...],
-    inputs: Array,
-    _: Array,
-    maps: Array | None,
-) -> UserLayer:
+def _layer(call: LayerCall) -> UserLayer:
+    module: nn.Module = call.layer
     tensors = {short: getattr(module, short) for short in _short_names(module)}
     facts: dict[str, Any] = {}
     kind: LayerKind = "other"
     if isinstance(module, nn.Conv2d):
-        kind, facts = "conv", _convolution(module, inputs)
+        kind, facts = "conv", _convolution(module, call.inputs)
     elif isinstance(module, nn.Linear):
-        kind, facts = "dense", flatten_facts(maps, inputs)
+        kind, facts = "dense", flatten_facts(call.maps, call.inputs)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
     return UserLayer(
-        name=name,
+        name=call.name,
         kind=kind,
         shapes={short: tuple(tensor.shape) for short, tensor in tensors.items()},
         frozen=tuple(
@@ -299,7 +292,7 @@ def _layer(
             for short, tensor in tensors.items()
             if isinstance(tensor, nn.Parameter) and not tensor.requires_grad
         ),
-        before=before,
+        before=call.before,
         **facts,
     )
 
