@@ -34,7 +34,7 @@ from alexnet_impl.parity.lockstep import (
     apart,
     free_losses,
 )
-from alexnet_impl.parity.record import Cause
+from alexnet_impl.parity.record import MAX_CAUSES, Cause
 from alexnet_impl.recipe.recipe import MOMENTUM_OPTIMIZERS, Recipe
 from alexnet_impl.weights.canonical import Weights
 
@@ -42,7 +42,6 @@ EXPLAINS = 0.1
 """A cause is reported if it leaves less than this fraction of the difference."""
 LAST_BITS = 1e-12
 """Causes that leave less than this are equally good."""
-MAX_CAUSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
