@@ -22,7 +22,7 @@ from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.report.figure_style import write_figure
-from alexnet_impl.report.parity import CHECK_HEADER, check_lines, lockstep_figure
+from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
 from alexnet_impl.runs.folder import check_free, make_folder
 from alexnet_impl.training.prepare import prepare_run
 
@@ -50,7 +50,11 @@ def parity_command(command: Parity, console: Console) -> int:
     if record.series:
         write_figure(folder / "lockstep.png", lockstep_figure(record))
     console.print(f"Record: {folder}", soft_wrap=True)
-    return show_record(record, console)
+    if record.holds:
+        console.print(f"All {len(record.checks)} checks hold.", style="green")
+        return 0
+    console.print(failure_line(record), style="bold red", soft_wrap=True)
+    return 1
 
 
 def _show_check(check: CheckResult, console: Console) -> None:

@@ -29,8 +29,11 @@ FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = get_args(FrameworkName)
 
 Pixels = NDArray[np.uint8]
+"""Images of shape (batch, height, width, 3), in their stored size."""
 Labels = NDArray[np.int64]
+"""Class indices of shape (batch,)."""
 Logits = NDArray[np.floating]
+"""Shape (batch, num_classes)."""
 Activations = dict[str, NDArray[np.floating]]
 """Output by layer name: (batch, channels, height, width) or (batch, features), the features of a
 flattened map channels first. 'images' is the input of the first layer."""
@@ -53,35 +56,25 @@ class Trainer(Protocol):
     """A network in training on one device."""
 
     def train_step(self, images: Pixels, labels: Labels, learning_rate: float) -> Any:
-        """Updates the weights on one batch; does not wait for the device.
+        """Updates the weights on images (batch, height, width, 3) and labels (batch,).
 
-        Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
-            labels: int64 of shape (batch,).
-            learning_rate: Learning rate of this step.
-
-        Returns:
-            A handle for read().
+        It does not wait for the device, and returns a handle for read().
         """
 
     def read(self, handles: list[Any]) -> list[StepValues]:
         """Reads the values of earlier steps, one per step; waits for the device."""
 
     def logits(self, images: Pixels) -> Logits:
-        """Computes logits without dropout, in float32 (float64 if that is the precision).
+        """Computes logits (batch, num_classes) of images (batch, height, width, 3) without dropout.
 
-        Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
-
-        Returns:
-            Shape (batch, num_classes).
+        They are float32, or float64 if that is the precision.
         """
 
     def activations(self, images: Pixels, *, training: bool = False) -> Activations:
         """Computes the output of every layer, in the Spec's order.
 
         Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            images: Shape (batch, height, width, 3).
             training: Whether dropout acts, as in the next train_step.
 
         Returns:
@@ -92,11 +85,8 @@ class Trainer(Protocol):
         """Computes the loss and its gradients, as the next train_step would; changes no weight.
 
         Dropout's own generator advances, as in activations(training=True); shared masks
-        (Recipe.dropout_masks) stay those of the next step.
-
-        Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
-            labels: int64 of shape (batch,).
+        (Recipe.dropout_masks) stay those of the next step. Images have shape (batch, height, width,
+        3), labels (batch,).
 
         Returns:
             The mean loss, and the gradient of each weight in the canonical layout, without
@@ -138,13 +128,10 @@ class DeviceTrainer(Trainer, Protocol):
     def train_step(
         self, images: Pixels | GatherIndices, labels: Labels, learning_rate: float
     ) -> Any:
-        """Updates the weights on one batch, given as images or as gather indices.
+        """Updates the weights on one batch, as in Trainer.
 
-        Args:
-            images: uint8 of shape (batch, height, width, 3), or GatherIndices into the dataset of
-                put_dataset_on_device().
-            labels: int64 of shape (batch,).
-            learning_rate: Learning rate of this step.
+        The batch has labels (batch,), and images (batch, height, width, 3) or their GatherIndices
+        into the dataset of put_dataset_on_device().
         """
 
     def train_steps(
@@ -155,20 +142,15 @@ class DeviceTrainer(Trainer, Protocol):
     ) -> Any:
         """Takes several steps on batches of one size, with the same bits as one by one.
 
-        Args:
-            images: One batch per step: uint8 of shape (batch, height, width, 3) or GatherIndices.
-            labels: One int64 array of shape (batch,) per step.
-            learning_rates: One rate per step.
-
-        Returns:
-            One handle, for which read() gives the values of all steps.
+        Each argument has one entry per step, with the shapes of train_step(). It returns one
+        handle, for which read() gives the values of all steps.
         """
 
     def features(self, images: Pixels, layer: str) -> NDArray[np.floating]:
         """Computes the output of one layer, without dropout and without the layers after it.
 
         Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
+            images: Shape (batch, height, width, 3).
             layer: Its name in the Spec.
 
         Returns:
@@ -182,14 +164,10 @@ class DeviceTrainer(Trainer, Protocol):
         """Copies images to the device: uint8 of shape (batch, height, width, 3)."""
 
     def preprocess(self, images: Pixels) -> Any:
-        """Computes the first layer's input on the device.
+        """Computes the first layer's input on the device, from images (batch, height, width, 3).
 
-        Args:
-            images: uint8 of shape (batch, height, width, 3), in their stored size.
-
-        Returns:
-            A tensor of the framework's own shape: (batch, 3, height, width) in PyTorch, (batch,
-            height, width, 3) in TensorFlow, in the network's input size.
+        It has the network's input size and the framework's own shape: (batch, 3, height, width) in
+        PyTorch, (batch, height, width, 3) in TensorFlow.
         """
 
     def forward(self, images: Pixels, labels: Labels) -> Any:
@@ -233,7 +211,7 @@ class Framework(Protocol):
         """Copies weights of the canonical layout into the model, bit for bit."""
 
     def load_model(self, place: str, folder: Path) -> UserModel:
-        """The model that a user's 'module:function' returns, on the CPU.
+        """Returns the model that a user's 'module:function' builds, on the CPU.
 
         Raises:
             FrameworkError: If there is no such function, it raises, or returns something else.
@@ -266,7 +244,7 @@ class Framework(Protocol):
         """Returns the versions, device and flags that decide speed and numerics."""
 
     def calibration_kernels(self, device: str, precision: str) -> dict[str, TimedCall]:
-        """Timed calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+        """Makes calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
 
         On a GPU also 'matmul float16', and always the product in the given precision.
         """

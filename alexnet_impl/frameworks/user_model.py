@@ -7,7 +7,7 @@ two such models.
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,35 @@ class UserModelFacts:
     after: tuple[Operation, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCall:
+    """A call of a layer with weights, its maps (batch, channels, height, width).
+
+    Attributes:
+        name: Dotted path of the layer inside the model.
+        layer: The framework's own layer.
+        before: Operations between the previous call and this one.
+        inputs: Input of the layer.
+        outputs: Output, without an activation that is part of the layer.
+        maps: The last feature map before the layer.
+    """
+
+    name: str
+    layer: Any
+    before: tuple[Operation, ...]
+    inputs: Array
+    outputs: Array
+    maps: Array | None
+
+
+def arrays_of(calls: Iterable[LayerCall], output: Array) -> Weights:
+    """Returns the result of UserModel.forward(), an output (batch, classes) included."""
+    arrays: Weights = {}
+    for call in calls:
+        arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
+    return arrays | {"output": output}
+
+
 class UserModel(Protocol):
     """A user's model with NumPy arrays in and out; weights are named '<layer>.<short name>'.
 
@@ -110,23 +139,23 @@ class UserModel(Protocol):
         """(height, width, channels) of the images, or None if the model does not declare it."""
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the layers, as seen in a call on these images; must be called first.
+        """Describes the layers, as seen in a call on these images; must be called first.
 
         Args:
             images: Floats of shape (batch, height, width, channels).
         """
 
     def use_precision(self, precision: str) -> str:
-        """Switch to float32 or float64; returns '' or the reason why it is not supported."""
+        """Switches to float32 or float64; returns '' or the reason why it is not supported."""
 
     def weights(self) -> Weights:
-        """Copies of all weights, their shapes in PyTorch's layout."""
+        """Copies all weights, their shapes in PyTorch's layout."""
 
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights, their shapes in PyTorch's layout."""
+        """Loads some or all weights, their shapes in PyTorch's layout."""
 
     def forward(self, images: Array) -> Weights:
-        """Run the model in evaluation mode on images (batch, height, width, channels).
+        """Runs the model in evaluation mode on images (batch, height, width, channels).
 
         Returns:
             '<layer>.input', '<layer>.output' and 'output': maps (batch, channels, height, width) or
@@ -134,41 +163,26 @@ class UserModel(Protocol):
         """
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        """Mean softmax cross-entropy in evaluation mode, and the gradient of each trained weight.
+        """Computes the mean softmax cross-entropy, and its gradient by each trained weight.
 
-        Args:
-            images: Floats of shape (batch, height, width, channels).
-            labels: Integers of shape (batch,).
-
-        An output of probabilities is treated as the output of a softmax.
+        The model is in evaluation mode. Images have shape (batch, height, width, channels), labels
+        (batch,). An output of probabilities counts as that of a softmax.
         """
 
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
-        """Take steps of gradient descent; returns the loss before each and after the last.
+        """Takes steps of gradient descent; returns the loss before each and after the last.
 
         Images have shape (batch, height, width, channels), labels (batch,).
         """
-
-
-def descend(
-    model: UserModel, images: Array, labels: Array, *, learning_rate: float, steps: int
-) -> list[float]:
-    """Take steps of gradient descent; returns the loss before each and after the last.
-
-    Images have shape (batch, height, width, channels), labels (batch,).
-    """
-    losses = []
-    for _ in range(steps):
-        loss, gradients = model.gradients(images, labels)
-        losses.append(loss)
-        weights = model.weights()
-        model.set_weights(
-            {name: weights[name] - learning_rate * found for name, found in gradients.items()}
-        )
-    losses.append(model.gradients(images, labels)[0])
-    return losses
+        losses = []
+        for _ in range(steps):
+            loss, gradients = self.gradients(images, labels)
+            losses.append(loss)
+            weights = self.weights()
+            self.set_weights({n: weights[n] - learning_rate * g for n, g in gradients.items()})
+        return [*losses, self.gradients(images, labels)[0]]
 
 
 def are_probabilities(output: Array) -> bool:
@@ -204,9 +218,18 @@ def flatten_facts(maps: Array | None, inputs: Array) -> dict[str, Any]:
     return {"flattened": maps.shape[1:], "features": order} if maps is not None and order else {}
 
 
-def same_sides(size: int, kernel_size: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Pixels of zeros that TensorFlow's 'same' adds (before, after) a side of `size` pixels."""
-    return same_padding(size, (kernel_size - 1) * dilation + 1, stride)
+def same_sides(
+    sizes: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> ZeroPadding:
+    """Pixels of zeros that TensorFlow's 'same' adds to a map; every argument is (height, width)."""
+    rows, columns = (
+        same_padding(size, (kernel - 1) * wide + 1, step)
+        for size, kernel, step, wide in zip(sizes, kernel_size, stride, dilation, strict=True)
+    )
+    return rows, columns
 
 
 def pair_of(value: Any) -> tuple[Any, Any]:
@@ -217,7 +240,7 @@ def pair_of(value: Any) -> tuple[Any, Any]:
 
 
 def call_by_name(place: str, folder: Path) -> Any:
-    """Call a user's function and return its result.
+    """Calls a user's function and returns its result.
 
     Args:
         place: 'package.module:function' or 'path/to/module.py:function'; it takes no arguments.
@@ -249,7 +272,7 @@ def call_by_name(place: str, folder: Path) -> Any:
 
 @contextmanager
 def _importable(folders: list[Path]) -> Iterator[None]:
-    """Put the folders first on sys.path while the block runs."""
+    """Puts the folders first on sys.path while the block runs."""
     names = [str(folder) for folder in folders]
     sys.path[:0] = names
     importlib.invalidate_caches()

@@ -34,7 +34,7 @@ from alexnet_impl.parity.lockstep import (
     apart,
     free_losses,
 )
-from alexnet_impl.parity.record import Cause
+from alexnet_impl.parity.record import MAX_CAUSES, Cause
 from alexnet_impl.recipe.recipe import MOMENTUM_OPTIMIZERS, Recipe
 from alexnet_impl.weights.canonical import Weights
 
@@ -42,7 +42,6 @@ EXPLAINS = 0.1
 """A cause is reported if it leaves less than this fraction of the difference."""
 LAST_BITS = 1e-12
 """Causes that leave less than this are equally good."""
-MAX_CAUSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +144,7 @@ def forward_causes(
         trainer = side.make(changed.spec, changed.recipe, candidate.weights)
         return trainer.logits(candidate.feed(images))
 
-    candidates = (
-        *_weight_candidates(case),
-        *_layer_candidates(case),
-        *_image_candidates(case),
-    )
+    candidates = (*_weight_candidates(case), *_layer_candidates(case), *_image_candidates(case))
     return find_causes(sides, case, candidates, logits, fault)
 
 
@@ -374,11 +369,8 @@ def _sgd_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:
             f"momentum were {'not ' if recipe.nesterov else ''}Nesterov",
             "set nesterov to the same value",
         )
-        yield (
-            {"momentum": 0.0, "nesterov": False},
-            "there were no momentum",
-            "set momentum to the same value",
-        )
+        change = {"momentum": 0.0, "nesterov": False}
+        yield change, "there were no momentum", "set momentum to the same value"
 
 
 def _adam_mistakes(recipe: Recipe) -> Iterator[RecipeMistake]:

@@ -9,8 +9,9 @@ one framework against itself, started from weights that differ in the last bit.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,8 +75,8 @@ class ParityCase:
     @property
     def rates(self) -> list[float]:
         """The learning rate of every step."""
-        count = len(self.batches)
-        return [learning_rate_at(self.recipe, step, count) for step in range(count)]
+        steps = len(self.batches)
+        return [learning_rate_at(self.recipe, step, steps) for step in range(steps)]
 
     def weights(self) -> Weights:
         """Initial weights in the canonical layout, in the precision that they are trained in."""
@@ -112,14 +113,8 @@ def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
 
 def draw_batches(train: Split, recipe: Recipe, steps: int) -> tuple[Batch, ...]:
     """Batches of the first `steps` training steps, over as many epochs as needed."""
-    return tuple(batch for batch, _ in zip(_endless(train, recipe), range(steps), strict=False))
-
-
-def _endless(train: Split, recipe: Recipe) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        yield from epoch_batches(train, batch_plan(recipe), epoch)
-        epoch += 1
+    epochs = (epoch_batches(train, batch_plan(recipe), epoch) for epoch in count())
+    return tuple(islice(chain.from_iterable(epochs), steps))
 
 
 def moved_by_one_bit(weights: Weights, seed: int, precision: Precision) -> Weights:
@@ -160,13 +155,8 @@ def free_losses(
 def train_freely(sides: FrameworkSides, case: ParityCase, *, with_controls: bool) -> Series:
     """Train both frameworks from the same weights, each on its own.
 
-    Args:
-        sides: The two frameworks.
-        case: The network, recipe and batches.
-        with_controls: Also train each framework from weights that differ in the last bit.
-
-    Returns:
-        Losses by framework, and each framework's divergence from its own control.
+    With controls each is also trained from weights that differ in the last bit, and the series has
+    its divergence from that control.
     """
     weights = case.weights()
     losses = {side.name: free_losses(side, case, weights)[0] for side in sides}
@@ -228,7 +218,7 @@ def train_in_step(
     """Train both frameworks, and copy weights and optimiser state to the second before each step.
 
     Args:
-        sides: The two frameworks.
+        sides: The first decides the weights before each step.
         case: The network, recipe and batches.
         look_every: Interval in steps at which gradients and updates, which are large, are compared.
         judge: Also compare these updates with NumPy's.

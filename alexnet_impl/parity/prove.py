@@ -19,13 +19,7 @@ from alexnet_impl.training.prepare import PreparedRun
 
 
 def make_parity_case(run: PreparedRun, dataset: Dataset, steps: int) -> ParityCase:
-    """Build the parity case: network, adapted recipe and batches.
-
-    Args:
-        run: The prepared run; its framework is not used.
-        dataset: The images that its config loads.
-        steps: Number of lockstep steps.
-    """
+    """Build the parity case of a prepared run, whose framework is not used, on its images."""
     refuse_library(run.config.variant)
     recipe = parity_recipe(run.config.recipe, run.spec)
     batches = draw_batches(dataset.train, recipe, steps)
@@ -36,9 +30,7 @@ def make_parity_case(run: PreparedRun, dataset: Dataset, steps: int) -> ParityCa
 def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[FrameworkSides]:
     """Start each framework in its own process, with the config's images, device and threads.
 
-    Args:
-        config: Its framework is not used.
-        interpreters: Framework to the Python that runs it; this one by default.
+    `interpreters` maps a framework to the Python that runs it; this one by default.
     """
     with ExitStack() as stack:
         yield [

@@ -12,6 +12,8 @@ from alexnet_impl.typed_json import read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "parity.json"
+MAX_CAUSES = 3
+"""Number of likely causes that a check names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

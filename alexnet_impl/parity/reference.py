@@ -6,11 +6,10 @@ Maps have shape (batch, channels, height, width), weights the canonical layout.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from alexnet_impl.errors import SpecError
 from alexnet_impl.frameworks import Activations, Labels
@@ -33,9 +32,7 @@ from alexnet_impl.recipe.recipe import (
     NEWTON_SCHULZ_STEPS,
     Recipe,
 )
-from alexnet_impl.weights.canonical import Weights, inner_kernels
-
-Array = NDArray[Any]
+from alexnet_impl.weights.canonical import Array, Weights, inner_kernels
 
 
 def forward(spec: Spec, weights: Weights, images: Array) -> Activations:

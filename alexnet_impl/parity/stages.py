@@ -15,7 +15,7 @@ from alexnet_impl.data.batches import Batch, eval_batches
 from alexnet_impl.data.dataset import Split
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS, preprocess
 from alexnet_impl.frameworks import Activations, Trainer
-from alexnet_impl.network.spec import Dropout, Spec, weight_shapes
+from alexnet_impl.network.spec import Dropout, weight_shapes
 from alexnet_impl.parity.causes import (
     batch_causes,
     dropout_causes,
@@ -141,10 +141,7 @@ def static_checks(
 ) -> Iterator[CheckResult]:
     """Check weights, forward pass, gradients and a few updates in one precision.
 
-    Args:
-        sides: The two frameworks.
-        case: The network, recipe and batches.
-        explain: Look for the causes of a failure, which doubles the time.
+    With `explain` the causes of a failure are looked for, which doubles the time.
     """
     weights = case.weights()
     trainers = [side.make(case.spec, case.recipe, weights) for side in sides]
@@ -275,7 +272,7 @@ def _training_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
     """Compare layers with dropout, the loss and its gradients."""
     batch, trainers = case.batches[0], _make(sides, case)
     checks = []
-    if _has_dropout(case.spec):
+    if any(isinstance(layer, Dropout) for layer in case.spec.layers):
         checks.append(_dropout_check(sides, case, trainers))
     found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
     (loss1, first), (loss2, second) = found
@@ -296,10 +293,6 @@ def _training_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
         return training_causes(sides, short, loss_candidates(short), _guilty(faults, bound))
 
     return checks, find
-
-
-def _has_dropout(spec: Spec) -> bool:
-    return any(isinstance(layer, Dropout) for layer in spec.layers)
 
 
 def _dropout_check(sides: FrameworkSides, case: ParityCase, trainers: list[Trainer]) -> CheckResult:
@@ -398,7 +391,7 @@ def lockstep_checks(
     series = train_freely(sides, exact, with_controls=False)
     yield series
     yield _losses_check("lockstep", exact, series)
-    done = train_in_step(sides, case, look_every=_look_every(case))
+    done = train_in_step(sides, case, look_every=max(1, math.ceil(len(case.batches) / LOOKS)))
     if case.recipe.precision != "float64":  # there, the free form says more
         yield done.series
         yield _losses_check("re-synchronised", case, done.series)
@@ -408,10 +401,6 @@ def lockstep_checks(
         yield free
         yield from _free_checks(case, free)
     yield predictions_check(sides, case, done.weights, test)
-
-
-def _look_every(case: ParityCase) -> int:
-    return max(1, math.ceil(len(case.batches) / LOOKS))
 
 
 def _losses_check(check: Check, case: ParityCase, series: Series) -> CheckResult:

@@ -100,7 +100,7 @@ def _sides(values: Array, numbers: dict[str, Any]) -> Any:
     if numbers["padding"] != "same":
         return numbers["padding"]
     size, stride = pair_of(numbers["size"]), pair_of(numbers["stride"])
-    return [same_sides(*each) for each in zip(values.shape[2:], size, stride, strict=True)]
+    return same_sides(values.shape[2:], size, stride)
 
 
 def _windows(values: Array, numbers: dict[str, Any], fill: float) -> Array:
@@ -129,14 +129,6 @@ def _adaptive(values: Array, numbers: dict[str, Any]) -> Array:
     return values
 
 
-def _flatten(values: Array, _: dict[str, Any]) -> Array:
-    return values.reshape(len(values), -1)
-
-
-def _average(values: Array, numbers: dict[str, Any]) -> Array:
-    return np.asarray(_windows(values, numbers, 0).mean((-2, -1)))
-
-
 OPERATIONS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
     "relu": lambda values, _: np.maximum(values, 0),
     "sigmoid": lambda values, _: 1 / (1 + np.exp(-values)),
@@ -145,9 +137,9 @@ OPERATIONS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
     "log_softmax": lambda values, _: np.log(softmax(values)),
     "lrn": _norm,
     "max_pool": lambda values, numbers: _windows(values, numbers, -np.inf).max((-2, -1)),
-    "avg_pool": _average,
+    "avg_pool": lambda values, numbers: _windows(values, numbers, 0).mean((-2, -1)),
     "adaptive_avg_pool": _adaptive,
-    "flatten": _flatten,
+    "flatten": lambda values, _: values.reshape(len(values), -1),
     "dropout": lambda values, _: values,
     "scale": lambda values, numbers: values * numbers["by"] + numbers["plus"],
     "bgr": lambda values, _: values[:, ::-1],

@@ -168,24 +168,20 @@ def _pool_words(numbers: dict[str, Any]) -> str:
 def _additions(chain: Chain, *, first: bool, last: bool) -> list[Change]:
     """Operations that PyTorch does not compute, added to its chain."""
     found: list[Change] = []
-    kinds = {operation.kind for operation in chain}
-    relu = Operation(kind="relu", name="relu", numbers={})
-    if "relu" not in kinds:
+    if all(operation.kind != "relu" for operation in chain):
+        relu = Operation(kind="relu", name="relu", numbers={})
         found.append(("there were a ReLU", "remove it", (relu, *chain)))
     if first:
         found += [
             (what, "feed both the same images", (changed, *chain)) for what, changed in SCALINGS
         ]
     if last:
-        for kind, what in (
-            ("softmax", "its last layer were followed by a softmax"),
-            ("log_softmax", "its last layer were followed by a log-softmax"),
-            ("sigmoid", "its last layer were followed by a sigmoid"),
-        ):
-            remedy = (
-                "let the model end in logits and train it with from_logits=True, or compare "
-                "probabilities"
-            )
+        remedy = (
+            "let the model end in logits and train it with from_logits=True, or compare "
+            "probabilities"
+        )
+        for kind in ("softmax", "log_softmax", "sigmoid"):
+            what = f"its last layer were followed by a {kind.replace('_', '-')}"
             found.append((what, remedy, (*chain, Operation(kind=kind, name=kind, numbers={}))))
     return found
 

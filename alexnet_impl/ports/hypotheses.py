@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet_impl.frameworks.user_model import ZeroPadding
-from alexnet_impl.parity.record import Cause
+from alexnet_impl.parity.record import MAX_CAUSES, Cause
 from alexnet_impl.weights.canonical import Array
 
-MAX_CAUSES = 3
 EXPLAINED = 0.05
 """A hypothesis explains a difference if it leaves at most this fraction of it."""
 

@@ -1,6 +1,6 @@
 """The usual mistakes in a layer with weights: its padding, its numbers, its kernel's layout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ def layer_hypotheses(
             found += _declared_hypotheses(ours, theirs, inputs, weights)
             found += _kernel_hypotheses(ours, inputs, weights)
         case "dense":
-            found = _dense_hypotheses(ours, inputs, weights)
+            found = _kernel_hypotheses(ours, inputs, weights)
         case "batchnorm":
             found = _norm_hypotheses(ours, theirs, inputs, weights)
         case "other":
@@ -52,10 +52,7 @@ def _padding_hypotheses(
     ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
 ) -> Iterator[Hypothesis]:
     here, kernel = whole_padding(ours), weights["weight"].shape[2:]
-    same: Any = tuple(
-        same_sides(*numbers)
-        for numbers in zip(inputs.shape[2:], kernel, ours.stride, ours.dilation, strict=True)
-    )
+    same = same_sides(inputs.shape[2:], kernel, ours.stride, ours.dilation)
     symmetric: Any = tuple((k // 2, k // 2) for k in kernel)
     remedy = (
         f"put keras.layers.ZeroPadding2D({sides_text(here)}) before it and use padding='valid'"
@@ -103,17 +100,6 @@ def _declared_hypotheses(
             )
         )
     return found
-
-
-def _kernel_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
-    def compute(kernel: Array) -> Callable[[], Array]:
-        changed = weights | {"weight": kernel}
-        return lambda: convolve_layer(layer, whole_padding(layer), inputs, changed)
-
-    return [
-        Hypothesis(what=what, remedy=remedy, compute=compute(kernel))
-        for what, remedy, kernel in kernel_readings(layer, weights["weight"])
-    ]
 
 
 Reading = tuple[str, str, Array]
@@ -184,7 +170,7 @@ def _dense_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
         )
 
 
-def _dense_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _kernel_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
     return [
         Hypothesis(
             what=what,

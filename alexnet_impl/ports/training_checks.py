@@ -63,7 +63,7 @@ def compare_steps(session: PairSession, series: list[Series]) -> CheckResult:
         lambda side: side.model.descend(images, labels, learning_rate=rate, steps=STEPS)
     )
     losses = {"torch": ours, "tensorflow": theirs}
-    series.append(Series(name=f"plain {session.precision}", losses=losses, controls={}))
+    series.append(Series(name=f"descent {session.precision}", losses=losses, controls={}))
     distances = [abs(a - b) / max(abs(ours[0]), 1e-30) for a, b in zip(ours, theirs, strict=True)]
     where = f"step {int(np.argmax(distances))}"
     check = judged("update", session.precision, float(np.max(distances)), where=where, name="steps")

@@ -35,7 +35,7 @@ def compare_pair(
     """Compare a user's two models, each in its own process.
 
     Args:
-        request: The two models, and how their layers are paired.
+        request: The two models.
         interpreters: Framework to the Python that runs it; this one by default.
         announce: Called with each check as soon as it is measured.
 

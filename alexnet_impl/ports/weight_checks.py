@@ -3,11 +3,12 @@
 A weight that differs is compared with the results of the usual mistakes in a conversion.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Operation, UserLayer
+from alexnet_impl.frameworks.user_model import Operation
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart, worst_of
@@ -25,7 +26,7 @@ def compare_architectures(session: PairSession) -> CheckResult:
     """Check for weights that are missing or have another shape, and for other dropout."""
     found = [entry for pair in session.pairs for entry in _weight_differences(pair)]
     found += _dropout_differences(session)
-    total = sum(_num_weights(pair.torch) for pair in session.pairs)
+    total = sum(math.prod(shape) for p in session.pairs for shape in p.torch.shapes.values())
     return CheckResult(
         name="architecture",
         precision="",
@@ -35,10 +36,6 @@ def compare_architectures(session: PairSession) -> CheckResult:
         where=found[0][0] if found else "",
         causes=tuple(cause for _, cause in found),
     )
-
-
-def _num_weights(layer: UserLayer) -> int:
-    return sum(int(np.prod(shape)) for shape in layer.shapes.values())
 
 
 def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:

@@ -1,4 +1,4 @@
-"""Runs a user's model in a worker process, behind the same protocol as a local model."""
+"""Runs a user's model in a worker process, with the protocol of a local model."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -75,9 +75,7 @@ def remote_model(
 ) -> Iterator[RemoteModel]:
     """Start a worker for one framework on the CPU; it ends with the block.
 
-    Args:
-        framework: The model's framework.
-        interpreter: The Python to run; its environment needs this package and the framework.
+    The interpreter's environment needs this package and the framework.
 
     Raises:
         RunError: If it cannot be started, or ends too early.
@@ -107,7 +105,10 @@ class ModelCalls:
             "set_weights": lambda model: _set_weights(model, arrays),
             "forward": lambda model: (None, model.forward(arrays["images"])),
             "gradients": lambda model: model.gradients(arrays["images"], arrays["labels"]),
-            "descend": lambda model: (_descend(model, values, arrays), {}),
+            "descend": lambda model: (
+                model.descend(arrays["images"], arrays["labels"], **values),
+                {},
+            ),
         }
         return answers[call](self.model)
 
@@ -125,19 +126,6 @@ def _set_weights(model: UserModel, weights: Weights) -> Answer:
     return None, {}
 
 
-def _descend(model: UserModel, values: dict[str, Any], arrays: Weights) -> list[float]:
-    return model.descend(
-        arrays["images"],
-        arrays["labels"],
-        learning_rate=values["learning_rate"],
-        steps=values["steps"],
-    )
-
-
 def run_model_worker() -> int:
-    """Answer calls to a user's model on standard input until it ends.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Answer calls to a user's model on standard input until it ends; returns exit code 0."""
     return answer_calls(ModelCalls().answer)

@@ -66,4 +66,4 @@ def test_an_epoch_of_the_keras_loop_has_as_many_batches_as_are_asked_for(framewo
     longer = timed_call.with_batches(3)
     assert (longer.amount, longer.cost_s) == (12, timed_call.cost_s)
     longer.call()
-    assert longer.call.model.optimizer.iterations == 3
+    assert longer.call.func.__self__.optimizer.iterations == 3

@@ -11,9 +11,9 @@ from alexnet_impl.errors import FrameworkError, ParityError
 from alexnet_impl.frameworks.user_model import (
     Operation,
     UserLayer,
+    UserModel,
     UserModelFacts,
     call_by_name,
-    descend,
     feature_order,
     same_sides,
 )
@@ -228,9 +228,8 @@ def test_unknown_operation_has_no_reading(maps):
 
 
 def test_same_is_uneven_with_a_stride():
-    assert same_sides(224, 11, 4) == (3, 4)
-    assert same_sides(227, 11, 4) == (4, 4)
-    assert same_sides(9, 3, 1, 2) == (2, 2)
+    assert same_sides((224, 227), (11, 11), (4, 4)) == ((3, 4), (4, 4))
+    assert same_sides((9, 9), (3, 3), (1, 1), (2, 1)) == ((2, 2), (1, 1))
 
 
 def test_feature_order_is_told_by_the_values(maps):
@@ -272,7 +271,7 @@ def test_difference_is_relative_to_each_image():
 # --- the checks, over models in NumPy --------------------------------------------------------
 
 
-class PlainModel:
+class PlainModel(UserModel):
     """conv, ReLU, flatten, dense in NumPy behind the UserModel protocol.
 
     Its gradients are no gradients: they are what the test says, or the weights themselves.
@@ -333,9 +332,6 @@ class PlainModel:
         if self.bad_gradient:
             found[self.bad_gradient] = np.full_like(found[self.bad_gradient], np.nan)
         return self.loss * float(self.held["fc.bias"].sum()), found
-
-    def descend(self, images, labels, **numbers):
-        return descend(self, images, labels, **numbers)
 
 
 def compared(tensorflow, torch=None, **flags):

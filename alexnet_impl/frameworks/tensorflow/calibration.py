@@ -1,7 +1,6 @@
 """Reference speeds of TensorFlow on this device: its peak, and Keras's own fit()."""
 
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
@@ -49,31 +48,12 @@ def _product(device: str, precision: str, size: int) -> TimedCall:
     )
 
 
-class _Fit:
-    """One epoch of keras.Model.fit over data in memory."""
-
-    def __init__(self, model: Any, images: Any, labels: Any, batch_size: int) -> None:
-        self.model, self.images, self.labels = model, images, labels
-        self.batch_size = batch_size
-
-    def __call__(self) -> None:
-        self.model.fit(self.images, self.labels, batch_size=self.batch_size, verbose=0)
-
-
 def tutorial_loop(
     spec: Spec, images: Pixels, labels: Labels, precision: str, device: str
 ) -> TimedCall:
-    """Makes a training with compile() and fit() as in Keras's guides; one call is an epoch.
+    """Makes a training with compile() and fit() as in Keras's guides: an epoch of one batch.
 
-    Args:
-        spec: The network.
-        images: uint8 of shape (batch, height, width, 3), in the network's input size.
-        labels: int64 of shape (batch,).
-        precision: 'float32' or 'bfloat16'.
-        device: 'auto', 'cpu' or 'gpu'.
-
-    Returns:
-        An epoch of one batch; TimedCall says how to make a longer one.
+    Images have shape (batch, height, width, 3), labels (batch,); see Framework.tutorial_loop().
     """
     found = find_device(device)
     with tf.device(found):
@@ -86,9 +66,9 @@ def tutorial_loop(
                 optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             )
-        epoch = np.repeat(floats, batches, axis=0)
+        epoch = np.repeat(floats, batches, axis=0), np.repeat(labels, batches)
         return TimedCall(
-            call=_Fit(model, epoch, np.repeat(labels, batches), len(labels)),
+            call=partial(model.fit, *epoch, batch_size=len(labels), verbose=0),
             amount=len(labels) * batches,
             unit="images",
             synchronize=partial(synchronize, found),

@@ -23,7 +23,7 @@ def find_device(requested: str) -> str:
     gpus = tf.config.list_physical_devices("GPU") if requested != "cpu" else []
     if requested == "gpu" and not gpus:
         raise FrameworkError(
-            f"tensorflow {tf.__version__} sees no GPU here; take --device cpu, or install "
+            f"tensorflow {tf.__version__} sees no GPU here; use --device cpu, or install "
             "tensorflow[and-cuda]."
         )
     for gpu in gpus:

@@ -110,14 +110,8 @@ class GroupedConv2D(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        own = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "groups": self.groups,
-            "strides": self.strides,
-            "padding": self.padding,
-        }
-        return {**super().get_config(), **own}
+        names = ("filters", "kernel_size", "groups", "strides", "padding")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")

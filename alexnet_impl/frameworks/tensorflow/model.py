@@ -6,7 +6,7 @@ Tensors are (batch, height, width, channels) and (batch, features). This module 
 """
 
 from collections.abc import Callable, Iterator
-from typing import assert_never
+from typing import Any, assert_never
 
 import keras
 import numpy as np
@@ -132,22 +132,9 @@ def _convolution(layer: s.Conv, step: s.LayerTrace, policy: str) -> Iterator[ker
         yield keras.layers.ZeroPadding2D(
             (layer.padding, layer.padding), name=_own_name(layer, "padding"), dtype=policy
         )
+    numbers: dict[str, Any] = {"filters": layer.out_channels, "kernel_size": layer.kernel_size}
+    numbers |= {"strides": layer.stride, "padding": padding, "name": layer.name, "dtype": policy}
     if layer.groups > 1:
-        yield GroupedConv2D(
-            filters=layer.out_channels,
-            kernel_size=layer.kernel_size,
-            groups=layer.groups,
-            strides=layer.stride,
-            padding=padding,
-            name=layer.name,
-            dtype=policy,
-        )
+        yield GroupedConv2D(groups=layer.groups, **numbers)
     else:
-        yield keras.layers.Conv2D(
-            layer.out_channels,
-            layer.kernel_size,
-            strides=layer.stride,
-            padding=padding,
-            name=layer.name,
-            dtype=policy,
-        )
+        yield keras.layers.Conv2D(**numbers)

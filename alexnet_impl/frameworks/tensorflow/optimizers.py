@@ -137,13 +137,8 @@ class SGD(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        own = {
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
-            "rate_inside": self.rate_inside,
-            "decoupled": self.decoupled,
-        }
-        return {**super().get_config(), **own}
+        names = ("momentum", "nesterov", "rate_inside", "decoupled")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="alexnet_impl")
@@ -261,22 +256,11 @@ class Adam(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        own = {
-            "betas": self.betas,
-            "epsilon": self.epsilon,
-            "epsilon_uncorrected": self.epsilon_uncorrected,
-            "decoupled": self.decoupled,
-        }
-        return {**super().get_config(), **own}
+        names = ("betas", "epsilon", "epsilon_uncorrected", "decoupled")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-CLASSES: dict[str, type[Any]] = {
-    "sgd": SGD,
-    "sgdw": SGD,
-    "muon": Muon,
-    "adam": Adam,
-    "adamw": Adam,
-}
+CLASSES: dict[str, type[Any]] = {"sgd": SGD, "sgdw": SGD, "muon": Muon, "adam": Adam, "adamw": Adam}
 
 
 def make_optimizer(recipe: Recipe, classes: Mapping[str, type[Any]] = CLASSES) -> Optimizer:
@@ -306,9 +290,6 @@ def make_optimizer(recipe: Recipe, classes: Mapping[str, type[Any]] = CLASSES) -
         }
     if recipe.optimizer == "muon":
         half = recipe.precision == "bfloat16"
-        numbers |= {
-            "scale": recipe.muon_scale,
-            "orthogonal_dtype": "bfloat16" if half else None,
-        }
+        numbers |= {"scale": recipe.muon_scale, "orthogonal_dtype": "bfloat16" if half else None}
     made: Optimizer = classes[recipe.optimizer](recipe.learning_rate, **numbers)
     return made

@@ -68,7 +68,7 @@ def freeze(model: keras.Model, spec: Spec, recipe: Recipe) -> None:
 
 
 class InputPreprocessing:
-    """Maps uint8 (batch, height, width, 3) to floats (batch, *input size, 3), on the device."""
+    """Maps uint8 images to the network's float input, on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         self.dtype = tf.float64 if recipe.precision == "float64" else tf.float32
@@ -80,15 +80,10 @@ class InputPreprocessing:
         self.input_shape = spec.input_shape
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Scales, normalises, and resizes if the stored size is not the network's.
+        """Maps images (batch, height, width, 3) to (batch, input height, input width, 3).
 
-        Features of a frozen network pass; a map of them becomes channels-last.
-
-        Args:
-            images: uint8 of shape (batch, height, width, 3), or float features.
-
-        Returns:
-            Floats of shape (batch, input height, input width, 3), or the features.
+        They are scaled, normalised and, if the stored size is not the network's, resized. Float
+        features of a frozen network pass; a map of them becomes channels-last.
         """
         images = tf.convert_to_tensor(images)
         if images.dtype.is_floating:
@@ -375,8 +370,8 @@ class TensorflowTrainer:
             outputs["images"] = self._canonical("images", values)
             for layer in self.model.layers:
                 kinds = keras.layers.Dropout | SharedDropout | keras.Model
-                differs = isinstance(layer, kinds)
-                values = layer(values, training=training) if differs else layer(values)
+                mode = {"training": training} if isinstance(layer, kinds) else {}
+                values = layer(values, **mode)
                 outputs[layer.name] = self._canonical(layer.name, values)
         # A padding layer of Keras is not in the Spec.
         return {name: outputs[name] for name in ("images", *self._layer_names())}

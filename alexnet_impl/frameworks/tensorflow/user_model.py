@@ -6,7 +6,6 @@ Layers are recorded as they are called, so nested and subclassed models work too
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,16 @@ import tensorflow as tf
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.user_model import (
+    LayerCall,
     LayerKind,
     Operation,
     UserLayer,
+    UserModel,
     UserModelFacts,
+    ZeroPadding,
     are_probabilities,
+    arrays_of,
     call_by_name,
-    descend,
     flatten_facts,
     pair_of,
     same_sides,
@@ -45,7 +47,7 @@ ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
 def load_model(place: str, folder: Path) -> "TensorflowUserModel":
-    """Build the model by calling a user's function.
+    """Builds the model by calling a user's function.
 
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no keras.Model.
@@ -57,19 +59,7 @@ def load_model(place: str, folder: Path) -> "TensorflowUserModel":
     return TensorflowUserModel(model)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A call of a layer with weights; maps are channels first, `maps` the last one before it."""
-
-    name: str
-    layer: keras.layers.Layer
-    before: tuple[Operation, ...]
-    inputs: Array
-    outputs: Array
-    maps: Array | None
-
-
-class TensorflowUserModel:
+class TensorflowUserModel(UserModel):
     """The UserModel protocol over a keras.Model."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -97,7 +87,7 @@ class TensorflowUserModel:
         return None if None in (height, width, channels) else (height, width, channels)
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the layers that a call on (batch, height, width, channels) reaches, in order."""
+        """Describes the layers that a call on (batch, height, width, channels) reaches."""
         self.sample = images
         recording = self._record(images)
         self.layers = {call.name: call.layer for call in recording.calls}
@@ -107,7 +97,7 @@ class TensorflowUserModel:
         )
 
     def use_precision(self, precision: str) -> str:
-        """Switch to a clone whose layers compute in float64, if every layer supports it."""
+        """Switches to a clone whose layers compute in float64, if every layer supports it."""
         if precision == "float32":
             self._take(self.original, precision)
             return ""
@@ -118,18 +108,18 @@ class TensorflowUserModel:
             self._check_clone()
         except Exception as error:  # noqa: BLE001 - Keras and the user's layers raise any kind
             self._take(self.original, "float32")
-            return f"the Keras model cannot be had in float64 ({_line(error)})"
+            return f"the Keras model does not run in float64 ({_line(error)})"
         return ""
 
     def _take(self, model: keras.Model, precision: str) -> None:
-        """Continue with this model and the present weights."""
+        """Continues with this model and the current weights."""
         if model is not self.model:
             model.set_weights(self.model.get_weights())
         self.model, self.dtype = model, precision
         self.layers = {call.name: call.layer for call in self._record(self.sample).calls}
 
     def _check_clone(self) -> None:
-        """Refuse a clone that computes something else, as of a layer whose config is not whole."""
+        """Refuses a clone that computes something else: a layer's config may be incomplete."""
         ours = keras.ops.convert_to_numpy(self._output(self.sample))
         theirs = self.original(self.sample.astype("float32"), training=False)
         apart = np.abs(ours - keras.ops.convert_to_numpy(theirs)).max()
@@ -137,7 +127,7 @@ class TensorflowUserModel:
             raise FrameworkError(f"its clone yields {ours.dtype} and lies {apart:.1e} off")
 
     def weights(self) -> Weights:
-        """Copies of the weights, their shapes in PyTorch's layout."""
+        """Copies the weights, their shapes in PyTorch's layout."""
         return {
             f"{name}.{short}": to_torch_layout(short, variable.numpy(), layer)
             for name, layer in self.layers.items()
@@ -145,7 +135,7 @@ class TensorflowUserModel:
         }
 
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights, their shapes in PyTorch's layout."""
+        """Loads some or all weights, their shapes in PyTorch's layout."""
         for name, layer in self.layers.items():
             for short, variable in _variables(layer).items():
                 if (array := weights.get(f"{name}.{short}")) is not None:
@@ -154,10 +144,7 @@ class TensorflowUserModel:
     def forward(self, images: Array) -> Weights:
         """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
-        arrays: Weights = {}
-        for call in recording.calls:
-            arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
-        return arrays | {"output": recording.output}
+        return arrays_of(recording.calls, recording.output)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; labels have shape (batch,)."""
@@ -180,12 +167,6 @@ class TensorflowUserModel:
             if gradient is not None
         }
         return float(loss), found
-
-    def descend(
-        self, images: Array, labels: Array, *, learning_rate: float, steps: int
-    ) -> list[float]:
-        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
-        return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> tf.Tensor:
         try:
@@ -220,7 +201,7 @@ class _Recording:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.calls: list[_Call] = []
+        self.calls: list[LayerCall] = []
         self.operations: list[Operation] = []
         self.output: Array = np.empty(0)
         self._open: list[dict[str, Any]] = []
@@ -228,7 +209,7 @@ class _Recording:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record every layer that is called while the block runs."""
+        """Records every layer that is called while the block runs."""
         original = keras.layers.Layer.__call__
         eager = tf.config.functions_run_eagerly()
 
@@ -248,7 +229,7 @@ class _Recording:
     def _call(
         self, layer: keras.layers.Layer, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
-        """Call a layer, then record it as a container, a layer with weights or an operation."""
+        """Calls a layer, then records it as a container, a layer with weights or an operation."""
         frame = {"name": layer.name, "inner": False, "weighted": False}
         start = len(self.operations)
         self._open.append(frame)
@@ -279,7 +260,7 @@ class _Recording:
         if layer not in [call.layer for call in self.calls]:
             taken = layer.name in [call.name for call in self.calls]
             self.calls.append(
-                _Call(
+                LayerCall(
                     name=path if taken else layer.name,
                     layer=layer,
                     before=tuple(before),
@@ -288,12 +269,8 @@ class _Recording:
                     maps=None if self._map is None else _channels_first(self._map),
                 )
             )
-        activation = _activation(layer)
-        self.operations = []
-        if activation:
-            self.operations = [
-                Operation(kind=activation, name=f"{layer.name}'s activation", numbers={})
-            ]
+        activation, name = _activation(layer), f"{layer.name}'s activation"
+        self.operations = [Operation(kind=activation, name=name, numbers={})] if activation else []
 
 
 def _line(error: BaseException) -> str:
@@ -354,12 +331,9 @@ def _is(*kinds: type) -> Callable[[keras.layers.Layer], bool]:
     return lambda layer: isinstance(layer, kinds)
 
 
-def _is_plain_relu(layer: keras.layers.Layer) -> bool:
-    plain = (None, 0, 0)
-    return isinstance(layer, keras.layers.ReLU) and plain == (
-        layer.max_value,
-        layer.negative_slope,
-        layer.threshold,
+def _is_relu(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.ReLU) and (
+        layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0
     )
 
 
@@ -372,7 +346,7 @@ def _activates(name: str) -> Callable[[keras.layers.Layer], bool]:
 
 KINDS: tuple[tuple[str, Callable[[keras.layers.Layer], bool]], ...] = (
     ("linear", _is(keras.layers.InputLayer, keras.layers.Identity)),
-    ("relu", _is_plain_relu),
+    ("relu", _is_relu),
     ("softmax", _is(keras.layers.Softmax)),
     ("max_pool", _is(keras.layers.MaxPooling2D)),
     ("avg_pool", _is(keras.layers.AveragePooling2D)),
@@ -401,13 +375,9 @@ def _numbers(kind: str, layer: keras.layers.Layer, inputs: Any) -> dict[str, Any
 
 def _pool_numbers(layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
     size, stride = pair_of(layer.pool_size), pair_of(layer.strides)
-    padding = ((0, 0), (0, 0))
+    padding: ZeroPadding = ((0, 0), (0, 0))
     if layer.padding == "same":
-        rows, columns = inputs.shape[1:3]
-        padding = (
-            same_sides(rows, size[0], stride[0]),
-            same_sides(columns, size[1], stride[1]),
-        )
+        padding = same_sides(inputs.shape[1:3], size, stride)
     return {"size": size, "stride": stride, "padding": padding, "ceil": False}
 
 
@@ -442,7 +412,7 @@ def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> A
     return array
 
 
-def _layer(call: _Call) -> UserLayer:
+def _layer(call: LayerCall) -> UserLayer:
     layer, kind = call.layer, _kind(call.layer)
     variables = _variables(layer)
     facts: dict[str, Any] = {}
@@ -481,12 +451,9 @@ def _convolution(
     stride = pair_of(getattr(layer, "strides", 1))
     dilation = pair_of(getattr(layer, "dilation_rate", 1))
     name = str(getattr(layer, "padding", "valid"))
-    padding = ((0, 0), (0, 0))
+    padding: ZeroPadding = ((0, 0), (0, 0))
     if name == "same":
-        padding = tuple(  # type: ignore[assignment]
-            same_sides(*numbers)
-            for numbers in zip(inputs.shape[2:], kernel_shape[:2], stride, dilation, strict=True)
-        )
+        padding = same_sides(inputs.shape[2:], kernel_shape[:2], stride, dilation)
     return {
         "stride": stride,
         "dilation": dilation,

@@ -26,8 +26,6 @@ from alexnet_impl.network.spec import Shape, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 
-_KERAS_NAMES = {"weight": "kernel", "bias": "bias"}
-
 
 def get_weights(model: keras.Model, spec: Spec) -> Weights:
     """Copies the model's weights to the canonical layout, bit for bit."""
@@ -177,7 +175,7 @@ def variable_of(model: keras.Model, name: str) -> keras.Variable:
     layer = model.get_layer(layer_name)
     if isinstance(layer, keras.Model):  # a backbone
         return next(variable for variable in layer.variables if variable.path == short)
-    variable: keras.Variable = getattr(layer, _KERAS_NAMES[short])
+    variable: keras.Variable = getattr(layer, "kernel" if short == "weight" else short)
     return variable
 
 

@@ -1,7 +1,6 @@
 """Backbones from torchvision: its networks without their classifier heads."""
 
 from collections import OrderedDict
-from typing import Any
 
 from torch import nn
 
@@ -11,6 +10,8 @@ HEADS = {
     "mobilenetv2": ("classifier",),
 }
 """Children of torchvision's module that are no part of the backbone."""
+NAMES = {"mobilenetv2": "mobilenet_v2"}
+"""Torchvision's name of an architecture, where it differs."""
 
 
 def build_backbone(architecture: str) -> nn.Module:
@@ -20,12 +21,7 @@ def build_backbone(architecture: str) -> nn.Module:
     """
     from torchvision import models  # noqa: PLC0415 - takes a second, and for backbones alone
 
-    makers: dict[str, Any] = {
-        "vgg16": models.vgg16,
-        "resnet50": models.resnet50,
-        "mobilenetv2": models.mobilenet_v2,
-    }
-    whole = makers[architecture](weights=None)
+    whole = getattr(models, NAMES.get(architecture, architecture))(weights=None)
     parts = OrderedDict(
         (name, child) for name, child in whole.named_children() if name not in HEADS[architecture]
     )

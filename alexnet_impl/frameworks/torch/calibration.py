@@ -48,12 +48,7 @@ def tutorial_loop(
 ) -> TimedCall:
     """Makes a step of PyTorch's tutorials: default layout, stock SGD, autocast for bfloat16.
 
-    Args:
-        spec: The network.
-        images: uint8 of shape (batch, height, width, 3), in the network's input size.
-        labels: int64 of shape (batch,).
-        precision: 'float32' or 'bfloat16'.
-        device: 'auto', 'cpu' or 'gpu'.
+    Images have shape (batch, height, width, 3), labels (batch,); see Framework.tutorial_loop().
     """
     found = find_device(device)
     model = _tutorial_model(spec).to(found).train()
@@ -69,12 +64,11 @@ def tutorial_loop(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    wait = partial(synchronize, found)
     return TimedCall(
         call=step,
         amount=len(labels),
         unit="images",
-        synchronize=wait,
+        synchronize=partial(synchronize, found),
         peak_memory_bytes=partial(peak_memory_bytes, found),
     )
 

@@ -26,7 +26,7 @@ def find_device(requested: str) -> torch.device:
         return torch.device("mps")
     if requested == "gpu":
         raise FrameworkError(
-            f"torch {torch.__version__} sees no GPU here; take --device cpu, or install a build "
+            f"torch {torch.__version__} sees no GPU here; use --device cpu, or install a build "
             "for your GPU."
         )
     return torch.device("cpu")

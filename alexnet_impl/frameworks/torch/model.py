@@ -42,13 +42,8 @@ class PaddedConv2d(nn.Conv2d):
     """A convolution whose zero padding differs before and after the map."""
 
     def __init__(self, in_channels: int, layer: s.Conv) -> None:
-        super().__init__(
-            in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            stride=layer.stride,
-            groups=layer.groups,
-        )
+        sizes = (in_channels, layer.out_channels, layer.kernel_size, layer.stride)
+        super().__init__(*sizes, groups=layer.groups)
         before, after = layer.padding
         self.sides = (before, after, before, after)
 
@@ -228,11 +223,5 @@ def _conv(layer: s.Conv, in_channels: int) -> nn.Conv2d:
     before, after = layer.padding
     if before != after:
         return PaddedConv2d(in_channels, layer)
-    return nn.Conv2d(
-        in_channels,
-        layer.out_channels,
-        layer.kernel_size,
-        stride=layer.stride,
-        padding=before,
-        groups=layer.groups,
-    )
+    sizes = (in_channels, layer.out_channels, layer.kernel_size, layer.stride)
+    return nn.Conv2d(*sizes, padding=before, groups=layer.groups)

@@ -65,7 +65,7 @@ def freeze(model: AlexNet, spec: Spec, recipe: Recipe) -> list[nn.Module]:
 
 
 class InputPreprocessing(nn.Module):
-    """Maps uint8 (batch, height, width, 3) to floats (batch, 3, *input size), on the device."""
+    """Maps uint8 images to the network's float input, on the device."""
 
     def __init__(self, spec: Spec, recipe: Recipe) -> None:
         super().__init__()
@@ -82,15 +82,10 @@ class InputPreprocessing(nn.Module):
         self.matrices: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scales, normalises, and resizes if the stored size is not the network's.
+        """Maps images (batch, height, width, 3) to (batch, 3, input height, input width).
 
-        Features of a frozen network pass unchanged.
-
-        Args:
-            images: uint8 of shape (batch, height, width, 3), or float features.
-
-        Returns:
-            Floats of shape (batch, 3, input height, input width), or the features.
+        They are scaled, normalised and, if the stored size is not the network's, resized. Float
+        features of a frozen network pass unchanged.
         """
         if images.is_floating_point():
             return images.to(self.dtype)
@@ -178,7 +173,9 @@ class TorchTrainer:
         """Updates the weights by the gradients in the parameters."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate_factor"]
-        self._clip()
+        if self.recipe.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
@@ -318,11 +315,6 @@ class TorchTrainer:
                 found[name] = to_numpy(parameter.grad / scale)
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss), found
-
-    def _clip(self) -> None:
-        if self.recipe.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
 
     def synchronize(self) -> None:
         """Waits until the device has finished its work."""

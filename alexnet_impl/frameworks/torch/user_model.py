@@ -14,14 +14,16 @@ from torch.overrides import TorchFunctionMode
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.weights import to_numpy
 from alexnet_impl.frameworks.user_model import (
+    LayerCall,
     LayerKind,
     Operation,
     UserLayer,
+    UserModel,
     UserModelFacts,
     ZeroPadding,
     are_probabilities,
+    arrays_of,
     call_by_name,
-    descend,
     flatten_facts,
     pair_of,
     same_sides,
@@ -61,7 +63,7 @@ SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
 def load_model(place: str, folder: Path) -> "TorchUserModel":
-    """Build the model by calling a user's function.
+    """Builds the model by calling a user's function.
 
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no nn.Module.
@@ -74,36 +76,33 @@ def load_model(place: str, folder: Path) -> "TorchUserModel":
     return TorchUserModel(model)
 
 
-class TorchUserModel:
-    """The UserModel protocol over an nn.Module, on the CPU.
+class TorchUserModel(UserModel):
+    """The UserModel protocol over an nn.Module, on the CPU."""
 
-    Attributes:
-        input_shape: None, since a module does not declare it.
-    """
+    input_shape = None  # a module does not declare it
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.cpu().float().eval()
         self.dtype = torch.float32
-        self.input_shape: tuple[int, int, int] | None = None
         self.modules: dict[str, nn.Module] = {}
 
     def describe(self, images: Array) -> UserModelFacts:
-        """Describe the layers that a call on (batch, height, width, channels) reaches, in order."""
+        """Describes the layers that a call on (batch, height, width, channels) reaches."""
         recording = self._record(images)
-        self.modules = {name: module for name, module, *_ in recording.calls}
+        self.modules = {call.name: call.layer for call in recording.calls}
         return UserModelFacts(
-            layers=tuple(_layer(*call) for call in recording.calls),
+            layers=tuple(_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
         )
 
     def use_precision(self, precision: str) -> str:
-        """Convert the module; constants of its own may stay float32."""
+        """Converts the module; constants of its own may stay float32."""
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.model.to(self.dtype)
         return ""
 
     def weights(self) -> Weights:
-        """Copies of the weights, their shapes in PyTorch's layout."""
+        """Copies the weights, their shapes in PyTorch's layout."""
         return {name: to_numpy(tensor) for name, tensor in self._tensors()}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -113,7 +112,7 @@ class TorchUserModel:
 
     @torch.no_grad()
     def set_weights(self, weights: Weights) -> None:
-        """Load some or all weights, their shapes in PyTorch's layout."""
+        """Loads some or all weights, their shapes in PyTorch's layout."""
         for name, tensor in self._tensors():
             if name in weights:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
@@ -121,10 +120,7 @@ class TorchUserModel:
     def forward(self, images: Array) -> Weights:
         """See UserModel; images have shape (batch, height, width, channels)."""
         recording = self._record(images)
-        arrays: Weights = {}
-        for name, _, _, inputs, outputs, _ in recording.calls:
-            arrays |= {f"{name}.input": inputs, f"{name}.output": outputs}
-        return arrays | {"output": recording.output}
+        return arrays_of(recording.calls, recording.output)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; labels have shape (batch,)."""
@@ -137,12 +133,6 @@ class TorchUserModel:
         found = {name: to_numpy(t.grad) for name, t in self._tensors() if t.grad is not None}
         self.model.zero_grad(set_to_none=True)
         return float(loss.detach()), found
-
-    def descend(
-        self, images: Array, labels: Array, *, learning_rate: float, steps: int
-    ) -> list[float]:
-        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
-        return descend(self, images, labels, learning_rate=learning_rate, steps=steps)
 
     def _output(self, images: Array) -> Tensor:
         """The model's output for images (batch, height, width, channels)."""
@@ -172,14 +162,14 @@ class _Recording(TorchFunctionMode):
     """One call of a module: its layers with weights, and the functions between them.
 
     Attributes:
-        calls: (name, module, operations before it, input, output, last feature map) of each layer.
+        calls: Calls of layers with weights, in order.
         operations: Operations since the last layer.
         output: The model's output.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, ...]] = []
+        self.calls: list[LayerCall] = []
         self.operations: list[Operation] = []
         self.output = np.empty(0)
         self._inside = 0
@@ -189,7 +179,7 @@ class _Recording(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Record a function that is called outside the layers."""
+        """Records a function that is called outside the layers."""
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
@@ -203,7 +193,7 @@ class _Recording(TorchFunctionMode):
 
     @contextmanager
     def hooked(self, model: nn.Module) -> Iterator[None]:
-        """Record every call of a module with parameters of its own, while the block runs."""
+        """Records every call of a module with parameters of its own, while the block runs."""
         handles = []
         for name, module in model.named_modules():
             if any(parameter is not None for parameter in module._parameters.values()):  # noqa: SLF001
@@ -222,16 +212,16 @@ class _Recording(TorchFunctionMode):
     def _leave(self, name: str) -> Callable[..., None]:
         def leave(module: nn.Module, _: Any, output: Any) -> None:
             self._inside -= 1
-            known = {call[0] for call in self.calls}
+            known = {call.name for call in self.calls}
             if name not in known and isinstance(output, Tensor):
                 self.calls.append(
-                    (
-                        name or "model",
-                        module,
-                        tuple(self.operations),
-                        self._read,
-                        to_numpy(output),
-                        None if self._map is None else to_numpy(self._map),
+                    LayerCall(
+                        name=name or "model",
+                        layer=module,
+                        before=tuple(self.operations),
+                        inputs=self._read,
+                        outputs=to_numpy(output),
+                        maps=None if self._map is None else to_numpy(self._map),
                     )
                 )
             self.operations = []
@@ -282,25 +272,19 @@ def _short_names(module: nn.Module) -> list[str]:
     return names + [name for name in SHORT[2:] if buffers.get(name) is not None]
 
 
-def _layer(
-    name: str,
-    module: nn.Module,
-    before: tuple[Operation, ...],
-    inputs: Array,
-    _: Array,
-    maps: Array | None,
-) -> UserLayer:
+def _layer(call: LayerCall) -> UserLayer:
+    module: nn.Module = call.layer
     tensors = {short: getattr(module, short) for short in _short_names(module)}
     facts: dict[str, Any] = {}
     kind: LayerKind = "other"
     if isinstance(module, nn.Conv2d):
-        kind, facts = "conv", _convolution(module, inputs)
+        kind, facts = "conv", _convolution(module, call.inputs)
     elif isinstance(module, nn.Linear):
-        kind, facts = "dense", flatten_facts(maps, inputs)
+        kind, facts = "dense", flatten_facts(call.maps, call.inputs)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
     return UserLayer(
-        name=name,
+        name=call.name,
         kind=kind,
         shapes={short: tuple(tensor.shape) for short, tensor in tensors.items()},
         frozen=tuple(
@@ -308,7 +292,7 @@ def _layer(
             for short, tensor in tensors.items()
             if isinstance(tensor, nn.Parameter) and not tensor.requires_grad
         ),
-        before=before,
+        before=call.before,
         **facts,
     )
 
@@ -317,13 +301,7 @@ def _convolution(module: nn.Conv2d, inputs: Array) -> dict[str, Any]:
     stride, dilation = pair_of(module.stride), pair_of(module.dilation)
     padding: ZeroPadding
     if module.padding == "same":
-        height, width = (
-            same_sides(size, kernel, 1, wide)
-            for size, kernel, wide in zip(
-                inputs.shape[2:], module.kernel_size, dilation, strict=True
-            )
-        )
-        padding = (height, width)
+        padding = same_sides(inputs.shape[2:], module.kernel_size, (1, 1), dilation)
     elif module.padding == "valid":
         padding = ((0, 0), (0, 0))
     else:
