@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 from support import fake_framework
 from support.experiment_runs import base_config, pixels, request_of, write_experiment
-from support.fake_framework import Killed
+from support.fake_framework import Killed, kill_at
 from support.starting import train_prepared
 
 from alexnet_impl.cli import main
@@ -103,6 +103,24 @@ def seat(tmp_path, name="R3-torch", seed=0):
     return tmp_path / "runs" / "full" / name / f"seed-{seed}"
 
 
+def start(framework, alexnet, *arguments, killed=True):
+    """Runs to the end, or is killed in the second epoch."""
+    if not killed:
+        assert alexnet(*arguments)[0] == 0
+        return
+    framework.before_step = kill_at(7)
+    with pytest.raises(Killed):
+        alexnet(*arguments)
+    framework.before_step = None
+
+
+def add_one(path):
+    """Changes every weight of a file; returns what it held."""
+    weights, info = load_weights(path)
+    save_weights(path, {key: array + 1 for key, array in weights.items()}, info)
+    return weights, info
+
+
 def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, alexnet, tmp_path):
     code, out, _ = alexnet("R3-torch")
     assert code == 0
@@ -127,15 +145,8 @@ def test_finished_run_is_not_run_again_and_another_seed_is_another_run(
 
 
 def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
-    def kill(trainer, step):
-        if step == 7 and trainer.steps_taken == 6:
-            raise Killed
-
     assert alexnet("R3-torch")[0] == 0
-    framework.before_step = kill
-    with pytest.raises(Killed):
-        alexnet("R3-torch", "R3-tf", "--seed", "1")
-    framework.before_step = None
+    start(framework, alexnet, "R3-torch", "R3-tf", "--seed", "1")
     assert alexnet("R3-torch", "R3-tf", "--seed", "1")[0] == 0
     assert framework.trainers[-2].steps_taken == 12 - 4
     for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow")):
@@ -148,17 +159,7 @@ def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
 def test_run_is_found_again_by_its_images_wherever_they_lie(
     framework, alexnet, images, tmp_path, killed, other
 ):
-    def kill(trainer, step):
-        if step == 7 and trainer.steps_taken == 6:
-            raise Killed
-
-    if killed:
-        framework.before_step = kill
-        with pytest.raises(Killed):
-            alexnet("R3-torch")
-        framework.before_step = None
-    else:
-        assert alexnet("R3-torch")[0] == 0
+    start(framework, alexnet, "R3-torch", killed=killed)
     moved = images.rename(tmp_path / "elsewhere")
     if other:
         Image.new("RGB", (4, 4)).save(moved / "train" / CLASS_NAMES[0] / "0.png")
@@ -173,22 +174,11 @@ def test_run_is_found_again_by_its_images_wherever_they_lie(
 def test_run_is_found_again_by_its_weights_wherever_they_lie(
     framework, alexnet, linear_weights, tmp_path, killed, other
 ):
-    def kill(trainer, step):
-        if step == 7 and trainer.steps_taken == 6:
-            raise Killed
-
     name = "R3-torch-pretrained"
-    if killed:
-        framework.before_step = kill
-        with pytest.raises(Killed):
-            alexnet(name, "--weights", str(linear_weights))
-        framework.before_step = None
-    else:
-        assert alexnet(name, "--weights", str(linear_weights))[0] == 0
+    start(framework, alexnet, name, "--weights", str(linear_weights), killed=killed)
     moved = linear_weights.rename(tmp_path / "renamed.safetensors")
     if other:
-        weights, info = load_weights(moved)
-        save_weights(moved, {key: array + 1 for key, array in weights.items()}, info)
+        add_one(moved)
     code, _, err = alexnet(name, "--weights", str(moved))
     assert code == int(other)
     assert ("weights of another content than" in err) == other
@@ -198,19 +188,11 @@ def test_run_is_found_again_by_its_weights_wherever_they_lie(
 def test_killed_run_without_a_digest_of_its_file_goes_on_from_its_own_weights_alone(
     framework, alexnet, linear_weights, tmp_path
 ):
-    def kill(trainer, step):
-        if step == 7 and trainer.steps_taken == 6:
-            raise Killed
-
     name = "R3-torch-pretrained"
-    framework.before_step = kill
-    with pytest.raises(Killed):
-        alexnet(name, "--weights", str(linear_weights))
-    framework.before_step = None
+    start(framework, alexnet, name, "--weights", str(linear_weights))
     run = RunFolder.open(seat(tmp_path, name) / "torch")
     run.write_json("run.json", run.read_json("run.json") | {"given_weights_sha256": None})
-    weights, info = load_weights(linear_weights)
-    save_weights(linear_weights, {key: array + 1 for key, array in weights.items()}, info)
+    weights, info = add_one(linear_weights)
     code, _, err = alexnet(name, "--weights", str(linear_weights))
     assert code == 1
     assert "was started on other weights than" in err
@@ -604,21 +586,17 @@ def test_list_shows_every_experiment_with_its_assumptions(alexnet):
     assert "starts from keras:imagenet; its features of each image are computed once" in other
 
 
+@pytest.mark.usefixtures("framework")
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "budget", "message"),
     [
-        ((), "no experiment was given"),
-        (("R3-torhc",), "Unknown experiment 'R3-torhc'. Did you mean 'R3-torch'?"),
+        ((), "full", "no experiment was given"),
+        (("R3-torhc",), "full", "Unknown experiment 'R3-torhc'. Did you mean 'R3-torch'?"),
+        (("R3-torch",), "hour", "Unknown budget 'hour'. Did you mean 'hours'?"),
     ],
     ids=str,
 )
-def test_what_cannot_be_run_is_one_line(alexnet, arguments, message):
-    code, _, err = alexnet(*arguments)
+def test_what_cannot_be_run_is_one_line(alexnet, arguments, budget, message):
+    code, _, err = alexnet(*arguments, budget=budget)
     assert code == 1
     assert message in err
-
-
-def test_unknown_budget_offers_the_nearest(framework, alexnet):  # noqa: ARG001
-    code, _, err = alexnet("R3-torch", budget="hour")
-    assert code == 1
-    assert "Unknown budget 'hour'. Did you mean 'hours'?" in err
