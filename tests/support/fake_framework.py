@@ -1,4 +1,4 @@
-"""An honest framework in NumPy: softmax regression behind the Trainer protocol.
+"""An honest framework in NumPy: softmax regression with the Trainer protocol.
 
 So that the loop, the run folder and the command line are tested without any framework: the network
 is real (Flatten and Dense), learns by SGD with momentum, has a random state (noise on its inputs)

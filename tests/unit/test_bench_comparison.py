@@ -218,7 +218,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 # Thresholds of groups
 
 
-def test_groups_and_works_have_thresholds_of_their_own(recording):
+def test_groups_and_workloads_have_thresholds_of_their_own(recording):
     cases = [case(), case(variant="slim"), case("inference"), case("update")]
     old = recording("old", *(entry(c, [0.1] * 6) for c in cases))
     new = recording("new", *(entry(c, [0.11] * 6) for c in cases))
@@ -634,7 +634,7 @@ def slowed(recording):
     return old, new
 
 
-def test_slowdown_is_found_behind_another_name(recording):
+def test_slowdown_is_found_under_another_name(recording):
     assert run(*slowed(recording))[0] == 1
 
 

@@ -118,7 +118,7 @@ FEEDS = [{}, {"device_data": True}, {"steps_per_call": 3}]
 
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("feed", FEEDS, ids=["plain", "on the device", "many steps a call"])
-def test_every_work_waits_for_its_device(name, feed):
+def test_every_workload_waits_for_its_device(name, feed):
     device = AsynchronousDevice()
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, **feed))
     workload = WORKLOADS[name].prepare(workload_context(asynchronous_framework(device), config))

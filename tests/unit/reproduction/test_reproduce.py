@@ -99,7 +99,7 @@ def alexnet(capsys, tmp_path, images, monkeypatch):
     return run
 
 
-def seat(tmp_path, name="R3-torch", seed=0):
+def folder_of(tmp_path, name="R3-torch", seed=0):
     return tmp_path / "runs" / "full" / name / f"seed-{seed}"
 
 
@@ -125,12 +125,12 @@ def test_run_lies_where_the_ledger_looks_with_what_it_is_a_run_of(framework, ale
     code, out, _ = alexnet("R3-torch")
     assert code == 0
     assert "R3-torch in torch: the report's full length" in out
-    record = ExperimentRecord.read(seat(tmp_path) / "experiment.json")
+    record = ExperimentRecord.read(folder_of(tmp_path) / "experiment.json")
     assert (record.experiment, record.budget, record.label) == ("R3-torch", "full", "")
     few = "40 training and 10 test images instead of 50,000 and 10,000"
     assert record.mismatches == (few,)
     assert f"differs from the report: {few}" in " ".join(out.split())
-    run = RunFolder.open(seat(tmp_path) / "torch")
+    run = RunFolder.open(folder_of(tmp_path) / "torch")
     assert run.finished_result().steps == 12
     assert len(framework.calls) == 1
 
@@ -141,7 +141,7 @@ def test_finished_run_is_not_run_again_and_another_seed_is_another_run(
     assert alexnet("R3-torch")[0] == alexnet("R3-torch", "--threads", "1")[0] == 0
     assert len(framework.calls) == 1
     assert alexnet("R3-torch", "--seed", "1")[0] == 0
-    assert framework.calls[-1] == seat(tmp_path, seed=1) / "torch"
+    assert framework.calls[-1] == folder_of(tmp_path, seed=1) / "torch"
 
 
 def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
@@ -150,7 +150,7 @@ def test_killed_set_goes_on_where_it_stopped(framework, alexnet, tmp_path):
     assert alexnet("R3-torch", "R3-tf", "--seed", "1")[0] == 0
     assert framework.trainers[-2].steps_taken == 12 - 4
     for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow")):
-        run = RunFolder.open(seat(tmp_path, name, 1) / kind)
+        run = RunFolder.open(folder_of(tmp_path, name, 1) / kind)
         assert run.finished_result().steps == 12
 
 
@@ -190,7 +190,7 @@ def test_killed_run_without_a_digest_of_its_file_goes_on_from_its_own_weights_al
 ):
     name = "R3-torch-pretrained"
     start(framework, alexnet, name, "--weights", str(linear_weights))
-    run = RunFolder.open(seat(tmp_path, name) / "torch")
+    run = RunFolder.open(folder_of(tmp_path, name) / "torch")
     run.write_json("run.json", run.read_json("run.json") | {"given_weights_sha256": None})
     weights, info = add_one(linear_weights)
     code, _, err = alexnet(name, "--weights", str(linear_weights))
@@ -210,26 +210,28 @@ def test_killed_run_without_a_digest_of_its_file_goes_on_from_its_own_weights_al
         ("/a/mine.pth", None, False),
     ],
 )
-def test_weights_that_are_not_at_hand_are_known_by_name(found, asked, same):
+def test_missing_weights_are_known_by_name(found, asked, same):
     one, other = (base_config(weights=weights) for weights in (found, asked))
     assert (config_differences(one, other) == []) == same
 
 
 def test_run_of_another_config_is_refused_and_kept(framework, alexnet, tmp_path, monkeypatch):
     assert alexnet("R3-torch")[0] == 0
-    before = (seat(tmp_path) / "torch" / "result.json").read_bytes()
+    before = (folder_of(tmp_path) / "torch" / "result.json").read_bytes()
     changed = replace(EXPERIMENTS["R3-torch"].recipe, momentum=0.5)
     monkeypatch.setitem(EXPERIMENTS, "R3-torch", replace(EXPERIMENTS["R3-torch"], recipe=changed))
     code, _, err = alexnet("R3-torch")
     assert code == 1
     assert "holds a run with momentum=0.9, not 0.5; choose another folder" in err
-    assert (seat(tmp_path) / "torch" / "result.json").read_bytes() == before
+    assert (folder_of(tmp_path) / "torch" / "result.json").read_bytes() == before
     assert len(framework.calls) == 1
 
 
 def test_both_trains_the_same_recipe_in_the_other_framework(framework, alexnet, tmp_path):
     assert alexnet("R3-tf", "--both")[0] == 0
-    runs = [RunFolder.open(seat(tmp_path, "R3-tf") / n).config for n in ("torch", "tensorflow")]
+    runs = [
+        RunFolder.open(folder_of(tmp_path, "R3-tf") / n).config for n in ("torch", "tensorflow")
+    ]
     assert runs[0].recipe == runs[1].recipe
     assert len(framework.calls) == 2
 
@@ -238,9 +240,9 @@ def test_folder_sorted_by_class_gets_a_permutation_and_says_so(framework, alexne
     code, out, _ = alexnet("R3-tf")
     assert code == 0
     assert "differs from the report: the images are stored class by class" in out
-    record = ExperimentRecord.read(seat(tmp_path, "R3-tf") / "experiment.json")
+    record = ExperimentRecord.read(folder_of(tmp_path, "R3-tf") / "experiment.json")
     assert "a buffer of 1,000" in record.mismatches[0]
-    run = RunFolder.open(seat(tmp_path, "R3-tf") / "tensorflow")
+    run = RunFolder.open(folder_of(tmp_path, "R3-tf") / "tensorflow")
     assert run.config.recipe.shuffle_buffer is None
 
 
@@ -354,7 +356,7 @@ def test_run_that_diverged_has_ended_and_keeps_no_other_from_running(framework, 
     assert "diverged" in out
     assert len(framework.calls) == 2
     diverged, other = (
-        RunFolder.open(seat(tmp_path, name) / kind).result
+        RunFolder.open(folder_of(tmp_path, name) / kind).result
         for name, kind in (("R3-torch", "torch"), ("R3-tf", "tensorflow"))
     )
     assert (diverged.status, other.status) == ("diverged", "finished")
@@ -369,8 +371,8 @@ def test_run_that_failed_after_it_began_keeps_its_record(framework, alexnet, tmp
 
     framework.before_step = fail
     assert alexnet("R3-torch")[0] == 1
-    assert (seat(tmp_path) / "experiment.json").is_file()
-    assert (seat(tmp_path) / "torch" / "run.json").is_file()
+    assert (folder_of(tmp_path) / "experiment.json").is_file()
+    assert (folder_of(tmp_path) / "torch" / "run.json").is_file()
 
 
 def test_damaged_record_is_named(tmp_path):
@@ -435,7 +437,7 @@ def test_experiment_begins_with_the_file_that_is_given(alexnet, linear_weights, 
     code, out, err = alexnet(name, "R3-torch", "--weights", str(linear_weights))
     assert (code, err) == (0, "")
     assert "linear.safetensors, not known to be torchvision:IMAGENET1K_V1" in " ".join(out.split())
-    run, other = (RunFolder.open(seat(tmp_path, n) / "torch") for n in (name, "R3-torch"))
+    run, other = (RunFolder.open(folder_of(tmp_path, n) / "torch") for n in (name, "R3-torch"))
     assert run.config.weights == str(linear_weights)
     assert run.initial_weights_sha256 == weights_sha256(load_weights(linear_weights)[0])
     assert other.config.weights is None
@@ -455,7 +457,7 @@ def test_one_that_cannot_start_says_how_to_do_without_the_network(framework, ale
 def test_those_that_cannot_start_keep_no_other_from_running(framework, alexnet, tmp_path):
     code, out, err = alexnet("R1-torch-pretrained", "R3-torch", "R4-tf-mobilenetv2")
     assert code == 1
-    assert RunFolder.open(seat(tmp_path) / "torch").finished_result().steps == 12
+    assert RunFolder.open(folder_of(tmp_path) / "torch").finished_result().steps == 12
     assert len(framework.calls) == 1
     ends = [line for line in out.splitlines() if line.endswith("with --weights FILE.")]
     assert [line.split()[0] for line in ends] == ["R1-torch-pretrained", "R4-tf-mobilenetv2"]
