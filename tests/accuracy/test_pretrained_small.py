@@ -1,4 +1,4 @@
-"""Every experiment that begins with weights, on a file of the published layout: a few steps each.
+"""Every experiment that starts from weights, on a file of the published layout: a few steps each.
 
 AlexNets are narrow, and read images of the report's size; backbones are whole, and read small ones.
 """

@@ -41,7 +41,7 @@ def train(path, config):
 
 
 def test_transfer_beats_scratch_at_equal_budget(framework_name, images, tmp_path):
-    """The same images, steps and recipe; only the weights that it begins with differ."""
+    """The same images, steps and recipe; only the weights that it starts from differ."""
     before = RunConfig(
         framework=framework_name,
         variant="cifar",

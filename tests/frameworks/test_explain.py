@@ -38,7 +38,7 @@ def test_explanation_of_real_digits_is_whole(folder):
 
 
 def test_softmax_twice_is_found(folder):
-    """Its loss cannot fall below 1.46, which the network does in so many steps."""
+    """Its loss cannot fall below 1.46, which the network does in its steps."""
     effects = {effect.row.name: effect for effect in read_explanation(folder).factors}
     found = effects["softmax-twice"].estimates["train_loss"]
     assert found.mean > 0.2

@@ -3,21 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from support.measured import noise_config
 
-from alexnet_impl.measurement.case import synthetic_data
 from alexnet_impl.measurement.timing import time_calls
 from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.config import RunConfig
 
-CONFIG = RunConfig(
-    framework="torch",
-    variant="cifar-dropout",
-    width=1 / 64,
-    recipe=Recipe(global_batch_size=4),
-    data=synthetic_data(4),
-    device="cpu",
-)
+CONFIG = noise_config(Recipe(global_batch_size=4), variant="cifar-dropout", width=1 / 64)
 READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
 """What a tensor of either framework copies to the host for."""
 MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}

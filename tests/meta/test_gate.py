@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from support.measured import noise_config
 
 from alexnet_impl.cli import main
 from alexnet_impl.data.loading import load_dataset
@@ -14,21 +15,11 @@ from alexnet_impl.measurement.gate import pass_gate
 from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.processes.remote_trainer import LocalSide
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.config import RunConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
-CASE = Case(
-    workload="training",
-    config=RunConfig(
-        framework="torch",
-        variant="cifar",
-        width=1 / 16,
-        recipe=Recipe(initializer="he", last_layer_std=0.01),
-        data=synthetic_data(8),
-        device="cpu",
-    ),
-)
+RECIPE = Recipe(initializer="he", last_layer_std=0.01)
+CASE = Case(workload="training", config=noise_config(RECIPE, data=synthetic_data(8)))
 
 
 @pytest.fixture

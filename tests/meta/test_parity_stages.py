@@ -157,20 +157,28 @@ def test_same_padding_at_stride_4_taken_as_symmetric(dataset, broken):
     )
 
 
-def test_one_kernel_transposed(monkeypatch, dataset):
+def alter_weights(monkeypatch, alter):
+    """TensorFlow's own weights are alter(name, array, 1); alter(name, array, -1) undoes it."""
     from alexnet_impl.frameworks.tensorflow import training, weights
 
     right = weights.from_canonical, weights.to_canonical
 
     def from_canonical(name, array, spec):
-        return array.T if name == "conv2.weight" else right[0](name, array, spec)
+        return alter(name, right[0](name, array, spec), 1)
 
     def to_canonical(name, array, spec):
-        return array.T.copy(order="C") if name == "conv2.weight" else right[1](name, array, spec)
+        return right[1](name, alter(name, array, -1), spec)
 
     for module in (weights, training):
         monkeypatch.setattr(module, "from_canonical", from_canonical)
         monkeypatch.setattr(module, "to_canonical", to_canonical)
+
+
+def test_one_kernel_transposed(monkeypatch, dataset):
+    def swap(name, array, _):
+        return array.swapaxes(0, 1) if name == "conv2.weight" else array
+
+    alter_weights(monkeypatch, swap)
     check = first_failure(dataset, SGD)
     assert check.name == "layers"
     assert explained(check, "conv2.weight had height and width swapped", where="conv2")
@@ -242,19 +250,10 @@ def test_a_break_that_no_cause_explains_is_red_without_one(dataset):
 
 
 def test_biases_in_another_order(monkeypatch, dataset):
-    from alexnet_impl.frameworks.tensorflow import training, weights
+    def roll(name, array, sign):
+        return np.roll(array, sign * int(name == "conv2.bias"))
 
-    right = weights.from_canonical, weights.to_canonical
-
-    def from_canonical(name, array, spec):
-        return np.roll(right[0](name, array, spec), int(name == "conv2.bias"))
-
-    def to_canonical(name, array, spec):
-        return np.roll(right[1](name, array, spec), -int(name == "conv2.bias"))
-
-    for module in (weights, training):
-        monkeypatch.setattr(module, "from_canonical", from_canonical)
-        monkeypatch.setattr(module, "to_canonical", to_canonical)
+    alter_weights(monkeypatch, roll)
     assert first_failure(dataset, SGD).where == "conv2"
 
 

@@ -20,15 +20,8 @@ from alexnet_impl.reproduction.runs.requests import make_request
 from alexnet_impl.reproduction.verdicts.ledger import judge
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import (
-    ActivationStatistics,
-    CollapseReport,
-    EpochRecord,
-    History,
-    Predictions,
-    RunResult,
-    Timing,
-)
+from alexnet_impl.runs.records import ActivationStatistics, CollapseReport, History, Predictions
+from support.records import epoch_record, run_result, timing
 
 STEPS = 4
 """Steps of an epoch."""
@@ -130,18 +123,14 @@ def _history(losses, accuracy, noise):
 
 
 def _epoch(number, loss, accuracy):
-    return EpochRecord(
+    return epoch_record(
         epoch=number,
         step=number * STEPS,
         loss=float(loss),
         train_top1_accuracy=accuracy,
-        evaluated_on="test",
         eval_loss=float(loss),
         eval_top1_accuracy=accuracy,
-        learning_rate=1e-3,
         training_time_s=30.0,
-        evaluation_time_s=1.0,
-        images_per_second=1000.0,
     )
 
 
@@ -164,21 +153,13 @@ def _predictions(num_images, accuracy):
 
 def _result(status, accuracy, num_epochs, *, collapsed):
     done = status == "finished"
-    return RunResult(
+    return run_result(
         status=status,
         message="" if done else "stopped by the user",
         steps=STEPS * num_epochs,
         test_loss=1.0 if done else None,
         test_top1_accuracy=accuracy if done else None,
-        timing=Timing(
-            first_step_time_s=1.0,
-            training_time_s=30.0 * num_epochs,
-            evaluation_time_s=1.0,
-            images_per_second=1000.0,
-        ),
-        peak_memory_bytes=2**30,
-        peak_device_memory_bytes=None,
-        batches_sha256="ab" * 32,
+        timing=timing(training_time_s=30.0 * num_epochs),
         collapse=CollapseReport(seen=DEAD if collapsed else None),
     )
 

@@ -1,4 +1,4 @@
-"""An honest framework in NumPy: softmax regression behind the Trainer protocol.
+"""An honest framework in NumPy: softmax regression with the Trainer protocol.
 
 So that the loop, the run folder and the command line are tested without any framework: the network
 is real (Flatten and Dense), learns by SGD with momentum, has a random state (noise on its inputs)
@@ -6,7 +6,7 @@ and counts how often it is made to wait.
 """
 
 import itertools
-import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,14 +17,7 @@ from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.accuracy import softmax
-from alexnet_impl.training.events import (
-    Ended,
-    EpochEnded,
-    Prepared,
-    Started,
-    Stepped,
-    Warned,
-)
+from alexnet_impl.training.events import Ended, EpochEnded, Prepared, Started, Stepped, Warned
 from alexnet_impl.weights.canonical import check_weights
 from alexnet_impl.weights.safetensors_io import read_safetensors
 
@@ -42,6 +35,35 @@ NOISE = 0.01
 
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
+
+
+def at_step(step, act):
+    """A before_step that acts on the trainer in one step, counted over the whole run."""
+
+    def before_step(trainer, coming):
+        if coming == step:
+            act(trainer)
+
+    return before_step
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    """A before_step that sends a signal to this process: Ctrl-C by default."""
+    return at_step(step, lambda _: signal.raise_signal(number))
+
+
+def kill_at(step):
+    """A before_step that stands for kill -9."""
+
+    def kill(_):
+        raise Killed
+
+    return at_step(step, kill)
+
+
+def break_at(step, loss):
+    """A before_step whose step has that loss; its weights are as usual."""
+    return at_step(step, lambda trainer: setattr(trainer, "broken_loss", loss))
 
 
 class FakeTrainer:
@@ -239,12 +261,8 @@ def take_the_place_of_every_framework(framework):
 
 
 def install(monkeypatch):
-    """Put a fake in the place of every framework until the test ends.
-
-    Files are not flushed to the disk: no test here cuts the power.
-    """
+    """Put a fake in the place of every framework until the test ends."""
     framework = FakeFramework()
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setitem(VARIANTS, "linear", LINEAR)
     for name in FRAMEWORKS:
         monkeypatch.setitem(ADAPTERS, name, ADAPTERS[name])  # is put back after the test

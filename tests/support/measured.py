@@ -1,4 +1,4 @@
-"""Sides of a benchmark as if they had been measured."""
+"""Cases on noise images, and sides of a benchmark as if they had been measured."""
 
 from dataclasses import replace
 
@@ -13,14 +13,22 @@ HELD = CheckResult(name="logits", precision="float32", measured=1e-6, tolerance=
 EQUAL, DIFFERS = Gate(checks=(HELD,)), Gate(checks=(replace(HELD, measured=0.5, where="fc3"),))
 
 
-def side(framework, *times_s, **changes):
-    config = RunConfig(
-        framework=framework,
-        variant="cifar",
-        width=1.0,
-        recipe=replace(get_recipe("quick"), global_batch_size=128),
-        data=synthetic_data(128),
-    )
+def noise_config(recipe, **changes):
+    """A narrow network in PyTorch on a CPU, with a batch of noise images."""
+    values = {
+        "framework": "torch",
+        "variant": "cifar",
+        "width": 1 / 16,
+        "recipe": recipe,
+        "data": synthetic_data(recipe.global_batch_size),
+        "device": "cpu",
+    }
+    return RunConfig(**values | changes)
+
+
+def side(framework, /, *times_s, **changes):
+    recipe = replace(get_recipe("quick"), global_batch_size=128)
+    config = noise_config(recipe, framework=framework, width=1.0, device="auto")
     values = {
         "case": Case(workload="training", config=config),
         "times_s": times_s,

@@ -111,7 +111,7 @@ def norm_channels(layer, channel, channels):
 
 
 def _starts(layer, size):
-    """Where windows begin along a side of so many pixels; one that does not fit is dropped."""
+    """Where windows start along a side of that many pixels; one that does not fit is dropped."""
     return range(0, size - layer.kernel_size + 1, layer.stride)
 
 
@@ -288,7 +288,7 @@ def sgd(weight, gradient, buffer, *, rate, momentum=0.0, nesterov=False, decay=0
 
 
 def adam_root(second, correction, epsilon):
-    """What Adam divides by; epsilon is added behind the bias correction."""
+    """What Adam divides by; epsilon is added after the bias correction."""
     return np.sqrt(second / correction) + epsilon
 
 

@@ -79,7 +79,7 @@ def map_layers(draw, name, shape):
 
 
 def next_shape(layer, shape):
-    """(channels, height, width) behind a map layer."""
+    """(channels, height, width) after a map layer."""
     channels, height, width = shape
     match layer:
         case Conv():

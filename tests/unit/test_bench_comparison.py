@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import tyro
 from rich.console import Console
+from support.measured import noise_config, side
 
 from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
-from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.measurement import regressions as comparison
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.measured_cases import MeasuredCase
 from alexnet_impl.measurement.recording import (
     EXTRA,
     Interference,
@@ -30,7 +29,6 @@ from alexnet_impl.measurement.recording import (
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.regressions import regression_lines
-from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats import speed_ratios as statistics
 from alexnet_impl.stats.speed_ratios import independent_ratio
 
@@ -53,38 +51,14 @@ def times(seed, *, median_s=0.1, count=VALUES):
 
 
 def case(workload="training", *, variant="cifar", framework="torch", threads=None, **recipe):
-    return Case(
-        workload=workload,
-        config=RunConfig(
-            framework=framework,
-            variant=variant,
-            width=1.0,
-            recipe=replace(get_recipe("quick"), global_batch_size=BATCH_SIZE, **recipe),
-            data=DataConfig(dataset="synthetic", train_images=1000, test_images=100),
-            device="cpu",
-            threads=threads,
-        ),
-    )
+    recipe = replace(get_recipe("quick"), global_batch_size=BATCH_SIZE, **recipe)
+    where = {"variant": variant, "framework": framework, "threads": threads}
+    return Case(workload=workload, config=noise_config(recipe, width=1.0, **where))
 
 
 def entry(given, times_s, **changes):
     """The entry of a case, as a benchmark writes it."""
-    measured = MeasuredCase(
-        case=given,
-        times_s=times_s,
-        calls_per_group=3,
-        amount=BATCH_SIZE,
-        unit="images",
-        preparation_s=1.0,
-        first_call_s=1.0,
-        warm_up_calls=10,
-        steady=True,
-        memory={"process": 2**30, "device": None},
-        peaks=PEAKS,
-        round_trip_s=1e-4,
-        framework=VERSIONS,
-        warnings=(),
-    )
+    measured = side("torch", *times_s, case=given, peaks=PEAKS, framework=VERSIONS)
     return entry_of(measured) | changes
 
 
@@ -244,7 +218,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 # Thresholds of groups
 
 
-def test_groups_and_works_have_thresholds_of_their_own(recording):
+def test_groups_and_workloads_have_thresholds_of_their_own(recording):
     cases = [case(), case(variant="slim"), case("inference"), case("update")]
     old = recording("old", *(entry(c, [0.1] * 6) for c in cases))
     new = recording("new", *(entry(c, [0.11] * 6) for c in cases))
@@ -660,7 +634,7 @@ def slowed(recording):
     return old, new
 
 
-def test_slowdown_is_found_behind_another_name(recording):
+def test_slowdown_is_found_under_another_name(recording):
     assert run(*slowed(recording))[0] == 1
 
 
@@ -686,10 +660,14 @@ def test_check_by_medians_alone_flags_alike_runs():
     assert flagged > 0.3 * len(pairs)
 
 
+def too_large(given):
+    """The entry of a case that ran out of memory."""
+    return {"title": "training", "key": given.key, "out_of_memory": {"asked": 9, "fits": 4}}
+
+
 def test_case_that_does_not_fit_any_more_is_named_and_fails(one, recording):
     old = one("old", times(1))
-    short = {"title": "training", "key": case().key, "out_of_memory": {"asked": 9, "fits": 4}}
-    new = recording("new", short)
+    new = recording("new", too_large(case()))
     assert new.entries == ()
     code, told = run(old, new)
     assert code == 1
@@ -697,8 +675,7 @@ def test_case_that_does_not_fit_any_more_is_named_and_fails(one, recording):
 
 
 def test_what_fits_in_neither_file_is_no_regression(recording):
-    short = {"title": "training", "key": case().key, "out_of_memory": {"asked": 9, "fits": 4}}
-    old, new = recording("old", short), recording("new", short)
+    old, new = (recording(name, too_large(case())) for name in ("old", "new"))
     code, told = run(old, new)
     assert code == 0
     assert "note: 1 more fit into memory in neither file" in told
@@ -706,7 +683,5 @@ def test_what_fits_in_neither_file_is_no_regression(recording):
 
 def test_a_file_in_which_nothing_fits_has_nothing_in_common(one, recording):
     old = one("old", times(1))
-    other = case(threads=4).key
-    short = {"title": "training", "key": other, "out_of_memory": {"asked": 9, "fits": 4}}
     with pytest.raises(RunError, match="the second none that fits into memory; measure the same"):
-        find_regressions(old, recording("new", short), OPTIONS)
+        find_regressions(old, recording("new", too_large(case(threads=4))), OPTIONS)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import warnings
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import fake_framework
-from support.fake_framework import linear_config
+from support.fake_framework import break_at, interrupt_at, linear_config
 from support.starting import start_run, train_prepared
 
 import alexnet_impl
@@ -347,8 +346,6 @@ TARGETS = {
     "versions": ("versions", ".", "--output"),
     "convert": ("convert", "in.pt"),
 }
-
-
 NO_FOLDER = "nope/x.html: there is no folder nope; create it, or choose another path."
 
 
@@ -556,19 +553,7 @@ def test_every_handler_takes_the_flags_of_its_command(command):
     assert first is command.flags
 
 
-HEAVY = {
-    "scipy",
-    "matplotlib",
-    "sklearn",
-    "jinja2",
-    "psutil",
-    "torch",
-    "tensorflow",
-    "keras",
-    "jax",
-}
-
-
+HEAVY = {"scipy", "matplotlib", "sklearn", "jinja2", "psutil"} | {*FRAMEWORKS, "keras", "jax"}
 QUICK = [["--help"], ["variants"], ["describe", "cifar"], ["recipes"], ["reproduce", "--list"]]
 
 
@@ -589,29 +574,30 @@ def test_quick_commands_import_nothing_heavy():
 # ---- no traceback ever
 
 
+def raises(error):
+    """A handler that raises."""
+
+    def handler(*_):
+        raise error
+
+    return handler
+
+
 @pytest.mark.parametrize(
-    ("error", "code", "line"),
+    ("error", "line"),
     [
-        (
-            ValueError("an odd\nvalue"),
-            1,
-            "unexpected ValueError: an odd value; ALEXNET_TRACE",
-        ),
-        (KeyError("name"), 1, "unexpected KeyError: 'name'; ALEXNET_TRACEBACK=1 shows where"),
-        (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
-        (MemoryError(), 1, "MemoryError"),
+        (ValueError("an odd\nvalue"), "unexpected ValueError: an odd value; ALEXNET_TRACE"),
+        (KeyError("name"), "unexpected KeyError: 'name'; ALEXNET_TRACEBACK=1 shows where"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (MemoryError(), "MemoryError"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_any_error_is_one_line_and_no_traceback(alexnet, monkeypatch, error, code, line):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(listings, "variants_command", fail)
-    found, _, err = alexnet("variants")
-    assert found == code
+def test_any_error_is_one_line_and_no_traceback(alexnet, monkeypatch, error, line):
+    monkeypatch.setattr(listings, "variants_command", raises(error))
+    code, _, err = alexnet("variants")
+    assert (code, err.count("\n")) == (1, 1)
     assert err.startswith(f"alexnet: error: {line}")
-    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -623,20 +609,14 @@ def test_any_error_is_one_line_and_no_traceback(alexnet, monkeypatch, error, cod
     ids=["anywhere", "in a training"],
 )
 def test_ctrl_c_is_no_error(alexnet, monkeypatch, stop, line):
-    def stopped(*_):
-        raise stop
-
-    monkeypatch.setattr(listings, "variants_command", stopped)
+    monkeypatch.setattr(listings, "variants_command", raises(stop))
     code, out, err = alexnet("variants")
     assert (code, out, err.count("\n")) == (130, "", 1)
     assert err.startswith(line)
 
 
 def test_traceback_can_be_had(alexnet, monkeypatch):
-    def fail(*_):
-        raise ValueError("an odd value")
-
-    monkeypatch.setattr(listings, "variants_command", fail)
+    monkeypatch.setattr(listings, "variants_command", raises(ValueError("an odd value")))
     monkeypatch.setenv("ALEXNET_TRACEBACK", "1")
     with pytest.raises(ValueError, match="an odd value"):
         alexnet("variants")
@@ -658,17 +638,20 @@ def test_own_warnings_are_one_line_and_a_librarys_are_silent(alexnet, monkeypatc
 # ---- flags that reach the run
 
 
-def test_recipe_is_quick_unless_named(started):
-    assert started().recipe == RECIPES["quick"]
-    assert started("--recipe", "speedrun").recipe == RECIPES["speedrun"]
-    assert started("--recipe=report").recipe == RECIPES["report"]
-
-
-def test_recipe_fields_change_the_named_recipe(started):
-    config = started(
-        "--recipe.epochs", "2", "--recipe", "speedrun", "--recipe.precision", "float32"
-    )
-    assert config.recipe == replace(RECIPES["speedrun"], epochs=2, precision="float32")
+@pytest.mark.parametrize(
+    ("flags", "name", "changes"),
+    [
+        ("", "quick", {}),
+        ("--recipe speedrun", "speedrun", {}),
+        ("--recipe=report", "report", {}),
+        ("--seed 7", "quick", {"seed": 7}),
+        ("--seed 7 --recipe.seed 8", "quick", {"seed": 7}),
+        ("--recipe.epochs 2 --recipe speedrun", "speedrun", {"epochs": 2}),
+        ("--recipe speedrun --recipe.precision float32", "speedrun", {"precision": "float32"}),
+    ],
+)
+def test_recipe_is_quick_unless_named_and_flags_change_its_fields(started, flags, name, changes):
+    assert started(*flags.split()).recipe == replace(RECIPES[name], **changes)
 
 
 def test_recipe_field_of_any_kind_can_be_changed():
@@ -689,11 +672,6 @@ def test_recipe_field_of_any_kind_can_be_changed():
         step_at=(0.3, 0.6),
         input_scaling="imagenet",
     )
-
-
-def test_seed_is_the_recipes_seed(started):
-    assert started("--seed", "7").recipe == replace(RECIPES["quick"], seed=7)
-    assert started("--seed", "7", "--recipe.seed", "8").recipe.seed == 7
 
 
 def test_on_collapse_reaches_the_run(started):
@@ -767,12 +745,7 @@ def test_train_then_evaluate_and_predict(alexnet, tmp_path):
 
 
 def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, framework):
-    def interrupt(trainer, step):
-        if step == 3:
-            trainer.before_step = None
-            signal.raise_signal(signal.SIGINT)
-
-    framework.before_step = interrupt
+    framework.before_step = interrupt_at(3)
     run = tmp_path / "run"
     flags = ("--variant", "linear", *SYNTHETIC, "--recipe.epochs", "2", "--output", run)
     code, _, err = alexnet("train", *flags, "--recipe.global-batch-size", "16")
@@ -786,10 +759,7 @@ def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, 
 
 
 def test_diverged_train_is_one_line(alexnet, tmp_path, framework):
-    def break_loss(trainer, step):
-        trainer.broken_loss = float("nan") if step == 2 else None
-
-    framework.before_step = break_loss
+    framework.before_step = break_at(2, float("nan"))
     run = tmp_path / "run"
     code, _, err = alexnet("train", "--variant", "linear", *SYNTHETIC, "--output", run)
     assert code == 1

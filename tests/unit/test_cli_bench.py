@@ -120,7 +120,7 @@ def text_of(capsys, *arguments):
     return code, " ".join(f"{said.out} {said.err}".replace("│", " ").split())
 
 
-def test_help_lists_every_work(capsys):
+def test_help_lists_every_workload(capsys):
     code, said = text_of(capsys, "bench", "--help")
     assert code == 0
     listed = said.split("--workload WORKLOAD What")[1].split("--batch-size")[0]

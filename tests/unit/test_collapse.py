@@ -4,13 +4,19 @@ The loop's network is the fake framework's, with a convolution whose outputs are
 """
 
 import json
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from support import fake_framework
-from support.fake_framework import DIES_AT, MORTAL, FakeTrainer, RecordingObserver, linear_config
+from support.fake_framework import (
+    DIES_AT,
+    MORTAL,
+    FakeTrainer,
+    RecordingObserver,
+    interrupt_at,
+    linear_config,
+)
 from support.starting import resume_run, start_run
 
 from alexnet_impl.data.data_config import DataConfig
@@ -290,14 +296,6 @@ MORTAL_SPEC = replace(
 )
 
 # ---- resumed
-
-
-def interrupt_at(step):
-    def before_step(_, coming):
-        if coming == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return before_step
 
 
 def interrupted_and_resumed(path, dataset, framework, step, on_collapse="warn"):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.fast
 
 RECIPE = Recipe(trainable="conv2,fc3", global_batch_size=16)
 CUT = cut_network(build_spec("torchvision", width=0.0625), RECIPE)
-"""Images of 224 pixels, behind the first convolution."""
+"""Images of 224 pixels after the first convolution."""
 
 
 class Ones:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from support.measured import noise_config
 
 from alexnet_impl.errors import AlexNetError, RunError
 from alexnet_impl.measurement import case_worker as worker
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement import rounds as paired
-from alexnet_impl.measurement.case import Case, complete_key, of_batch_size, synthetic_data
+from alexnet_impl.measurement.case import Case, complete_key, of_batch_size
 from alexnet_impl.measurement.case_worker import CaseCalls, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import find_largest_batch
 from alexnet_impl.measurement.measured_cases import RoundsPlan
@@ -18,24 +19,11 @@ from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.channel import Channel
 from alexnet_impl.recipe.named import get_recipe
-from alexnet_impl.runs.config import RunConfig
 
 pytestmark = pytest.mark.fast
 
-CASE = Case(
-    workload="batching",
-    config=RunConfig(
-        framework="torch",
-        variant="cifar",
-        width=1 / 16,
-        recipe=replace(get_recipe("quick"), global_batch_size=64),
-        data=synthetic_data(64),
-        device="cpu",
-    ),
-)
-
-
-RECIPE = CASE.config.recipe
+RECIPE = replace(get_recipe("quick"), global_batch_size=64)
+CASE = Case(workload="batching", config=noise_config(RECIPE))
 
 
 class Calibrating:

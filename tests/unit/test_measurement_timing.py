@@ -8,15 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.measured import noise_config
 
 import alexnet_impl
 from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement import timing
-from alexnet_impl.measurement.case import synthetic_data
 from alexnet_impl.measurement.timing import amortise_call_cost, group_size, time_calls, warm_up
 from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
-from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training import clock as training_clock
 from alexnet_impl.training.clock import Clock
 
@@ -113,22 +112,13 @@ def test_work_ordered_before_is_not_counted():
     assert time_calls(device.timed_call(), 1) == pytest.approx(WORK_S)
 
 
-CONFIG = RunConfig(
-    framework="torch",
-    variant="cifar",
-    width=1 / 16,
-    recipe=Recipe(global_batch_size=4),
-    data=synthetic_data(4),
-    device="cpu",
-)
-
-
+CONFIG = noise_config(Recipe(global_batch_size=4))
 FEEDS = [{}, {"device_data": True}, {"steps_per_call": 3}]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("feed", FEEDS, ids=["plain", "on the device", "many steps a call"])
-def test_every_work_waits_for_its_device(name, feed):
+def test_every_workload_waits_for_its_device(name, feed):
     device = AsynchronousDevice()
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, **feed))
     workload = WORKLOADS[name].prepare(workload_context(asynchronous_framework(device), config))

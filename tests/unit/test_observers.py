@@ -8,15 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from support.fake_framework import RecordingObserver
+from support.records import epoch_record, run_result
 
 from alexnet_impl.errors import AlexNetWarning, RunError
-from alexnet_impl.runs.records import (
-    ActivationStatistics,
-    CollapseReport,
-    EpochRecord,
-    RunResult,
-    Timing,
-)
+from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 from alexnet_impl.training.events import (
     Ended,
     EpochEnded,
@@ -36,35 +31,18 @@ from alexnet_impl.training.observers import (
 
 pytestmark = pytest.mark.fast
 
-RECORD = EpochRecord(
+RECORD = epoch_record(
     epoch=2,
     step=20,
     loss=1.23456,
     train_top1_accuracy=0.5,
     evaluated_on="validation",
-    eval_loss=1.0,
     eval_top1_accuracy=0.625,
-    learning_rate=0.01,
     training_time_s=12.34,
-    evaluation_time_s=1.0,
     images_per_second=456.7,
 )
-RESULT = RunResult(
-    status="finished",
-    collapse=CollapseReport(
-        shift={"conv1": 7.5},
-        seen=ActivationStatistics(step=12, dead_share={"relu1": 1.0}, logits_std=1e-9),
-    ),
-    steps=30,
-    test_loss=1.0,
-    test_top1_accuracy=0.6,
-    timing=Timing(
-        first_step_time_s=1.0, training_time_s=36.0, evaluation_time_s=3.0, images_per_second=456.7
-    ),
-    peak_memory_bytes=2**30,
-    peak_device_memory_bytes=None,
-    batches_sha256="ab",
-)
+SEEN = ActivationStatistics(step=12, dead_share={"relu1": 1.0}, logits_std=1e-9)
+RESULT = run_result(steps=30, collapse=CollapseReport(shift={"conv1": 7.5}, seen=SEEN))
 LINE = "tensorflow  epoch 2/3  loss 1.2346  train 50.00%  validation 62.50%  457 images/s  12.3 s"
 
 
@@ -176,16 +154,8 @@ def test_json_lines_tell_another_process_the_same():
     tell(direct)
     for event in events:
         relayed(event_from_json(event))
-    for name in (
-        "prepared_images",
-        "started_at",
-        "num_steps",
-        "steps",
-        "warnings",
-        "epochs",
-        "results",
-    ):
-        assert getattr(relayed, name) == getattr(direct, name)
+    relayed.on = direct.on
+    assert vars(relayed) == vars(direct)
 
 
 def test_json_lines_carry_a_loss_that_is_not_finite():

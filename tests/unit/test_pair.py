@@ -436,7 +436,7 @@ def test_model_without_layers_is_refused():
 
 
 def test_side_speaks_canonically_and_back():
-    """A dense layer behind a channels-last map, and a convolution behind a padding layer."""
+    """A dense layer after a channels-last map, and a convolution after a padding layer."""
     pad = Operation(kind="pad", name="pad", numbers={"zeros": True, "sides": ((1, 2), (0, 1))})
     padded = conv("c", 4, 3, 3, 3, before=(RELU, pad), padding=((1, 1), (1, 1)))
     assert whole_padding(padded) == ((2, 3), (1, 2))

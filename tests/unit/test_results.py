@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.records import epoch_record, run_result
 from support.strategies import recipes
 
 from alexnet_impl.data.data_config import DataConfig
@@ -20,14 +21,7 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint, process_peak_memory_bytes
 from alexnet_impl.runs.folder import RunFolder, make_folder
-from alexnet_impl.runs.records import (
-    DatasetRecord,
-    EpochRecord,
-    History,
-    Predictions,
-    RunResult,
-    Timing,
-)
+from alexnet_impl.runs.records import DatasetRecord, History, Predictions
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
@@ -44,34 +38,7 @@ CONFIG = RunConfig(
     device="cpu",
     threads=2,
 )
-EPOCH = EpochRecord(
-    epoch=1,
-    step=2,
-    loss=2.25,
-    train_top1_accuracy=0.125,
-    evaluated_on="test",
-    eval_loss=2.0,
-    eval_top1_accuracy=0.25,
-    learning_rate=0.01,
-    training_time_s=3.5,
-    evaluation_time_s=0.5,
-    images_per_second=20.0,
-)
-RESULT = RunResult(
-    status="finished",
-    steps=2,
-    test_loss=2.0,
-    test_top1_accuracy=0.25,
-    timing=Timing(
-        first_step_time_s=0.5,
-        training_time_s=3.5,
-        evaluation_time_s=0.5,
-        images_per_second=20.0,
-    ),
-    peak_memory_bytes=2**30,
-    peak_device_memory_bytes=None,
-    batches_sha256="ab" * 32,
-)
+EPOCH, RESULT = epoch_record(), run_result()
 
 
 def make_dataset():
@@ -211,14 +178,10 @@ def test_folder_on_a_full_disk_is_refused(tmp_path, monkeypatch):
     )
 
 
-def test_folder_that_is_not_there_is_no_run(tmp_path):
-    path = tmp_path / "none"
-    assert refusal_of(lambda: RunFolder.open(path)) == f"{path}: there is no such run folder."
-
-
-def test_file_is_no_run(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("")
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_what_is_no_folder_is_no_run(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / name
     assert refusal_of(lambda: RunFolder.open(path)) == f"{path}: there is no such run folder."
 
 
@@ -248,31 +211,22 @@ def test_damaged_or_newer_run_is_refused(run, content, said):
     assert said in refusal
 
 
+WHOLE = CONFIG.to_dict()
+
+
 @pytest.mark.parametrize(
     "changed",
     [
-        {"variant": "cifar"},
-        None,
-        3,
-        CONFIG.to_dict() | {"colour": "red"},
-        CONFIG.to_dict() | {"recipe": {"epochs": 0}},
-        CONFIG.to_dict() | {"recipe": {"learning_rat": 1}},
-        CONFIG.to_dict() | {"recipe": None},
-        CONFIG.to_dict() | {"data": []},
-        CONFIG.to_dict() | {"data": {"dataset": "mnist"}},
-        CONFIG.to_dict() | {"device": "tpu"},
-    ],
-    ids=[
-        "fields missing",
-        "null",
-        "a number",
-        "unknown field",
-        "impossible recipe",
-        "unknown recipe field",
-        "no recipe",
-        "data of another kind",
-        "unknown dataset",
-        "unknown device",
+        pytest.param({"variant": "cifar"}, id="fields missing"),
+        pytest.param(None, id="null"),
+        pytest.param(3, id="a number"),
+        pytest.param(WHOLE | {"colour": "red"}, id="unknown field"),
+        pytest.param(WHOLE | {"recipe": {"epochs": 0}}, id="impossible recipe"),
+        pytest.param(WHOLE | {"recipe": {"learning_rat": 1}}, id="unknown recipe field"),
+        pytest.param(WHOLE | {"recipe": None}, id="no recipe"),
+        pytest.param(WHOLE | {"data": []}, id="data of another kind"),
+        pytest.param(WHOLE | {"data": {"dataset": "mnist"}}, id="unknown dataset"),
+        pytest.param(WHOLE | {"device": "tpu"}, id="unknown device"),
     ],
 )
 def test_damaged_config_is_refused(run, changed):

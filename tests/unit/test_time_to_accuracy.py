@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from support.records import epoch_record
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
@@ -19,7 +20,7 @@ from alexnet_impl.measurement.regressions import RegressionOptions, find_regress
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.report.bench.speeds import table_lines
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.records import EpochRecord, History
+from alexnet_impl.runs.records import History
 
 pytestmark = pytest.mark.fast
 
@@ -28,18 +29,13 @@ def history(*accuracies):
     """Epochs of 10 s, 20 s, ... each with an evaluation of 1 s."""
     return History(
         epochs=[
-            EpochRecord(
+            epoch_record(
                 epoch=number,
                 step=100 * number,
-                loss=1.0,
                 train_top1_accuracy=0.99,
-                evaluated_on="test",
-                eval_loss=1.0,
                 eval_top1_accuracy=accuracy,
-                learning_rate=0.1,
                 training_time_s=10.0 * number,
                 evaluation_time_s=1.0,
-                images_per_second=100.0,
             )
             for number, accuracy in enumerate(accuracies, start=1)
         ]

@@ -9,7 +9,16 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from support import fake_framework
-from support.fake_framework import FakeTrainer, Killed, RecordingObserver, linear_config
+from support.fake_framework import (
+    FakeTrainer,
+    Killed,
+    RecordingObserver,
+    at_step,
+    break_at,
+    interrupt_at,
+    kill_at,
+    linear_config,
+)
 from support.starting import resume_run, start_run
 
 from alexnet_impl.data.batches import chain_digest, epoch_batches
@@ -216,10 +225,7 @@ def test_a_call_takes_no_step_beyond_the_last(tmp_path, dataset, framework, step
 def test_a_run_on_a_dataset_on_the_device_continues_to_the_same_bits(tmp_path, dataset, framework):
     recipe = replace(RECIPE, device_data=True, steps_per_call=2)
     train(tmp_path / "whole", dataset, recipe)
-    framework.before_step = kill_at(7)
-    with pytest.raises(Killed):
-        train(tmp_path / "run", dataset, recipe)
-    framework.before_step = None
+    kill(tmp_path / "run", dataset, framework, 7, recipe)
     resume(tmp_path / "run", dataset)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
@@ -369,16 +375,6 @@ def test_run_that_cannot_be_is_refused_before_a_folder_is_made(
 # ---- the loss breaks
 
 
-def break_at(step, loss):
-    """A step whose loss is not finite; its weights are as usual."""
-
-    def before_step(trainer, coming):
-        if coming == step:
-            trainer.broken_loss = loss
-
-    return before_step
-
-
 @pytest.mark.parametrize(
     ("loss", "step", "good_steps"),
     [(math.nan, 1, 0), (math.inf, 4, 0), (-math.inf, 6, 4), (math.nan, 12, 8)],
@@ -429,15 +425,12 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_is(
 ):
     """One dead weight of a class that the softmax still survives: an infinite bias downwards."""
 
-    def before_step(trainer, coming):
-        if coming == 8:
-            trainer.logits = lambda images: np.zeros((len(images), 10), np.float32)
-            trainer.weights = lambda: {
-                "fc1.weight": trainer.kernel,
-                "fc1.bias": np.full(10, value, np.float32),
-            }
+    def spoil(trainer):
+        bias = np.full(10, value, np.float32)
+        trainer.logits = lambda images: np.zeros((len(images), 10), np.float32)
+        trainer.weights = lambda: {"fc1.weight": trainer.kernel, "fc1.bias": bias}
 
-    framework.before_step = before_step
+    framework.before_step = at_step(8, spoil)
     message = "fc1.bias holds values that are not finite after step 8 of 12"
     with pytest.raises(DivergedError, match=message):
         train(tmp_path / "run", dataset)
@@ -448,11 +441,10 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_is(
 
 
 def test_logits_that_are_not_finite_stop_the_run(tmp_path, dataset, framework):
-    def before_step(trainer, coming):
-        if coming == 8:
-            trainer.logits = lambda images: np.full((len(images), 10), np.nan, np.float32)
+    def spoil(trainer):
+        trainer.logits = lambda images: np.full((len(images), 10), np.nan, np.float32)
 
-    framework.before_step = before_step
+    framework.before_step = at_step(8, spoil)
     with pytest.raises(DivergedError, match="probabilities are not finite after step 8 of 12"):
         train(tmp_path / "run", dataset)
     assert RunFolder.open(tmp_path / "run").result.status == "diverged"
@@ -462,30 +454,19 @@ def test_logits_of_test_images_that_are_not_finite_stop_the_run_too(tmp_path, fr
     """They are measured once, at the end, where validation images took their place before."""
     dataset = load_dataset(DATA, validation_fraction=0.2, seed=5)
 
-    def before_step(trainer, coming):
-        if coming == 1:
-            usual = trainer.logits
-            trainer.logits = lambda images: (
-                usual(images) if len(images) == 10 else np.full((len(images), 10), np.nan)
-            )
+    def spoil(trainer):
+        usual = trainer.logits
+        trainer.logits = lambda images: (
+            usual(images) if len(images) == 10 else np.full((len(images), 10), np.nan)
+        )
 
-    framework.before_step = before_step
+    framework.before_step = at_step(1, spoil)
     with pytest.raises(DivergedError, match="probabilities are not finite"):
         train(tmp_path / "run", dataset, replace(RECIPE, validation_fraction=0.2))
     assert RunFolder.open(tmp_path / "run").result.status == "diverged"
 
 
 # ---- stopped by the user
-
-
-def interrupt_at(step, number=signal.SIGINT):
-    """Ctrl-C from inside a step."""
-
-    def before_step(_, coming):
-        if coming == step:
-            signal.raise_signal(number)
-
-    return before_step
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
@@ -511,12 +492,11 @@ def test_signal_ends_the_run_after_the_step_with_its_state_saved(
 def test_second_signal_does_what_it_did_before(tmp_path, dataset, framework):
     """Whoever presses Ctrl-C twice does not want to wait."""
 
-    def before_step(_, coming):
-        if coming == 2:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
+    def press_twice(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
-    framework.before_step = before_step
+    framework.before_step = at_step(2, press_twice)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", dataset)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
@@ -578,21 +558,19 @@ def test_times_of_an_interrupted_run_add_up(tmp_path, dataset, framework, monkey
 # ---- killed
 
 
-def kill_at(step):
-    """Kill -9 from inside a step."""
-
-    def before_step(_, coming):
-        if coming == step:
-            raise Killed
-
-    return before_step
-
-
-def kill(path, dataset, framework, step):
+def kill(path, dataset, framework, step, recipe=RECIPE):
     framework.before_step = kill_at(step)
     with pytest.raises(Killed):
-        train(path, dataset)
+        train(path, dataset, recipe)
     framework.before_step = None
+
+
+def assert_goes_on(path, dataset, uninterrupted, step):
+    """The run continues after this step to the same end."""
+    observer = RecordingObserver()
+    resume(path, dataset, observer)
+    assert observer.started_at == step
+    assert_same_run(path, uninterrupted)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4])
@@ -603,10 +581,7 @@ def test_killed_run_without_a_checkpoint_starts_over(
     folder = RunFolder.open(tmp_path / "run")
     assert folder.result is None
     assert folder.read_checkpoint() is None
-    observer = RecordingObserver()
-    resume(tmp_path / "run", dataset, observer)
-    assert observer.started_at == 0
-    assert_same_run(tmp_path / "run", uninterrupted)
+    assert_goes_on(tmp_path / "run", dataset, uninterrupted, 0)
 
 
 @pytest.mark.parametrize(("step", "kept"), [(5, 4), (8, 4), (9, 8), (12, 8)])
@@ -615,10 +590,7 @@ def test_killed_run_continues_from_its_last_epoch_to_the_same_end(
 ):
     kill(tmp_path / "run", dataset, framework, step)
     assert len(RunFolder.open(tmp_path / "run").history.epochs) == kept // STEPS_PER_EPOCH
-    observer = RecordingObserver()
-    resume(tmp_path / "run", dataset, observer)
-    assert observer.started_at == kept
-    assert_same_run(tmp_path / "run", uninterrupted)
+    assert_goes_on(tmp_path / "run", dataset, uninterrupted, kept)
 
 
 @pytest.mark.parametrize("step", [2, 5, 7])
@@ -627,10 +599,7 @@ def test_killed_run_continues_from_a_checkpoint_within_an_epoch(
 ):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
     kill(tmp_path / "run", dataset, framework, step)
-    observer = RecordingObserver()
-    resume(tmp_path / "run", dataset, observer)
-    assert observer.started_at == step - 1
-    assert_same_run(tmp_path / "run", uninterrupted)
+    assert_goes_on(tmp_path / "run", dataset, uninterrupted, step - 1)
 
 
 NUM_WRITES = 12
@@ -641,8 +610,7 @@ result."""
 def test_run_writes_num_writes_files(tmp_path, dataset, monkeypatch):
     """So that the next test kills at every one of them."""
     writes = []
-    fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: (writes.append(number), fsync(number)))
+    monkeypatch.setattr(os, "fsync", writes.append)
     train(tmp_path / "run", dataset)
     assert len(writes) == NUM_WRITES
 
@@ -652,12 +620,10 @@ def test_run_that_is_killed_in_any_write_continues_to_the_same_end(
     tmp_path, dataset, uninterrupted, monkeypatch, place
 ):
     count = iter(range(1, 1000))
-    fsync = os.fsync
 
-    def killing(number):
+    def killing(_):
         if next(count) == place:
             raise Killed
-        fsync(number)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", killing)

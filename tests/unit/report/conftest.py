@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.records import epoch_record, run_result, timing
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
@@ -12,7 +13,7 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.run.page import write_report
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import EpochRecord, History, Predictions, RunResult, Timing
+from alexnet_impl.runs.records import History, Predictions
 from alexnet_impl.stats.accuracy import mean_cross_entropy
 
 CLASSES = ("airplane", "car", "bird", "cat")
@@ -20,12 +21,8 @@ RECIPE = dataclasses.replace(
     RECIPES["quick"], learning_rate=0.02, epochs=2, global_batch_size=20, seed=3
 )
 TIMING = {
-    "torch": Timing(
-        first_step_time_s=0.25, training_time_s=4.0, evaluation_time_s=0.5, images_per_second=195.0
-    ),
-    "tensorflow": Timing(
-        first_step_time_s=1.5, training_time_s=5.0, evaluation_time_s=0.75, images_per_second=156.0
-    ),
+    "torch": timing(first_step_time_s=0.25, training_time_s=4.0, images_per_second=195.0),
+    "tensorflow": timing(first_step_time_s=1.5, training_time_s=5.0, images_per_second=156.0),
 }
 
 
@@ -108,7 +105,7 @@ def make_epoch(fake, number, per_epoch, loss):
     last = loss[(number - 1) * per_epoch : number * per_epoch]
     final = fake.num_correct / fake.num_test
     reached = final * (1 - np.exp(-3 * number / fake.recipe.epochs)) / (1 - np.exp(-3))
-    return EpochRecord(
+    return epoch_record(
         epoch=number,
         step=number * per_epoch,
         loss=float(last.mean()),
@@ -116,7 +113,6 @@ def make_epoch(fake, number, per_epoch, loss):
         evaluated_on="validation",
         eval_loss=float(last[-1] + 0.1),
         eval_top1_accuracy=float(reached),
-        learning_rate=0.01,
         training_time_s=2.0,
         evaluation_time_s=0.25,
         images_per_second=195.0,
@@ -130,19 +126,17 @@ def finish(folder, fake, dataset, num_steps):
         folder.write_predictions(predictions)
         loss = mean_cross_entropy(predictions.probabilities, predictions.labels)
         accuracy = fake.num_correct / fake.num_test
-    folder.write_result(
-        RunResult(
-            status=fake.status,
-            message="" if fake.status == "finished" else "stopped by the user",
-            steps=num_steps,
-            test_loss=loss,
-            test_top1_accuracy=accuracy,
-            timing=TIMING[fake.framework],
-            peak_memory_bytes=512 * 2**20,
-            peak_device_memory_bytes=None,
-            batches_sha256=fake.batches,
-        )
+    result = run_result(
+        status=fake.status,
+        message="" if fake.status == "finished" else "stopped by the user",
+        steps=num_steps,
+        test_loss=loss,
+        test_top1_accuracy=accuracy,
+        timing=TIMING[fake.framework],
+        peak_memory_bytes=512 * 2**20,
+        batches_sha256=fake.batches,
     )
+    folder.write_result(result)
 
 
 def make_predictions(fake, dataset):

@@ -1,10 +1,9 @@
 """What `alexnet variants`, `describe` and `recipes` show is what the package holds."""
 
-import io
 from dataclasses import fields
 
 import pytest
-from rich.console import Console
+from support.tables import row_of, shown
 
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, VARIANTS, build_spec
 from alexnet_impl.recipe.named import PURPOSES, RECIPES, TRANSFER_RECIPES
@@ -19,18 +18,6 @@ from alexnet_impl.report.listings import (
 )
 
 pytestmark = pytest.mark.fast
-
-
-def shown(*renderables, width=200):
-    console = Console(file=io.StringIO(), width=width)
-    console.print(*renderables)
-    return console.file.getvalue()
-
-
-def row_of(table, name):
-    """The cells of the row that starts with that name, as text."""
-    columns = [[str(cell) for cell in column.cells] for column in table.columns]
-    return [column[columns[0].index(name)] for column in columns]
 
 
 def test_every_variant_has_its_totals_and_its_source():

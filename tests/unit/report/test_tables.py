@@ -1,7 +1,5 @@
-import io
-
 import pytest
-from rich.console import Console
+from support.tables import row_of, shown
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.recipe.named import RECIPES
@@ -10,18 +8,6 @@ from alexnet_impl.report.run.tables import comparison_table, equality_table, eva
 from alexnet_impl.report.run.views import view_runs
 
 pytestmark = pytest.mark.fast
-
-
-def shown(*renderables):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(*renderables)
-    return console.file.getvalue()
-
-
-def row_of(table, name):
-    """The cells of the row that begins with that name, as text."""
-    columns = [[str(cell) for cell in column.cells] for column in table.columns]
-    return [column[columns[0].index(name)] for column in columns]
 
 
 def test_comparison_table_shows_the_numbers_of_the_folders(pair):

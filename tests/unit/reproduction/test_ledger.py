@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.experiment_runs import judged_claim, request_of, write_experiment
+from support.tables import shown
 
 from alexnet_impl.cli import main
 from alexnet_impl.report.ledger.experiments import experiments_table
@@ -78,17 +78,20 @@ def torch_run(tmp_path_factory):
     return write_experiment(tmp_path_factory.mktemp("R3-torch"), "R3-torch").path
 
 
-@pytest.fixture(scope="module")
-def tf_run(tmp_path_factory):
-    """A run of R3-tf, in a root of its own."""
-    return write_experiment(tmp_path_factory.mktemp("R3-tf"), "R3-tf").path
-
-
 def copied(run, root):
     """A copy of a run's folder and record in another root."""
     place = run.relative_to(run.parents[3])
     shutil.copytree(run.parent, (root / place).parent)
     return root / place
+
+
+def problem_of(run, root, name, keys, value):
+    """A copy of a run with one value replaced, and why it is left out."""
+    run = copied(run, root)
+    put((run.parent if name == "experiment.json" else run) / name, value, *keys)
+    evidence, (problem,) = read_evidence(root)
+    assert evidence == ()
+    return run, problem
 
 
 def test_without_any_run_claims_are_not_run_or_judged_by_themselves(without_runs):
@@ -414,11 +417,8 @@ def test_damaged_run_is_reported_and_hides_no_other(tmp_path):
     ],
     ids=str,
 )
-def test_damaged_run_is_left_out_and_named(tf_run, tmp_path, name, keys, value):
-    run = copied(tf_run, tmp_path)
-    put((run.parent if name == "experiment.json" else run) / name, value, *keys)
-    evidence, (problem,) = read_evidence(tmp_path)
-    assert evidence == ()
+def test_damaged_run_is_left_out_and_named(torch_run, tmp_path, name, keys, value):
+    run, problem = problem_of(torch_run, tmp_path, name, keys, value)
     assert str(run.parent) in problem
     assert "__init__" not in problem
 
@@ -437,7 +437,7 @@ def test_damaged_run_is_left_out_and_named(tf_run, tmp_path, name, keys, value):
             "run.json",
             ("config", "framework"),
             "tensorflow",
-            "it lies in full/R3-torch/seed-0/torch",
+            "it lies in full/R3-torch/seed-0",
         ),
         ("run.json", ("config", "data", "train_images"), 24, "train_images=24, not None"),
         ("run.json", ("config", "weights"), "random.pt", "weights=random.pt, not None"),
@@ -449,10 +449,7 @@ def test_damaged_run_is_left_out_and_named(tf_run, tmp_path, name, keys, value):
     ids=str,
 )
 def test_run_of_something_else_is_left_out(torch_run, tmp_path, name, keys, value, message):
-    run = copied(torch_run, tmp_path)
-    put((run.parent if name == "experiment.json" else run) / name, value, *keys)
-    evidence, (problem,) = read_evidence(tmp_path)
-    assert evidence == ()
+    run, problem = problem_of(torch_run, tmp_path, name, keys, value)
     assert problem.startswith(f"{run}: ")
     assert message in problem
 
@@ -567,8 +564,8 @@ def test_other_images_are_a_mismatch_and_not_all_images(tmp_path, key, value, to
     ],
     ids=lambda changes: f"{list(changes)} {next(iter(changes.values())).shape}",
 )
-def test_predictions_of_other_images_are_damage(tf_run, tmp_path, changes):
-    run = RunFolder(copied(tf_run, tmp_path))
+def test_predictions_of_other_images_are_damage(torch_run, tmp_path, changes):
+    run = RunFolder(copied(torch_run, tmp_path))
     run.write_predictions(replace(run.read_predictions(), **changes))
     evidence, (problem,) = read_evidence(tmp_path)
     assert evidence == ()
@@ -777,10 +774,7 @@ def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(reported):
 
 
 def printed_at(width, ledger):
-    console = Console(width=width, file=StringIO())
-    for renderable in ledger_renderables(ledger, width):
-        console.print(renderable, highlight=False)
-    return console.file.getvalue()
+    return shown(*ledger_renderables(ledger, width), width=width)
 
 
 @pytest.mark.parametrize("width", [80, 119, 120])
@@ -793,9 +787,7 @@ def test_terminal_keeps_ids_and_verdicts_whole(width, without_runs):
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_list_of_experiments_breaks_no_framework(width):
-    console = Console(width=width, file=StringIO())
-    console.print(experiments_table(width))
-    printed = console.file.getvalue()
+    printed = shown(experiments_table(width), width=width)
     assert "…" not in printed
     assert printed.count("tensorflow") == sum(
         one.framework == "tensorflow" for one in EXPERIMENTS.values()
@@ -880,11 +872,8 @@ def test_page_has_answers_curves_tables_and_verdicts(reported):
     assert page.count('class="good">reproduced') >= 1
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http-equiv", "")
-    assert [axes.get_title(loc="left") for axes in curves_figure(reported.ledger.curves).axes][
-        :2
-    ] == [
-        *("R0-torch", "R0-tf"),
-    ]
+    titles = [axes.get_title(loc="left") for axes in curves_figure(reported.ledger.curves).axes]
+    assert titles[:2] == ["R0-torch", "R0-tf"]
 
 
 def test_command_prints_and_writes_the_whole_ledger(reported):
