@@ -161,3 +161,9 @@ def pytest_collection_modifyitems(items):
             item.own_markers = [mark for mark in item.own_markers if mark.name != "fast"]
         if not any(item.get_closest_marker(speed) for speed in SPEEDS):
             raise pytest.UsageError(f"{item.nodeid}: has none of the markers {', '.join(SPEEDS)}.")
+
+
+def pytest_collection_finish():
+    """Takes what was collected off the collector's walks."""
+    gc.collect()
+    gc.freeze()

@@ -156,7 +156,8 @@ def cache_key(
 ) -> str:
     """Returns a digest of everything that the features depend on.
 
-    Among them are the framework's versions and device, which may round differently.
+    Among them are the framework's versions and device, which may round differently. The weights are
+    in the canonical layout.
     """
     heads = head_weights(weights, cut)
     digest = hashlib.sha256()

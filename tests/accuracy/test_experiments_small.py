@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.experiment_runs import base_config
+from support.starting import images_of
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
@@ -17,6 +18,7 @@ from alexnet_impl.reproduction.runs.requests import make_request
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import wilson_accuracy
 from alexnet_impl.training.events import ignore_events
+from alexnet_impl.training.prepare import prepare_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
@@ -57,7 +59,8 @@ def train(few_images, series, tmp_path_factory):
             recipe = replace(request.config.recipe, dropout_masks="shared")
             path.parent.mkdir(exist_ok=True)
             config = replace(request.config, recipe=recipe)
-            series[framework].train(config, path, ignore_events)
+            run = prepare_run(config, images_of(config))
+            series[framework].train(run, path, ignore_events)
         return RunFolder.open(path)
 
     return train

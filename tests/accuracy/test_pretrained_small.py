@@ -16,6 +16,7 @@ from alexnet_impl.data.loading import settle
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
+from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.recipe.phases import num_epochs
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import Budget
@@ -25,7 +26,6 @@ from alexnet_impl.reproduction.runs.runner import prepare_request
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.events import ignore_events
 from alexnet_impl.training.initial_weights import first_weights
-from alexnet_impl.training.prepare import prepare_run
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
@@ -125,7 +125,7 @@ def test_experiment_begins_with_its_weights_and_trains_what_it_says(name, train)
     assert {field for field in catalogue if catalogue[field] != trained[field]} <= CUT
     assert len(run.history.epochs) == num_epochs(config.recipe)
     assert all(math.isfinite(loss) for loss in run.history.step_loss)
-    before = first_weights(prepare_run(config, images_of(config)))
+    before = first_weights(prepare_job(config, images_of(config)))
     assert weights_sha256(before) == run.initial_weights_sha256
     after, _ = load_weights(run.path / "weights.safetensors")
     changed = {key.partition(".")[0] for key in before if (before[key] != after[key]).any()}
@@ -136,7 +136,7 @@ def test_transposes_alone_change_what_is_trained_from_the_first_step_on(train):
     wrong, right = (train(f"R2-tf-converted{end}", "tensorflow") for end in ("", "-permuted"))
     assert wrong.finished_result().batches_sha256 == right.finished_result().batches_sha256
     weights = [
-        first_weights(prepare_run(run.config, images_of(run.config))) for run in (wrong, right)
+        first_weights(prepare_job(run.config, images_of(run.config))) for run in (wrong, right)
     ]
     differing = {key for key in weights[0] if (weights[0][key] != weights[1][key]).any()}
     assert differing == {"fc1.weight"}

@@ -73,6 +73,7 @@ def test_steps_of_one_call_are_those_of_many(framework, compile_mode):
     assert len(many.read([handle, many.train_step(images[0], labels[0], 0.01)])) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -79,6 +79,7 @@ def test_tables_count_false_alarms_and_misses(script):
     assert lines[-1] == f"| {row.text} | 2 | 1 | 0 | 1 | 0 | 1 |"
 
 
+@pytest.mark.slow
 def test_a_row_is_run(script, capsys):
     row = next(row for row in script.read_rows() if row.digits and row.width < 1)
     small = replace(row, width=1 / 16, steps=4)

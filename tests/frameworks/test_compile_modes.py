@@ -24,6 +24,7 @@ def losses_of(framework, spec, compile_mode):
     return [value.loss for value in trainer.read(handles)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "compile_mode",
     [

@@ -69,6 +69,7 @@ def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
     assert time_calls(workload, 2) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -89,7 +90,7 @@ def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
     assert time_calls(workload, 2) > 0
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_a_step_that_copies_to_the_host_is_seen(framework, refuse_copies):
     """The checks above fail on a step that reads its loss."""
     bench = workload_context(framework, CONFIG)

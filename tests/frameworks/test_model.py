@@ -154,6 +154,7 @@ def assert_same_values(found, expected, bound):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "jit_compile",

@@ -191,6 +191,7 @@ def test_own_optimizers_of_torch_take_no_closure():
             trainer.optimizer.step(lambda: 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", one_fast({name: OPTIMIZERS[name] for name in ("momentum", "adam")}, "adam")
 )

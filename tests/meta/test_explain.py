@@ -88,6 +88,7 @@ def effect(found, name):
     return next(one for one in found.factors if one.row.name == name)
 
 
+@pytest.mark.slow
 def test_planted_effect_is_found_and_leads_the_ranking(found):
     assert found.factors[0].row.name == "never-learns"
     for metric in METRICS:

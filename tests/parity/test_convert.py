@@ -61,7 +61,7 @@ def test_conversion_from_torchvision_to_keras_prints_the_difference(tmp_path, ca
     )
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_conversion_reads_the_network_off_our_own_keras_file(tmp_path):
     write_canonical(tmp_path / "a.safetensors", "cifar")
     convert(tmp_path / "a.safetensors", tmp_path / "b.keras", Hints())

@@ -337,6 +337,7 @@ RATES = (2.0**-5, 2.0**-8, 2.0**-6)
 """Exact in float32; momentum's two formulas differ once the rate changes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [

@@ -88,6 +88,7 @@ def test_float64_trains_freely_to_the_same_loss_at_every_step(
     assert largest_difference(series) <= tolerance("lockstep", "float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "recipe", "input_size", "steps"), [*FEW, *SLOW])
 def test_float32_resynchronised_has_the_same_loss_and_gradients(
     dataset, sides, name, recipe, input_size, steps

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 USE_BOTH = """
 from alexnet_impl import Recipe, build_spec
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.weights import initial_weights
+from alexnet_impl.weights.initializers import initial_weights
 import numpy as np
 spec, recipe = build_spec("cifar", width=1 / 16), Recipe(optimizer="adam")
 images = np.zeros((4, 32, 32, 3), np.uint8)

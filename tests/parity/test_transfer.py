@@ -73,6 +73,7 @@ def check_alike(folder, variant, changes):
 FAST = ("both",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

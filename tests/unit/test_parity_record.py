@@ -123,6 +123,7 @@ def test_line_of_a_check_shows_figure_bound_and_place():
     assert check_lines(check(0.0))[0].endswith("holds")
 
 
+@pytest.mark.slow
 def test_picture_is_written(tmp_path):
     write_figure(tmp_path / "lockstep.png", lockstep_figure(record(check(0.0))))
     assert (tmp_path / "lockstep.png").read_bytes().startswith(b"\x89PNG")

@@ -42,6 +42,7 @@ def test_every_entry_is_of_a_variant_and_says_what_it_reads():
         assert not INPUT_SCALINGS[entry.input_scaling].mistaken
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_torchvision_says_the_same():
     import torchvision

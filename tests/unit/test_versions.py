@@ -111,6 +111,7 @@ def test_a_ladder_that_failed_is_named(folder):
     assert version_rows([last])[0][3] == "fails: lockstep"
 
 
+@pytest.mark.slow
 def test_page_and_picture_show_every_environment(folder, tmp_path):
     environments, _ = read_environments(folder)
     write_versions_page(tmp_path / "versions.html", environments)

@@ -108,6 +108,7 @@ def test_table_says_what_did_not_fit():
     assert "out of memory at batch 8192; 1500 fits" in line
 
 
+@pytest.mark.slow
 def test_picture_is_written(tmp_path):
     write_figure(tmp_path / "rounds.png", rounds_figure(pair()))
     assert (tmp_path / "rounds.png").read_bytes().startswith(b"\x89PNG")

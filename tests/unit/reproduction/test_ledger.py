@@ -765,6 +765,7 @@ def reported(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_pairs_are_in_the_terminal_on_the_page_and_in_the_json(reported):
     printed, page = printed_at(200, reported.ledger), reported.page
     for text in (FRAMEWORKS_TITLE, PRETRAINED_TITLE, "R3-torch / R3-tf", "ours: full, seed 0"):
