@@ -2,19 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
-
-import alexnet_impl
+from support.package_sources import TREES
 
 pytestmark = pytest.mark.fast
-
-PACKAGE = Path(alexnet_impl.__file__).parent
-TREES = {
-    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text())
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
 
 FRAGMENT = re.compile(
     r"\W*(\Z|(above|after|also|although|and|as|at|because|before|behind|below|beside|between|but|by"

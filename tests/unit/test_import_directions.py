@@ -9,10 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-
-import alexnet_impl
-
-PACKAGE = Path(alexnet_impl.__file__).parent
+from support import package_sources
+from support.package_sources import PACKAGE, TREES
 
 TIERS = (
     ("errors",),
@@ -80,13 +78,13 @@ def unit_of(module):
 
 def module_name(path):
     """The dotted name below the package: 'data.batches', and '' for its __init__."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    parts = Path(path).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imported_names(source):
-    """Every dotted name that is imported anywhere in the source, functions included."""
-    for node in ast.walk(ast.parse(source)):
+def imported_names(tree):
+    """Every dotted name that is imported anywhere in the module, functions included."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -96,8 +94,8 @@ def imported_names(source):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-SOURCES = {module_name(path): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
-IMPORTS = {name: list(imported_names(source)) for name, source in SOURCES.items()}
+SOURCES = {module_name(path): source for path, source in package_sources.SOURCES.items()}
+IMPORTS = {module_name(path): list(imported_names(tree)) for path, tree in TREES.items()}
 
 
 def own_imports(names):
