@@ -94,7 +94,7 @@ def test_steps_of_one_call_count_as_many_updates(framework, changes):
     assert_same(everything(many), everything(one), "default")
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_indices_without_images_on_the_device_are_refused(framework, framework_name):
     _, (first, *_), _ = several_batches()
     trainer = make_trainer(framework, TINY, HE)
@@ -119,6 +119,7 @@ def test_new_dataset_on_the_device_replaces_the_old_one(framework):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_mode", CALLS)
 def test_images_on_the_device_are_cut_as_on_the_host(framework, compile_mode):
     images, indices, batches = several_batches()

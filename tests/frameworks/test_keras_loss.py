@@ -39,6 +39,7 @@ def test_keras_sees_through_a_softmax_that_ends_the_model(eagerly):
     assert loss_of(model()(LOGITS)) == pytest.approx(30, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 @pytest.mark.parametrize("eagerly", [False, True], ids=["compiled", "eagerly"])
 def test_keras_clips_probabilities_whose_softmax_it_cannot_see(eagerly):

@@ -244,7 +244,7 @@ def test_weights_returned_are_copies(framework):
     assert weights_sha256(before) == digest != weights_sha256(trainer.weights())
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_dropout_acts_in_training_alone_and_follows_the_seed(framework):
     images, _ = batch()
     trainer = make_trainer(framework, TINY_DROPOUT, HE)

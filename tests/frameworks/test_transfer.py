@@ -95,7 +95,7 @@ def test_a_factor_of_every_layer_is_another_learning_rate(framework, changes):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_one_layers_factor_leaves_the_others_alone(framework):
     one = moved(framework, replace(EAGER, rate_factors=("fc2=0.5",)), steps=1)
     plain = moved(framework, EAGER, steps=1)

@@ -865,6 +865,7 @@ def test_json_has_every_claim_with_its_line(without_runs):
     json.dumps(values)
 
 
+@pytest.mark.slow
 def test_page_has_answers_curves_tables_and_verdicts(reported):
     page = reported.page
     assert headline(reported.ledger) in page
