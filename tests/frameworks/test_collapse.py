@@ -82,6 +82,7 @@ def checks(framework, weights, images, labels):
     return alarms, statistics
 
 
+@pytest.mark.slow
 def test_dead_network_is_detected(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
     weights = initial_weights(TINY, HE)

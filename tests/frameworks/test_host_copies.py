@@ -9,6 +9,8 @@ from alexnet_impl.measurement.timing import time_calls
 from alexnet_impl.measurement.workloads import WORKLOADS, workload_context
 from alexnet_impl.recipe.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 CONFIG = noise_config(Recipe(global_batch_size=4), variant="cifar-dropout", width=1 / 64)
 READS = ("__array__", "__bool__", "__float__", "__index__", "__int__", "numpy")
 """What a tensor of either framework copies to the host for."""
@@ -16,11 +18,6 @@ MORE_READS = {"torch": ("cpu", "item", "tolist"), "tensorflow": ()}
 ON_DEVICE = [
     name for name, workload in WORKLOADS.items() if workload.gated and workload.unit == "images"
 ]
-
-
-def slow_but(name, *fast):
-    """The marker of a case: fast if it is among these."""
-    return pytest.mark.fast if name in fast else pytest.mark.slow
 
 
 class CopyToHostError(Exception):
@@ -59,29 +56,23 @@ def prepared(name, framework, **changes):
     return workload
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=slow_but(name, "training", "inference")) for name in ON_DEVICE],
-)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_no_timed_call_copies_to_the_host(name, framework, refuse_copies):
     workload = prepared(name, framework)
     refuse_copies()
     assert time_calls(workload, 2) > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({name: value}, marks=slow_but(name, "device_data"), id=name)
-        for name, value in {
-            "device_data": True,
-            "steps_per_call": 3,
-            "clip_norm": 1.0,
-            "optimizer": "adam",
-            "precision": "bfloat16",
-        }.items()
+        {"device_data": True},
+        {"steps_per_call": 3},
+        {"clip_norm": 1.0},
+        {"optimizer": "adam"},
+        {"precision": "bfloat16"},
     ],
+    ids=lambda changes: next(iter(changes)),
 )
 def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
     """Float16's may: the scaler of the loss looks whether it is finite."""
@@ -90,7 +81,6 @@ def test_no_training_step_copies_to_the_host(changes, framework, refuse_copies):
     assert time_calls(workload, 2) > 0
 
 
-@pytest.mark.slow
 def test_a_step_that_copies_to_the_host_is_seen(framework, refuse_copies):
     """The checks above fail on a step that reads its loss."""
     bench = workload_context(framework, CONFIG)

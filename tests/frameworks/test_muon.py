@@ -80,6 +80,7 @@ def test_reference_moves_singular_values_alone_towards_1(shape):
     assert np.linalg.svd(found, compute_uv=False) == pytest.approx(np.ones(min(shape)), abs=0.35)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fused", "nesterov"),
     [

@@ -12,6 +12,7 @@ from alexnet_impl.weights.initializers import initial_weights
 pytestmark = pytest.mark.fast
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize_to", [8, 9, 12])
 def test_the_middle_is_cut_out_as_in_the_reference(framework, framework_name, resize_to):
     recipe = Recipe(input_scaling="caffe", resize_to=resize_to)

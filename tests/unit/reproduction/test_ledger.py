@@ -878,6 +878,7 @@ def test_page_has_answers_curves_tables_and_verdicts(reported):
     assert titles[:2] == ["R0-torch", "R0-tf"]
 
 
+@pytest.mark.slow
 def test_command_prints_and_writes_the_whole_ledger(reported):
     assert f"{len(CLAIMS)} claims" in reported.printed
     assert max(map(len, reported.printed.splitlines())) >= PIPED_WIDTH
