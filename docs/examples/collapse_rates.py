@@ -69,7 +69,7 @@ class Row:
         digits: Whether it trains on digits, not on CIFAR-10.
         dense: Width of the hidden dense layers; None for the network's own.
         runs: How many.
-        steps: After so many a run is ended at the latest.
+        steps: Maximum number of steps of a run.
         check_every: Steps from one check to the next.
     """
 
@@ -330,7 +330,7 @@ def parse(arguments: Sequence[str], rows: Sequence[Row]) -> argparse.Namespace:
     parser.add_argument(
         "--rows", type=int, nargs="+", metavar="ROW", help="rows of the table, from 1; default: all"
     )
-    parser.add_argument("--steps", type=int, help="end each run after so many at the latest")
+    parser.add_argument("--steps", type=int, help="maximum number of steps of each run")
     parser.add_argument("--trace", action="store_true", help="print the statistics at every check")
     found = parser.parse_args(arguments)
     if found.steps is not None and found.steps < 1:

@@ -122,7 +122,7 @@ def assert_same_run(path, other):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, dataset):
-    """A run that nobody disturbed."""
+    """An uninterrupted run."""
     path = tmp_path_factory.mktemp("uninterrupted") / "run"
     with pytest.MonkeyPatch.context() as patch:
         fake_framework.install(patch)

@@ -23,7 +23,7 @@ class Server:
     Attributes:
         url: Where its one file is.
         knows_ranges: Whether it obeys the Range header.
-        breaks_after: Close the connection after so many bytes of an answer; one number a request.
+        breaks_after: Bytes of an answer after which the connection is closed, one number per request.
         status: Answer with this error instead.
         ranges: The Range header of each request.
     """
