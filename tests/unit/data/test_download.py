@@ -23,7 +23,7 @@ class Server:
     Attributes:
         url: Where its one file is.
         knows_ranges: Whether it obeys the Range header.
-        breaks_after: Bytes of an answer after which the connection is closed, one number per request.
+        breaks_after: Bytes of each answer after which the connection is closed.
         status: Answer with this error instead.
         ranges: The Range header of each request.
     """
