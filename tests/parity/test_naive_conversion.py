@@ -19,6 +19,7 @@ from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.events import ignore_events
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import load_weights
 
@@ -26,11 +27,6 @@ pytestmark = pytest.mark.tensorflow
 fast, slow, torch = pytest.mark.fast, pytest.mark.slow, pytest.mark.torch
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "naive_conversion.py"
-
-
-class Silent:
-    def __getattr__(self, name):
-        return lambda *_: None
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +47,7 @@ def trained(tmp_path_factory):
         framework="torch", variant="cifar", width=0.25, recipe=recipe, data=data, device="cpu"
     )
     dataset = load_dataset(data, validation_fraction=recipe.validation_fraction)
-    start_run(path, config, dataset, Silent())
+    start_run(path, config, dataset, ignore_events)
     return path
 
 
