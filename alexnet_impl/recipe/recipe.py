@@ -115,7 +115,7 @@ class Recipe:
     epochs: int = 1
     """Passes over the training images."""
     steps: int | None = None
-    """If given, training ends after this many steps, whatever epochs says."""
+    """Number of steps of the training, whatever epochs says; None: epochs decides."""
     global_batch_size: int = 128
     """Images per step, over all devices."""
     drop_last: bool = False
@@ -157,8 +157,8 @@ class Recipe:
     """Height and width the network reads, in pixels; None: the variant's own. Images of
     another size are resized on the device, with half-pixel centres."""
     resize_to: int | None = None
-    """If given, images are first resized to this height and width in pixels, and the middle is cut
-    out."""
+    """Height and width in pixels to which images are resized before the middle is cut out; None: no
+    such resizing."""
     resize: Resize = "antialiased"
     """antialiased: bilinear, with a wider filter where images shrink. bilinear: without it.
     nearest: the nearest pixel."""
@@ -172,7 +172,7 @@ class Recipe:
     bias_initializer: BiasInitializer = "own"
     """own: the initializer's. zeros: 0. uniform: U(+-1/sqrt(fan_in)), as in PyTorch."""
     last_layer_std: float | None = None
-    """If given, the last layer's kernel is N(0, last_layer_std**2) instead."""
+    """Standard deviation of the last layer's normal kernel; None: the initializer's."""
 
     precision: Precision = "float32"
     """float32 or float64 throughout; bfloat16 or float16: convolutions and dense products in

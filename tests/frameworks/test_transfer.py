@@ -202,7 +202,7 @@ PHASES = ("epochs=2,trainable=head", "epochs=2,learning_rate=0.01")
 
 @pytest.mark.slow
 def test_phases_train_one_after_the_other(framework_name, given, tmp_path):
-    """As two runs of which the second starts from the weights of the first."""
+    """Phases train like two runs, the second from the weights of the first."""
     whole = train(tmp_path / "whole", config_of(framework_name, given, replace(HE, phases=PHASES)))
     head = replace(HE, epochs=2, trainable="head")
     first = train(tmp_path / "first", config_of(framework_name, given, head))

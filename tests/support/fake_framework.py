@@ -239,7 +239,7 @@ class FakeFramework:
         return {}
 
     def read_checkpoint(self, path, spec):
-        """Of a file that is safetensors, whatever its name ends in."""
+        """The weights of a safetensors file, whatever its name ends in."""
         weights, _ = read_safetensors(path)
         check_weights(weights, spec, where=str(path))
         return weights

@@ -395,7 +395,7 @@ def test_entry_of_an_older_release_is_the_same_case(recording):
     ],
 )
 def test_file_that_calls_a_workload_work_is_read(recording, former, workload):
-    """As every file that was written before the workload had its name."""
+    """The form of files written before the workload had its name."""
     now = entry(case(workload), times(1))
     key = {name: value for name, value in now["key"].items() if name != "workload"}
     given = {"work": former, "config": now["case"]["config"]}
