@@ -1,7 +1,6 @@
 """What a network learned of five classes helps it with the other five: transfer beats scratch."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from support.starting import start_run
@@ -14,7 +13,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import difference_interval, top1_accuracy
 from alexnet_impl.training.events import ignore_events
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.accuracy
 
 FIRST = ("airplane", "automobile", "bird", "cat", "deer")
 OTHERS = ("dog", "frog", "horse", "ship", "truck")
@@ -24,15 +23,6 @@ FEW = 100
 """Images of the other classes: with many, a network learns them from scratch as well."""
 
 
-@pytest.fixture
-def images(request):
-    """The images of --data-dir or ALEXNET_DATA."""
-    path = request.config.getoption("--data-dir")
-    if path is None:
-        pytest.skip("needs CIFAR-10's images: give --data-dir or set ALEXNET_DATA")
-    return settle(DataConfig(data_dir=Path(path), test_images=2000))
-
-
 def train(path, config):
     """The run, and its accuracy on the test images."""
     start_run(path, config, load_dataset(config.data), ignore_events)
@@ -40,8 +30,9 @@ def train(path, config):
     return top1_accuracy(predictions.predicted, predictions.labels)
 
 
-def test_transfer_beats_scratch_at_equal_budget(framework_name, images, tmp_path):
+def test_transfer_beats_scratch_at_equal_budget(framework_name, data_dir, tmp_path):
     """The same images, steps and recipe; only the weights that it starts from differ."""
+    images = settle(DataConfig(data_dir=data_dir, test_images=2000))
     before = RunConfig(
         framework=framework_name,
         variant="cifar",
