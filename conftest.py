@@ -4,6 +4,8 @@ import functools
 import gc
 import os
 import signal
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -40,6 +42,8 @@ def pytest_addoption(parser):
     )
 
 
+A_CLASS = {"train": 32, "test": 4}
+"""Images of each class in `few_images`."""
 INTERPRETERS = pytest.StashKey[dict[str, str]]()
 """The Python that runs a framework's benchmarks, if it is another one."""
 
@@ -116,6 +120,25 @@ def framework(framework_name):
     gc.collect()
     gc.freeze()
     return adapter
+
+
+@pytest.fixture(scope="session")
+def few_images(request, tmp_path_factory):
+    """A folder with a few images of each class, out of the zip of --data-dir or ALEXNET_DATA."""
+    path = request.config.getoption("--data-dir")
+    if path is None or not zipfile.is_zipfile(path):
+        pytest.skip("needs a zip of CIFAR-10 images: give --data-dir or set ALEXNET_DATA")
+    folder = tmp_path_factory.mktemp("few")
+    taken = Counter()
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            *_, part, label, file = Path(name).parts
+            if file and taken[part, label] < A_CLASS.get(part, 0):
+                taken[part, label] += 1
+                target = folder / part / label / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
+    return folder
 
 
 @pytest.fixture

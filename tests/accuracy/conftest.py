@@ -1,35 +1,9 @@
-"""What the scaled-down experiments share: a few real images, and a worker of each framework."""
-
-import zipfile
-from collections import Counter
-from pathlib import Path
+"""What the trainings share: a worker of each framework, and no long ones on a CPU by mistake."""
 
 import pytest
 
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.processes.training_worker import worker_series
-
-A_CLASS = {"train": 32, "test": 4}
-"""Images of each class that are taken."""
-
-
-@pytest.fixture(scope="session")
-def few_images(request, tmp_path_factory):
-    """A folder with a few images of each class, out of the zip of --data-dir or ALEXNET_DATA."""
-    path = request.config.getoption("--data-dir")
-    if path is None or not zipfile.is_zipfile(path):
-        pytest.skip("needs a zip of CIFAR-10 images: give --data-dir or set ALEXNET_DATA")
-    folder = tmp_path_factory.mktemp("few")
-    taken = Counter()
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            *_, part, label, file = Path(name).parts
-            if file and taken[part, label] < A_CLASS.get(part, 0):
-                taken[part, label] += 1
-                target = folder / part / label / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(archive.read(name))
-    return folder
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Backbones: which layers learn, which weights and statistics stay, and their files."""
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from alexnet_impl.weights.initializers import initial_weights
 pytestmark = pytest.mark.slow
 
 RECIPE = Recipe(trainable="head", learning_rate=0.01)
+VARIANTS = ("vgg16", "resnet50", "mobilenetv2")
 STATISTICS = ("running_mean", "running_var", "moving_mean", "moving_variance")
 
 
@@ -49,31 +51,35 @@ def step(trainer):
     return changed(before, trainer.weights())
 
 
-@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
-def test_a_backbone_yields_the_map_that_the_spec_says(framework, variant):
-    spec = small(variant)
-    trainer = make_trainer(framework, spec, RECIPE)
-    found = trainer.features(batch()[0], "backbone")
-    assert found.shape == (4, *trace(spec).layers[0].output_shape)
+@pytest.fixture(scope="module")
+def frozen(framework):
+    """The trainer of a variant whose backbone is frozen, made once."""
+    return functools.cache(lambda variant: make_trainer(framework, small(variant), RECIPE))
 
 
-@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
-def test_a_frozen_backbone_keeps_its_weights_and_its_statistics(framework, variant):
-    found = step(make_trainer(framework, small(variant), RECIPE))
+@pytest.fixture(scope="module")
+def published(framework_name, tmp_path_factory):
+    """A variant's file of the published layout with its backbone's arrays, written once."""
+    folder = tmp_path_factory.mktemp("published")
+    return functools.cache(lambda variant: write_published(framework_name, variant, folder))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_backbone_yields_the_map_that_the_spec_says(frozen, variant):
+    found = frozen(variant).features(batch()[0], "backbone")
+    assert found.shape == (4, *trace(small(variant)).layers[0].output_shape)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_frozen_backbone_keeps_its_weights_and_its_statistics(frozen, variant):
+    found = step(frozen(variant))
     assert found
     assert not [name for name in found if name.startswith("backbone.")]
 
 
-def test_a_backbone_that_learns_takes_statistics(framework):
-    """The check above can fail."""
-    found = step(make_trainer(framework, small("mobilenetv2"), replace(RECIPE, trainable="all")))
-    assert [name for name in found if name.endswith(STATISTICS)]
-
-
-def test_a_frozen_backbone_uses_its_statistics_in_training(framework):
+def test_a_frozen_backbone_uses_its_statistics_in_training(frozen):
     """Otherwise the loss of a training step would use the batch's own statistics."""
-    spec = small("mobilenetv2")
-    trainer = make_trainer(framework, spec, RECIPE)
+    trainer = frozen("mobilenetv2")
     images, labels = batch()
     loss, _ = trainer.gradients(images, labels)
     logits = trainer.logits(images).astype(np.float64)
@@ -89,10 +95,10 @@ def test_of_a_backbone_the_last_layers_learn(framework):
     assert not [name for name in found if name.startswith(first)]
 
 
-def test_weights_go_out_and_in_again(framework):
+def test_weights_and_statistics_that_learn_go_out_and_in_again(framework):
     spec = small("mobilenetv2")
     trainer = make_trainer(framework, spec, replace(RECIPE, trainable="all"))
-    step(trainer)
+    assert [name for name in step(trainer) if name.endswith(STATISTICS)]
     weights, state = trainer.weights(), trainer.state()
     other = framework.make_trainer(spec, replace(RECIPE, trainable="all"), weights, "cpu")
     other.restore(weights, state)
@@ -100,17 +106,16 @@ def test_weights_go_out_and_in_again(framework):
     np.testing.assert_array_equal(other.logits(batch()[0]), trainer.logits(batch()[0]))
 
 
-def test_half_of_a_backbones_weights_are_refused(framework):
-    spec = small("mobilenetv2")
-    weights = make_trainer(framework, spec, RECIPE).weights()
+def test_half_of_a_backbones_weights_are_refused(framework, frozen):
+    spec, weights = small("mobilenetv2"), frozen("mobilenetv2").weights()
     lost = next(name for name in weights if name.startswith("backbone."))
     with pytest.raises(WeightsError, match="backbone"):
         framework.make_trainer(spec, RECIPE, {k: v for k, v in weights.items() if k != lost}, "cpu")
 
 
-@pytest.mark.parametrize("variant", ["vgg16", "resnet50", "mobilenetv2"])
-def test_a_file_of_the_published_layout_is_read(framework, framework_name, variant, tmp_path):
-    path, expected = write_published(framework_name, variant, tmp_path)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_file_of_the_published_layout_is_read(published, framework_name, variant):
+    path, expected = published(variant)
     spec = small(variant)
     found = start_weights(str(path), spec, RECIPE, framework_name, 0.125)
     backbone = {name for name in found if name.startswith("backbone.")}
@@ -120,11 +125,10 @@ def test_a_file_of_the_published_layout_is_read(framework, framework_name, varia
     fresh = initial_weights(spec, RECIPE)
     for name, array in fresh.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
-    framework.make_trainer(spec, RECIPE, found, "cpu")
 
 
-def test_a_process_of_one_thread_trains_from_a_file(framework_name, tmp_path):
-    path, _ = write_published(framework_name, "mobilenetv2", tmp_path)
+def test_a_process_of_one_thread_trains_from_a_file(published, framework_name, tmp_path):
+    path, _ = published("mobilenetv2")
     command = [sys.executable, "-m", "alexnet_impl", "train", "--framework", framework_name]
     command += ["--threads", "1", "--variant", "mobilenetv2", "--weights", str(path)]
     command += ["--recipe", "mobilenetv2", "--recipe.epochs", "1", "--dataset", "synthetic"]
@@ -134,8 +138,8 @@ def test_a_process_of_one_thread_trains_from_a_file(framework_name, tmp_path):
     assert RunFolder.open(tmp_path / "run").result.status == "finished"
 
 
-def test_a_file_of_another_backbone_is_refused(framework_name, tmp_path):
-    path, _ = write_published(framework_name, "vgg16", tmp_path)
+def test_a_file_of_another_backbone_is_refused(published, framework_name):
+    path, _ = published("vgg16")
     with pytest.raises(WeightsError, match=r"is not a file of|not a file of keras"):
         start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
 
@@ -149,9 +153,10 @@ def test_a_file_of_the_other_library_is_refused(framework_name, tmp_path):
         start_weights(str(path), small("vgg16"), RECIPE, framework_name)
 
 
-def test_a_truncated_file_is_refused(framework_name, tmp_path):
-    path, _ = write_published(framework_name, "mobilenetv2", tmp_path)
-    path.write_bytes(path.read_bytes()[:5000])
+def test_a_truncated_file_is_refused(published, framework_name, tmp_path):
+    whole, _ = published("mobilenetv2")
+    path = tmp_path / whole.name
+    path.write_bytes(whole.read_bytes()[:5000])
     with pytest.raises(WeightsError):
         start_weights(str(path), small("mobilenetv2"), RECIPE, framework_name)
 

@@ -143,7 +143,7 @@ def train(folder, config, observer=None):
     return RunFolder.open(folder)
 
 
-CUTS = ("head", "fc1,fc2,fc3", "conv5,fc1,fc2,fc3")
+CUTS = ("head", "conv5,fc1,fc2,fc3")
 
 
 @pytest.mark.slow
@@ -227,21 +227,19 @@ def interrupts(after):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [1, 2, 3])
-def test_an_interrupted_run_of_phases_goes_on_to_the_same_end(
-    framework_name, given, tmp_path, after
-):
+def test_an_interrupted_run_of_phases_goes_on_to_the_same_end(framework_name, given, tmp_path):
+    """Stopped within a phase, and where the next begins."""
     config = config_of(framework_name, given, replace(HE, phases=PHASES))
     whole = train(tmp_path / "whole", config)
-    dataset = load_dataset(config.data)
-    with pytest.raises(KeyboardInterrupt):
-        start_run(tmp_path / "cut", config, dataset, interrupts(after))
-    folder = RunFolder.open(tmp_path / "cut")
-    resume_run(folder, dataset, RecordingObserver())
-    assert folder.history.step_loss == whole.history.step_loss
-    expected = whole.read_weights()
-    for name, array in folder.read_weights().items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    dataset, expected = load_dataset(config.data), whole.read_weights()
+    for after in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            start_run(tmp_path / f"cut{after}", config, dataset, interrupts(after))
+        folder = RunFolder.open(tmp_path / f"cut{after}")
+        resume_run(folder, dataset, RecordingObserver())
+        assert folder.history.step_loss == whole.history.step_loss
+        for name, array in folder.read_weights().items():
+            np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The same weights give the same logits in both frameworks, on images of a real scale."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -35,18 +34,15 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def real_batch(request, tmp_path_factory):
+def real_batch(request):
     """Images of CIFAR-10 and their labels where --data-dir has them, else coloured noise.
 
     In colour: the digits are grey, and a swapped channel would not be seen.
     """
-    found = request.config.getoption("--data-dir")
     data = DataConfig(dataset="synthetic", train_images=60, test_images=40)
-    if found:
-        data = DataConfig(data_dir=Path(found), test_images=40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALEXNET_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-        test = load_dataset(data).test
+    if request.config.getoption("--data-dir"):
+        data = DataConfig(data_dir=request.getfixturevalue("few_images"))
+    test = load_dataset(data).test
     return test.images[::10], test.labels[::10]
 
 
