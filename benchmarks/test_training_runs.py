@@ -87,7 +87,7 @@ def test_full_training_run(benchmark, framework_name, interpreters, request, tmp
         framework=framework_name,
         variant="cifar",
         width=1.0,
-        recipe=get_recipe("speedrun"),
+        recipe=replace(get_recipe("speedrun"), precision="bfloat16"),
         data=settle(data),
         device="gpu",
         threads=usable_cores(),

@@ -10,7 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet_impl.cli.flags import Bench, BenchCompare, TrainingOptions, Versions
-from alexnet_impl.cli.shared import check_target, new_folder, parse_interpreters, run_config
+from alexnet_impl.cli.shared import (
+    check_target,
+    new_folder,
+    parse_interpreters,
+    run_config,
+    settled,
+)
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -31,6 +37,7 @@ from alexnet_impl.measurement.regressions import RegressionOptions, find_regress
 from alexnet_impl.measurement.releases import read_environments
 from alexnet_impl.measurement.rounds import compare, measure
 from alexnet_impl.measurement.workloads import get_workload
+from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
@@ -58,6 +65,8 @@ def bench_command(command: Bench, console: Console) -> int:
     is_new = not folder.exists()
     make_folder(folder)
     try:
+        configs = settled([case.config for case in cases], ask_workers(interpreters), console)
+        cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
         return _record(cases, command.sides, plan, interpreters, folder, console)
     finally:
         if is_new and not any(folder.iterdir()):

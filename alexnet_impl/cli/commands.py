@@ -22,16 +22,19 @@ from alexnet_impl.cli.shared import (
     new_folder,
     parse_interpreters,
     settle_run,
+    settled,
 )
 from alexnet_impl.compare import check_frameworks, compare, comparison_config
 from alexnet_impl.convert import convert
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
 from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.host_memory import keep_freed_memory
+from alexnet_impl.processes.precision import ask_here, ask_workers
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.tables import (
@@ -40,6 +43,7 @@ from alexnet_impl.report.run.tables import (
     evaluation_renderables,
     predictions_table,
 )
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
@@ -62,6 +66,8 @@ def train_command(command: Train, console: Console) -> int:
     dataset = load_images(config, console)
     if command.resume is not None:
         check_resumable(folder, dataset)
+    else:
+        (config,) = settled([config], _ask_quietly, console)
     run = prepare_job(config, dataset, given)
     with make_observer(console) as observer:
         if command.resume is not None:
@@ -76,6 +82,11 @@ def train_command(command: Train, console: Console) -> int:
     console.print(f"Run folder: {folder.path}", soft_wrap=True)
     _refuse_collapsed([folder])
     return 0
+
+
+def _ask_quietly(config: RunConfig) -> Bfloat16Support:
+    with quiet_stderr():
+        return ask_here(config)
 
 
 def _refuse_collapsed(runs: Sequence[RunFolder]) -> None:
@@ -111,11 +122,14 @@ def compare_command(command: Compare, console: Console) -> int:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
     refuse_library(config.variant)
+    if command.resume is None:
+        sides = [replace(config, framework=name) for name in FRAMEWORKS]
+        config = settled(sides, ask_workers(interpreters), console)[0]
     run = prepare_job(config, dataset, given, frameworks=FRAMEWORKS, interpreters=interpreters)
     del dataset  # each worker loads its own
     if command.resume is None:
         make_folder(folder)
-    recipe, differing = nearest_recipe(config.recipe)
+    recipe, differing = nearest_recipe(config.asked_recipe)
     console.print(
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
         f"{' with changes' if differing else ''}, seed {config.recipe.seed}"

@@ -12,6 +12,7 @@ from alexnet_impl.cli.shared import (
     parse_interpreters,
     refuse_weights,
     run_config,
+    settled,
 )
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError
@@ -21,6 +22,7 @@ from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
 from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
+from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
 from alexnet_impl.runs.folder import check_free, make_folder
@@ -96,9 +98,9 @@ def _prove(
 ) -> ParityRecord:
     """Compare a variant and recipe; the record is written after every check."""
     config = run_config(command.options, FRAMEWORKS[0])
-    for name in FRAMEWORKS:
-        replace(config, framework=name)  # refuses what one of them cannot do
+    sides = [replace(config, framework=name) for name in FRAMEWORKS]  # refuses what one cannot do
     dataset = load_images(config, console)
+    config = settled(sides, ask_workers(interpreters), console)[0]
     run = prepare_run(config, dataset)
     make_folder(folder)
     console.print(CHECK_HEADER, style="dim", soft_wrap=True)

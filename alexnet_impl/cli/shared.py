@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.network.variants import get_variant
+from alexnet_impl.processes.precision import Ask, settle_precision
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
@@ -118,6 +120,11 @@ def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained)
         return adopt_preprocessing(recipe, given)
     check_preprocessing(recipe, given)
     return recipe
+
+
+def settled(configs: Sequence[RunConfig], ask: Ask, console: Console) -> list[RunConfig]:
+    """The configs of a job's sides with precision=auto settled, once for all; see processes."""
+    return settle_precision(configs, ask, lambda line: console.print(line, soft_wrap=True))
 
 
 def load_images(config: RunConfig, console: Console) -> Dataset:

@@ -21,6 +21,7 @@ from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.frameworks.user_model import UserModel
+from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
@@ -247,6 +248,12 @@ class Framework(Protocol):
         """Makes calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
 
         On a GPU also 'matmul float16', and always the product in the given precision.
+        """
+
+    def bfloat16_support(self, device: str) -> Bfloat16Support:
+        """Finds out whether bfloat16 is native on a device, by its hardware and a small product.
+
+        Call it after set_threads().
         """
 
     def tutorial_loop(

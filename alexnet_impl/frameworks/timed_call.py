@@ -37,6 +37,11 @@ class TimedCall:
     with_batches: Callable[[int], "TimedCall"] | None = None
     with_size: Callable[[int], "TimedCall"] | None = None
 
+    def call_and_wait(self) -> None:
+        """Does it once, and waits until the device has finished."""
+        self.call()
+        self.synchronize()
+
 
 def peak_precisions(device_type: str, timed: str) -> tuple[str, ...]:
     """Precisions in which a device's peak is measured.

@@ -20,6 +20,7 @@ from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement.case import READY_BATCHES
 from alexnet_impl.measurement.timing import amortise_call_cost
 from alexnet_impl.network.spec import Spec
+from alexnet_impl.recipe.recipe import require_settled
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.feeding import batch_plan, prefetch_depth, take_steps, training_batches
 from alexnet_impl.weights.initializers import initial_weights
@@ -103,6 +104,7 @@ def workload_context(framework: Framework, config: RunConfig) -> WorkloadContext
     Raises:
         AlexNetError: If the config cannot be.
     """
+    require_settled(config.recipe)
     dataset = load_dataset(config.data)
     spec = config.spec(dataset.num_classes)
     return WorkloadContext(framework=framework, config=config, spec=spec, train=dataset.train)

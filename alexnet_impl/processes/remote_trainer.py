@@ -18,6 +18,7 @@ from alexnet_impl.frameworks import (
     Trainer,
     get_framework,
 )
+from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.host_memory import keep_freed_memory
@@ -67,6 +68,11 @@ class RemoteSide:
         """Versions, device and flags of the framework."""
         found, _ = self.channel.ask("fingerprint", {"device": self.device})
         return dict(found)
+
+    def bfloat16_support(self) -> Bfloat16Support:
+        """Whether the framework computes bfloat16 natively, as the worker has measured."""
+        found, _ = self.channel.ask("bfloat16_support", {"device": self.device})
+        return Bfloat16Support(**found)
 
 
 @contextmanager
@@ -158,6 +164,9 @@ class TrainerCalls:
                 return None, {}
             case "fingerprint":
                 return get_framework(self.framework).fingerprint(values["device"]), {}
+            case "bfloat16_support":
+                found = get_framework(self.framework).bfloat16_support(values["device"])
+                return asdict(found), {}
             case "epoch_digest":
                 return self._epoch_digest(Recipe.from_dict(values["recipe"])), {}
             case "make":

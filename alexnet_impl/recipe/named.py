@@ -20,7 +20,7 @@ _SPEEDRUN = Recipe(
     eval_flip=True,
     initializer="he-dirac",
     last_layer_std=0.01,
-    precision="bfloat16",
+    precision="auto",
 )
 
 RECIPES: dict[str, Recipe] = {

@@ -23,7 +23,8 @@ Resize = Literal["antialiased", "bilinear", "nearest"]
 ValidationSplit = Literal["stratified", "last"]
 DropoutMasks = Literal["framework", "shared"]
 InputScaling = Literal["unit", "symmetric", "imagenet", "cifar10", "caffe", "symmetric-then-caffe"]
-Precision = Literal["float64", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+"""auto is settled by a job before its first run (processes/precision.py)."""
 MemoryLayout = Literal["channels-first", "channels-last"]
 CompileMode = Literal["eager", "default", "compiled"]
 OnCollapse = Literal["stop", "warn", "ignore"]
@@ -176,7 +177,8 @@ class Recipe:
 
     precision: Precision = "float32"
     """float32 or float64 throughout; bfloat16 or float16: convolutions and dense products in
-    it, with weights, LRN, loss and update in float32, and loss scaling for float16."""
+    it, with weights, LRN, loss and update in float32, and loss scaling for float16. auto: bfloat16
+    if every framework of the job computes it natively on its device, otherwise float32."""
     memory_layout: MemoryLayout = "channels-last"
     """Order of feature maps in memory. TensorFlow supports only channels-last here."""
     compile_mode: CompileMode = "default"
@@ -224,6 +226,19 @@ class Recipe:
                 raise UnknownNameError("recipe field", name, known)
         _check_types(values)
         return read(cls, values)
+
+
+def require_settled(recipe: Recipe) -> None:
+    """Refuses a recipe whose precision is still auto: an adapter would compute in float32.
+
+    Raises:
+        RecipeError: If it is.
+    """
+    if recipe.precision == "auto":
+        raise RecipeError(
+            "precision=auto must be settled before a run is prepared: call "
+            "processes.precision.settle_precision(), or choose bfloat16 or float32."
+        )
 
 
 def total_steps(recipe: Recipe, batches_per_epoch: int) -> int:

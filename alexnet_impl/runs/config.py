@@ -1,6 +1,6 @@
 """The configuration of a training run: network, recipe, data, framework and device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, get_args
 
 from alexnet_impl.data.data_config import DataConfig
@@ -31,6 +31,7 @@ class RunConfig:
         weights: Name of published weights, or a weight file, to start from; None: the weights are
             drawn by the recipe's initializer.
         cache_features: Whether outputs of frozen layers are computed once per image and stored.
+        auto_precision: Whether the recipe's precision was auto, and became what it is now.
 
     Raises:
         RunError: If device or on_collapse is unknown, threads is below 1, or features are to be
@@ -48,6 +49,7 @@ class RunConfig:
     on_collapse: OnCollapse = "warn"
     weights: str | None = None
     cache_features: bool = False
+    auto_precision: bool = False
 
     def __post_init__(self) -> None:
         phase_recipes(self.recipe)
@@ -75,6 +77,11 @@ class RunConfig:
                     f"cache_features and {name}={getattr(recipe, name)} exclude each other: cached "
                     "features need the same images in every epoch; leave one of them out."
                 )
+
+    @property
+    def asked_recipe(self) -> Recipe:
+        """The recipe as it was asked for: with precision=auto, if that is what it was."""
+        return replace(self.recipe, precision="auto") if self.auto_precision else self.recipe
 
     def spec(self, num_classes: int) -> Spec:
         """Returns the network of this run, with `num_classes` outputs."""

@@ -12,7 +12,7 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.phases import phase_recipes
-from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.recipe.recipe import Recipe, require_settled
 from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.features import cut_network
@@ -34,11 +34,17 @@ class PreparedRun:
         config: What to train.
         spec: The network, for the number of classes of the run's images.
         given: The file of weights that the run starts from; None: the recipe's initializer.
+
+    Raises:
+        RecipeError: If the recipe's precision is still auto.
     """
 
     config: RunConfig
     spec: Spec
     given: Pretrained | None = None
+
+    def __post_init__(self) -> None:
+        require_settled(self.config.recipe)
 
 
 def prepare_run(

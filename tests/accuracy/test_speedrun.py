@@ -34,7 +34,7 @@ def accuracy_of(framework, data_dir, folder, seed):
         framework=framework,
         variant="cifar",
         width=1.0,
-        recipe=replace(get_recipe("speedrun"), seed=seed),
+        recipe=replace(get_recipe("speedrun"), seed=seed, precision="bfloat16"),
         data=settle(DataConfig(data_dir=data_dir)),
     )
     with make_observer(Console()) as observer:

@@ -67,3 +67,34 @@ def test_an_epoch_of_the_keras_loop_has_as_many_batches_as_are_asked_for(framewo
     assert (longer.amount, longer.cost_s) == (12, timed_call.cost_s)
     longer.call()
     assert longer.call.func.__self__.optimizer.iterations == 3
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_is_native_where_the_processor_has_it(
+    framework, framework_name, monkeypatch, has_it
+):
+    module = importlib.import_module(f"alexnet_impl.frameworks.{framework_name}.calibration")
+    monkeypatch.setattr(module, "SMALL_SIZE", SIZE)
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: has_it)
+    found = framework.bfloat16_support("cpu")
+    assert found.hardware is has_it
+    assert found.speed > 0
+
+
+@pytest.mark.parametrize(
+    ("capability", "has_it"), [((7, 5), False), ((8, 0), True), ((9, 0), True)]
+)
+def test_bfloat16_is_native_on_a_gpu_from_ampere_on(
+    framework_name, monkeypatch, capability, has_it
+):
+    module = importlib.import_module(f"alexnet_impl.frameworks.{framework_name}.calibration")
+    device = "/GPU:0"
+    if framework_name == "torch":
+        device = module.torch.device("cuda")
+        monkeypatch.setattr(module.torch.cuda, "get_device_capability", lambda _: capability)
+    else:
+        details = {"compute_capability": capability}
+        monkeypatch.setattr(module.tf.config, "list_physical_devices", lambda _: ["gpu"])
+        experimental = module.tf.config.experimental
+        monkeypatch.setattr(experimental, "get_device_details", lambda _: details)
+    assert module._has_bfloat16(device) is has_it  # noqa: SLF001

@@ -13,6 +13,7 @@ import numpy as np
 
 from alexnet_impl.data.batches import GatherIndices, pick
 from alexnet_impl.frameworks import ADAPTERS, FRAMEWORKS, StepValues, register
+from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
@@ -220,6 +221,7 @@ class FakeFramework:
         before_step: Handed to each trainer that is made from now on.
         threads: What set_threads() was told.
         kind: Class of the trainers.
+        bfloat16: What bfloat16_support() reports.
     """
 
     def __init__(self):
@@ -227,6 +229,7 @@ class FakeFramework:
         self.trainers = []
         self.before_step = None
         self.threads = None
+        self.bfloat16 = Bfloat16Support(hardware=True, speed=2.0)
 
     def make_trainer(self, spec, recipe, weights, device):  # noqa: ARG002 - the protocol's
         self.trainers.append(self.kind(recipe, weights, self.before_step))
@@ -246,6 +249,9 @@ class FakeFramework:
 
     def fingerprint(self, device):
         return {"name": "numpy", "device": device}
+
+    def bfloat16_support(self, device):  # noqa: ARG002 - the protocol's
+        return self.bfloat16
 
     @property
     def trainer(self):

@@ -48,7 +48,12 @@ def say_and_die(_, step):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-BEHAVIOURS = {"trains": None, "waits-for-a-signal": wait_for_signal, "dies": say_and_die}
+BEHAVIOURS = {
+    "trains": None,
+    "has-no-bfloat16": None,
+    "waits-for-a-signal": wait_for_signal,
+    "dies": say_and_die,
+}
 
 
 def refuse(*_, **__):
@@ -58,6 +63,7 @@ def refuse(*_, **__):
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from alexnet_impl.cli.workers import run_worker
+    from alexnet_impl.machine.bfloat16 import Bfloat16Support
     from alexnet_impl.runs import config
     from alexnet_impl.training import prepare
     from support.fake_framework import FakeFramework, take_the_place_of_every_framework
@@ -66,6 +72,8 @@ if __name__ == "__main__":
     assert command == ["-P", "-m", "alexnet_impl", "worker"], command
     framework = FakeFramework()
     framework.before_step = BEHAVIOURS[behaviour]
+    if behaviour == "has-no-bfloat16":
+        framework.bfloat16 = Bfloat16Support(hardware=False, speed=0.01)
     take_the_place_of_every_framework(framework)
     config.build_spec = prepare.find_pretrained = refuse
     WAKEUP = os.pipe()

@@ -173,7 +173,7 @@ def test_describe_prints_a_backbone_as_one_row_whose_macs_nobody_knows(alexnet, 
 def test_recipes_prints_every_recipe(alexnet):
     code, out, _ = alexnet("recipes")
     assert code == 0
-    for text in (*RECIPES, "learning_rate", "0.03", "bfloat16"):
+    for text in (*RECIPES, "learning_rate", "0.03", "precision auto"):
         assert text in out
 
 

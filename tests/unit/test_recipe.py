@@ -278,7 +278,7 @@ def test_speedrun_and_accurate_have_the_numbers_that_were_measured():
         alternate_flips=True,
         initializer="he-dirac",
         last_layer_std=0.01,
-        precision="bfloat16",
+        precision="auto",
         eval_flip=True,
         epochs=3,
     )

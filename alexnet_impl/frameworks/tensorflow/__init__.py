@@ -4,7 +4,11 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 
 keep_frameworks_apart()
 
-from alexnet_impl.frameworks.tensorflow.calibration import calibration_kernels, tutorial_loop  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.calibration import (  # noqa: E402
+    bfloat16_support,
+    calibration_kernels,
+    tutorial_loop,
+)
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
@@ -19,6 +23,7 @@ from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
 )
 
 __all__ = [
+    "bfloat16_support",
     "build_model",
     "calibration_kernels",
     "describe_checkpoint",

@@ -16,6 +16,12 @@ from alexnet_impl.frameworks.timed_call import (
     TimedCall,
     peak_precisions,
 )
+from alexnet_impl.machine.bfloat16 import (
+    CUDA_CAPABILITY,
+    Bfloat16Support,
+    cpu_has_bfloat16,
+    measure_bfloat16,
+)
 from alexnet_impl.network.spec import Spec
 
 
@@ -33,6 +39,21 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     copy = partial(tf.math.negative, source)
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
+
+
+def bfloat16_support(device: str) -> Bfloat16Support:
+    """Finds out whether bfloat16 is native on a device, by its hardware and a small product."""
+    found = find_device(device)
+    products = (_product(found, name, SMALL_SIZE) for name in ("float32", "bfloat16"))
+    return measure_bfloat16(_has_bfloat16(found), [one.call_and_wait for one in products])
+
+
+def _has_bfloat16(device: str) -> bool | None:
+    if not device.startswith("/GPU"):
+        return cpu_has_bfloat16()
+    gpu = tf.config.list_physical_devices("GPU")[0]
+    capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+    return None if capability is None else capability >= CUDA_CAPABILITY
 
 
 def _product(device: str, precision: str, size: int) -> TimedCall:

@@ -4,7 +4,11 @@ from alexnet_impl.frameworks import keep_frameworks_apart
 
 keep_frameworks_apart()
 
-from alexnet_impl.frameworks.torch.calibration import calibration_kernels, tutorial_loop  # noqa: E402
+from alexnet_impl.frameworks.torch.calibration import (  # noqa: E402
+    bfloat16_support,
+    calibration_kernels,
+    tutorial_loop,
+)
 from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
@@ -20,6 +24,7 @@ from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
 
 __all__ = [
     "AlexNet",
+    "bfloat16_support",
     "build_model",
     "calibration_kernels",
     "describe_checkpoint",

@@ -11,6 +11,12 @@ from alexnet_impl.frameworks.timed_call import COPY_BYTES, SMALL_SIZE, TimedCall
 from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
 from alexnet_impl.frameworks.torch.model import ONEDNN_LINEAR, Dense, build_model
 from alexnet_impl.frameworks.torch.training import AUTOCAST
+from alexnet_impl.machine.bfloat16 import (
+    CUDA_CAPABILITY,
+    Bfloat16Support,
+    cpu_has_bfloat16,
+    measure_bfloat16,
+)
 from alexnet_impl.network.spec import Spec, trace
 
 
@@ -26,6 +32,24 @@ def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
     copy = partial(torch.neg, source, out=torch.empty_like(source))
     kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
     return kernels
+
+
+def bfloat16_support(device: str) -> Bfloat16Support:
+    """Finds out whether bfloat16 is native on a device, by its hardware and a small product."""
+    found = find_device(device)
+    hardware = _has_bfloat16(found)
+    if found.type == "mps" and not hardware:
+        return Bfloat16Support(hardware=False, speed=0.0)  # it has no such tensors
+    products = (_product(found, dtype, SMALL_SIZE) for dtype in (torch.float32, torch.bfloat16))
+    return measure_bfloat16(hardware, [one.call_and_wait for one in products])
+
+
+def _has_bfloat16(device: torch.device) -> bool | None:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= CUDA_CAPABILITY
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    return cpu_has_bfloat16()
 
 
 def _product(device: torch.device, dtype: torch.dtype, size: int) -> TimedCall:

@@ -85,10 +85,10 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
     width = "" if config.width == 1 else f", width {config.width:g}"
     yield "variant", f"{config.variant}{width}"
     yield "data", f"{view.dataset.name}, {numbers.count(view.dataset.num_train_images)} images"
-    yield "recipe", _recipe_name(recipe)
+    yield "recipe", _recipe_name(config.asked_recipe)
     yield "steps", numbers.count(view.num_steps)
     yield "batch size", numbers.count(recipe.global_batch_size)
-    yield "precision", recipe.precision
+    yield "precision", recipe.precision + (" (auto)" if config.auto_precision else "")
     yield "seed", str(recipe.seed)
 
 

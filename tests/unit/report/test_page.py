@@ -174,11 +174,12 @@ def test_page_marks_the_recipe_fields_that_are_not_the_default(pair_html):
 
 
 def test_commands_give_one_compare_with_the_fields_that_differ(make_run):
-    recipe = dataclasses.replace(RECIPES["speedrun"], seed=5, eval_flip=False, steps=40)
+    settled = {"precision": "bfloat16", "eval_flip": False}
+    recipe = dataclasses.replace(RECIPES["speedrun"], seed=5, steps=40, **settled)
     runs = [make_run("a", recipe=recipe), make_run("b", framework="tensorflow", recipe=recipe)]
     expected = (
         "alexnet compare --variant cifar --width 0.125 --dataset digits --recipe speedrun "
-        "--seed 5 --recipe.steps 40 --recipe.no-eval-flip --device cpu"
+        "--seed 5 --recipe.steps 40 --recipe.no-eval-flip --recipe.precision bfloat16 --device cpu"
     )
     assert commands(view_runs(runs)) == [expected]
     assert commands(view_runs(runs[:1]))[0].startswith("alexnet train --framework torch ")
