@@ -61,7 +61,8 @@ def compare(
             runs.append(done)
             continue
         try:
-            with make_observer(console) as observer:
+            scope = "" if name == FRAMEWORKS[-1] else " per framework"
+            with make_observer(console, scope=scope) as observer:
                 result = train_in_worker(
                     replace(run, config=replace(run.config, framework=name)),
                     path,

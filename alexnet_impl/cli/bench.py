@@ -1,6 +1,8 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,6 +20,7 @@ from alexnet_impl.cli.shared import (
     settled,
 )
 from alexnet_impl.compare import check_frameworks
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import machine_fingerprint, usable_cores
@@ -47,8 +50,11 @@ from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import make_folder
 from alexnet_impl.stats.speed_ratios import Ratio
+from alexnet_impl.training.pace import announcement
 
 MOST_SIDES = 2
+FIRST_ROUNDS = 2
+"""Rounds after which the time of a round is known: the first one has cold caches."""
 
 
 def bench_command(command: Bench, console: Console) -> int:
@@ -197,10 +203,7 @@ def _two(
         console.print(told, style="yellow", soft_wrap=True)
     try:
         with console.status("") as status:
-
-            def announce(count: int, ratio: Ratio) -> None:
-                status.update(f"round {count}: {ratio_text(ratio)}")
-
+            announce = _announcer(plan, console, status.update)
             done = compare(first, second, plan, interpreters, announce)
     except OutOfMemoryError as error:
         entry = _no_memory(error.case, str(error), interpreters, console, beside=True)
@@ -216,6 +219,33 @@ def _two(
         console.print(line, soft_wrap=True)
     entries = [entry_of(side, gate) for side in (done.first, done.second)]
     return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
+
+
+def _announcer(
+    plan: RoundsPlan,
+    console: Console,
+    update: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Callable[[int, Ratio], None]:
+    """Shows each round; says once how long the rounds may take, in a log how far every 30 s."""
+    ticker, times = Ticker(clock), list[float]()
+
+    def announce(count: int, ratio: Ratio) -> None:
+        text = f"round {count}: {ratio_text(ratio)}"
+        update(text)
+        times.append(clock())
+        if count == FIRST_ROUNDS:
+            round_s = times[-1] - times[-2]
+            most_s = min(plan.max_rounds * round_s, plan.budget_s)
+            what = (
+                f"at most {plan.max_rounds} rounds at {round_s:.2g} s; --budget {plan.budget_s:g}"
+            )
+            if line := announcement(most_s, what, resume=""):
+                console.print(line, soft_wrap=True)
+        if not console.is_terminal and ticker.is_due():
+            console.print(text, soft_wrap=True)
+
+    return announce
 
 
 def _same(asked: Case, met: Case) -> bool:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import (
     AlexNetError,
     DivergedError,
@@ -45,8 +46,9 @@ from alexnet_impl.recipe.recipe import total_steps
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, RunResult
-from alexnet_impl.training.events import Ended, Event, Stepped
+from alexnet_impl.training.events import Ended, Event, Started, Stepped
 from alexnet_impl.training.feeding import run_images
+from alexnet_impl.training.pace import Pace, announcement, steps_text
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.pretrained_files import Pretrained
@@ -374,11 +376,13 @@ def _execute(
 
 
 class _Progress:
-    """A bar over all runs on a terminal, one line per run elsewhere."""
+    """A bar over all runs on a terminal; elsewhere one line per run, and one every 30 seconds."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.label = console, ""
         self.done, self.total = 0, total
+        self.run: Started | None = None
+        self.pace, self.announced, self.ticker = Pace(), False, Ticker()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -411,10 +415,31 @@ class _Progress:
     def __call__(self, event: Event) -> None:
         """Moves the bar by steps and by runs; what else happens is in the runs' figures."""
         match event:
+            case Started():
+                self.run = event
             case Stepped(step=step, num_steps=num_steps):
                 self.bar.update(self.task, completed=self.done + step / num_steps)
+                self.pace.add(event)
+                if self.run is not None:
+                    self._say(self.run, event)
             case Ended(result=result):
                 self._end(result)
+
+    def _say(self, run: Started, event: Stepped) -> None:
+        """Says once how long the study will take, and in a log every 30 seconds how far it is."""
+        if self.pace.is_known and not self.announced:
+            self.announced = True
+            runs = self.total - self.done
+            what = f"{runs} runs of {steps_text(run.num_steps, self.pace)}, and evaluation"
+            if text := announcement(runs * self.pace.duration_s(run, run.num_steps), what):
+                self._print(text)
+        if not self.console.is_terminal and self.ticker.is_due():
+            place = f"run {self.done + 1} of {self.total}"
+            self._print(f"{self.label}  {place}  {self.pace.text(run, event)} in this run")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+        self.ticker.restart()
 
     def _end(self, result: RunResult) -> None:
         """Counts the run; prints it as a line where there is no bar."""
@@ -425,5 +450,4 @@ class _Progress:
         if not self.console.is_terminal:
             accuracy = result.test_top1_accuracy
             figure = result.status if accuracy is None else f"top-1 {accuracy:.2%}"
-            line = f"{self.done}/{self.total}  {self.label}  {figure}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self._print(f"{self.done}/{self.total}  {self.label}  {figure}")

@@ -13,7 +13,7 @@ from alexnet_impl.training.evaluation import (
     loss_and_accuracy,
     predict_probabilities,
 )
-from alexnet_impl.training.events import EpochEnded
+from alexnet_impl.training.events import EpochEnded, Evaluating
 from alexnet_impl.training.state import RunState
 
 
@@ -76,6 +76,7 @@ def _evaluate(state: RunState, split: Split) -> NDArray[np.float64]:
         split if features is None else features.of(split, state.dataset),
         batch_size=eval_batch_size(state.spec.input_shape[1]),
         flip=state.recipe.eval_flip,
+        progress=lambda done: state.observer(Evaluating(done=done, total=len(split))),
     )
     if not np.isfinite(probabilities).all():
         raise state.diverged(f"probabilities are not finite after step {state.progress.step}")

@@ -1,5 +1,7 @@
 """Evaluates a network: class probabilities of a split's images, loss and accuracy."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,12 @@ from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 
 
 def predict_probabilities(
-    trainer: Trainer, split: Split, *, batch_size: int, flip: bool
+    trainer: Trainer,
+    split: Split,
+    *,
+    batch_size: int,
+    flip: bool,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float64]:
     """Computes the class probabilities of every image.
 
@@ -20,17 +27,19 @@ def predict_probabilities(
         split: Images of shape (num_images, height, width, 3).
         batch_size: Images per batch.
         flip: Whether to average the probabilities of an image and its mirror image.
+        progress: Is given the number of images done, after each batch.
 
     Returns:
         Shape (num_images, num_classes).
     """
-    rows = []
+    rows: list[NDArray[np.float64]] = []
     for batch in prefetch(eval_batches(split, batch_size)):
         probabilities = softmax(trainer.logits(batch.images))
         if flip:
             mirrored = np.ascontiguousarray(batch.images[:, :, ::-1])
             probabilities = (probabilities + softmax(trainer.logits(mirrored))) / 2
         rows.append(probabilities)
+        progress(sum(map(len, rows)))
     return np.concatenate(rows)
 
 

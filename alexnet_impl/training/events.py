@@ -36,12 +36,14 @@ class Started:
         num_epochs: The recipe's epochs; None if it limits the steps instead.
         num_steps: Steps of the whole run.
         step: Steps taken before: 0 unless the run is resumed.
+        evaluated_images: Images of all evaluations of the whole run, mirror images included.
     """
 
     framework: str
     num_epochs: int | None
     num_steps: int
     step: int
+    evaluated_images: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,19 @@ class Stepped:
         step: Steps taken so far.
         num_steps: Steps of the whole run.
         loss: Training loss of the latest step.
-        images_per_second: Speed since the last such event.
+        images_per_second: Speed since the last such event, without first calls; 0 if all were.
+        epoch: The current epoch, counted from 1.
+        timed_steps: Steps since the last such event, without first calls.
+        timed_s: Seconds that they took.
     """
 
     step: int
     num_steps: int
     loss: float
     images_per_second: float
+    epoch: int = 1
+    timed_steps: int = 0
+    timed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,14 @@ class Warned:
     """The run continues, but the user should know something."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluating:
+    """Images of an evaluation were computed; comes after each batch."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +98,7 @@ class Ended:
     result: RunResult
 
 
-Event: TypeAlias = Prepared | Started | Stepped | Warned | EpochEnded | Ended
+Event: TypeAlias = Prepared | Started | Stepped | Warned | Evaluating | EpochEnded | Ended
 Observer: TypeAlias = Callable[[Event], None]
 
 EVENTS: dict[str, type[Event]] = {
@@ -90,6 +106,7 @@ EVENTS: dict[str, type[Event]] = {
     "started": Started,
     "stepped": Stepped,
     "warned": Warned,
+    "evaluating": Evaluating,
     "epoch_ended": EpochEnded,
     "ended": Ended,
 }

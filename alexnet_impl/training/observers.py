@@ -1,8 +1,9 @@
 """Observers of a training run: lines for a log, a progress bar, and JSON lines for a process."""
 
 import json
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -16,11 +17,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import AlexNetWarning
 from alexnet_impl.runs.records import EpochRecord
 from alexnet_impl.training.events import (
     Ended,
     EpochEnded,
+    Evaluating,
     Event,
     Observer,
     Prepared,
@@ -29,15 +32,19 @@ from alexnet_impl.training.events import (
     Warned,
     event_to_json,
 )
+from alexnet_impl.training.pace import RESUME, Pace, announcement, steps_text
 
 
 @contextmanager
-def make_observer(console: Console) -> Iterator[Observer]:
-    """Yields an observer that prints to a console: a bar on a terminal, lines elsewhere."""
+def make_observer(console: Console, *, scope: str = "", resume: str = RESUME) -> Iterator[Observer]:
+    """Yields an observer that prints to a console: a bar on a terminal, lines elsewhere.
+
+    `scope` and `resume` belong to the announcement of a long run; see announcement().
+    """
     if not console.is_terminal:
-        yield EpochLines(console)
+        yield LogLines(console, scope=scope, resume=resume)
         return
-    bar = EpochBar(console)
+    bar = EpochBar(console, scope=scope, resume=resume)
     with bar.progress:
         yield bar
 
@@ -54,12 +61,16 @@ def epoch_line(label: str, record: EpochRecord, num_epochs: int | None) -> str:
 
 
 class EpochLines:
-    """An observer that prints one line per epoch."""
+    """An observer that prints one line per epoch, and how long a long run will take."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, scope: str = "", resume: str = RESUME) -> None:
         self.console = console
+        self.scope, self.resume = scope, resume
         self.label = ""
         self.num_epochs: int | None = None
+        self.run: Started | None = None
+        self.pace = Pace()
+        self.announced = False
 
     def __call__(self, event: Event) -> None:
         """Prints the lines of an event, if it has any."""
@@ -67,25 +78,77 @@ class EpochLines:
             case Prepared(what=what, done=done, total=total) if done == total:
                 self._print(f"{what}: {total:,} images")
             case Started():
+                self.run = event
                 self.label, self.num_epochs = f"{event.framework:<10}", event.num_epochs
                 if event.step:
                     self._print(f"{self.label}  continues after step {event.step}")
+            case Stepped():
+                self._announce(event)
             case Warned(message=message):
                 # The command line prints warnings of this package as one line each.
                 warnings.warn(message, AlexNetWarning, stacklevel=2)
             case EpochEnded(record=record):
                 self._print(epoch_line(self.label, record, self.num_epochs))
 
+    def _announce(self, event: Stepped) -> None:
+        """Says once how long the run will take, if that is long and its speed is known."""
+        if self.announced or self.run is None:
+            return
+        self.pace.add(event)
+        if not self.pace.is_known:
+            return
+        self.announced = True
+        steps = event.num_steps - event.step
+        what = f"{steps_text(steps, self.pace)}, and evaluation"
+        time_s = self.pace.duration_s(self.run, steps)
+        if text := announcement(time_s, what, scope=self.scope, resume=self.resume):
+            self._print(f"{self.label}  {text}")
+
     def _print(self, line: str) -> None:
         # soft_wrap: a log keeps its lines whole, whatever width the console guesses.
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
+class LogLines(EpochLines):
+    """An observer for a log, which also says every 30 seconds how far the run is."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        scope: str = "",
+        resume: str = RESUME,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ticker, self.recent = Ticker(clock), Pace()
+        super().__init__(console, scope=scope, resume=resume)
+
+    def __call__(self, event: Event) -> None:
+        """Prints the lines of an event, or one for the last 30 seconds."""
+        super().__call__(event)
+        match event:
+            case Prepared(what=what, done=done, total=total) if self.ticker.is_due():
+                self._print(f"{what}: {done:,} of {total:,} images")
+            case Evaluating(done=done, total=total) if self.ticker.is_due():
+                self._print(f"{self.label}  evaluated {done:,} of {total:,} images")
+            case Stepped() if self.run is not None:
+                self.recent.add(event)
+                if self.ticker.is_due():
+                    epochs = "" if self.num_epochs is None else f"/{self.num_epochs}"
+                    text = self.recent.text(self.run, event)
+                    self._print(f"{self.label}  epoch {event.epoch}{epochs}  {text}")
+
+    def _print(self, line: str) -> None:
+        super()._print(line)
+        self.ticker.restart()
+        self.recent = Pace()
+
+
 class EpochBar:
     """An observer that shows images/s, loss, accuracy and time left below the lines of epochs."""
 
-    def __init__(self, console: Console) -> None:
-        self.lines = EpochLines(console)
+    def __init__(self, console: Console, *, scope: str = "", resume: str = RESUME) -> None:
+        self.lines = EpochLines(console, scope=scope, resume=resume)
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -110,11 +173,11 @@ class EpochBar:
                     self.lines.label, total=num_steps, completed=step, figures="starting"
                 )
             case Stepped():
-                speed = f"{event.images_per_second:.0f} images/s"
+                speed = f"{event.images_per_second:.0f} images/s  " if event.timed_steps else ""
                 self.progress.update(
                     self.task,
                     completed=event.step,
-                    figures=f"{speed}  loss {event.loss:.4f}{self.accuracy}",
+                    figures=f"{speed}loss {event.loss:.4f}{self.accuracy}",
                 )
             case EpochEnded(record=record):
                 self.accuracy = f"  {record.evaluated_on} {record.eval_top1_accuracy:.2%}"

@@ -36,6 +36,7 @@ def train(state: RunState) -> RunResult:
             num_epochs=state.recipe.epochs if state.recipe.steps is None else None,
             num_steps=state.num_steps,
             step=state.progress.step,
+            evaluated_images=_evaluated_images(state),
         )
     )
     try:
@@ -52,6 +53,15 @@ def train(state: RunState) -> RunResult:
     except DivergedError as error:
         end_diverged(state, str(error), checkpoint_weights(state.folder))
         raise
+
+
+def _evaluated_images(state: RunState) -> int:
+    """Counts the images of the evaluations after each epoch and at the end, mirror images too."""
+    dataset, num_epochs = state.dataset, -(-state.num_steps // state.batches_per_epoch)
+    count = num_epochs * len(dataset.validation or dataset.test)
+    if dataset.validation:
+        count += len(dataset.test)
+    return count * (2 if state.recipe.eval_flip else 1)
 
 
 def _train_epoch(state: RunState, stop: StopRequest) -> None:

@@ -41,6 +41,7 @@ class EpochSteps:
         self.state = state
         self.clock = Clock(state.trainer)
         self.pending: list[tuple[Any, list[int]]] = []
+        self.timed_steps = self.timed_images = 0  # since the last read, without first calls
 
     def calls(self, batches: Iterable[Digested]) -> Iterator[list[Digested]]:
         """Yields lists of batches of one size, each for one call of the trainer.
@@ -95,6 +96,8 @@ class EpochSteps:
             state.shapes_seen.add(shape)
             progress.first_step_time_s += self.clock.lap()
         else:
+            self.timed_steps += len(sizes)
+            self.timed_images += sum(sizes)
             progress.epoch_timed_images += sum(sizes)
             progress.timed_images += sum(sizes)
 
@@ -124,9 +127,13 @@ class EpochSteps:
                     step=progress.step,
                     num_steps=state.num_steps,
                     loss=losses[-1],
-                    images_per_second=images_per_second(sum(counts), elapsed),
+                    images_per_second=images_per_second(self.timed_images, elapsed),
+                    epoch=progress.epoch + 1,
+                    timed_steps=self.timed_steps,
+                    timed_s=elapsed,
                 )
             )
+            self.timed_steps = self.timed_images = 0
 
     def _check_finite(self, losses: list[float]) -> None:
         """Raises DivergedError if a loss just read is not finite."""

@@ -18,7 +18,15 @@ from alexnet_impl.network.spec import Conv, Dense, Flatten, Relu
 from alexnet_impl.network.variants import VARIANTS, Variant
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.accuracy import softmax
-from alexnet_impl.training.events import Ended, EpochEnded, Prepared, Started, Stepped, Warned
+from alexnet_impl.training.events import (
+    Ended,
+    EpochEnded,
+    Evaluating,
+    Prepared,
+    Started,
+    Stepped,
+    Warned,
+)
 from alexnet_impl.weights.canonical import check_weights
 from alexnet_impl.weights.safetensors_io import read_safetensors
 
@@ -309,6 +317,8 @@ class RecordingObserver:
                 assert event.num_steps == self.num_steps
                 assert event.images_per_second >= 0
                 self.steps.append((event.step, event.loss))
+            case Evaluating(done=done, total=total):
+                assert 0 < done <= total
             case Warned():
                 self.warnings.append(event.message)
             case EpochEnded():

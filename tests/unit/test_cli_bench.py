@@ -1,10 +1,12 @@
 """What `alexnet bench` refuses before any framework is started."""
 
+import io
 import re
 import warnings
 
 import pytest
 from cases import make_case
+from rich.console import Console
 from support.measured import side
 
 from alexnet_impl import compare as comparison
@@ -15,8 +17,10 @@ from alexnet_impl.cli.flags import Bench
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import OutOfMemory
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.measurement.workloads import WORKLOADS
+from alexnet_impl.stats.speed_ratios import Ratio
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated workload with the same recipe"
@@ -111,6 +115,20 @@ def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypat
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
     assert not list(tmp_path.iterdir())
     assert not measured
+
+
+def test_long_rounds_are_announced_and_a_log_says_every_30_seconds_where_they_are():
+    stream, now = io.StringIO(), [0.0]
+    plan = RoundsPlan(max_rounds=40, budget_s=900.0)
+    announce = bench._announcer(  # noqa: SLF001
+        plan, Console(file=stream), lambda _: None, lambda: now[0]
+    )
+    for count in range(1, 6):
+        now[0] += 10.0
+        announce(count, Ratio(ratio=1.5, low=1.25, high=2.0, confidence=0.95, rounds=count))
+    about, *rounds = stream.getvalue().splitlines()
+    assert about == "about 7 min (at most 40 rounds at 10 s; --budget 900)"
+    assert [line.partition(":")[0] for line in rounds] == ["round 3"]
 
 
 def text_of(capsys, *arguments):

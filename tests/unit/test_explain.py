@@ -18,6 +18,7 @@ import alexnet_impl
 from alexnet_impl.cli import main
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import results
 from alexnet_impl.explain import study as explain
@@ -50,6 +51,7 @@ from alexnet_impl.report.explain.tables import (
 )
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training import start as training
+from alexnet_impl.training.events import Started, Stepped
 
 pytestmark = pytest.mark.fast
 
@@ -513,3 +515,25 @@ def test_command_is_small_by_default(command, monkeypatch):
     assert found[1].config.recipe.input_size is None
     assert found[1].config.recipe.initializer == "torch-default"
     assert found[1].config.width == 1
+
+
+def test_long_study_is_announced_and_a_log_says_every_30_seconds_where_it_is(console, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(explain, "Ticker", lambda: Ticker(lambda: now[0]))
+    progress = explain._Progress(console, total=20)  # noqa: SLF001
+    progress.begin("torch  aligned  seed 0")
+    progress(Started(framework="torch", num_epochs=None, num_steps=120, step=0))
+    for step in range(1, 8):
+        now[0] += 6.0
+        speed = {"images_per_second": 10.0, "timed_steps": 1, "timed_s": 6.0} if step > 1 else {}
+        event = {"step": step, "num_steps": 120, "loss": 2.0, "images_per_second": 0.0}
+        progress(Stepped(**event | speed))
+    assert console.file.getvalue().splitlines() == [
+        "about 4 h (20 runs of 120 steps at 6 s, and evaluation); Ctrl-C and `--resume` at any time"
+    ]
+    now[0] += 30.0
+    progress(Stepped(step=8, num_steps=120, loss=1.5, images_per_second=10.0))
+    assert console.file.getvalue().splitlines()[1] == (
+        "torch  aligned  seed 0  run 1 of 20  step 8/120  loss 1.5000  10 images/s  11 min left in "
+        "this run"
+    )

@@ -15,6 +15,7 @@ from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 from alexnet_impl.training.events import (
     Ended,
     EpochEnded,
+    Evaluating,
     Prepared,
     Started,
     Stepped,
@@ -25,6 +26,7 @@ from alexnet_impl.training.observers import (
     EpochBar,
     EpochLines,
     JsonObserver,
+    LogLines,
     epoch_line,
     make_observer,
 )
@@ -51,7 +53,8 @@ def started(step):
 
 
 def stepped(step, loss, rate):
-    return Stepped(step=step, num_steps=30, loss=loss, images_per_second=rate)
+    pace = {"images_per_second": rate, "timed_steps": 7, "timed_s": 0.5}
+    return Stepped(step=step, num_steps=30, loss=loss, **pace)
 
 
 def watch(observer):
@@ -71,6 +74,107 @@ def test_log_has_one_whole_line_per_epoch_and_nothing_else():
     stream = io.StringIO()
     watch(EpochLines(Console(file=stream, width=40)))
     assert stream.getvalue() == LINE + "\n"
+
+
+class FakeClock:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def steps_of(count, step_time_s, *, num_steps, batch_size=50):
+    """Stepped events of a run: the first step is a first call, the others take so long each."""
+    yield Stepped(step=1, num_steps=num_steps, loss=2.5, images_per_second=0.0)
+    for step in range(2, count + 1):
+        yield Stepped(
+            step=step,
+            num_steps=num_steps,
+            loss=2.0,
+            images_per_second=batch_size / step_time_s,
+            timed_steps=1,
+            timed_s=step_time_s,
+        )
+
+
+def told(num_steps, step_time_s, *, count=30, **options):
+    """The lines of a log about the first steps of a run."""
+    stream, clock = io.StringIO(), FakeClock()
+    observer = LogLines(Console(file=stream, width=40), clock=clock, **options)
+    # 3 epochs; the evaluations take as long as 200 steps.
+    observer(replace(started(0), num_steps=num_steps, evaluated_images=30_000))
+    for event in steps_of(count, step_time_s, num_steps=num_steps):
+        clock.now += step_time_s
+        observer(event)
+    return stream.getvalue().splitlines()
+
+
+def test_log_has_a_line_every_30_seconds_with_the_time_left():
+    lines = told(2346, 3.3, count=22)
+    assert lines[1:] == [
+        "tensorflow  epoch 1/3  step 13/2,346  loss 2.0000  15 images/s  2 h 20 min left"
+    ]
+    slow = told(2346, 40.0, count=5)
+    assert len(slow) == 5
+    assert slow[-1].endswith("step 5/2,346  loss 2.0000  1.2 images/s  28 h 15 min left")
+
+
+def test_line_every_30_seconds_starts_anew_after_any_other():
+    stream, clock = io.StringIO(), FakeClock()
+    observer = LogLines(Console(file=stream), clock=clock)
+    observer(started(0))
+    clock.now = 29.0
+    observer(EpochEnded(record=RECORD))
+    clock.now = 58.0
+    observer(stepped(21, 1.0, 400.0))
+    assert stream.getvalue() == LINE + "\n"
+    clock.now = 59.0
+    observer(stepped(22, 1.0, 400.0))
+    assert stream.getvalue().endswith("step 22/30  loss 1.0000  400 images/s  1 s left\n")
+
+
+def test_log_says_every_30_seconds_how_far_an_evaluation_is():
+    stream, clock = io.StringIO(), FakeClock()
+    observer = LogLines(Console(file=stream), clock=clock)
+    observer(started(0))
+    for done in range(256, 1025, 256):
+        clock.now += 20.0
+        observer(Evaluating(done=done, total=10_000))
+    lines = stream.getvalue().splitlines()
+    assert lines == [f"tensorflow  evaluated {done:,} of 10,000 images" for done in (512, 1024)]
+
+
+def test_log_says_every_30_seconds_how_far_a_preparation_is():
+    stream, clock = io.StringIO(), FakeClock()
+    observer = LogLines(Console(file=stream), clock=clock)
+    for done in range(0, 5000, 500):
+        clock.now += 10.0
+        observer(Prepared(what="Features", done=done, total=5000))
+    lines = stream.getvalue().splitlines()
+    assert lines == [f"Features: {done:,} of 5,000 images" for done in (1000, 2500, 4000)]
+
+
+def test_long_run_is_announced_once_by_its_first_steps_without_the_first_call():
+    assert told(2346, 3.3, scope=" per framework")[0] == (
+        "tensorflow  about 2 h 20 min per framework (2,343 steps at 3.3 s, and evaluation); "
+        "Ctrl-C and `--resume` at any time"
+    )
+    assert sum("about" in line for line in told(2346, 3.3)) == 1
+
+
+def test_short_run_is_not_announced():
+    assert told(200, 0.25) == []
+
+
+def test_bar_announces_a_long_run_too():
+    observer = EpochBar(Console(file=io.StringIO(), width=120, force_terminal=True), resume="Stop")
+    observer(started(0))
+    for event in steps_of(9, 50.0, num_steps=30):
+        observer(event)
+    said = observer.progress.console.file.getvalue()
+    assert said == "tensorflow  about 22 min (27 steps at 50 s, and evaluation); Stop\n"
 
 
 def test_log_says_where_a_resumed_run_goes_on():
@@ -128,7 +232,7 @@ def test_warning_is_passed_on_as_one_of_this_package(kind):
         kind(Console(file=io.StringIO()))(Warned(message="torch: the network has collapsed"))
 
 
-@pytest.mark.parametrize(("terminal", "kind"), [(True, EpochBar), (False, EpochLines)])
+@pytest.mark.parametrize(("terminal", "kind"), [(True, EpochBar), (False, LogLines)])
 def test_bar_is_for_terminals_alone(terminal, kind):
     console = Console(file=io.StringIO(), force_terminal=terminal)
     with make_observer(console) as observer:

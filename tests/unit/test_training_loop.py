@@ -37,6 +37,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import run as training
 from alexnet_impl.training import start
+from alexnet_impl.training.events import Evaluating, Started, Stepped
 from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import weights_sha256
@@ -137,6 +138,24 @@ def test_run_equals_the_reference_loop_bit_for_bit(uninterrupted, dataset):
     assert folder.history.step_loss == [value.loss for value, _, _ in values]
     assert folder.history.step_learning_rate == [rate for _, _, rate in values]
     assert folder.result.batches_sha256 == digest
+
+
+def test_events_count_and_time_every_step_but_the_first_calls(tmp_path, dataset):
+    """Two batch sizes have a first call each; their images took no time, so they count for none."""
+    events = []
+    result = train(tmp_path / "run", dataset, observer=events.append)
+    (started,) = (event for event in events if isinstance(event, Started))
+    assert started.evaluated_images == 3 * 30
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert sum(event.timed_steps for event in steps) == NUM_STEPS - 2
+    timed_s = sum(event.timed_s for event in steps)
+    assert 0 < timed_s < 1.001 * result.timing.training_time_s
+    images = sum(event.images_per_second * event.timed_s for event in steps)
+    assert round(images) == 3 * 50 - 16 - 2
+    assert [event.epoch for event in steps] == sorted(event.epoch for event in steps)
+    assert {event.epoch for event in steps} == {1, 2, 3}
+    evaluated = [event.done for event in events if isinstance(event, Evaluating)]
+    assert evaluated == [30] * 3
 
 
 def test_run_learns(tmp_path, dataset):

@@ -26,6 +26,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun, find_given, prepare_run
 
+RESUME = "Ctrl-C at any time; the same command continues"
 ENDED = ("finished", "collapsed", "diverged")
 """Statuses of a run that has nothing left to do."""
 
@@ -111,7 +112,7 @@ def reproduce(
     path.parent.mkdir(parents=True, exist_ok=True)
     request.record.write(path.parent / RECORD)
     try:
-        with make_observer(console) as observer:
+        with make_observer(console, resume=RESUME) as observer:
             result = train_in_worker(run, path, observer, interpreter=interpreter)
     except RunError as error:
         left = RunFolder(path).result

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from alexnet_impl.data.progress import counted, silent, terminal_progress
+from alexnet_impl.data import progress as progress_module
+from alexnet_impl.data.progress import Ticker, counted, terminal_progress, time_text
 
 pytestmark = pytest.mark.fast
 
@@ -22,13 +23,37 @@ def test_counted_reports_every_one_of_a_few_items():
     assert reports == [("work", 1, 3), ("work", 2, 3), ("work", 3, 3)]
 
 
-def test_terminal_progress_is_silent_without_a_terminal(monkeypatch):
-    stream = io.StringIO()
+def test_progress_in_a_log_is_a_line_every_30_seconds(monkeypatch):
+    stream, now = io.StringIO(), [0.0]
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress_module, "Ticker", lambda: Ticker(lambda: now[0]))
     with terminal_progress() as progress:
-        assert progress is silent
-        progress("work", 1, 2)
-    assert stream.getvalue() == ""
+        for done in range(1, 62):
+            now[0] += 1.0
+            progress("Decoding images", 100 * done, 60_000)
+        now[0] += 40.0
+        progress("Downloading a file", 2**20, 0)
+    assert stream.getvalue().splitlines() == [
+        "Decoding images: 3,000 of 60,000, 10 min left",
+        "Decoding images: 6,000 of 60,000, 9 min left",
+        "Downloading a file: 1,048,576",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [
+        (4.4, "4 s"),
+        (99.0, "99 s"),
+        (1500.0, "25 min"),
+        (2346 * 3.3, "2 h 10 min"),
+        (3590.0, "1 h"),
+        (47.9 * 3600, "47 h 55 min"),
+        (300_000.0, "3.5 days"),
+    ],
+)
+def test_duration_is_said_in_words(time_s, text):
+    assert time_text(time_s) == text
 
 
 def test_terminal_progress_draws_on_a_terminal(monkeypatch):

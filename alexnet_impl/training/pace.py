@@ -1,0 +1,76 @@
+"""How long a run will take, from the speed of its steps so far."""
+
+from alexnet_impl.data.progress import time_text
+from alexnet_impl.training.events import Started, Stepped
+
+LONG_S = 120.0
+"""A run that takes longer is announced with its duration."""
+KNOWN_STEPS, KNOWN_S = 2, 5.0
+"""Steps, and seconds of them, after which the speed is known well enough to announce a duration."""
+FORWARD_SHARE = 1 / 3
+"""Time of evaluating an image over that of training on it: a step has two more such passes."""
+RESUME = "Ctrl-C and `--resume` at any time"
+
+
+class Pace:
+    """Speed of the steps that it was told of; first calls, which trace and compile, do not count.
+
+    Attributes:
+        steps: Number of those steps.
+        time_s: Their seconds.
+        images: Their images.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self.time_s, self.images = 0, 0.0, 0.0
+
+    def add(self, event: Stepped) -> None:
+        """Counts the steps since the previous event."""
+        self.steps += event.timed_steps
+        self.time_s += event.timed_s
+        self.images += event.images_per_second * event.timed_s
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there were enough steps for an estimate."""
+        return self.steps >= KNOWN_STEPS and self.time_s >= KNOWN_S
+
+    @property
+    def step_time_s(self) -> float:
+        """Seconds per step, or 0 before the first."""
+        return self.time_s / self.steps if self.steps else 0.0
+
+    def duration_s(self, run: Started, steps: int) -> float:
+        """Seconds of so many steps of a run, and of their share of its evaluations."""
+        image_s = self.time_s / self.images if self.images else 0.0
+        evaluation_s = FORWARD_SHARE * image_s * run.evaluated_images
+        return steps * self.step_time_s + evaluation_s * steps / run.num_steps
+
+    def text(self, run: Started, event: Stepped) -> str:
+        """Step, loss, speed and time left, such as 'step 7/30  loss 2.0000  400 images/s'."""
+        text = f"step {event.step:,}/{event.num_steps:,}  loss {event.loss:.4f}"
+        if not self.steps:
+            return text
+        speed = self.images / self.time_s
+        left_s = self.duration_s(run, event.num_steps - event.step)
+        return f"{text}  {speed:.{0 if speed >= 10 else 1}f} images/s  {time_text(left_s)} left"
+
+
+def announcement(time_s: float, what: str, *, scope: str = "", resume: str = RESUME) -> str:
+    """Says how long a job will take, or '' if it is short.
+
+    Args:
+        time_s: Estimated seconds.
+        what: What takes them, such as '2,346 steps at 3.3 s'.
+        scope: What the time is for, such as ' per framework'.
+        resume: How to stop and continue it; may be empty.
+    """
+    if time_s <= LONG_S:
+        return ""
+    ending = f"; {resume}" if resume else ""
+    return f"about {time_text(time_s)}{scope} ({what}){ending}"
+
+
+def steps_text(steps: int, pace: Pace) -> str:
+    """A number of steps and the time of each, such as '2,346 steps at 3.3 s'."""
+    return f"{steps:,} steps at {pace.step_time_s:.2g} s"
