@@ -8,10 +8,11 @@ from support import fake_framework
 from support.fake_framework import linear_config
 from support.fake_worker import fake_python
 
-from alexnet_impl.cli import main
+from alexnet_impl.cli import bench, main, parity
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import AlexNetWarning, RecipeError
+from alexnet_impl.errors import AlexNetWarning, RecipeError, RunError
+from alexnet_impl.explain.study import aligned_config
 from alexnet_impl.machine import bfloat16
 from alexnet_impl.machine.bfloat16 import Bfloat16Support, cpu_has_bfloat16, measure_bfloat16
 from alexnet_impl.measurement.workloads import workload_context
@@ -162,6 +163,47 @@ def test_train_settles_in_its_own_process_and_records_it(
     config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
     assert (config["recipe"]["precision"], config["auto_precision"]) == (precision, True)
     assert f"precision auto: {precision}, " in capsys.readouterr().out
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """What each framework's worker reports to parity and bench, which start none here."""
+    found = {"torch": NATIVE, "tensorflow": NATIVE}
+    for module in (bench, parity):
+        monkeypatch.setattr(module, "ask_workers", lambda _: lambda one: found[one.framework])
+    return found
+
+
+@pytest.mark.parametrize("sides", [("torch",), ("torch", "tensorflow")])
+def test_bench_settles_before_its_cases_are_timed(monkeypatch, reports, tmp_path, sides):
+    timed = []
+
+    def stop(cases, *_):
+        timed.extend(case.config.recipe.precision for case in cases)
+        return 0
+
+    monkeypatch.setattr(bench, "_record", stop)
+    reports["tensorflow"] = LACKING
+    assert main(["bench", *sides, "--recipe.precision", "auto", "--output", str(tmp_path)]) == 0
+    assert timed == (["bfloat16"] if len(sides) == 1 else ["float32", "float32"])
+
+
+@pytest.mark.usefixtures("reports")
+def test_parity_settles_before_its_case_is_made(monkeypatch, tmp_path):
+    compared = []
+
+    def stop(run, *_):
+        compared.append(run.config)
+        raise RunError("enough")
+
+    fake_framework.install(monkeypatch)
+    monkeypatch.setattr(parity, "prove", stop)
+    assert main(["parity", *FLAGS, "auto", "--output", str(tmp_path / "out")]) == 1
+    assert [(one.recipe.precision, one.auto_precision) for one in compared] == [("bfloat16", True)]
+
+
+def test_explain_aligns_auto_to_float32():
+    assert aligned_config(replace(AUTO, variant="cifar")).recipe.precision == "float32"
 
 
 @pytest.mark.slow
