@@ -5,8 +5,9 @@ from alexnet_impl.training.events import Started, Stepped
 
 LONG_S = 120.0
 """A run that takes longer is announced with its duration."""
-KNOWN_STEPS, KNOWN_S = 2, 5.0
-"""Steps, and seconds of them, after which the speed is known well enough to announce a duration."""
+KNOWN_STEPS, KNOWN_S = 4, 10.0
+"""Steps, and seconds of them, after which the speed is known well enough to announce a duration:
+the very first are slower."""
 FORWARD_SHARE = 1 / 3
 """Time of evaluating an image over that of training on it: a step has two more such passes."""
 RESUME = "Ctrl-C and `--resume` at any time"

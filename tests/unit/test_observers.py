@@ -114,11 +114,11 @@ def told(num_steps, step_time_s, *, count=30, **options):
 def test_log_has_a_line_every_30_seconds_with_the_time_left():
     lines = told(2346, 3.3, count=22)
     assert lines[1:] == [
-        "tensorflow  epoch 1/3  step 13/2,346  loss 2.0000  15 images/s  2 h 20 min left"
+        "tensorflow  epoch 1/3  step 15/2,346  loss 2.0000  15 images/s  2 h 20 min left"
     ]
-    slow = told(2346, 40.0, count=5)
-    assert len(slow) == 5
-    assert slow[-1].endswith("step 5/2,346  loss 2.0000  1.2 images/s  28 h 15 min left")
+    slow = told(2346, 40.0, count=6)
+    assert len(slow) == 6
+    assert slow[-1].endswith("step 6/2,346  loss 2.0000  1.2 images/s  28 h 15 min left")
 
 
 def test_line_every_30_seconds_starts_anew_after_any_other():
@@ -158,7 +158,7 @@ def test_log_says_every_30_seconds_how_far_a_preparation_is():
 
 def test_long_run_is_announced_once_by_its_first_steps_without_the_first_call():
     assert told(2346, 3.3, scope=" per framework")[0] == (
-        "tensorflow  about 2 h 20 min per framework (2,343 steps at 3.3 s, and evaluation); "
+        "tensorflow  about 2 h 20 min per framework (2,341 steps at 3.3 s, and evaluation); "
         "Ctrl-C and `--resume` at any time"
     )
     assert sum("about" in line for line in told(2346, 3.3)) == 1
@@ -174,7 +174,7 @@ def test_bar_announces_a_long_run_too():
     for event in steps_of(9, 50.0, num_steps=30):
         observer(event)
     said = observer.progress.console.file.getvalue()
-    assert said == "tensorflow  about 22 min (27 steps at 50 s, and evaluation); Stop\n"
+    assert said == "tensorflow  about 21 min (25 steps at 50 s, and evaluation); Stop\n"
 
 
 def test_log_says_where_a_resumed_run_goes_on():
