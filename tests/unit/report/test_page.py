@@ -2,6 +2,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -53,6 +54,16 @@ def test_page_refers_to_nothing_outside(pair_html):
     assert "<script" not in html
     assert "<link" not in html
     assert "@import" not in html
+
+
+def test_every_page_forbids_scripts_and_connections(pair_html):
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', pair_html)
+    rules = [rule.strip() for rule in policy.group(1).split(";")]
+    assert {"default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"} <= set(rules)
+    assert policy.start() < pair_html.index("<title>") < pair_html.index("<style>")
+    for template in files("alexnet_impl.report").rglob("*.html.jinja"):
+        if template.name not in ("base.html.jinja", "macros.html.jinja"):
+            assert '{% extends "base.html.jinja" %}' in template.read_text(), template
 
 
 def test_page_has_all_figures_and_samples_of_a_pair(pair_html):
