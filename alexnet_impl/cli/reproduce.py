@@ -12,6 +12,7 @@ from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import settle
+from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
 from alexnet_impl.frameworks import FRAMEWORKS
@@ -123,10 +124,12 @@ def _copies(files: tuple[Path, ...], experiments: list[Experiment]) -> dict[str,
     Raises:
         WeightsError: If a file name has no known ending of a weight file.
         RunError: If there is no such file, or no experiment starts from such weights.
+        DataError: If the home folder of a path is not known.
     """
     found: dict[str, Path] = {}
     for file in files:
-        path = file.expanduser().resolve()
+        with require_home("give the absolute path of the weights"):
+            path = file.expanduser().resolve()
         file_kind(path)
         if not path.is_file():
             raise RunError(f"--weights {file}: there is no such file.")

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from alexnet_impl.data.dataset import Dataset, Split
+from alexnet_impl.data.paths import require_home
 from alexnet_impl.errors import AlexNetWarning, DataError
 
 _SCHEMA_VERSION = "1"
@@ -24,9 +25,14 @@ _ABANDONED_AFTER_S = 3600
 
 
 def cache_dir() -> Path:
-    """The folder of downloads and decoded images: ALEXNET_CACHE_DIR, or the user's cache."""
+    """The folder of downloads and decoded images: ALEXNET_CACHE_DIR, or the user's cache.
+
+    Raises:
+        DataError: If the home folder is not known.
+    """
     chosen = os.environ.get("ALEXNET_CACHE_DIR")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("alexnet_impl")
+    with require_home("set ALEXNET_CACHE_DIR to the absolute path of a writable folder"):
+        return Path(chosen or platformdirs.user_cache_dir("alexnet_impl")).expanduser()
 
 
 def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
@@ -38,7 +44,12 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
     warning. Processes that build the same dataset at once do not interfere: each writes its own
     file and renames it, and the last one stays.
     """
-    path = cache_dir() / f"{key}.safetensors"
+    try:
+        path = cache_dir() / f"{key}.safetensors"
+    except DataError as error:
+        text = f"Decoded images are not cached, and decoded each time. {error}"
+        warnings.warn(text, AlexNetWarning, stacklevel=2)
+        return build()
     try:
         return read_cache(path, key)
     except DataError as error:

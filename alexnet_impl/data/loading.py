@@ -11,7 +11,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.digits import load_digits
 from alexnet_impl.data.image_folder import load_image_folder
-from alexnet_impl.data.paths import require_existing
+from alexnet_impl.data.paths import require_existing, require_home
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
 from alexnet_impl.data.synthetic import make_synthetic
@@ -67,11 +67,12 @@ def settle(config: DataConfig) -> DataConfig:
     """Resolves the config: names the dataset that data_dir contains and makes data_dir absolute.
 
     Raises:
-        DataError: If data_dir does not exist.
+        DataError: If data_dir does not exist, or its home folder is not known.
     """
     if config.data_dir is None:
         return replace(config, dataset=config.dataset or "digits")
-    data_dir = require_existing(config.data_dir.expanduser()).resolve()
+    with require_home("give the absolute path of the images"):
+        data_dir = require_existing(config.data_dir.expanduser()).resolve()
     found = "image_folder" if find_cifar10(data_dir) is None else "cifar10"
     return replace(config, dataset=config.dataset or found, data_dir=data_dir)
 

@@ -90,6 +90,7 @@ def terminal_progress() -> Iterator[Progress]:
         yield log_progress(sys.stderr, Ticker())
         return
     from rich.console import Console  # noqa: PLC0415 - 0.1 s that silent programs need not pay
+    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
     from rich.progress import TaskID  # noqa: PLC0415
 
@@ -98,7 +99,7 @@ def terminal_progress() -> Iterator[Progress]:
 
         def report(description: str, done: int, total: int) -> None:
             if description not in tasks:
-                tasks[description] = bars.add_task(description)
+                tasks[description] = bars.add_task(escape(description))
             bars.update(tasks[description], completed=done, total=total or None)
 
         yield report

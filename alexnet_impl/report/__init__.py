@@ -1,6 +1,7 @@
 """Text, tables, figures and HTML pages of results: run/, bench/, ledger/, explain/ and parity.py.
 
     formatting     text of numbers and framework names
+    printing       text from outside without markup and terminal escapes, in any encoding
     figure_style   the style of all matplotlib figures; PNG and inline SVG
     templates      one base page that every page extends
     run/           the page and the tables of one run or several (`alexnet compare`, `report`)

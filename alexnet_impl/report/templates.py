@@ -12,10 +12,11 @@ import jinja2
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
+from alexnet_impl.report.printing import printable
 
 
 def render_page(template: str, context: Mapping[str, Any]) -> str:
-    """Render a page as text; a variable that the context lacks is an error.
+    """Render a page as printable text; a variable that the context lacks is an error.
 
     Args:
         template: Path of the template below this folder, such as 'run/run.html.jinja'.
@@ -28,7 +29,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(context)
+    return printable(environment.get_template(template).render(context))
 
 
 def write_page(path: Path, html: str, png: bytes | None = None) -> None:

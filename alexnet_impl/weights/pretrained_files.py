@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import RecipeError, UnknownNameError, WeightsError
@@ -90,13 +91,15 @@ def find_pretrained(
         WeightsError: If there is no such file, its checksum is wrong, it cannot be downloaded, or
             it belongs to another network.
         UnknownNameError: If no weights of that name are published.
+        DataError: If the home folder of a path is not known.
     """
     if is_published_name(name):
         entry = find_published(name, variant, input_size)
         refuse_other_library(name, entry.framework, variant, framework)
         path = fetch_published(entry, progress)
         return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
-    path = Path(name).expanduser()
+    with require_home("give the absolute path of the weights"):
+        path = Path(name).expanduser()
     refuse_other_library(name, file_kind(path), variant, framework)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.data.download import RemoteFile, download
+from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, UnknownNameError, WeightsError
 from alexnet_impl.network.spec_changes import SEPARATOR
@@ -174,9 +175,15 @@ def _checksum_mismatch(remote: RemoteFile, path: Path, *_: int) -> str:
 
 
 def weights_folder(framework: str) -> Path:
-    """The folder of torch.hub or keras.utils.get_file; they read the same variables."""
-    if framework == "torch":
-        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
-        return Path(home).expanduser() / "hub" / "checkpoints"
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    """The folder of torch.hub or keras.utils.get_file; they read the same variables.
+
+    Raises:
+        DataError: If the home folder is not known.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    variable, default, below = {
+        "torch": ("TORCH_HOME", f"{cache}/torch", "hub/checkpoints"),
+        "tensorflow": ("KERAS_HOME", "~/.keras", "models"),
+    }[framework]
+    with require_home(f"set {variable} to the absolute path of a writable folder"):
+        return Path(os.environ.get(variable) or default).expanduser() / below

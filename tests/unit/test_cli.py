@@ -1,7 +1,10 @@
 """The command line, called in this process: what is printed, the exit code, what is left behind."""
 
+import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -175,6 +178,36 @@ def test_recipes_prints_every_recipe(alexnet):
     assert code == 0
     for text in (*RECIPES, "learning_rate", "0.03", "precision auto"):
         assert text in out
+
+
+# ---- hostile text and streams
+
+
+def test_class_names_are_shown_without_terminal_escapes(alexnet, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "hostile")
+    path = tmp_path / "hostile" / "run.json"
+    values = json.loads(path.read_text())
+    values["dataset"]["class_names"][0] = "\x1b[31mred\x1b]0;owned\x07"
+    path.write_text(json.dumps(values))
+    code, out, err = alexnet("evaluate", path.parent)
+    assert (code, err) == (0, "")
+    assert "[31mred]0;owned" in out
+    assert "\x1b" not in out
+
+
+def test_errors_and_warnings_have_no_terminal_escapes(alexnet, capsys):
+    _, _, err = alexnet("evaluate", "a\x1b[31mb")
+    assert "a[31mb: there is no such run folder." in err
+    warnings.showwarning(AlexNetWarning("c\x1b[0md"), AlexNetWarning, "", 0)
+    assert capsys.readouterr().err == "alexnet: warning: c[0md\n"
+
+
+@pytest.mark.parametrize("arguments", [["variants"], ["recipes"], ["evaluate"]], ids=lambda a: a[0])
+def test_ascii_output_ends_no_command(monkeypatch, finished, arguments):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    run = [str(finished)] if arguments == ["evaluate"] else []
+    assert main([*arguments, *run]) == 0
 
 
 # ---- refusals: one line, exit code 1, nothing left behind

@@ -1,4 +1,5 @@
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -11,8 +12,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from alexnet_impl.data.cache import cache_dir, cached_dataset, read_cache, write_cache
+from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.loading import settle
 from alexnet_impl.data.synthetic import make_synthetic
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import AlexNetWarning, DataError
+from alexnet_impl.weights.published_files import weights_folder
 
 pytestmark = pytest.mark.fast
 
@@ -45,6 +49,35 @@ def test_cache_dir_is_the_users_unless_chosen(monkeypatch):
     assert cache_dir() == Path("chosen")
     monkeypatch.setenv("ALEXNET_CACHE_DIR", "")
     assert cache_dir() == platformdirs.user_cache_path("alexnet_impl")
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """A user id without an entry in the password file, as in many containers, and no variables."""
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME", "KERAS_HOME", "ALEXNET_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("look", "remedy"),
+    [
+        (cache_dir, "set ALEXNET_CACHE_DIR"),
+        (lambda: weights_folder("torch"), "set TORCH_HOME"),
+        (lambda: weights_folder("tensorflow"), "set KERAS_HOME"),
+        (lambda: settle(DataConfig(data_dir=Path("~/images"))), "give the absolute path"),
+    ],
+    ids=["cache", "torch", "keras", "images"],
+)
+def test_no_home_folder_is_an_error_with_a_remedy(no_home, look, remedy):  # noqa: ARG001
+    with pytest.raises(DataError, match=f"home folder is not known .*; {remedy}"):
+        look()
+
+
+def test_without_a_home_folder_nothing_is_cached(no_home, builder):  # noqa: ARG001
+    with pytest.warns(AlexNetWarning, match="not cached.* set ALEXNET_CACHE_DIR"):
+        cached_dataset(KEY, builder)
+    assert builder.count == 1
 
 
 def test_cache_builds_once_and_keeps_everything(builder):

@@ -65,4 +65,6 @@ def test_terminal_progress_draws_on_a_terminal(monkeypatch):
         progress("Decoding images", 1, 2)
         progress("Decoding images", 2, 2)
         progress("of unknown length", 5, 0)
+        progress("Downloading [/x]", 1, 2)
     assert "Decoding images" in stream.getvalue()
+    assert "Downloading [/x]" in stream.getvalue()

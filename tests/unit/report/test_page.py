@@ -74,11 +74,13 @@ def test_page_has_all_figures_and_samples_of_a_pair(pair_html):
 
 
 def test_page_escapes_hostile_names(make_run, report):
-    hostile = ("<script>alert(1)</script>", '"><img src=x>', "'&")
+    hostile = ("<script>alert(1)</script>", '"><img src=x>', "'&", "\x1b[31mred")
     html = report([make_run("torch", classes=hostile)], title="<b>title")
     assert "<script" not in html
     assert "<img src=x" not in html
     assert "&lt;script&gt;" in html
+    assert "[31mred" in html
+    assert "\x1b" not in html
     assert "<title>&lt;b&gt;title</title>" in html
 
 
