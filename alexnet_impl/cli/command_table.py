@@ -60,6 +60,7 @@ COMMANDS = {
         Command("variants", flags.Variants, "listings:variants_command", LOOK_UP),
         Command("describe", flags.Describe, "listings:describe_command", LOOK_UP),
         Command("recipes", flags.Recipes, "listings:recipes_command", LOOK_UP),
+        Command("doctor", flags.Doctor, "doctor:doctor_command", LOOK_UP),
         Command("worker", flags.Worker, "workers:worker_command", None),
     )
 }

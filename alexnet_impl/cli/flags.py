@@ -135,6 +135,17 @@ class Variants:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Check what is installed, which devices are seen, what clashes, and what to do about it.
+
+    The exit code is 1 if something does not work. A bug report needs its output.
+    """
+
+    interpreter: Interpreters = ()
+    """Another environment's Python for a framework."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipes:
     """List the named recipes, or all fields of a recipe."""
 

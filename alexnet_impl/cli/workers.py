@@ -39,12 +39,19 @@ def _conversion() -> int:
     return run_conversion_worker()
 
 
+def _doctor() -> int:
+    from alexnet_impl.processes.diagnosis import run_doctor_worker  # noqa: PLC0415
+
+    return run_doctor_worker()
+
+
 WORKERS: dict[str, Callable[[], int]] = {
     "training": _training,
     "trainer": _trainer,
     "case": _case,
     "model": _model,
     "conversion": _conversion,
+    "doctor": _doctor,
 }
 """Kind to the function that answers its requests on standard input; see processes.launch.KINDS."""
 

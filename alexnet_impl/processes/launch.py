@@ -17,7 +17,7 @@ from typing import IO, Any, TextIO
 
 from alexnet_impl.errors import RunError
 
-KINDS = ("training", "trainer", "case", "model", "conversion")
+KINDS = ("training", "trainer", "case", "model", "conversion", "doctor")
 """Kinds of workers: each answers requests of its own."""
 LOG_LINES = 5
 

@@ -81,3 +81,10 @@ def test_picture_is_of_the_report_that_compare_writes(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit):
         script.main([])
     assert "--browser" in capsys.readouterr().err
+
+
+def test_bug_report_asks_for_the_doctor_first():
+    template = (ROOT / ".github" / "ISSUE_TEMPLATE" / "bug_report.yml").read_text()
+    first, _, _ = template.partition("type: textarea")[2].partition("- type:")
+    assert "`alexnet doctor`" in first
+    assert "required: true" in first
