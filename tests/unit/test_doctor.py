@@ -136,13 +136,3 @@ def test_framework_that_ends_its_worker_is_a_finding(tmp_path, end):
     assert found.environment == {"python": "3.11"}
     assert found.device == {}
     assert "torch: the worker process was killed by signal" in found.problem
-
-
-@pytest.mark.slow
-@pytest.mark.torch
-@pytest.mark.tensorflow
-def test_doctor_asks_both_frameworks(capsys):
-    assert main(["doctor"]) in (0, 1)  # 1 where a framework does not see the machine's GPU
-    out = capsys.readouterr().out
-    for text in ("PyTorch", "TensorFlow", "uses ", "bfloat16", "quiet machine", "Problems: "):
-        assert text in out
