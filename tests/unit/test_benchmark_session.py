@@ -217,3 +217,17 @@ def test_a_framework_of_another_environment_counts_as_there(hooks, monkeypatch):
     case = make_case("training", "torch", "cifar")
     assert not hooks.has_gate(case, {})
     assert hooks.has_gate(case, {"tensorflow": "python"})
+
+
+@pytest.mark.parametrize(
+    ("promised", "outcome"),
+    [("torch,gpu", pytest.fail.Exception), ("torch", pytest.skip.Exception)],
+)
+def test_promised_gpu_is_not_skipped(pytestconfig, monkeypatch, promised, outcome):
+    plugins = pytestconfig.pluginmanager.get_plugins()
+    conftest = next(one for one in plugins if hasattr(one, "_require_gpu"))
+    monkeypatch.setenv("ALEXNET_REQUIRE", promised)
+    monkeypatch.setattr(conftest, "_device_elsewhere", lambda *_: "cpu")
+    item = SimpleNamespace(get_closest_marker=lambda name: name == "torch")
+    with pytest.raises(outcome, match="needs a GPU, and torch sees none"):
+        conftest._require_gpu(item, {"torch": "/a/python"})  # noqa: SLF001
