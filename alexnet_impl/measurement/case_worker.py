@@ -22,7 +22,8 @@ CALIBRATION_ROUNDS, CALIBRATION_WARM_UP_S = 3, 0.3
 ROUND_TRIPS = 50
 OUT_OF_MEMORY = (
     *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
-    *("unable to allocate", "memoryerror"),
+    *("unable to allocate", "memoryerror", "alloc_failed", "resourceexhausted"),
+    *("resource_exhausted", "dst tensor is not initialized"),
 )
 """What frameworks, NumPy and Python say, in lower case, when memory runs out."""
 KILLED = "killed by signal 9"

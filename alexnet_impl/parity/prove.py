@@ -69,7 +69,6 @@ def prove(
     config, case = run.config, make_parity_case(run, dataset, steps)
     with both_sides(config, interpreters) as sides:
         environment: dict[str, Any] = environment_fingerprint()
-        environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
         blank = ParityRecord(
             request=request_of(config, dataset, steps, case),
             environment=environment,
@@ -79,6 +78,8 @@ def prove(
         checks: list[CheckResult] = []
 
         def keep(check: CheckResult) -> None:
+            if len(checks) < 2:  # the trainers of the second check have set the flags: no TF32
+                environment["frameworks"] = {side.name: side.fingerprint() for side in sides}
             checks.append(check)
             announce(replace(blank, checks=tuple(checks)))
 

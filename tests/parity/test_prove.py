@@ -25,6 +25,7 @@ def test_stages_hold_and_leave_a_record_and_a_picture(tmp_path, capsys):
     assert record.holds
     assert {check.name for check in record.checks} >= {"logits", "lockstep", "predictions"}
     assert set(record.environment["frameworks"]) == {"torch", "tensorflow"}
+    assert record.environment["frameworks"]["tensorflow"]["tf32"] is False
     assert (tmp_path / "out" / "lockstep.png").is_file()
     assert "checks hold" in capsys.readouterr().out
 

@@ -221,6 +221,9 @@ class Refusing(Channel):
     [
         "torch: unexpected OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB",
         "tensorflow: unexpected ResourceExhaustedError: OOM when allocating tensor with shape[9]",
+        "torch: unexpected RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED in cublasCreate",
+        "tensorflow: unexpected InternalError: Dst tensor is not initialized.",
+        "tensorflow: unexpected ResourceExhaustedError: {{function_node _}}",
         "torch: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
         "torch: Unable to allocate 29.8 GiB for an array with shape (4000000000,)",
         "torch: MemoryError",

@@ -20,15 +20,16 @@ def find_device(requested: str) -> str:
     """
     if requested not in ("auto", "cpu", "gpu"):
         raise FrameworkError(f"device '{requested}' is unknown; choose auto, cpu or gpu.")
-    gpus = tf.config.list_physical_devices("GPU") if requested != "cpu" else []
+    gpus = tf.config.list_physical_devices("GPU")
     if requested == "gpu" and not gpus:
         raise FrameworkError(
             f"tensorflow {tf.__version__} sees no GPU here; use --device cpu, or install "
             "tensorflow[and-cuda]."
         )
+    # For work on the CPU too: TensorFlow starts every GPU that it sees.
     for gpu in gpus:
         _grow_memory(gpu)
-    return "/GPU:0" if gpus else "/CPU:0"
+    return "/GPU:0" if gpus and requested != "cpu" else "/CPU:0"
 
 
 def _grow_memory(gpu: Any) -> None:
@@ -66,6 +67,12 @@ def peak_memory_bytes(device: str) -> int | None:
     if not device.startswith("/GPU"):
         return None
     return int(tf.config.experimental.get_memory_info(device.removeprefix("/"))["peak"])
+
+
+def reset_peak_memory(device: str) -> None:
+    """Starts peak_memory_bytes() anew: a worker process may train several networks."""
+    if device.startswith("/GPU"):
+        tf.config.experimental.reset_memory_stats(device.removeprefix("/"))
 
 
 def fingerprint(device: str) -> dict[str, Any]:

@@ -13,7 +13,12 @@ from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
-from alexnet_impl.frameworks.tensorflow.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.tensorflow.device import (
+    find_device,
+    peak_memory_bytes,
+    reset_peak_memory,
+    synchronize,
+)
 from alexnet_impl.frameworks.tensorflow.fused import make_fused_optimizer
 from alexnet_impl.frameworks.tensorflow.layers import SharedDropout
 from alexnet_impl.frameworks.tensorflow.model import build_model
@@ -51,6 +56,7 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
     found = find_device(device)
     # float32 means float32: by default TensorFlow allows TF32 throughout, PyTorch only in part.
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+    reset_peak_memory(found)
     return TensorflowTrainer(spec, recipe, weights, found)
 
 

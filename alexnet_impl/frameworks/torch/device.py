@@ -54,6 +54,12 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     return None
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts peak_memory_bytes() anew: a worker process may train several networks."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def fingerprint(device: str) -> dict[str, Any]:
     """Returns the versions, device and flags that decide speed and numerics."""
     found = find_device(device)

@@ -16,7 +16,12 @@ from alexnet_impl.data.resize import resize_and_cut
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import Activations, Labels, Logits, Pixels, StepValues
 from alexnet_impl.frameworks.torch.backbones import leaves
-from alexnet_impl.frameworks.torch.device import find_device, peak_memory_bytes, synchronize
+from alexnet_impl.frameworks.torch.device import (
+    find_device,
+    peak_memory_bytes,
+    reset_peak_memory,
+    synchronize,
+)
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
 from alexnet_impl.frameworks.torch.optimizers import learning, make_optimizer
 from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
@@ -41,6 +46,9 @@ def make_trainer(spec: Spec, recipe: Recipe, weights: Weights, device: str) -> "
     # float32 means float32: PyTorch allows TF32 in convolutions by default, TensorFlow in all.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # cuDNN tries its convolutions and keeps the fastest, as it does in TensorFlow by default.
+    torch.backends.cudnn.benchmark = True
+    reset_peak_memory(found)
     return TorchTrainer(spec, recipe, weights, found)
 
 
@@ -367,8 +375,11 @@ class TorchTrainer:
             if f"optimizer.{name}.{ours}" in state
         }
         if "exp_avg" in slots:
+            # On the host, as torch.optim has it, unless fused kernels read it: the formula needs
+            # its value in every step, for which a device would have to be waited for.
+            place = parameter.device if self.optimizer.defaults.get("fused") else "cpu"
             step = float(state["optimizer.step"])
-            slots["step"] = torch.tensor(step, dtype=torch.float32, device=parameter.device)
+            slots["step"] = torch.tensor(step, dtype=torch.float32, device=place)
         return slots
 
     def peak_memory_bytes(self) -> int | None:
