@@ -52,7 +52,7 @@ export -f kill_and_resume
 export out device width
 
 [ -n "$dry" ] || mkdir -p "$out/logs"
-step doctor 20 "$main" -m alexnet_impl doctor "${each[@]}"
+step doctor 30 "$main" -m alexnet_impl doctor "${each[@]}"
 for framework in "${frameworks[@]}"; do
   python=${!framework}
   step "tests-$framework" 45 env ALEXNET_REQUIRE="$framework$promised" \

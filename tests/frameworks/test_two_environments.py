@@ -56,7 +56,7 @@ def test_tox_makes_an_environment_for_each_framework_on_a_gpu():
     names = "gpu,gpu-torch,gpu-tensorflow"
     command = [sys.executable, "-m", "tox", "config", "-e", names, "-k", "commands"]
     done = subprocess.run(
-        [*command, "extras", "deps", "set_env", "--", "--benchmark-save", "NAME"],
+        [*command, "extras", "deps", "set_env", "pass_env", "--", "--benchmark-save", "NAME"],
         capture_output=True,
         text=True,
         check=True,
@@ -67,6 +67,7 @@ def test_tox_makes_an_environment_for_each_framework_on_a_gpu():
     assert "tensorflow" not in torch
     assert "torch" not in tensorflow
     assert "ALEXNET_REQUIRE=torch,gpu" in torch
+    assert all("CUDA_*" in one for one in (both, torch, tensorflow))
     assert "tox run -e gpu-torch,gpu-tensorflow" in both
     pairs = r"gpu-torch/bin/python -m pytest benchmarks -m gpu --interpreter tensorflow=\S+/gpu-ten"
     assert re.search(rf"{pairs}.* --benchmark-save NAME$", both, re.MULTILINE)
