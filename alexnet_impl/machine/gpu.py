@@ -57,12 +57,6 @@ def _persistence(gpu: Any) -> bool:
     return bool(pynvml.nvmlDeviceGetPersistenceMode(gpu))
 
 
-def _compute_capability(gpu: Any) -> float:
-    """NVIDIA's number of the GPU's generation: 8.0 for Ampere, the first with bfloat16."""
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(gpu)
-    return float(f"{major}.{minor}")
-
-
 def _utilization(gpu: Any) -> float:
     """Share of the time of the driver's last sample in which a kernel ran, 0 to 1."""
     return float(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu) / 100
@@ -86,7 +80,6 @@ GPU_FACTS = (
     ),
     Fact("power_limit_w", float, "software", _get(_LIMIT, scale=1000), "W", "gpu power limit (W)"),
     Fact("default_power_limit_w", float, "state", _get(_DEFAULT_LIMIT, scale=1000), "W"),
-    Fact("compute_capability", float, "state", _compute_capability),
     Fact("persistence", bool, "software", _persistence, label="gpu persistence"),
     Fact("memory_bytes", int, "state", lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).total, "B"),
     Fact("sm_clock_mhz", float, "state", _get("ClockInfo", NVML_CLOCK_SM), "MHz"),

@@ -11,8 +11,6 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.machine.cpu import cpu_features
-from alexnet_impl.machine.gpu import gpu_facts
 from alexnet_impl.machine.libraries import (
     cuda_libraries,
     find_clashes,
@@ -74,8 +72,9 @@ def run_doctor_worker() -> int:
 def _answer(call: str, values: dict[str, Any], _: Weights) -> Answer:
     if call == "environment":
         return _environment(), {}
-    facts = get_framework(values["framework"]).fingerprint("auto")
-    return facts | {"native_bfloat16": _native_bfloat16(facts["device"])}, {}
+    framework = get_framework(values["framework"])
+    facts = framework.fingerprint("auto")
+    return facts | {"native_bfloat16": framework.bfloat16_support("auto").is_native}, {}
 
 
 def _environment() -> dict[str, Any]:
@@ -86,10 +85,3 @@ def _environment() -> dict[str, Any]:
         "libraries": cuda_libraries(installed),
         **asdict(find_clashes(installed)),
     }
-
-
-def _native_bfloat16(device: str) -> bool:
-    """Whether a device multiplies bfloat16: by a processor's features or a GPU's generation."""
-    if device == "cpu":
-        return not {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}.isdisjoint(cpu_features() or ())
-    return any((gpu["compute_capability"] or 0) >= 8 for gpu in gpu_facts())  # Ampere

@@ -136,7 +136,7 @@ def _bfloat16(diagnosis: Diagnosis) -> Finding:
     if diagnosis.device["native_bfloat16"]:
         return Finding(what, f"native on this {device}")
     slow = f"not native on this {device}: up to a hundred times slower than float32"
-    remedy = "Add --recipe.precision float32 to a recipe that uses bfloat16."
+    remedy = "Leave --recipe.precision at auto, or give float32."
     return Finding(what, slow, holds=None, remedy=remedy)
 
 

@@ -103,7 +103,7 @@ CRASHED = replace(TENSORFLOW, device={}, problem="tensorflow: killed by signal 1
             [replace(TORCH, device=TORCH.device | {"native_bfloat16": False})],
             {},
             {True, None},
-            ["not native", "--recipe.precision float32"],
+            ["not native", "or give float32"],
         ),
         ([TORCH], {"busy_share": 0.9}, {True, None}, ["kept 90% of all cores busy"]),
     ],

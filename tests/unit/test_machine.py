@@ -55,7 +55,6 @@ A100 = {
     "power_limit_w": 400,
     "default_power_limit_w": 400,
     "utilization_share": 0.37,
-    "compute_capability": 8.0,
     "persistence": True,
     "throttle_reasons": ["software power cap", "software thermal slowdown"],
 }
@@ -362,7 +361,6 @@ def nvml(monkeypatch):
         SystemGetDriverVersion=lambda: "550.90.12",
         DeviceGetCount=lambda: 2,
         DeviceGetHandleByIndex=lambda number: f"gpu {number}",
-        DeviceGetCudaComputeCapability=lambda _: (8, 0),
         DeviceGetName=lambda _: "NVIDIA A100-SXM4-40GB",
         DeviceGetMemoryInfo=lambda _: SimpleNamespace(total=40 * 2**30),
         DeviceGetClockInfo=lambda _, clock: now[clock],
