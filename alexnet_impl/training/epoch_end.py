@@ -13,11 +13,11 @@ from alexnet_impl.training.evaluation import (
     loss_and_accuracy,
     predict_probabilities,
 )
-from alexnet_impl.training.events import EpochEnded, Evaluating
+from alexnet_impl.training.events import Evaluating
 from alexnet_impl.training.state import RunState
 
 
-def end_epoch(state: RunState) -> None:
+def end_epoch(state: RunState) -> EpochRecord:
     """Evaluates on the validation images, or on the test images without any, and records it.
 
     Raises:
@@ -48,8 +48,8 @@ def end_epoch(state: RunState) -> None:
         ),
     )
     state.history.epochs.append(record)
-    state.observer(EpochEnded(record=record))
     progress.end_epoch()
+    return record
 
 
 def measure_test_images(state: RunState) -> NDArray[np.float64]:

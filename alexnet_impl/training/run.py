@@ -12,7 +12,7 @@ from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.checkpoint import checkpoint_weights, save
 from alexnet_impl.training.ending import end_collapsed, end_diverged, end_finished, end_interrupted
 from alexnet_impl.training.epoch_end import end_epoch, measure_test_images
-from alexnet_impl.training.events import Started
+from alexnet_impl.training.events import EpochEnded, Started
 from alexnet_impl.training.feeding import prefetch_depth
 from alexnet_impl.training.state import RunState
 from alexnet_impl.training.steps import EpochSteps, digested_batches
@@ -41,12 +41,12 @@ def train(state: RunState) -> RunResult:
     )
     try:
         with stop_on_signals() as stop:
-            while not (state.is_done or stop.asked):
+            while not (state.is_recorded or stop.asked):
                 if (phase := state.next_phase()) is not state.phase:
                     state.begin_phase(phase, state.trainer.weights())
                 _train_epoch(state, stop)
-        if not state.is_done:
-            return end_interrupted(state)
+            if not state.is_recorded:
+                return end_interrupted(state)
         return end_finished(state, measure_test_images(state))
     except CollapsedError as error:
         return end_collapsed(state, str(error))
@@ -67,12 +67,15 @@ def _evaluated_images(state: RunState) -> int:
 def _train_epoch(state: RunState, stop: StopRequest) -> None:
     """Trains to the end of the epoch or the run, or until the user stops it; then saves."""
     steps = EpochSteps(state)
-    _take_steps(steps, stop)
+    if not state.is_done:  # a checkpoint may have been written after the last step
+        _take_steps(steps, stop)
     steps.read()
-    if state.is_done or state.progress.step_in_epoch == state.batches_per_epoch:
-        end_epoch(state)
-        steps.clock.restart()  # evaluation has a time of its own
+    if not (state.is_done or state.progress.step_in_epoch == state.batches_per_epoch):
+        save(state)
+        return
+    record = end_epoch(state)
     save(state)
+    state.observer(EpochEnded(record=record))  # what is said to have ended is on the disk
 
 
 def _take_steps(steps: EpochSteps, stop: StopRequest) -> None:

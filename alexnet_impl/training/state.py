@@ -104,6 +104,11 @@ class RunState:
         """Whether the last step has been taken."""
         return self.progress.step >= self.num_steps
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the last step has been taken and its epoch has been evaluated and recorded."""
+        return self.is_done and self.progress.step_in_epoch == 0
+
     def put_dataset_on_device(self) -> None:
         """Puts the training images on the device, if the recipe says so."""
         if self.recipe.device_data:

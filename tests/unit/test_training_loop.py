@@ -35,8 +35,8 @@ from alexnet_impl.errors import (
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
+from alexnet_impl.training import epoch_end, start
 from alexnet_impl.training import run as training
-from alexnet_impl.training import start
 from alexnet_impl.training.events import Evaluating, Started, Stepped
 from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.weights import safetensors_io as weights_module
@@ -619,6 +619,39 @@ def test_killed_run_continues_from_a_checkpoint_within_an_epoch(
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
     kill(tmp_path / "run", dataset, framework, step)
     assert_goes_on(tmp_path / "run", dataset, uninterrupted, step - 1)
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(None, 3), (6, 2)], ids=["epochs", "steps"])
+def test_run_killed_between_its_last_checkpoint_and_the_evaluation_records_every_epoch(
+    tmp_path, dataset, monkeypatch, steps, epochs
+):
+    recipe = replace(RECIPE, steps=steps)
+    predict = epoch_end.predict_probabilities
+    calls = []
+
+    def killed(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == epochs:
+            raise Killed
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
+    monkeypatch.setattr(epoch_end, "predict_probabilities", killed)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", dataset, recipe)
+    resume(tmp_path / "run", dataset)
+    train(tmp_path / "whole", dataset, recipe)
+    assert len(RunFolder.open(tmp_path / "run").history.epochs) == epochs
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_an_epoch_is_said_to_have_ended_after_its_state_was_saved(tmp_path, dataset):
+    """Whoever reads only the first lines of a training's output does not cost it an epoch."""
+    observer, saved = RecordingObserver(), []
+    folder = RunFolder(tmp_path / "run")
+    observer.on.epoch_ended = lambda _: saved.append(folder.read_checkpoint()[1]["step"])
+    train(folder.path, dataset, observer=observer)
+    assert saved == [4, 8, 12]
 
 
 NUM_WRITES = 12
