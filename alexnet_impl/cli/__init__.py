@@ -7,11 +7,14 @@ one line on standard error; the exit code is then non-zero.
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, TextIO, cast
 
+from alexnet_impl.cli.flags import Worker
+from alexnet_impl.cli.output import Output
 from alexnet_impl.cli.parsing import UsageError, parse
 from alexnet_impl.errors import AlexNetError, AlexNetWarning, StoppedError
 from alexnet_impl.report.printing import PlainConsole, encode_everything, printable
+from alexnet_impl.training.stopping import ENDING_SIGNALS, handle_signals
 
 STOPPED = 130
 """Exit code after Ctrl-C, as in shells."""
@@ -24,14 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after `alexnet`; by default those of this process.
 
     Returns:
-        The exit code: 0, 1 for a user error, 2 for an unknown command or flag, 130 if stopped.
+        The exit code: 0, 1 for a user error, 2 for an unknown command or flag, 130 if stopped by
+        Ctrl-C, SIGTERM or SIGHUP.
     """
     given = sys.argv[1:] if arguments is None else arguments
     encode_everything()
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the rest as *_
     try:
-        command, flags = parse(given)
-        return command.run(flags, PlainConsole())
+        return _run(given)
     except SystemExit as ended:  # tyro printed a help text or refused a value
         return int(ended.code or 0)
     except UsageError as error:
@@ -49,19 +52,49 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 
 
+def _run(arguments: list[str]) -> int:
+    """Run the command.
+
+    Raises:
+        OSError: If its output could not be written, for example to a full disk.
+    """
+    command, flags = parse(arguments)
+    output = Output(sys.stdout)
+    # A worker ends at once, except while it trains: its parent cleans up.
+    ending = () if isinstance(flags, Worker) else ENDING_SIGNALS
+    with handle_signals(ending, _interrupt):
+        code = command.run(flags, PlainConsole(file=cast("TextIO", output)))
+    output.flush()
+    if output.failure is not None:
+        raise output.failure
+    return code
+
+
+def _interrupt(_: int) -> None:
+    """Act as at Ctrl-C: what the command has begun is cleaned up."""
+    raise KeyboardInterrupt
+
+
 def _fail(error: object, code: int) -> int:
     text = str(error) or type(error).__name__
-    print(f"alexnet: error: {printable(' '.join(text.split()))}", file=sys.stderr)  # noqa: T201 - its one line
+    _say(f"alexnet: error: {' '.join(text.split())}")
     return code
 
 
 def _stopped(message: str) -> int:
     """Ctrl-C is no error: the message says how to continue."""
-    print(printable(message), file=sys.stderr)  # noqa: T201 - its one line
+    _say(message)
     return STOPPED
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, if there still is one."""
+    output = Output(sys.stderr)
+    output.write(printable(line) + "\n")
+    output.flush()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     """Print a warning of this package as one line; hide the libraries' own, for developers."""
     if issubclass(category, AlexNetWarning):
-        print(f"alexnet: warning: {printable(str(message))}", file=sys.stderr)  # noqa: T201
+        _say(f"alexnet: warning: {message}")

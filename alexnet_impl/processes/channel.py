@@ -47,7 +47,7 @@ class Channel:
             RunError: If the worker refused, failed or has ended.
         """
         request = {"call": call, "values": values or {}, "arrays": _write(self.folder, arrays)}
-        self.worker.send(request)
+        self.worker.send(request | {"folder": str(self.folder)})
         answer = self.worker.receive()
         if "error" in answer:
             raise RunError(f"{self.worker.framework}: {answer['error']}")
@@ -107,22 +107,19 @@ def answer_calls(answer: Callable[[str, dict[str, Any], Weights], Answer]) -> in
 
     `answer` returns (values, arrays) for (call, values, arrays).
     """
-    with (
-        worker_pipes() as (requests, answers),
-        tempfile.TemporaryDirectory(prefix="alexnet-") as folder,
-    ):
+    with worker_pipes() as (requests, answers):
         for line in requests:
-            answers.write(json.dumps(_answer(answer, json.loads(line), Path(folder))) + "\n")
+            answers.write(json.dumps(_answer(answer, json.loads(line))) + "\n")
             answers.flush()
     return 0
 
 
 def _answer(
-    answer: Callable[[str, dict[str, Any], Weights], Answer], request: dict[str, Any], folder: Path
+    answer: Callable[[str, dict[str, Any], Weights], Answer], request: dict[str, Any]
 ) -> dict[str, Any]:
     try:
         values, arrays = answer(request["call"], request["values"], _take(request["arrays"]))
-        return {"values": values, "arrays": _write(folder, arrays)}
+        return {"values": values, "arrays": _write(Path(request["folder"]), arrays)}
     except (AlexNetError, OSError, MemoryError) as error:
         return {"error": " ".join(str(error).split()) or type(error).__name__}
     except Exception as error:  # noqa: BLE001 - a framework, or a user's layers, raise any kind

@@ -7,8 +7,12 @@ answers are JSON objects, one per line, on the worker's standard input and outpu
 
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +24,8 @@ from alexnet_impl.errors import RunError
 KINDS = ("training", "trainer", "case", "model", "conversion", "doctor")
 """Kinds of workers: each answers requests of its own."""
 LOG_LINES = 5
+ANSWER_S = 0.5
+"""Time between a worker's last answer and its waiting for the next request, at most."""
 
 
 class WorkerProcess:
@@ -103,19 +109,55 @@ def start_worker(
     return WorkerProcess(framework, process, log)
 
 
+class Requests:
+    """The lines of a worker's standard input, which its parent keeps open as long as it lives.
+
+    If the input ends while a request is being answered, the parent has died: SIGTERM then ends this
+    process, and a training saves its state first. A pipe is closed however its writer dies, on
+    every system, and also if the worker is not the parent's own child but that of a script.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, args=(descriptor,), daemon=True).start()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields one request after the other; each is answered when the next is asked for."""
+        while (line := self._lines.get()) is not None:
+            yield line
+            self._lines.task_done()
+
+    def _read(self, descriptor: int) -> None:
+        # By file descriptor: Python waits at its end for a stream that a thread reads.
+        rest = b""
+        while chunk := os.read(descriptor, 1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._lines.put(line.decode())
+        if self._lines.unfinished_tasks:
+            time.sleep(ANSWER_S)
+        if self._lines.unfinished_tasks:
+            signal.raise_signal(signal.SIGTERM)
+        self._lines.put(None)
+
+
 @contextmanager
-def worker_pipes() -> Iterator[tuple[TextIO, TextIO]]:
-    """Opens the worker's side of its pipes: the stream of requests and the stream for answers.
+def worker_pipes() -> Iterator[tuple[Requests, TextIO]]:
+    """Opens the worker's side of its pipes: the requests and the stream for answers.
 
     Inside the block, what anything else prints goes to standard error, and whoever reads standard
     input finds none.
     """
     # By file descriptor: native libraries and subprocesses print as well.
-    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
-        with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)
+    requests, answers = Requests(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    try:
         yield requests, answers
+    finally:
+        with suppress(BrokenPipeError):
+            answers.close()
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -4,7 +4,6 @@ A worker trains one run after the other until its input ends, so that a series o
 framework once. training_service.py is the other side.
 """
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.events import Observer, event_from_json
 from alexnet_impl.training.prepare import PreparedRun
+from alexnet_impl.training.stopping import STOP_SIGNALS, handle_signals
 
 
 def log_of(folder: Path) -> Path:
@@ -53,7 +53,7 @@ class WorkerSeries:
         Raises:
             DivergedError: If the run diverged; the worker can train the next one.
             RunError: If the worker refused the run, failed or was killed; with its message.
-            StoppedError: If Ctrl-C came before the worker could save a state.
+            StoppedError: If a signal came before the worker could save a state.
         """
         if self.interrupts:
             raise StoppedError(f"stopped between two runs of {self.framework}")
@@ -107,7 +107,7 @@ def worker_series(
         RunError: If the interpreter cannot be started.
     """
     workers: list[WorkerProcess] = []
-    with _ctrl_c_stops(workers) as interrupts:
+    with _signals_stop(workers) as interrupts:
         worker = start_worker("training", framework, log, interpreter=interpreter)
         workers.append(worker)
         if interrupts:  # while it was being started
@@ -125,21 +125,18 @@ def worker_series(
 
 
 @contextmanager
-def _ctrl_c_stops(workers: list[WorkerProcess]) -> Iterator[list[int]]:
-    """Notes Ctrl-C, and asks the workers to end; a worker that trains saves its state first.
+def _signals_stop(workers: list[WorkerProcess]) -> Iterator[list[int]]:
+    """Notes Ctrl-C, SIGTERM and SIGHUP, and asks the workers to end; a training is saved first.
 
     The terminal sends Ctrl-C to the worker as well, but one that is still importing may lose it:
     SIGTERM ends it there, and means the same as Ctrl-C to the training loop.
     """
     interrupts: list[int] = []
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int) -> None:
         interrupts.append(number)
         for worker in workers:
             worker.stop()
 
-    before = signal.signal(signal.SIGINT, stop)
-    try:
+    with handle_signals(STOP_SIGNALS, stop):
         yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, before)

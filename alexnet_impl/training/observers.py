@@ -4,7 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -209,5 +209,6 @@ class JsonObserver:
         self._write({"event": event, **values})
 
     def _write(self, values: dict[str, Any]) -> None:
-        self.stream.write(json.dumps(values) + "\n")
-        self.stream.flush()
+        with suppress(BrokenPipeError):  # the training that saves its state outlives the reader
+            self.stream.write(json.dumps(values) + "\n")
+            self.stream.flush()

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -601,7 +602,7 @@ def test_quick_commands_import_nothing_heavy():
     names = done.stderr.split()
     assert names[: len(QUICK)] == ["0"] * len(QUICK)
     assert {name.partition(".")[0] for name in names} & HEAVY == set()
-    assert "alexnet_impl.training" not in names
+    assert "alexnet_impl.training.run" not in names
 
 
 # ---- no traceback ever
@@ -646,6 +647,39 @@ def test_ctrl_c_is_no_error(alexnet, monkeypatch, stop, line):
     code, out, err = alexnet("variants")
     assert (code, out, err.count("\n")) == (130, "", 1)
     assert err.startswith(line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_stop_a_command_as_ctrl_c_does(alexnet, monkeypatch, number):
+    before = signal.getsignal(number)
+    monkeypatch.setattr(listings, "variants_command", lambda *_: signal.raise_signal(number))
+    assert alexnet("variants") == (130, "", "Stopped.\n")
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "pipe"])
+def test_output_that_cannot_be_written_ends_no_command(monkeypatch, capsys, place):
+    """`alexnet train | head` trains on; a full disk is told at the end."""
+    ended = []
+
+    def prints(_, console):
+        console.print("1")
+        console.print("2")
+        ended.append(console)
+        return 0
+
+    if place == "pipe":
+        ours, descriptor = os.pipe()
+        os.close(ours)
+    else:
+        descriptor = os.open(place, os.O_WRONLY)
+    monkeypatch.setattr(listings, "variants_command", prints)
+    with os.fdopen(descriptor, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        code = main(["variants"])
+    assert ended
+    said = "" if place == "pipe" else "alexnet: error: [Errno 28] No space left on device\n"
+    assert (code, capsys.readouterr().err) == (1 if said else 0, said)
 
 
 def test_traceback_can_be_had(alexnet, monkeypatch):

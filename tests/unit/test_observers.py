@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import os
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -280,6 +282,16 @@ def test_each_json_line_is_sent_at_once():
     stream = Stream()
     tell(JsonObserver(stream))
     assert stream.flushed == 6
+
+
+def test_events_for_a_parent_that_has_died_are_dropped():
+    """The training outlives it until its state is saved."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    stream = os.fdopen(theirs, "w")
+    tell(JsonObserver(stream))
+    with suppress(BrokenPipeError):
+        stream.close()
 
 
 def test_unknown_event_is_refused():

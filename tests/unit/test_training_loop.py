@@ -35,7 +35,7 @@ from alexnet_impl.errors import (
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
-from alexnet_impl.training import epoch_end, start
+from alexnet_impl.training import epoch_end, start, stopping
 from alexnet_impl.training import run as training
 from alexnet_impl.training.events import Evaluating, Started, Stepped
 from alexnet_impl.training.feeding import batch_plan
@@ -488,7 +488,9 @@ def test_logits_of_test_images_that_are_not_finite_stop_the_run_too(tmp_path, fr
 # ---- stopped by the user
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name
+)
 def test_signal_ends_the_run_after_the_step_with_its_state_saved(
     tmp_path, dataset, framework, number
 ):
@@ -519,6 +521,31 @@ def test_second_signal_does_what_it_did_before(tmp_path, dataset, framework):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", dataset)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_hangup_that_is_ignored_ends_nothing(tmp_path, dataset, framework):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        framework.before_step = interrupt_at(6, signal.SIGHUP)
+        assert train(tmp_path / "run", dataset).status == "finished"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_more_sigterms_while_the_state_is_saved_change_nothing(
+    tmp_path, dataset, uninterrupted, monkeypatch
+):
+    """A scheduler signals the group, the parent passes it on, and the scheduler signals again."""
+    with (
+        monkeypatch.context() as patch,
+        stopping.handle_signals((signal.SIGTERM,), lambda _: None),  # outside of the loop
+    ):
+        patch.setattr(os, "fsync", lambda _: signal.raise_signal(signal.SIGTERM))
+        result = train(tmp_path / "run", dataset)
+    assert (result.status, result.steps) == ("interrupted", 4)
+    assert_goes_on(tmp_path / "run", dataset, uninterrupted, 4)
 
 
 @pytest.mark.parametrize("step", [1, 4, 6, 11])

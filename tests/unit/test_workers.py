@@ -5,10 +5,12 @@ The other side is the worker itself with the NumPy framework, or a shell script.
 
 import io
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -21,6 +23,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DivergedError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.processes import launch
 from alexnet_impl.processes import training_service as service
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.processes.launch import KINDS, start_worker
@@ -64,6 +67,13 @@ def script(tmp_path):
 
 def error_event(message):
     return f"echo {shlex.quote(json.dumps({'event': 'error', 'message': message}))}"
+
+
+def wait_until(holds, patience_s=30):
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def refusal_of(interpreter, tmp_path):
@@ -143,13 +153,30 @@ def test_what_libraries_print_goes_to_the_log_and_not_among_the_answers():
         "import os, sys; from alexnet_impl.processes.launch import worker_pipes\n"
         "with worker_pipes() as (requests, answers):\n"
         "    os.write(1, b'native\\n'); print('Python', flush=True)\n"
-        "    answers.write(repr((requests.readline(), sys.stdin.read())))"
+        "    answers.write(repr((*requests, sys.stdin.read())))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input="asked", capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], input="asked\n", capture_output=True, text=True, check=True
     )
     assert done.stdout == "('asked', '')"
     assert done.stderr == "native\nPython\n"
+
+
+@pytest.mark.parametrize("answers_s", [0.0, None], ids=["in time", "never"])
+def test_end_of_input_ends_the_process_only_while_a_request_is_answered(monkeypatch, answers_s):
+    """A parent that got its last answer closes the pipe before this process is waiting again."""
+    signals = []
+    monkeypatch.setattr(launch, "ANSWER_S", 0.05)
+    monkeypatch.setattr(launch.signal, "raise_signal", signals.append)
+    ours, theirs = os.pipe()
+    requests = iter(launch.Requests(ours))
+    os.write(theirs, b"one\ntwo\n")
+    assert [next(requests), next(requests)] == ["one", "two"]
+    os.close(theirs)
+    if answers_s is None:
+        wait_until(lambda: signals)
+    assert list(requests) == []
+    assert signals == ([signal.SIGTERM] if answers_s is None else [])
 
 
 # ---- what a job hands down
@@ -212,6 +239,22 @@ def test_run_cut_by_ctrl_c_is_continued_to_the_same_end(tmp_path):
     assert result.status == whole.status == "finished"
     assert result.batches_sha256 == whole.batches_sha256
     assert result.test_loss == whole.test_loss
+
+
+@pytest.mark.slow
+def test_worker_whose_parent_dies_saves_its_state_and_ends(tmp_path):
+    """Its pipes are closed in the middle of an epoch, and no signal comes from outside."""
+    python = fake_python(tmp_path, "waits-for-a-signal")
+    worker = start_worker("training", "torch", tmp_path / "log", interpreter=python)
+    worker.send({"run": run_to_dict(prepared()), "folder": str(tmp_path / "run")})
+    while worker.receive()["event"] != "epoch_ended":
+        pass
+    worker.process.stdout.close()
+    worker.process.stdin.close()
+    assert worker.process.wait(timeout=30) == 0
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.result.status == "interrupted"
+    assert folder.read_checkpoint()[1]["step"] == folder.result.steps == 6
 
 
 @pytest.mark.slow
@@ -297,10 +340,11 @@ def test_series_ends_its_worker_after_a_refusal(tmp_path, script):
         series.train(prepared(), tmp_path / "run", RecordingObserver())
 
 
-def test_series_starts_no_run_after_ctrl_c(tmp_path, script):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_series_starts_no_run_after_a_signal(tmp_path, script, number):
     interpreter = script("exec cat > /dev/null")
     with worker_series("torch", tmp_path / "log", interpreter=interpreter) as series:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         with pytest.raises(StoppedError, match="stopped between two runs of torch"):
             series.train(prepared(), tmp_path / "run", RecordingObserver())
 
