@@ -16,6 +16,9 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun
 
+COMPARISON = "compare.json"
+"""The config of a comparison, written into its folder first."""
+
 
 def check_frameworks(
     interpreters: Mapping[str, str], frameworks: Collection[str] = FRAMEWORKS
@@ -79,9 +82,7 @@ def compare(
 
 def _stopped(folder: Path, where: str = "") -> StoppedError:
     """Returns the message after Ctrl-C, which says how to continue."""
-    if any(folder.glob("*/run.json")):
-        return StoppedError(f"Stopped{where}; continue with: alexnet compare --resume {folder}")
-    return StoppedError(f"Stopped before the first step; {folder} holds no run to continue.")
+    return StoppedError(f"Stopped{where}; continue with: alexnet compare --resume {folder}")
 
 
 def _ended(path: Path) -> RunFolder | None:
@@ -93,13 +94,21 @@ def _ended(path: Path) -> RunFolder | None:
     return run if ended else None
 
 
+def write_comparison(folder: Path, config: RunConfig) -> None:
+    """Writes compare.json: from then on the comparison can be resumed."""
+    RunFolder(folder).clean()
+    RunFolder(folder).write_json(COMPARISON, config.to_dict())
+
+
 def comparison_config(folder: Path) -> RunConfig:
     """The config of a comparison that was interrupted.
 
     Raises:
-        RunError: If no run of it was started.
+        RunError: If none was started.
     """
-    for name in FRAMEWORKS:
+    if (folder / COMPARISON).is_file():
+        return RunConfig.from_dict(RunFolder(folder).read_json(COMPARISON))
+    for name in FRAMEWORKS:  # folders written before compare.json was
         if (folder / name / "run.json").is_file():
             return RunFolder.open(folder / name).config
     raise RunError(f"{folder}: holds no run of a comparison; start one without --resume.")

@@ -48,7 +48,7 @@ from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.runs.environment import environment_fingerprint
-from alexnet_impl.runs.folder import make_folder
+from alexnet_impl.runs.folder import hold_new_folder
 from alexnet_impl.stats.speed_ratios import Ratio
 from alexnet_impl.training.pace import announcement
 
@@ -69,13 +69,13 @@ def bench_command(command: Bench, console: Console) -> int:
     check_frameworks(interpreters, {case.config.framework for case in cases})
     folder = new_folder(command.options, "bench")
     is_new = not folder.exists()
-    make_folder(folder)
     try:
-        configs = settled([case.config for case in cases], ask_workers(interpreters), console)
-        cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
-        return _record(cases, command.sides, plan, interpreters, folder, console)
+        with hold_new_folder(folder):
+            configs = settled([case.config for case in cases], ask_workers(interpreters), console)
+            cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
+            return _record(cases, command.sides, plan, interpreters, folder, console)
     finally:
-        if is_new and not any(folder.iterdir()):
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -24,7 +24,7 @@ from alexnet_impl.cli.shared import (
     settle_run,
     settled,
 )
-from alexnet_impl.compare import check_frameworks, compare, comparison_config
+from alexnet_impl.compare import check_frameworks, compare, comparison_config, write_comparison
 from alexnet_impl.convert import convert
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
@@ -44,7 +44,7 @@ from alexnet_impl.report.run.tables import (
     predictions_table,
 )
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
+from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
@@ -127,14 +127,16 @@ def compare_command(command: Compare, console: Console) -> int:
         config = settled(sides, ask_workers(interpreters), console)[0]
     run = prepare_job(config, dataset, given, frameworks=FRAMEWORKS, interpreters=interpreters)
     del dataset  # each worker loads its own
-    if command.resume is None:
-        make_folder(folder)
     recipe, differing = nearest_recipe(config.asked_recipe)
     console.print(
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
         f"{' with changes' if differing else ''}, seed {config.recipe.seed}"
     )
-    runs = compare(run, folder, console, interpreters)
+    with hold_folder(folder):
+        if command.resume is None:
+            check_free(folder)
+            write_comparison(folder, config)
+        runs = compare(run, folder, console, interpreters)
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0

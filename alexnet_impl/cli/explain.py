@@ -25,7 +25,7 @@ from alexnet_impl.explain.study import (
 )
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.folder import check_free, make_folder
+from alexnet_impl.runs.folder import check_free, hold_folder
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 WIDTH = 0.125
@@ -49,10 +49,11 @@ def explain_command(command: Explain, console: Console) -> int:
     plan = make_plan(request, dataset_facts(dataset))
     arms = prepare_arms(plan, dataset, given, interpreters)
     del dataset  # each worker loads its own
-    if not (folder / "plan.json").is_file():
-        make_folder(folder)
-        write_request(folder, request)
-    execute(plan, arms, folder, console, interpreters)
+    with hold_folder(folder):
+        _check_study(folder, request)  # once more: another process may have made it by now
+        if not (folder / "plan.json").is_file():
+            write_request(folder, request)
+        execute(plan, arms, folder, console, interpreters)
     return _show(folder, console)
 
 
@@ -77,12 +78,23 @@ def _requested(
         check_free(folder)
     dataset = load_images(config, console)
     request = make_request(config, len(dataset.train), seeds, names)
-    if (folder / "plan.json").is_file() and read_request(folder) != request:
+    _check_study(folder, request)
+    return request, dataset
+
+
+def _check_study(folder: Path, request: ExplainRequest) -> None:
+    """Refuse a folder with anything else than this study.
+
+    Raises:
+        RunError: If it holds another study, or other files.
+    """
+    if not (folder / "plan.json").is_file():
+        check_free(folder)
+    elif read_request(folder) != request:
         raise RunError(
             f"{folder}: holds a study with other flags; choose another folder with --output, or "
             "continue that study with --resume and no other flag."
         )
-    return request, dataset
 
 
 def _config(command: Explain) -> tuple[RunConfig, Pretrained | None]:

@@ -25,7 +25,7 @@ from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
-from alexnet_impl.runs.folder import check_free, make_folder
+from alexnet_impl.runs.folder import check_free, hold_new_folder
 from alexnet_impl.training.prepare import prepare_run
 
 
@@ -45,7 +45,8 @@ def parity_command(command: Parity, console: Console) -> int:
     if pair is not None:
         console.print(CHECK_HEADER, style="dim", soft_wrap=True)
         record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
-        make_folder(folder)
+        with hold_new_folder(folder):
+            write_record(folder, record)
     else:
         record = _prove(command, interpreters, folder, console)
     write_record(folder, record)
@@ -102,11 +103,11 @@ def _prove(
     dataset = load_images(config, console)
     config = settled(sides, ask_workers(interpreters), console)[0]
     run = prepare_run(config, dataset)
-    make_folder(folder)
-    console.print(CHECK_HEADER, style="dim", soft_wrap=True)
 
     def keep(record: ParityRecord) -> None:
         write_record(folder, record)
         _show_check(record.checks[-1], console)
 
-    return prove(run, dataset, command.steps, interpreters, keep)
+    with hold_new_folder(folder):
+        console.print(CHECK_HEADER, style="dim", soft_wrap=True)
+        return prove(run, dataset, command.steps, interpreters, keep)

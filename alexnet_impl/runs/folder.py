@@ -9,12 +9,16 @@
     result.json            status, accuracy, timing and memory, written last
 
 Each file is written under a temporary name and then renamed, so that a crash at any instant leaves
-it whole or absent. All reports are computed from run folders.
+it whole or absent. One process at a time writes to a folder: it holds a lock in it. All reports are
+computed from run folders.
 """
 
 import io
 import json
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -33,6 +37,11 @@ from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weight
 from alexnet_impl.weights.safetensors_io import read_safetensors, write_safetensors
 
 SCHEMA_VERSION = 1
+LOCK = ".lock"
+LOCK_WAIT_S = 5.0
+"""How long to wait for a lock: a worker whose parent has died still saves its state."""
+_LEFTOVER = re.compile(r"\.\d+-.+|\.tmp\w{6}")
+"""Temporary names of files.replace_whole() and safetensors."""
 
 Record = TypeVar("Record")
 
@@ -58,20 +67,21 @@ class RunFolder:
         `given_sha256` is the digest of the file that config.weights names, if it names one.
 
         Raises:
-            RunError: If the folder is not empty or cannot be written.
+            RunError: See hold_new_folder().
         """
-        make_folder(path)
         folder = cls(path)
-        folder.write_json(
-            "run.json",
-            {
-                "schema_version": SCHEMA_VERSION,
-                "config": to_json(config),
-                "dataset": to_json(DatasetRecord.of(dataset)),
-                "initial_weights_sha256": weights_sha256,
-                "given_weights_sha256": given_sha256,
-            },
-        )
+        with hold_new_folder(path):
+            folder.clean()
+            folder.write_json(
+                "run.json",
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "config": to_json(config),
+                    "dataset": to_json(DatasetRecord.of(dataset)),
+                    "initial_weights_sha256": weights_sha256,
+                    "given_weights_sha256": given_sha256,
+                },
+            )
         return folder
 
     @classmethod
@@ -236,8 +246,9 @@ class RunFolder:
 
     def clean(self) -> None:
         """Removes temporary files that killed writers have left."""
-        for path in self.path.glob(".*-*"):
-            path.unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def remove_checkpoint(self) -> None:
         """Removes the checkpoint, if there is one."""
@@ -288,26 +299,58 @@ def check_free(path: Path) -> None:
     """Checks that a run can be written to a path, before any work is done for it.
 
     Raises:
-        RunError: If it is a folder that is not empty, or a file.
+        RunError: If it is a file, or a folder with anything else than a killed process left.
     """
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(
+        entry.name != LOCK and not _LEFTOVER.fullmatch(entry.name) for entry in path.iterdir()
+    ):
         raise RunError(f"{path}: holds files already; choose another folder with --output.")
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; choose another folder with --output.")
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder; one that exists must be empty and writable.
+@contextmanager
+def hold_new_folder(path: Path) -> Iterator[None]:
+    """Makes a folder, or takes an empty one, and holds it; see hold_folder().
 
     Raises:
-        RunError: If it is not empty, or cannot be made or written.
+        RunError: See check_free() and hold_folder().
     """
     check_free(path)
+    with hold_folder(path):
+        check_free(path)
+        yield
+
+
+@contextmanager
+def hold_folder(path: Path) -> Iterator[None]:
+    """Makes a folder if there is none, and keeps other processes from writing to it.
+
+    The system releases the lock when this process ends, however it does. This process may hold a
+    folder several times.
+
+    Raises:
+        RunError: If another process holds it, or it cannot be made or written.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only what writes a folder pays for it
+
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_bytes(path / "writable", b"")
-        (path / "writable").unlink()
+        lock = FileLock(path.resolve() / LOCK, timeout=LOCK_WAIT_S, is_singleton=True)
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{path}: another process is writing to this folder; wait until it has ended, or "
+            "choose another folder."
+        ) from None
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written ({error.strerror}); choose another folder with --output."
         ) from error
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with suppress(OSError):  # Windows removes no open file
+                (path / LOCK).unlink()  # a process that waits for it notices, and locks a new one
+        lock.release()

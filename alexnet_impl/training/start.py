@@ -7,7 +7,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.files import file_digest
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.runs.environment import environment_fingerprint
-from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.folder import RunFolder, hold_folder, hold_new_folder
 from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.checkpoint import restore
 from alexnet_impl.training.events import Observer
@@ -31,11 +31,12 @@ def start_run(
     weights = _threads_and_weights(run)
     network = make_network(run, weights, dataset, observer)
     given = None if run.given is None else file_digest(run.given.path, "sha256")
-    folder = RunFolder.create(
-        folder_path, run.config, dataset, weights_sha256(weights), given_sha256=given
-    )
-    _write_environment(folder, run)
-    return train(initial_state(folder, run.config, dataset, network, observer))
+    with hold_new_folder(folder_path):
+        folder = RunFolder.create(
+            folder_path, run.config, dataset, weights_sha256(weights), given_sha256=given
+        )
+        _write_environment(folder, run)
+        return train(initial_state(folder, run.config, dataset, network, observer))
 
 
 def resume_run(
@@ -46,9 +47,14 @@ def resume_run(
     The run was prepared again: its weights may lie elsewhere now.
 
     Raises:
-        RunError: If the run is finished, diverged or collapsed, or the dataset or the weights it
-            started from are others.
+        RunError: If the run is finished, diverged or collapsed, another process trains it, or the
+            dataset or the weights it started from are others.
     """
+    with hold_folder(folder.path):
+        return _resume(folder, run, dataset, observer)
+
+
+def _resume(folder: RunFolder, run: PreparedRun, dataset: Dataset, observer: Observer) -> RunResult:
     check_resumable(folder, dataset)
     weights, given = _threads_and_weights(run), run.config.weights
     if given is not None and weights_sha256(weights) != folder.initial_weights_sha256:

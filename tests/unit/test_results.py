@@ -1,8 +1,11 @@
 """The run folder: what is written comes back, and what is not a run is refused in words."""
 
+import itertools
 import json
 import math
 import os
+import signal
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.errors import RunError, WeightsError
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs import folder as folders
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.environment import environment_fingerprint, process_peak_memory_bytes
-from alexnet_impl.runs.folder import RunFolder, make_folder
+from alexnet_impl.runs.folder import RunFolder, hold_folder, hold_new_folder
 from alexnet_impl.runs.records import DatasetRecord, History, Predictions
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
@@ -144,16 +148,22 @@ def test_created_folder_has_no_figures_yet(run):
 
 
 def test_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path):
-    make_folder(tmp_path / "a" / "b")
-    make_folder(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+    for _ in range(2):
+        with hold_new_folder(tmp_path / "a" / "b"):
+            pass
+        assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def hold(path):
+    with hold_new_folder(path):
+        pass
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden"])
 def test_folder_with_files_is_not_taken(tmp_path, name):
     (tmp_path / name).write_text("mine")
     message = f"{tmp_path}: holds files already; choose another folder with --output."
-    assert refusal_of(lambda: make_folder(tmp_path)) == message
+    assert refusal_of(lambda: hold(tmp_path)) == message
     assert (tmp_path / name).read_text() == "mine"
 
 
@@ -165,17 +175,106 @@ def test_folder_that_cannot_be_written_is_refused(tmp_path, below, reason):
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / below
     message = f"{path}: {reason}; choose another folder with --output."
-    assert refusal_of(lambda: make_folder(path)) == message
+    assert refusal_of(lambda: hold(path)) == message
 
 
 def test_folder_on_a_full_disk_is_refused(tmp_path, monkeypatch):
-    def full(_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "mkdir", full)
     assert "cannot be written (No space left on device)" in refusal_of(
-        lambda: make_folder(tmp_path / "run")
+        lambda: hold(tmp_path / "run")
     )
+
+
+def test_folder_that_another_process_writes_is_refused(tmp_path, monkeypatch):
+    """And is free when that one has been killed, which leaves the lock's file."""
+    monkeypatch.setattr(folders, "LOCK_WAIT_S", 0.0)
+    ready, held = os.pipe()
+    if (process := os.fork()) == 0:
+        with hold_folder(tmp_path):
+            os.write(held, b"1")
+            signal.pause()
+    os.read(ready, 1)
+    refusal = refusal_of(lambda: hold(tmp_path))
+    assert refusal.startswith(f"{tmp_path}: another process is writing to this folder; wait")
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    hold(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_may_be_held_again_by_its_own_process(tmp_path):
+    with hold_new_folder(tmp_path):
+        hold(tmp_path)
+        assert (tmp_path / ".lock").is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_runs_started_at_once_into_one_folder_exactly_one_wins(tmp_path):
+    for number in range(3):
+        ready, go = os.pipe()
+        path = tmp_path / str(number)
+        processes = [fork_after(ready, lambda path=path: create(path)) for _ in range(3)]
+        os.write(go, b"123")
+        codes = [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in processes]
+        assert sorted(codes) == [0, REFUSED, REFUSED]
+        assert [file.name for file in path.iterdir()] == ["run.json"]
+
+
+REFUSED = 11
+
+
+def fork_after(descriptor, act):
+    """The id of a process that acts once it can read a byte; it exits with 0 or REFUSED."""
+    if (process := os.fork()) == 0:
+        os.read(descriptor, 1)
+        code = 1
+        try:
+            act()
+            code = 0
+        except RunError:
+            code = REFUSED
+        finally:
+            os._exit(code)
+    return process
+
+
+def create(path):
+    return RunFolder.create(path, CONFIG, make_dataset(), "cd" * 32)
+
+
+def test_run_that_was_killed_while_its_folder_was_made_starts_again(tmp_path):
+    """Killed at every file operation in turn."""
+
+    def killed_at(number, path):
+        count = itertools.count(1)
+
+        def hook(event, arguments):
+            writes = event in ("os.rename", "os.remove", "os.chmod", "os.mkdir") or (
+                event == "open" and isinstance(arguments[2], int) and arguments[2] & 3
+            )
+            if writes and str(path) in str(arguments[0]) and next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        create(path)
+
+    ready, go = os.pipe()
+    left = set()
+    for number in itertools.count(1):
+        path = tmp_path / str(number) / "torch"
+        os.write(go, b"1")
+        process = fork_after(ready, lambda number=number, path=path: killed_at(number, path))
+        if os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0:
+            break
+        left |= {file.name.replace(str(process), "PID") for file in path.parent.rglob("*")}
+        if not (path / "run.json").is_file():
+            create(path)
+        assert {file.name for file in path.iterdir()} - {".lock"} == {"run.json"}
+    assert {".lock", ".PID-run.json"} <= left
 
 
 @pytest.mark.parametrize("name", ["none", "file"])

@@ -33,6 +33,7 @@ from alexnet_impl.errors import (
     WeightsError,
 )
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
+from alexnet_impl.runs import folder as folders
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import epoch_end, start, stopping
@@ -681,8 +682,8 @@ def test_an_epoch_is_said_to_have_ended_after_its_state_was_saved(tmp_path, data
     assert saved == [4, 8, 12]
 
 
-NUM_WRITES = 12
-"""writable, run and environment; history and checkpoint of three epochs; weights, predictions,
+NUM_WRITES = 11
+"""run and environment; history and checkpoint of three epochs; weights, predictions,
 result."""
 
 
@@ -694,7 +695,7 @@ def test_run_writes_num_writes_files(tmp_path, dataset, monkeypatch):
     assert len(writes) == NUM_WRITES
 
 
-@pytest.mark.parametrize("place", range(3, NUM_WRITES + 1), ids="write {}".format)
+@pytest.mark.parametrize("place", range(2, NUM_WRITES + 1), ids="write {}".format)
 def test_run_that_is_killed_in_any_write_continues_to_the_same_end(
     tmp_path, dataset, uninterrupted, monkeypatch, place
 ):
@@ -711,7 +712,7 @@ def test_run_that_is_killed_in_any_write_continues_to_the_same_end(
     folder = RunFolder.open(tmp_path / "run")
     assert folder.result is None
     # A checkpoint counts an epoch, and so does the history that is written just before it.
-    assert len(folder.history.epochs) == max(place - 3, 0) // 2 if place < 9 else 3
+    assert len(folder.history.epochs) == max(place - 2, 0) // 2 if place < 8 else 3
     resume(tmp_path / "run", dataset)
     assert_same_run(tmp_path / "run", uninterrupted)
 
@@ -742,6 +743,31 @@ def test_resume_removes_what_a_killed_writer_left(tmp_path, dataset, framework, 
     kill(tmp_path / "run", dataset, framework, 6)
     (tmp_path / "run" / ".12345-checkpoint.safetensors").write_bytes(b"half")
     resume(tmp_path / "run", dataset)
+    assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_two_resumptions_of_one_run_exclude_each_other(
+    tmp_path, dataset, framework, uninterrupted, monkeypatch
+):
+    """The second process comes while the first one is in the middle of a step."""
+    monkeypatch.setattr(folders, "LOCK_WAIT_S", 0.0)
+    framework.before_step = interrupt_at(2)
+    train(tmp_path / "run", dataset)
+    codes = []
+
+    def resume_elsewhere(_):
+        if (process := os.fork()) == 0:
+            framework.before_step = None
+            try:
+                resume(tmp_path / "run", dataset)
+            except RunError as error:
+                os._exit(11 if "another process is writing" in str(error) else 12)
+            os._exit(0)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+
+    framework.before_step = at_step(7, resume_elsewhere)
+    resume(tmp_path / "run", dataset)
+    assert codes == [11]
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
