@@ -34,6 +34,12 @@ def pytest_addoption(parser):
         help="run the long trainings on a CPU too, where each takes hours or days",
     )
     parser.addoption(
+        "--kills",
+        type=int,
+        default=2,
+        help="kills per framework in the campaign of the slow tests (default: 2)",
+    )
+    parser.addoption(
         "--interpreter",
         action="append",
         default=[],

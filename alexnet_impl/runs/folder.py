@@ -95,7 +95,8 @@ class RunFolder:
         if not path.is_dir():
             raise RunError(f"{path}: there is no such run folder.")
         if not (path / "run.json").is_file():
-            raise RunError(f"{path}: is no run folder: it has no run.json.")
+            remedy = "" if _holds_files(path) else " It is empty: start the run anew."
+            raise RunError(f"{path}: is no run folder: it has no run.json.{remedy}")
         version = folder.read_json("run.json").get("schema_version")
         if version != SCHEMA_VERSION:
             raise RunError(
@@ -301,12 +302,16 @@ def check_free(path: Path) -> None:
     Raises:
         RunError: If it is a file, or a folder with anything else than a killed process left.
     """
-    if path.is_dir() and any(
-        entry.name != LOCK and not _LEFTOVER.fullmatch(entry.name) for entry in path.iterdir()
-    ):
+    if path.is_dir() and _holds_files(path):
         raise RunError(f"{path}: holds files already; choose another folder with --output.")
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; choose another folder with --output.")
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether a folder holds anything else than a killed process left."""
+    names = (entry.name for entry in path.iterdir())
+    return any(name != LOCK and not _LEFTOVER.fullmatch(name) for name in names)
 
 
 @contextmanager

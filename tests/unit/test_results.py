@@ -290,6 +290,12 @@ def test_foreign_folder_is_no_run(tmp_path):
     assert refusal_of(lambda: RunFolder.open(tmp_path)) == message
 
 
+def test_folder_of_a_run_that_was_killed_at_once_says_what_to_do(tmp_path):
+    (tmp_path / ".123-run.json").write_bytes(b"half")
+    message = f"{tmp_path}: is no run folder: it has no run.json. It is empty: start the run anew."
+    assert refusal_of(lambda: RunFolder.open(tmp_path)) == message
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
