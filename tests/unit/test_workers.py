@@ -110,6 +110,9 @@ def test_file_of_the_current_directory_with_a_modules_name_is_not_executed(tmp_p
     for name in ("random", "numpy", "alexnet_impl"):
         (tmp_path / f"{name}.py").write_text(f"open({str(executed)!r}, 'w')\n")
     monkeypatch.chdir(tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     files = {"source": str(tmp_path / "none.pt"), "target": str(tmp_path / "out.safetensors")}
     with (
         pytest.raises(RunError, match=r"none\.pt: there is no such file"),
@@ -117,6 +120,7 @@ def test_file_of_the_current_directory_with_a_modules_name_is_not_executed(tmp_p
     ):
         channel.ask("convert", files | {"network": {}})
     assert not executed.exists()
+    assert list(temporary.iterdir()) == []  # the worker, which is killed at the end, left nothing
 
 
 def test_workers_start_without_a_framework_and_without_statistics():
