@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO, TypeAlias, TypeVar
 
 # (description, done, total); a total of 0 means that it is not known.
@@ -77,8 +77,9 @@ def log_progress(stream: TextIO, ticker: Ticker) -> Progress:
         if total and done > before:
             left_s = (ticker.clock() - started) * (total - done) / (done - before)
             line += f" of {total:,}, {time_text(left_s)} left"
-        stream.write(f"{line}\n")
-        stream.flush()
+        with suppress(OSError):  # nobody may read it any more
+            stream.write(f"{line}\n")
+            stream.flush()
 
     return report
 

@@ -1,10 +1,12 @@
 import io
+import itertools
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet_impl.data import progress as progress_module
-from alexnet_impl.data.progress import Ticker, counted, terminal_progress, time_text
+from alexnet_impl.data.progress import Ticker, counted, log_progress, terminal_progress, time_text
 
 pytestmark = pytest.mark.fast
 
@@ -54,6 +56,18 @@ def test_progress_in_a_log_is_a_line_every_30_seconds(monkeypatch):
 )
 def test_duration_is_said_in_words(time_s, text):
     assert time_text(time_s) == text
+
+
+def test_progress_that_nobody_reads_any_more_ends_nothing():
+    """As after `alexnet train 2>&1 | head`."""
+    written = []
+
+    def write(line):
+        written.append(line)
+        raise BrokenPipeError
+
+    log_progress(SimpleNamespace(write=write), Ticker(itertools.count(0, 100).__next__))("x", 5, 9)
+    assert written
 
 
 def test_terminal_progress_draws_on_a_terminal(monkeypatch):
