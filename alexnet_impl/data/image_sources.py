@@ -7,20 +7,16 @@ import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from alexnet_impl.data.paths import require_existing
 from alexnet_impl.errors import DataError
+from alexnet_impl.files import file_digest
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
 # Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
-
-_END_OF_ZIP = b"PK\x05\x06"
-_END_OF_ZIP_BYTES = 22
-_LONGEST_ZIP_COMMENT = 65_535
-_ZIP64_END_BYTES = 76
 
 
 class ImageSource(Protocol):
@@ -59,7 +55,12 @@ class FolderSource:
         self.path = path
 
     @cached_property
-    def _stats(self) -> dict[str, tuple[int, int]]:
+    def sizes(self) -> dict[str, int]:
+        """Encoded size in bytes by path; see ImageSource.
+
+        Raises:
+            DataError: If a folder cannot be read.
+        """
         try:
             return dict(_walk(self.path))
         except OSError as error:
@@ -69,13 +70,13 @@ class FolderSource:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over names, sizes and times of change."""
-        return hashlib.sha256(repr(sorted(self._stats.items())).encode()).hexdigest()
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Encoded size in bytes by path; see ImageSource."""
-        return {path: size for path, (size, _) in self._stats.items()}
+        """sha256 over names and contents: a second for 60,000 images of 1 KB."""
+        digest = hashlib.sha256()
+        for path in sorted(self.sizes):
+            content = self.read(path)
+            digest.update(f"{path}\0{len(content)}\0".encode(errors="surrogateescape"))
+            digest.update(content)
+        return digest.hexdigest()
 
     def read(self, path: str) -> bytes:
         """Returns the encoded image.
@@ -84,7 +85,8 @@ class FolderSource:
             DataError: If the file cannot be read.
         """
         try:
-            return (self.path / path).read_bytes()
+            with open(f"{self.path}/{path}", "rb", buffering=0) as file:  # noqa: PTH123 - 2x faster
+                return file.read()
         except OSError as error:
             raise DataError(f"{self.path / path}: cannot be read ({error.strerror}).") from error
 
@@ -103,33 +105,17 @@ class ZipSource:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the zip's own table of names, sizes and checksums.
-
-        The table is hashed as bytes: parsing 60,000 entries would take longer than loading their
-        images from the cache.
+        """sha256 over the zip: 0.2 s for 60,000 images of 1 KB.
 
         Raises:
-            DataError: If the file has no such table: it is no zip, or a truncated one.
+            DataError: If the file is no zip, or a truncated one.
         """
         try:
-            with self.path.open("rb") as file:
-                file.seek(self._table_start(file))
-                return hashlib.sha256(file.read()).hexdigest()
+            if not zipfile.is_zipfile(self.path):
+                raise self._no_zip_error()
+            return file_digest(self.path, "sha256")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from error
-
-    def _table_start(self, file: BinaryIO) -> int:
-        """Offset at which the table of entries starts, or some bytes before, which does no harm."""
-        file_bytes = file.seek(0, os.SEEK_END)
-        tail_start = max(file_bytes - _END_OF_ZIP_BYTES - _LONGEST_ZIP_COMMENT, 0)
-        file.seek(tail_start)
-        tail = file.read()
-        end = tail.rfind(_END_OF_ZIP)
-        if end < 0 or len(tail) - end < _END_OF_ZIP_BYTES:
-            raise self._no_zip_error()
-        table_bytes = int.from_bytes(tail[end + 12 : end + 16], "little")
-        # The table stands before the end record, or before the one that large zips put there too.
-        return max(tail_start + end - table_bytes - _ZIP64_END_BYTES, 0)
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -172,7 +158,7 @@ class ZipSource:
 
     def _no_zip_error(self) -> DataError:
         with self.path.open("rb") as file:
-            is_start_of_zip = file.read(2) == _END_OF_ZIP[:2]
+            is_start_of_zip = file.read(2) == b"PK"
         if is_start_of_zip:
             size = self.path.stat().st_size
             return DataError(
@@ -186,16 +172,15 @@ class ZipSource:
         )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yields the path below `root`, size and modification time of each image."""
+def _walk(root: Path) -> Iterator[tuple[str, int]]:
+    """Yields the path below `root` and the size of each image."""
     for folder, subfolders, names in os.walk(root, onerror=_reraise, followlinks=True):
         inner = Path(folder).relative_to(root)
         too_deep = len(inner.parts) >= _MAX_DEPTH
         subfolders[:] = [] if too_deep else [n for n in subfolders if _is_walked(folder, n)]
         prefix = "" if inner == Path() else f"{inner.as_posix()}/"
         for name in filter(_is_image, names):
-            stat = os.stat(f"{folder}/{name}")  # noqa: PTH116 - 3x faster, 60,000 times
-            yield prefix + name, (stat.st_size, stat.st_mtime_ns)
+            yield prefix + name, os.stat(f"{folder}/{name}").st_size  # noqa: PTH116 - 3x faster
 
 
 def _reraise(error: OSError) -> None:

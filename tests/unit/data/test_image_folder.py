@@ -282,6 +282,19 @@ def test_changed_image_is_decoded_again(image_tree, tmp_path, kind):
     assert levels(load_image_folder(path()).train)[0] == 200
 
 
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_folders_of_equal_names_sizes_and_dates_do_not_share_a_cache(tmp_path, kind):
+    found = []
+    for day, level in (("monday", 10), ("tuesday", 20)):
+        root = tmp_path / day / "images"
+        for part in ("train", "test"):
+            save_image(path := root / part / "a" / "0.bmp", 8, 8, level)
+            os.utime(path, (10**9, 10**9))
+        path = root if kind == "folder" else zip_tree(root, tmp_path / day / "images.zip")
+        found.append(levels(load_image_folder(path).train))
+    assert found == [[10], [20]]
+
+
 def test_other_image_size_does_not_come_from_the_same_cache(image_tree):
     assert load_image_folder(image_tree).image_size == (8, 8)
     assert load_image_folder(image_tree, image_size=4).image_size == (4, 4)
