@@ -92,9 +92,25 @@ def test_conversion_that_loses_a_bit_shows_in_the_outputs(source, tmp_path, monk
 
     monkeypatch.setattr(conversion, "save_weights", wrong)
     target = tmp_path / "out.safetensors"
-    refusal = refusal_of(source, target)
-    assert refusal.startswith(f"{target}: was removed: its outputs differ from those of {source}")
-    assert not target.exists()
+    target.write_bytes(b"a good file of before")
+    with pytest.raises(WeightsError, match=r"out.safetensors: was not written: its outputs would"):
+        convert(source, target, Hints())
+    assert target.read_bytes() == b"a good file of before"
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+def test_killed_conversion_leaves_no_unproven_target(source, tmp_path, monkeypatch):
+    target = tmp_path / "out.safetensors"
+    seen = []
+    read_weights = conversion.read_weights
+
+    def reading(path, spec):
+        seen.append(target.exists())
+        return read_weights(path, spec)
+
+    monkeypatch.setattr(conversion, "read_weights", reading)
+    convert(source, target, Hints())
+    assert seen == [False, False]
 
 
 def test_conversion_of_weights_that_are_not_finite_is_refused(source, tmp_path):
