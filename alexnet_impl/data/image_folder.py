@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from alexnet_impl.data.cache import cached_dataset
@@ -178,13 +179,13 @@ def _choose_size(source: ImageSource, paths: list[str], progress: Progress) -> i
 
 
 def _allocate(source: ImageSource, num_images: int, size: int) -> NDArray[np.uint8]:
-    try:
-        return np.empty((num_images, size, size, 3), np.uint8)
-    except MemoryError as error:
+    num_bytes, available = num_images * size * size * 3, psutil.virtual_memory().available
+    if num_bytes > available:
         raise DataError(
-            f"{source.path}: {num_images} images of {size}x{size} need "
-            f"{num_images * size * size * 3 / 1e9:,.0f} GB of memory; choose a smaller image_size."
-        ) from error
+            f"{source.path}: {num_images} images of {size}x{size} need {num_bytes / 1e9:,.0f} GB "
+            f"of memory, and {available / 1e9:,.0f} GB are available; choose a smaller image_size."
+        )
+    return np.empty((num_images, size, size, 3), np.uint8)
 
 
 def _decode_all(

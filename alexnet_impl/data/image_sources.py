@@ -3,12 +3,12 @@
 import hashlib
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from alexnet_impl.data.decoding import MOST_PIXELS
 from alexnet_impl.data.paths import require_existing
 from alexnet_impl.errors import DataError
 from alexnet_impl.files import file_digest
@@ -17,6 +17,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
 # Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
+_PIECE_BYTES = 4096
+_LARGEST_FILE_BYTES = 3 * MOST_PIXELS + (1 << 20)  # pixels that are not compressed, and a header
 
 
 class ImageSource(Protocol):
@@ -59,10 +61,10 @@ class FolderSource:
         """Encoded size in bytes by path; see ImageSource.
 
         Raises:
-            DataError: If a folder cannot be read.
+            DataError: If a folder cannot be read, or a file is too large for an image.
         """
         try:
-            return dict(_walk(self.path))
+            return _checked(self.path, dict(_walk(self.path)))
         except OSError as error:
             raise DataError(
                 f"{error.filename}: cannot be read ({error.strerror}); remove it or allow it."
@@ -121,7 +123,7 @@ class ZipSource:
     def _zip(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except Exception as error:  # damaged bytes provoke struct.error, UnicodeDecodeError ...
             raise self._no_zip_error() from error
 
     @cached_property
@@ -129,13 +131,14 @@ class ZipSource:
         """Encoded size in bytes by path; see ImageSource.
 
         Raises:
-            DataError: If the table of entries is damaged.
+            DataError: If the table of entries is damaged, or an entry is too large for an image.
         """
-        return {
+        sizes = {
             entry.filename: entry.file_size
             for entry in self._zip.infolist()
             if _is_image(entry.filename)
         }
+        return _checked(self.path, sizes)
 
     def read(self, path: str) -> bytes:
         """Returns the encoded image after verifying its CRC.
@@ -144,9 +147,11 @@ class ZipSource:
             DataError: If the entry is damaged or encrypted.
         """
         try:
-            return self._zip.read(path)
-        # RuntimeError: an encrypted entry; NotImplementedError: an unknown compression.
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+            with self._zip.open(path) as file:
+                # Asked for all, it would unpack more than declared; bzip2 unpacks all of a piece.
+                return b"".join(iter(lambda: file.read(_PIECE_BYTES), b""))
+        # zlib.error, lzma.LZMAError, RuntimeError (encrypted), NotImplementedError (unknown) ...
+        except Exception as error:
             raise DataError(
                 f"{self.path}: entry '{path}' cannot be read ({error}); get the archive again."
             ) from error
@@ -170,6 +175,21 @@ class ZipSource:
             "test/CLASS/ in a folder or a zip, and CIFAR-10 from its official archives under "
             "their own names."
         )
+
+
+def _checked(source: Path, sizes: dict[str, int]) -> dict[str, int]:
+    """Returns the sizes of all images before any of them is read.
+
+    Raises:
+        DataError: If a file is too large for an image.
+    """
+    for path, size in sizes.items():
+        if size > _LARGEST_FILE_BYTES:
+            raise DataError(
+                f"{source}: {path} has {size:,} bytes, and an image has at most "
+                f"{_LARGEST_FILE_BYTES:,}; remove it."
+            )
+    return sizes
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
