@@ -1,5 +1,6 @@
 """Reading and writing of weights as safetensors files: whole or not at all, with clear errors."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,24 @@ from alexnet_impl.weights.canonical import Weights
 
 
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
-    """Writes arrays of any shape and metadata as safetensors, whole or not at all."""
+    """Writes arrays of any shape and metadata as safetensors, whole or not at all.
+
+    Equal arrays and metadata give equal bytes.
+    """
     with replace_whole(path) as temporary, _disk_errors(path):
         save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the metadata in a file's header, which safetensors writes in random order."""
+    with path.open("r+b") as file:
+        num_bytes = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(num_bytes))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        file.seek(8)
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+        file.write(text.encode().ljust(num_bytes))
 
 
 @contextmanager

@@ -57,6 +57,17 @@ FAN_OUT = {"conv1": 64 * 25, "conv2": 64 * 9, "fc1": 40, "fc2": 30}
 """As Keras counts them: all output channels, also of a grouped convolution."""
 
 
+def test_equal_weights_and_metadata_are_equal_bytes(tmp_path):
+    arrays = {name: np.arange(3, dtype=kind) for name, kind in (("b", "f4"), ("a", "i8"))}
+    metadata = {f'key "{number}" \\': "\x00\n\x7fä🙂\u2028" for number in range(8)}
+    for path in (first := tmp_path / "first", second := tmp_path / "second"):
+        write_safetensors(path, arrays, metadata)
+    assert first.read_bytes() == second.read_bytes()
+    found, stored = read_safetensors(first)
+    assert stored == metadata
+    assert [found[name].tolist() for name in "ab"] == [[0, 1, 2]] * 2
+
+
 def draw(initializer, spec=SPEC, **values):
     return initial_weights(spec, Recipe(initializer=initializer, **values))
 
