@@ -14,10 +14,10 @@ from typing import Any
 import platformdirs
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.errors import AlexNetWarning, DataError
+from alexnet_impl.files import save_file
 
 _SCHEMA_VERSION = "1"
 _ABANDONED_AFTER_S = 3600

@@ -236,8 +236,9 @@ class RunFolder:
 
     def clean(self) -> None:
         """Removes temporary files that killed writers have left."""
-        for path in self.path.glob(".*-*"):
-            path.unlink(missing_ok=True)
+        for pattern in (".*-*", ".tmp*"):  # .tmp: of earlier releases
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def remove_checkpoint(self) -> None:
         """Removes the checkpoint, if there is one."""

@@ -1,16 +1,13 @@
 """Reading and writing of weights as safetensors files: whole or not at all, with clear errors."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
+from alexnet_impl.files import replace_whole, save_file
 from alexnet_impl.weights.canonical import Weights
 
 
@@ -19,29 +16,8 @@ def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> 
 
     Equal arrays and metadata give equal bytes.
     """
-    with replace_whole(path) as temporary, _disk_errors(path):
-        save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
-        _sort_metadata(temporary)
-
-
-def _sort_metadata(path: Path) -> None:
-    """Sorts the metadata in a file's header, which safetensors writes in random order."""
-    with path.open("r+b") as file:
-        num_bytes = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(num_bytes))
-        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
-        file.seek(8)
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
-        file.write(text.encode().ljust(num_bytes))
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turns safetensors' own error on a full disk into an OSError."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error}).") from error
+    with replace_whole(path) as temporary:
+        save_file(arrays, temporary, metadata)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
