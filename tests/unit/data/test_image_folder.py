@@ -271,6 +271,17 @@ def test_entry_larger_than_declared_takes_no_memory(tmp_path):
         source.close()
 
 
+def test_class_name_that_is_no_text_is_refused(image_tree):
+    (image_tree / "train" / "cat").rename(image_tree / "train" / "cat\udcff")
+    with pytest.raises(DataError, match=r"the class name 'cat\\udcff' is not UTF-8; rename its"):
+        load_image_folder(image_tree)
+
+
+def test_folder_whose_name_is_no_text_is_read(image_tree):
+    path = image_tree.rename(image_tree.with_name("pets\udcff"))
+    assert r"'pets\udcff'" in load_image_folder(path).source
+
+
 def test_source_is_named_also_from_within(image_tree, monkeypatch):
     monkeypatch.chdir(image_tree)
     assert "in 'pets'" in load_image_folder(Path()).source
