@@ -9,6 +9,7 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec, get_variant
 from alexnet_impl.weights.canonical import Weights, check_weights
+from alexnet_impl.weights.file_sizes import check_holds
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, stored_info
 from alexnet_impl.weights.pretrained_files import file_kind
 
@@ -80,6 +81,7 @@ def read_weights(path: Path, spec: Spec) -> Weights:
         WeightsError: If the file is damaged or belongs to another network.
     """
     kind = file_kind(path)
+    check_holds(path, spec)
     if kind != "safetensors":
         return get_framework(kind).read_checkpoint(path, spec)
     weights, _ = load_weights(path)

@@ -16,6 +16,7 @@ from alexnet_impl.files import replace_whole
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
+from alexnet_impl.weights.file_sizes import check_uncompressed
 from alexnet_impl.weights.published_files import published_of
 from alexnet_impl.weights.safetensors_io import read_metadata, read_safetensors, write_safetensors
 
@@ -91,6 +92,7 @@ def store_info(path: Path, info: WeightsInfo) -> None:
 
 
 def _keras_info(path: Path) -> WeightsInfo | None:
+    check_uncompressed(path)
     try:
         with zipfile.ZipFile(path) as file:
             if MEMBER not in file.namelist():
