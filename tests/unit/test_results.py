@@ -111,8 +111,8 @@ def test_run_config_gives_the_spec_of_its_recipe_and_data():
     [
         ({"device": "cuda"}, "device 'cuda' is unknown; choose auto, cpu, gpu."),
         ({"device": ""}, "device '' is unknown; choose auto, cpu, gpu."),
-        ({"threads": 0}, "threads=0 must be at least 1; leave it out for all."),
-        ({"threads": -2}, "threads=-2 must be at least 1; leave it out for all."),
+        ({"threads": 0}, "threads=0 must be from 1 to 1024; leave it out for all."),
+        ({"threads": -2}, "threads=-2 must be from 1 to 1024; leave it out for all."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
