@@ -1,6 +1,7 @@
 """Decoding of one image file of any kind to uint8 RGB pixels."""
 
 import io
+import logging
 import math
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alexnet_impl.errors import DataError
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it says on stderr what it also raises
 
 MOST_PIXELS = 1 << 26
 """The largest number of pixels of an image; one with more is refused before it is decoded."""

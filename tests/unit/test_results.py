@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -381,6 +382,20 @@ def test_truncated_predictions_are_refused(run, keep):
     path = run.path / "predictions.npz"
     path.write_bytes(path.read_bytes()[:keep])
     assert refusal_of(run.read_predictions).startswith(f"{path}: is damaged (")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"probabilities": np.zeros((10, 10**4), np.float32)}, "40.,... bytes of arrays, where"),
+        ({"sample_images": np.zeros((2, 6, 8, 3))}, "sample_images of type float64 have shape"),
+        ({"sample_indices": np.full(2, 10)}, "sample_indices are not below 10"),
+    ],
+    ids=["bomb", "pixels", "places"],
+)
+def test_predictions_that_no_run_has_are_refused(run, changes, told):
+    run.write_predictions(replace(make_predictions(), **changes))
+    assert re.search(told, refusal_of(run.read_predictions))
 
 
 def test_predictions_execute_no_pickle(run, tmp_path):

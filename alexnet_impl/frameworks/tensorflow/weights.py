@@ -7,7 +7,6 @@ only Keras.
 """
 
 import functools
-import json
 import warnings
 import zipfile
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Shape, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
+from alexnet_impl.typed_json import parse_json
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.file_sizes import check_uncompressed
 
@@ -243,13 +243,13 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         return {}
     try:
         with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))["config"]
+            config = parse_json(file.read("config.json"))["config"]
         layers = [layer["config"] for layer in config["layers"]]
         sizes = [layer["batch_shape"][1] for layer in layers if "batch_shape" in layer]
         units = [layer["units"] for layer in layers if "units" in layer]
         variant = config["name"].replace(NAME_SEPARATOR, SEPARATOR)
         return {"variant": variant, "input_size": sizes[0], "num_classes": units[-1]}
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # damaged zips raise many kinds
         raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
 
 

@@ -179,7 +179,9 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 
 def _is_plain(tensor: Tensor) -> bool:
     """Whether NumPy can hold a tensor in no more bytes than it has in the file."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return False
+    if tensor.is_meta:
         return False
     num_bytes = tensor.numel() * tensor.element_size()
     return tensor.dtype in _DTYPES and num_bytes <= tensor.untyped_storage().nbytes()
