@@ -306,7 +306,7 @@ def command(*words):
         names = {"PATH": path, "RUN": path.parent, "VALID": path.with_name("valid.json")}
         with redirect_stdout(io.StringIO()), redirect_stderr(said):
             code = main([str(names.get(word, word)) for word in words])
-        if "unexpected" in said.getvalue() or said.getvalue().count("error:") > 1:
+        if "error: unexpected" in said.getvalue() or said.getvalue().count("error:") > 1:
             raise RuntimeError(said.getvalue())
         if code:
             raise RefusedError
