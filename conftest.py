@@ -29,6 +29,12 @@ def pytest_addoption(parser):
         "(default: ALEXNET_DATA)",
     )
     parser.addoption(
+        "--fuzz-inputs",
+        type=int,
+        default=400,
+        help="number of damaged inputs that the fuzz campaign tries (default: 400)",
+    )
+    parser.addoption(
         "--accept-slow",
         action="store_true",
         help="run the long trainings on a CPU too, where each takes hours or days",

@@ -16,6 +16,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.parity.tolerances import tolerance
@@ -67,7 +68,8 @@ class Conversion:
 def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
     """Converts a weight file, reads the new one back, and compares the outputs of both.
 
-    The source may also be the name of published weights, such as torchvision:IMAGENET1K_V1.
+    The target is written, or replaced, only after that. The source may also be the name of
+    published weights, such as torchvision:IMAGENET1K_V1.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
@@ -91,18 +93,22 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     spec = info.spec()
     weights = read_weights(source, spec)
     readers = _readers(*kinds)
-    _write(target, spec, weights, info)
     before = _logits(readers[0], spec, weights)
-    after = _logits(readers[1], spec, read_weights(target, spec))
-    difference = float(np.abs(before - after).max())
-    relative = difference / max(float(np.abs(before).max()), 1e-30)
-    bound = tolerance("logits", "float32")
-    if not relative <= bound:  # NaN is not
-        target.unlink(missing_ok=True)
-        raise WeightsError(
-            f"{target}: was removed: its outputs differ from those of {source} by a "
-            f"relative {relative:.2e}, more than the {bound:.0e} allowed; are the weights finite?"
-        )
+    try:
+        with replace_whole(target) as unproven:
+            _write(unproven, spec, weights, info)
+            after = _logits(readers[1], spec, read_weights(unproven, spec))
+            difference = float(np.abs(before - after).max())
+            relative = difference / max(float(np.abs(before).max()), 1e-30)
+            bound = tolerance("logits", "float32")
+            if not relative <= bound:  # NaN is not
+                raise WeightsError(
+                    f"{target}: was not written: its outputs would differ from those of {source} "
+                    f"by a relative {relative:.2e}, more than the {bound:.0e} allowed; are the "
+                    "weights finite?"
+                )
+    except OSError as error:
+        raise WeightsError(f"{target}: cannot be written ({error.strerror}).") from error
     return Conversion(
         spec=spec,
         num_weights=len(weights),
@@ -127,15 +133,12 @@ def target_kind(path: Path) -> str:
 
 def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
     kind = target_kind(path)
-    try:
-        if kind == "safetensors":
-            save_weights(path, weights, info)
-        else:
-            get_framework(kind).write_checkpoint(path, spec, weights)
-            if path.suffix == ".keras":
-                store_info(path, info)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror}).") from error
+    if kind == "safetensors":
+        save_weights(path, weights, info)
+    else:
+        get_framework(kind).write_checkpoint(path, spec, weights)
+        if path.suffix == ".keras":
+            store_info(path, info)
 
 
 def _readers(source_kind: str, target_kind: str) -> tuple[str, str]:

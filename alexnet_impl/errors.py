@@ -41,7 +41,7 @@ class FrameworkError(AlexNetError, RuntimeError):
 
 
 class RecordError(AlexNetError, ValueError):
-    """JSON without the fields and types of the record that it should be."""
+    """JSON or CSV without the fields and types of the record that it should be."""
 
 
 class RunError(AlexNetError, RuntimeError):

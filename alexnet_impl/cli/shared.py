@@ -72,7 +72,6 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
         with terminal_progress() as progress:
             given = find_given(options.weights, options.variant, recipe, framework, progress)
         recipe = _fed_as_trained(options, recipe, given)
-    _warn_of_threads(options.threads)
     config = RunConfig(
         framework=framework,
         variant=options.variant,
@@ -85,6 +84,7 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
         weights=options.weights,
         cache_features=options.cache_features,
     )
+    _warn_of_threads(options.threads)
     return config, given
 
 

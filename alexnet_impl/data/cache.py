@@ -14,11 +14,12 @@ from typing import Any
 import platformdirs
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.paths import require_home
 from alexnet_impl.errors import AlexNetWarning, DataError
+from alexnet_impl.files import save_file
+from alexnet_impl.typed_json import parse_json
 
 _SCHEMA_VERSION = "1"
 _ABANDONED_AFTER_S = 3600
@@ -88,14 +89,15 @@ def read_cache(path: Path, key: str) -> Dataset:
         dataset = Dataset(
             name=metadata["name"],
             source=metadata["source"],
-            class_names=tuple(json.loads(metadata["class_names"])),
+            class_names=tuple(parse_json(metadata["class_names"])),
             train=train,
             test=test,
         )
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        # Built from what was read, so that a changed pixel, label, name or sentence shows.
+        is_whole = metadata == _metadata(dataset, key)
+    except Exception as error:  # damaged bytes provoke errors of any kind
         raise DataError(f"{path}: the cache file is damaged ({error}).") from error
-    # Built from what was read, so that a changed pixel, label, name or sentence shows.
-    if metadata != _metadata(dataset, key):
+    if not is_whole:
         raise DataError(f"{path}: the cache file is damaged or not of this version.")
     return dataset
 

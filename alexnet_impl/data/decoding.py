@@ -1,8 +1,11 @@
 """Decoding of one image file of any kind to uint8 RGB pixels."""
 
 import io
+import logging
+import math
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alexnet_impl.errors import DataError
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it says on stderr what it also raises
+
+MOST_PIXELS = 1 << 26
+"""The largest number of pixels of an image; one with more is refused before it is decoded."""
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA")
+# Decoding takes up to 20 bytes a pixel: images of 16 million pixels or more take turns.
+_LARGE_PIXELS = 1 << 24
+_large_image = threading.Lock()
 
 
 def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
@@ -23,9 +35,9 @@ def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
         Shape (height, width, 3), RGB.
 
     Raises:
-        DataError: If it does not decode to its end.
+        DataError: If it has more than MOST_PIXELS, or does not decode to its end.
     """
-    with _opened(data, where) as image:
+    with _opened(data, where) as image, _turn(image):
         image.load()
         # In place, because the copy that it makes otherwise costs as much as a small image.
         ImageOps.exif_transpose(image, in_place=True)
@@ -61,10 +73,16 @@ def fit_to_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.array(square.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def _turn(image: Image.Image) -> AbstractContextManager[object]:
+    return _large_image if math.prod(image.size) >= _LARGE_PIXELS else nullcontext()
+
+
 @contextmanager
 def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
     try:
-        with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
+        source = data if isinstance(data, Path) else io.BytesIO(data)
+        with Image.open(source, formats=_FORMATS) as image:
+            _refuse_huge(image)
             yield image
     except UnidentifiedImageError as error:
         raise DataError(
@@ -73,6 +91,11 @@ def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
     # Pillow's readers raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error ...
     except Exception as error:
         raise DataError(f"{where}: does not decode ({error}); replace or remove it.") from error
+
+
+def _refuse_huge(image: Image.Image) -> None:
+    if math.prod(image.size) > MOST_PIXELS:
+        raise ValueError(f"{image.width}x{image.height} pixels, more than {MOST_PIXELS:,}")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

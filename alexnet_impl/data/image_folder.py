@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from alexnet_impl.data.cache import cached_dataset
@@ -78,11 +79,16 @@ def list_images(source: ImageSource) -> Listing:
     """Finds the images of both parts.
 
     Raises:
-        DataError: If a part or a class is missing, or there are several train folders.
+        DataError: If a part or a class is missing, the name of a class is no text, or there are
+            several train folders.
     """
     found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(source.sizes):
         *prefix, part, class_name, _ = ("", "", *path.split("/"))
+        if any("\ud800" <= letter <= "\udfff" for letter in class_name):
+            raise DataError(
+                f"{source.path}: the class name {class_name!r} is not UTF-8; rename its folder."
+            )
         found["/".join(prefix).strip("/"), part][class_name].append(path)
     prefixes = [prefix for prefix, part in found if part == "train"]
     if not prefixes:
@@ -115,8 +121,8 @@ def _no_images_error(source: ImageSource) -> DataError:
 
 
 def _name(source: ImageSource) -> str:
-    """The source's name without its folder, even if its path is '.'."""
-    return source.path.resolve().name
+    """The source's name without its folder, even if its path is '.', as text that can be stored."""
+    return source.path.resolve().name.encode(errors="backslashreplace").decode()
 
 
 def _decode(source: ImageSource, image_size: int | None, progress: Progress) -> Dataset:
@@ -178,13 +184,13 @@ def _choose_size(source: ImageSource, paths: list[str], progress: Progress) -> i
 
 
 def _allocate(source: ImageSource, num_images: int, size: int) -> NDArray[np.uint8]:
-    try:
-        return np.empty((num_images, size, size, 3), np.uint8)
-    except MemoryError as error:
+    num_bytes, available = num_images * size * size * 3, psutil.virtual_memory().available
+    if num_bytes > available:
         raise DataError(
-            f"{source.path}: {num_images} images of {size}x{size} need "
-            f"{num_images * size * size * 3 / 1e9:,.0f} GB of memory; choose a smaller image_size."
-        ) from error
+            f"{source.path}: {num_images} images of {size}x{size} need {num_bytes / 1e9:,.0f} GB "
+            f"of memory, and {available / 1e9:,.0f} GB are available; choose a smaller image_size."
+        )
+    return np.empty((num_images, size, size, 3), np.uint8)
 
 
 def _decode_all(

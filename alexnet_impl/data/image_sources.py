@@ -3,24 +3,22 @@
 import hashlib
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
+from alexnet_impl.data.decoding import MOST_PIXELS
 from alexnet_impl.data.paths import require_existing
 from alexnet_impl.errors import DataError
+from alexnet_impl.files import file_digest
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
 # Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
-
-_END_OF_ZIP = b"PK\x05\x06"
-_END_OF_ZIP_BYTES = 22
-_LONGEST_ZIP_COMMENT = 65_535
-_ZIP64_END_BYTES = 76
+_PIECE_BYTES = 4096
+_LARGEST_FILE_BYTES = 3 * MOST_PIXELS + (1 << 20)  # pixels that are not compressed, and a header
 
 
 class ImageSource(Protocol):
@@ -59,9 +57,14 @@ class FolderSource:
         self.path = path
 
     @cached_property
-    def _stats(self) -> dict[str, tuple[int, int]]:
+    def sizes(self) -> dict[str, int]:
+        """Encoded size in bytes by path; see ImageSource.
+
+        Raises:
+            DataError: If a folder cannot be read, or a file is too large for an image.
+        """
         try:
-            return dict(_walk(self.path))
+            return _checked(self.path, dict(_walk(self.path)))
         except OSError as error:
             raise DataError(
                 f"{error.filename}: cannot be read ({error.strerror}); remove it or allow it."
@@ -69,13 +72,13 @@ class FolderSource:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over names, sizes and times of change."""
-        return hashlib.sha256(repr(sorted(self._stats.items())).encode()).hexdigest()
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Encoded size in bytes by path; see ImageSource."""
-        return {path: size for path, (size, _) in self._stats.items()}
+        """sha256 over names and contents: a second for 60,000 images of 1 KB."""
+        digest = hashlib.sha256()
+        for path in sorted(self.sizes):
+            content = self.read(path)
+            digest.update(f"{path}\0{len(content)}\0".encode(errors="surrogateescape"))
+            digest.update(content)
+        return digest.hexdigest()
 
     def read(self, path: str) -> bytes:
         """Returns the encoded image.
@@ -84,7 +87,8 @@ class FolderSource:
             DataError: If the file cannot be read.
         """
         try:
-            return (self.path / path).read_bytes()
+            with open(f"{self.path}/{path}", "rb", buffering=0) as file:  # noqa: PTH123 - 2x faster
+                return file.read()
         except OSError as error:
             raise DataError(f"{self.path / path}: cannot be read ({error.strerror}).") from error
 
@@ -103,39 +107,23 @@ class ZipSource:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the zip's own table of names, sizes and checksums.
-
-        The table is hashed as bytes: parsing 60,000 entries would take longer than loading their
-        images from the cache.
+        """sha256 over the zip: 0.2 s for 60,000 images of 1 KB.
 
         Raises:
-            DataError: If the file has no such table: it is no zip, or a truncated one.
+            DataError: If the file is no zip, or a truncated one.
         """
         try:
-            with self.path.open("rb") as file:
-                file.seek(self._table_start(file))
-                return hashlib.sha256(file.read()).hexdigest()
+            if not zipfile.is_zipfile(self.path):
+                raise self._no_zip_error()
+            return file_digest(self.path, "sha256")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from error
-
-    def _table_start(self, file: BinaryIO) -> int:
-        """Offset at which the table of entries starts, or some bytes before, which does no harm."""
-        file_bytes = file.seek(0, os.SEEK_END)
-        tail_start = max(file_bytes - _END_OF_ZIP_BYTES - _LONGEST_ZIP_COMMENT, 0)
-        file.seek(tail_start)
-        tail = file.read()
-        end = tail.rfind(_END_OF_ZIP)
-        if end < 0 or len(tail) - end < _END_OF_ZIP_BYTES:
-            raise self._no_zip_error()
-        table_bytes = int.from_bytes(tail[end + 12 : end + 16], "little")
-        # The table stands before the end record, or before the one that large zips put there too.
-        return max(tail_start + end - table_bytes - _ZIP64_END_BYTES, 0)
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except Exception as error:  # damaged bytes provoke struct.error, UnicodeDecodeError ...
             raise self._no_zip_error() from error
 
     @cached_property
@@ -143,13 +131,14 @@ class ZipSource:
         """Encoded size in bytes by path; see ImageSource.
 
         Raises:
-            DataError: If the table of entries is damaged.
+            DataError: If the table of entries is damaged, or an entry is too large for an image.
         """
-        return {
+        sizes = {
             entry.filename: entry.file_size
             for entry in self._zip.infolist()
             if _is_image(entry.filename)
         }
+        return _checked(self.path, sizes)
 
     def read(self, path: str) -> bytes:
         """Returns the encoded image after verifying its CRC.
@@ -158,9 +147,11 @@ class ZipSource:
             DataError: If the entry is damaged or encrypted.
         """
         try:
-            return self._zip.read(path)
-        # RuntimeError: an encrypted entry; NotImplementedError: an unknown compression.
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+            with self._zip.open(path) as file:
+                # Asked for all, it would unpack more than declared; bzip2 unpacks all of a piece.
+                return b"".join(iter(lambda: file.read(_PIECE_BYTES), b""))
+        # zlib.error, lzma.LZMAError, RuntimeError (encrypted), NotImplementedError (unknown) ...
+        except Exception as error:
             raise DataError(
                 f"{self.path}: entry '{path}' cannot be read ({error}); get the archive again."
             ) from error
@@ -172,7 +163,7 @@ class ZipSource:
 
     def _no_zip_error(self) -> DataError:
         with self.path.open("rb") as file:
-            is_start_of_zip = file.read(2) == _END_OF_ZIP[:2]
+            is_start_of_zip = file.read(2) == b"PK"
         if is_start_of_zip:
             size = self.path.stat().st_size
             return DataError(
@@ -186,16 +177,30 @@ class ZipSource:
         )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yields the path below `root`, size and modification time of each image."""
+def _checked(source: Path, sizes: dict[str, int]) -> dict[str, int]:
+    """Returns the sizes of all images before any of them is read.
+
+    Raises:
+        DataError: If a file is too large for an image.
+    """
+    for path, size in sizes.items():
+        if size > _LARGEST_FILE_BYTES:
+            raise DataError(
+                f"{source}: {path} has {size:,} bytes, and an image has at most "
+                f"{_LARGEST_FILE_BYTES:,}; remove it."
+            )
+    return sizes
+
+
+def _walk(root: Path) -> Iterator[tuple[str, int]]:
+    """Yields the path below `root` and the size of each image."""
     for folder, subfolders, names in os.walk(root, onerror=_reraise, followlinks=True):
         inner = Path(folder).relative_to(root)
         too_deep = len(inner.parts) >= _MAX_DEPTH
         subfolders[:] = [] if too_deep else [n for n in subfolders if _is_walked(folder, n)]
         prefix = "" if inner == Path() else f"{inner.as_posix()}/"
         for name in filter(_is_image, names):
-            stat = os.stat(f"{folder}/{name}")  # noqa: PTH116 - 3x faster, 60,000 times
-            yield prefix + name, (stat.st_size, stat.st_mtime_ns)
+            yield prefix + name, os.stat(f"{folder}/{name}").st_size  # noqa: PTH116 - 3x faster
 
 
 def _reraise(error: OSError) -> None:

@@ -50,7 +50,7 @@ from alexnet_impl.training.events import Ended, Event, Started, Stepped
 from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.pace import Pace, announcement, steps_text
 from alexnet_impl.training.prepare import PreparedRun
-from alexnet_impl.typed_json import read, to_json
+from alexnet_impl.typed_json import parse_json, read, to_json
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 SCHEMA_VERSION = 1
@@ -293,7 +293,7 @@ def read_request(folder: Path) -> ExplainRequest:
     """
     path = folder / "plan.json"
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
         if not isinstance(values, dict):
             raise RunError(f"{path}: is damaged (it contains no JSON object).")
         if (version := values.pop("schema_version")) != SCHEMA_VERSION:

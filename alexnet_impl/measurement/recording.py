@@ -18,7 +18,7 @@ from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
 from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair
-from alexnet_impl.typed_json import read
+from alexnet_impl.typed_json import parse_json, read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "bench.json"
@@ -174,7 +174,7 @@ def read_recording(path: Path) -> Recording:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; `alexnet bench` writes one.") from error
     except (OSError, ValueError) as error:

@@ -12,6 +12,9 @@ from typing import TypeAlias, assert_never
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.network.backbones import BACKBONES, SMALLEST_INPUT
 
+LARGEST_INPUT = 4096
+"""Largest height and width of a network's images, in pixels."""
+
 Shape: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = tuple[int, int]
 """Zero pixels (before, after) the map, alike for height and width."""

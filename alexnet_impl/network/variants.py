@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.network.spec import (
+    LARGEST_INPUT,
     Backbone,
     Conv,
     Dense,
@@ -310,6 +311,8 @@ def build_spec(
     if not 0 < width <= 16:
         raise SpecError(f"{name}: width={width} must be above 0 and at most 16.")
     size = variant.input_size if input_size is None else input_size
+    if size > LARGEST_INPUT:
+        raise SpecError(f"{name}: input_size={size} must be at most {LARGEST_INPUT}.")
     spec = Spec(
         name=name,
         input_shape=(3, size, size),

@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
-from alexnet_impl.typed_json import read
+from alexnet_impl.typed_json import parse_json, read
 
 SCHEMA_VERSION = 1
 FILE_NAME = "parity.json"
@@ -149,7 +149,7 @@ def read_record(path: Path) -> ParityRecord:
     """
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        values = json.loads(path.read_text())
+        values = parse_json(path.read_text())
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; `alexnet parity` writes it.") from error
     except (OSError, ValueError) as error:

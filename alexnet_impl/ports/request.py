@@ -1,11 +1,11 @@
 """Request for a comparison of two user models: which models, and which of their layers pair."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from alexnet_impl.errors import ParityError
+from alexnet_impl.typed_json import parse_json
 
 CopyWeights = Literal["auto", "always", "never"]
 NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one object of such names"
@@ -57,7 +57,7 @@ def parse_names(text: str | None) -> dict[str, str]:
 
 def _read_names(path: Path) -> dict[str, str]:
     try:
-        names = json.loads(path.read_text())
+        names = parse_json(path.read_text())
     except FileNotFoundError as error:
         raise ParityError(f"--names {path}: no such file; {NAMES_FORM}.") from error
     except (OSError, ValueError) as error:

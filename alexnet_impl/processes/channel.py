@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
-
 from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.files import save_file
 from alexnet_impl.processes.launch import WorkerProcess, start_worker, worker_pipes
 from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.safetensors_io import read_safetensors
@@ -86,10 +83,7 @@ def _write(folder: Path, arrays: Weights | None) -> str:
         return ""
     descriptor, path = tempfile.mkstemp(dir=folder, suffix=".safetensors")
     os.close(descriptor)
-    try:
-        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error}).") from error
+    save_file(arrays, Path(path))
     return path
 
 

@@ -17,6 +17,7 @@ from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.prepare import PreparedRun, prepare_run
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
+from alexnet_impl.weights.safetensors_io import read_metadata
 
 
 def prepare_job(
@@ -72,11 +73,19 @@ def make_readable(
     return replace(given, converted=_converted(given.path, spec, width, interpreter))
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        read_metadata(path)
+    except WeightsError:
+        return False
+    return True
+
+
 def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
     """The same weights as safetensors, kept in the cache for the next time."""
     digest = file_digest(path, "sha256")[:16]
     target = cache_dir() / "weights" / f"{path.stem}-{spec.name}-{digest}.safetensors"
-    if target.is_file():
+    if target.is_file() and _is_whole(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}

@@ -8,7 +8,9 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec, get_variant
+from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import Weights, check_weights
+from alexnet_impl.weights.file_sizes import check_holds
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, stored_info
 from alexnet_impl.weights.pretrained_files import file_kind
 
@@ -44,15 +46,16 @@ def network_info(source: Path, hints: Hints) -> WeightsInfo:
     if variant is None:
         raise WeightsError(f"{source}: does not state its network; name it with --variant.")
     size = _first(hints.input_size, found.get("input_size"), build_spec(variant).input_shape[1])
-    return WeightsInfo(
-        variant=variant,
-        num_classes=_first(hints.num_classes, found.get("num_classes"), 10),
-        input_size=size,
-        width=_first(hints.width, found.get("width"), 1.0),
-        input_scaling=found.get("input_scaling"),
-        resize_to=found.get("resize_to"),
-        class_names=found.get("class_names", ()),
-    )
+    values = {
+        "variant": variant,
+        "num_classes": _first(hints.num_classes, found.get("num_classes"), 10),
+        "input_size": size,
+        "width": _first(hints.width, found.get("width"), 1.0),
+        "input_scaling": found.get("input_scaling"),
+        "resize_to": found.get("resize_to"),
+        "class_names": found.get("class_names", ()),
+    }
+    return read(WeightsInfo, values, source)
 
 
 def _first(*values: Any) -> Any:
@@ -80,6 +83,7 @@ def read_weights(path: Path, spec: Spec) -> Weights:
         WeightsError: If the file is damaged or belongs to another network.
     """
     kind = file_kind(path)
+    check_holds(path, spec)
     if kind != "safetensors":
         return get_framework(kind).read_checkpoint(path, spec)
     weights, _ = load_weights(path)

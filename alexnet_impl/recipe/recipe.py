@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 from alexnet_impl.errors import RecipeError, RecordError, UnknownNameError
+from alexnet_impl.network.spec import LARGEST_INPUT
 from alexnet_impl.typed_json import read, to_json
 
 Optimizer = Literal["sgd", "sgdw", "adam", "adamw", "muon"]
@@ -315,6 +316,14 @@ _AT_MOST: dict[str, float] = {
     "learning_rate": 3e38,  # beyond, float32 has only infinity
     "step_factor": 1,  # or learning_rate would not be the highest
     "seed": 2**32 - 1,  # NumPy's and Keras's global seeds end here
+    # Far above any use, and far below what exhausts the machine before a first step.
+    "epochs": 10**6,
+    "steps": 10**8,
+    "crop_padding": 1024,
+    "prefetch": 1024,
+    "steps_per_call": 10**5,
+    "input_size": LARGEST_INPUT,
+    "resize_to": LARGEST_INPUT,
 }
 _BELOW_ONE = ("momentum", "beta1", "beta2", "label_smoothing", "validation_fraction", "warmup")
 _ABOVE_ZERO = ("epsilon", "clip_norm")

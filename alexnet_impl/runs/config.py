@@ -12,6 +12,8 @@ from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 from alexnet_impl.typed_json import read, to_json
 
 DEVICES = ("auto", "cpu", "gpu")
+MOST_THREADS = 1024
+"""No machine has more cores; with many more threads, OpenMP ends the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,8 @@ class RunConfig:
         auto_precision: Whether the recipe's precision was auto, and became what it is now.
 
     Raises:
-        RunError: If device or on_collapse is unknown, threads is below 1, or features are to be
-            cached although images differ from epoch to epoch.
+        RunError: If device or on_collapse is unknown, threads is out of range, or features are to
+            be cached although images differ from epoch to epoch.
         RecipeError: If the recipe's phases are not valid.
     """
 
@@ -61,8 +63,10 @@ class RunConfig:
             raise RunError(
                 f"on_collapse '{self.on_collapse}' is unknown; choose {', '.join(known)}."
             )
-        if self.threads is not None and self.threads < 1:
-            raise RunError(f"threads={self.threads} must be at least 1; leave it out for all.")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise RunError(
+                f"threads={self.threads} must be from 1 to {MOST_THREADS}; leave it out for all."
+            )
         if self.framework == "tensorflow" and self.recipe.memory_layout != "channels-last":
             raise RunError(
                 f"memory_layout={self.recipe.memory_layout} is not supported by TensorFlow; use "

@@ -31,7 +31,7 @@ from alexnet_impl.files import write_bytes
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import DatasetRecord, History, Predictions, RunResult
-from alexnet_impl.typed_json import read, to_json
+from alexnet_impl.typed_json import parse_json, read, to_json
 from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 from alexnet_impl.weights.safetensors_io import read_safetensors, write_safetensors
@@ -41,7 +41,7 @@ LOCK = ".lock"
 LOCK_WAIT_S = 5.0
 """How long to wait for a lock: a worker whose parent has died still saves its state."""
 _LEFTOVER = re.compile(r"\.\d+-.+|\.tmp\w{6}")
-"""Temporary names of files.replace_whole() and safetensors."""
+"""Temporary names of files.replace_whole(), and of safetensors in earlier releases."""
 
 Record = TypeVar("Record")
 
@@ -181,7 +181,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            values = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+            values = parse_json(path.read_bytes(), _refuse_constant)
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run stopped before it was written.") from error
         except (OSError, ValueError) as error:
@@ -241,7 +241,7 @@ class RunFolder:
             return None
         arrays, info = read_safetensors(path)
         try:
-            return arrays, dict(json.loads(info["progress"]))
+            return arrays, dict(parse_json(info["progress"]))
         except (KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: is no checkpoint of a run ({error}).") from error
 
@@ -271,7 +271,7 @@ class RunFolder:
         path = self.path / "predictions.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
-                found = Predictions(**{name: file[name] for name in file.files})
+                found = Predictions.of_file(file, self.dataset)
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run stopped before it was written.") from error
         except Exception as error:  # a damaged zip raises half a dozen kinds

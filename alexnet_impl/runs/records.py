@@ -4,7 +4,7 @@ import itertools
 import math
 import reprlib
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,6 +241,22 @@ class Predictions:
         best: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
         return best
 
+    @classmethod
+    def of_file(cls, file: Any, dataset: DatasetRecord) -> Self:
+        """Reads the arrays of an open .npz file, which are compressed.
+
+        Raises:
+            ValueError: If they declare more than the predictions for a dataset need.
+            TypeError: If one is missing or superfluous.
+        """
+        height, width = dataset.image_size
+        of_images = dataset.num_test_images * 8 * (len(dataset.class_names) + 1)
+        most = of_images + NUM_SAMPLE_IMAGES * (3 * height * width + 8) + 10_000
+        declared = sum(entry.file_size for entry in file.zip.infolist())
+        if declared > most:
+            raise ValueError(f"{declared:,} bytes of arrays, where at most {most:,} are needed")
+        return cls(**{name: np.asarray(file[name]) for name in file.files})
+
     def validate(self, dataset: DatasetRecord) -> None:
         """Checks that these can be predictions for a dataset's test images.
 
@@ -259,3 +275,13 @@ class Predictions:
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= expected[1]:
             raise ValueError(f"labels go from {low} to {high}, but there are {expected[1]} classes")
+        self._validate_samples(expected[0])
+
+    def _validate_samples(self, num_images: int) -> None:
+        indices, images = self.sample_indices, self.sample_images
+        if indices.ndim != 1 or indices.dtype.kind != "i":
+            raise ValueError(f"sample_indices of type {indices.dtype} have shape {indices.shape}")
+        if indices.size and not 0 <= indices.min() <= indices.max() < num_images:
+            raise ValueError(f"sample_indices are not below {num_images}")
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(indices):
+            raise ValueError(f"sample_images of type {images.dtype} have shape {images.shape}")

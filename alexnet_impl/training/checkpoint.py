@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from alexnet_impl.errors import RunError
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import History
 from alexnet_impl.training.state import Progress, RunState
@@ -27,7 +28,11 @@ def save(state: RunState) -> None:
 
 
 def restore(state: RunState) -> None:
-    """Continues from the last checkpoint; without one, the run starts again from its seed."""
+    """Continues from the last checkpoint; without one, the run starts again from its seed.
+
+    Raises:
+        RunError: If the checkpoint lacks arrays, or has those of another training.
+    """
     found = state.folder.read_checkpoint()
     if found is None:
         return
@@ -38,7 +43,15 @@ def restore(state: RunState) -> None:
     if phase is not state.phase:
         state.begin_phase(phase, weights)
     if state.progress.step > phase.first_step or phase is state.phases[0]:
-        state.trainer.restore(weights, optimizer)
+        try:
+            state.trainer.restore(weights, optimizer)
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:  # the frameworks' own
+            path = state.folder.path / "checkpoint.safetensors"
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(
+                f"{path}: is damaged, or of another training ({type(error).__name__}: {reason}); "
+                "remove it, and the run starts over."
+            ) from error
     if state.watch is not None and state.progress.collapse is not None:
         state.watch.report = state.progress.collapse
     history = state.folder.history

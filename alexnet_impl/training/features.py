@@ -5,20 +5,24 @@ and the head can be trained on them. The files are memory-mapped, so that memory
 the dataset or the input size.
 """
 
+import errno
 import hashlib
 import json
+import math
+import os
+import tempfile
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alexnet_impl.data.batches import Batch, eval_batches
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.progress import Progress, silent
-from alexnet_impl.errors import RecipeError
+from alexnet_impl.errors import AlexNetWarning, RecipeError, RunError
 from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks import DeviceTrainer
 from alexnet_impl.network.spec import Spec, trace
@@ -138,6 +142,9 @@ def compute_features(
 
     Returns:
         Memory-mapped float32 arrays of shape (num_images, *cut.head.input_shape).
+
+    Raises:
+        RunError: If the disk has no space for them.
     """
     splits = {"train": dataset.train, "test": dataset.test}
     if dataset.validation is not None:
@@ -180,20 +187,35 @@ def _cached(
     trainer: DeviceTrainer, cut: CutNetwork, split: Split, path: Path, progress: Progress
 ) -> Any:
     """Returns the features of a split, mapped into memory."""
-    shape = (len(split), *cut.head.input_shape)
-    if not _is_whole(path, shape):
+    if _is_whole(path, (len(split), *cut.head.input_shape)):
+        return _mapped(path)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_whole(path) as temporary:
-            _compute(trainer, cut, split, temporary, shape, progress)
+            _compute(trainer, cut, split, temporary, progress)
+        return _mapped(path)
+    except OSError as error:
+        warnings.warn(
+            f"Features cannot be cached in '{path.parent}' ({error}), so they are computed for "
+            "this run only. Set ALEXNET_CACHE_DIR to a writable folder.",
+            AlexNetWarning,
+            stacklevel=2,
+        )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        _compute(trainer, cut, split, Path(folder, path.name), progress)
+        return _mapped(Path(folder, path.name))  # the disk keeps it until it is unmapped
+
+
+def _mapped(path: Path) -> Any:
     return np.load(path, mmap_mode="c", allow_pickle=False)  # PyTorch wants to be able to write
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+        return bool(found.shape == shape and found.dtype == np.float32)
+    except Exception:  # noqa: BLE001 - damaged bytes raise many kinds; the file is written anew
         return False
-    return bool(found.shape == shape and found.dtype == np.float32)
 
 
 def _compute(
@@ -201,15 +223,40 @@ def _compute(
     cut: CutNetwork,
     split: Split,
     path: Path,
-    shape: tuple[int, ...],
     progress: Progress,
 ) -> None:
-    features: NDArray[np.float32] = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=shape
-    )
+    """Writes the features of a split to a new file.
+
+    Raises:
+        RunError: If the disk has no space for them; nothing is computed then.
+    """
+    shape = (len(split), *cut.head.input_shape)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     done = 0
-    for batch in eval_batches(split, BATCH_SIZE):
-        features[done : done + len(batch)] = trainer.features(batch.images, cut.layer)
-        done += len(batch)
-        progress(f"Features after {cut.layer}", done, len(split))
-    features.flush()  # type: ignore[attr-defined]
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        _reserve(file, file.tell() + 4 * math.prod(shape), path.parent)
+        for batch in eval_batches(split, BATCH_SIZE):
+            features = trainer.features(batch.images, cut.layer)
+            file.write(np.ascontiguousarray(features, "<f4").data)
+            done += len(batch)
+            progress(f"Features after {cut.layer}", done, len(split))
+
+
+def _reserve(file: BinaryIO, num_bytes: int, folder: Path) -> None:
+    """Reserves space on the disk, where the system can do that.
+
+    Raises:
+        RunError: If there is not enough.
+    """
+    try:
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except AttributeError:
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(
+                f"{folder}: the cached features of one split take {num_bytes / 1e6:,.1f} MB "
+                f"({error.strerror}); free some space, set ALEXNET_CACHE_DIR to another folder, "
+                "or leave out --cache-features."
+            ) from error

@@ -15,7 +15,9 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.files import replace_whole
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.typed_json import parse_json, read
 from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
+from alexnet_impl.weights.file_sizes import check_uncompressed
 from alexnet_impl.weights.published_files import published_of
 from alexnet_impl.weights.safetensors_io import read_metadata, read_safetensors, write_safetensors
 
@@ -91,15 +93,18 @@ def store_info(path: Path, info: WeightsInfo) -> None:
 
 
 def _keras_info(path: Path) -> WeightsInfo | None:
+    check_uncompressed(path)
     try:
         with zipfile.ZipFile(path) as file:
             if MEMBER not in file.namelist():
                 return None
-            metadata = json.loads(file.read(MEMBER))
+            metadata = parse_json(file.read(MEMBER))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file.") from error
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except Exception as error:  # damaged zips raise many kinds
         raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path}: its metadata is damaged ({type(metadata).__name__}).")
     return info_from_metadata(metadata, path)
 
 
@@ -140,14 +145,15 @@ def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
             f"{SCHEMA_VERSION!r}. It is not a weight file of this package, or of a newer release."
         )
     try:
-        return WeightsInfo(
-            variant=metadata["variant"],
-            num_classes=int(metadata["num_classes"]),
-            input_size=int(metadata["input_size"]),
-            width=float(metadata["width"]),
-            input_scaling=json.loads(metadata.get("input_scaling", "null")),
-            resize_to=json.loads(metadata.get("resize_to", "null")),
-            class_names=tuple(json.loads(metadata.get("class_names", "[]"))),
-        )
-    except (KeyError, ValueError, TypeError) as error:
+        values = {
+            "variant": metadata["variant"],
+            "num_classes": int(metadata["num_classes"]),
+            "input_size": int(metadata["input_size"]),
+            "width": float(metadata["width"]),
+            "input_scaling": parse_json(metadata.get("input_scaling", "null")),
+            "resize_to": parse_json(metadata.get("resize_to", "null")),
+            "class_names": parse_json(metadata.get("class_names", "[]")),
+        }
+        return read(WeightsInfo, values)
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error

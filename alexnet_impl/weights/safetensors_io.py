@@ -4,28 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
+from alexnet_impl.files import replace_whole, save_file
 from alexnet_impl.weights.canonical import Weights
 
 
 def write_safetensors(path: Path, arrays: Weights, metadata: dict[str, str]) -> None:
-    """Writes arrays of any shape and metadata as safetensors, whole or not at all."""
-    with replace_whole(path) as temporary, _disk_errors(path):
-        save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary, metadata)
+    """Writes arrays of any shape and metadata as safetensors, whole or not at all.
 
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turns safetensors' own error on a full disk into an OSError."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error}).") from error
+    Equal arrays and metadata give equal bytes.
+    """
+    with replace_whole(path) as temporary:
+        save_file(arrays, temporary, metadata)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

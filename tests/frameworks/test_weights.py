@@ -1,6 +1,7 @@
 """Canonical weights into and out of each framework, and each framework's own files."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -128,6 +129,62 @@ def test_torch_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
 
 def _plain_pickle(content, path):
     path.write_bytes(pickle.dumps(content))
+
+
+def torch_bombs():
+    import torch
+
+    ones = torch.ones(1)
+    return {
+        "expanded": ones.expand(1 << 36),
+        "overlapping": ones.as_strided((1 << 16, 1 << 16), (0, 0)),
+        "sparse": torch.sparse_coo_tensor(torch.zeros(2, 1), ones, (1 << 20, 1 << 20)),
+        "quantised": torch.quantize_per_tensor(ones, 1.0, 0, torch.qint8),
+        "complex": ones.to(torch.complex64),
+        "meta": ones.to("meta"),
+    }
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "kind", ["expanded", "overlapping", "sparse", "quantised", "complex", "meta"]
+)
+def test_torch_checkpoint_that_is_larger_than_its_file_is_refused(tmp_path, kind):
+    import torch
+
+    from alexnet_impl.frameworks.torch import read_checkpoint
+
+    torch.save({"conv1.weight": torch_bombs()[kind]}, path := tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"conv1.weight is a torch\.\w+ tensor of torch\."):
+        read_checkpoint(path, build_spec("cifar", width=1 / 16))
+
+
+def test_compressed_checkpoint_is_refused_before_it_is_unpacked(
+    tmp_path, framework, framework_name
+):
+    path = tmp_path / f"model{SUFFIXES[framework_name][0]}"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("model.weights.h5", bytes(2**20))
+    with pytest.raises(WeightsError, match=r"is compressed, 1,048,576 bytes in [\d,]{5}; weight"):
+        framework.read_checkpoint(path, build_spec("cifar", width=1 / 16))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["a.h5", "a.weights.h5", "a.keras"])
+def test_keras_file_that_declares_a_huge_array_is_refused(tmp_path, name):
+    import h5py
+
+    from alexnet_impl.frameworks.tensorflow import read_checkpoint
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("layers/conv/vars/0", shape=(2**33,), dtype="f4", chunks=(1024,))
+    if name.endswith("keras"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.write(tmp_path / "a.h5", "model.weights.h5")
+    elif name != "a.h5":
+        (tmp_path / "a.h5").rename(tmp_path / name)
+    with pytest.raises(WeightsError, match=r"declares 34,359,738,368 bytes of arrays, and cifar"):
+        read_checkpoint(tmp_path / name, build_spec("cifar", width=1 / 16))
 
 
 @pytest.mark.torch

@@ -222,7 +222,8 @@ def test_ascii_output_ends_no_command(monkeypatch, finished, arguments):
         (("--recipe=quik",), "Unknown recipe 'quik'. Did you mean 'quick'? Known: "),
         (("--dataset", "digit"), "Unknown dataset 'digit'. Did you mean 'digits'? Known: "),
         (("--device", "tpu"), "device 'tpu' is unknown; choose auto, cpu, gpu."),
-        (("--threads", "0"), "threads=0 must be at least 1; leave it out for all."),
+        (("--threads", "0"), "threads=0 must be from 1 to 1024; leave it out for all."),
+        (("--threads", "1000000"), "threads=1000000 must be from 1 to 1024; leave it out for all."),
         (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
         (("--train-images", "0"), "train_images=0 must be at least 1; omit it for all."),
         (("--train-images", "5000"), "train_images=5000 is more than the 1293 images"),
@@ -230,6 +231,8 @@ def test_ascii_output_ends_no_command(monkeypatch, finished, arguments):
         (("--seed", "4294967296"), "seed=4294967296 must be at most 4294967295."),
         (("--recipe.learning-rate", "-1"), "learning_rate=-1.0 must be at least 0."),
         (("--recipe.learning-rate", "nan"), "learning_rate=nan must be a finite number."),
+        (("--recipe.prefetch", "1000000"), "prefetch=1000000 must be at most 1024."),
+        (("--recipe.input-size", "1000000"), "input_size=1000000 must be at most 4096."),
         (("--recipe.global-batch-size", "0"), "global_batch_size=0 must be at least 1."),
         (("--recipe.step-at", "0.5", "1.5"), "step_at=(0.5, 1.5) must be fractions"),
         (

@@ -1,5 +1,7 @@
 """Conversion without a framework: names, refusals, and the check of the outputs."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from support import fake_framework
@@ -92,9 +94,25 @@ def test_conversion_that_loses_a_bit_shows_in_the_outputs(source, tmp_path, monk
 
     monkeypatch.setattr(conversion, "save_weights", wrong)
     target = tmp_path / "out.safetensors"
-    refusal = refusal_of(source, target)
-    assert refusal.startswith(f"{target}: was removed: its outputs differ from those of {source}")
-    assert not target.exists()
+    target.write_bytes(b"a good file of before")
+    with pytest.raises(WeightsError, match=r"out.safetensors: was not written: its outputs would"):
+        convert(source, target, Hints())
+    assert target.read_bytes() == b"a good file of before"
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+def test_killed_conversion_leaves_no_unproven_target(source, tmp_path, monkeypatch):
+    target = tmp_path / "out.safetensors"
+    seen = []
+    read_weights = conversion.read_weights
+
+    def reading(path, spec):
+        seen.append(target.exists())
+        return read_weights(path, spec)
+
+    monkeypatch.setattr(conversion, "read_weights", reading)
+    convert(source, target, Hints())
+    assert seen == [False, False]
 
 
 def test_conversion_of_weights_that_are_not_finite_is_refused(source, tmp_path):
@@ -103,6 +121,17 @@ def test_conversion_of_weights_that_are_not_finite_is_refused(source, tmp_path):
     save_weights(source, weights, info)
     assert "are the weights finite?" in refusal_of(source, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_file_too_small_for_the_network_that_it_names_is_refused(tmp_path, framework):
+    """Before the network is built: of 6.4 billion weights."""
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", "{}")
+    facts = {"variant": "torchvision", "num_classes": 10, "input_size": 2000}
+    framework.describe_checkpoint = lambda _: facts
+    refusal = refusal_of(path, tmp_path / "out.safetensors")
+    assert "bytes, too few for the 3," in refusal
 
 
 def test_conversion_says_that_there_is_no_file(tmp_path):

@@ -138,6 +138,17 @@ def test_file_of_the_other_framework_is_converted_once(of_torch, tmp_path, given
     assert result.status == "finished"
 
 
+@pytest.mark.slow
+def test_damaged_conversion_is_made_anew(of_torch, tmp_path):
+    interpreters = {"torch": fake_python(tmp_path)}
+    config, dataset = config_of(of_torch, "tensorflow"), load_dataset(DATA)
+    path = prepare_job(config, dataset, interpreters=interpreters).given.converted
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert prepare_job(config, dataset, interpreters=interpreters).given.converted == path
+    assert path.read_bytes() == whole
+
+
 def test_framework_reads_its_own_file_itself(of_torch, given):
     run = prepare_job(
         config_of(of_torch, "torch"), load_dataset(DATA), interpreters={"torch": "/no/such/python"}

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import sys
 from dataclasses import asdict, replace
@@ -115,8 +116,8 @@ def test_run_config_gives_the_spec_of_its_recipe_and_data():
     [
         ({"device": "cuda"}, "device 'cuda' is unknown; choose auto, cpu, gpu."),
         ({"device": ""}, "device '' is unknown; choose auto, cpu, gpu."),
-        ({"threads": 0}, "threads=0 must be at least 1; leave it out for all."),
-        ({"threads": -2}, "threads=-2 must be at least 1; leave it out for all."),
+        ({"threads": 0}, "threads=0 must be from 1 to 1024; leave it out for all."),
+        ({"threads": -2}, "threads=-2 must be from 1 to 1024; leave it out for all."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -488,6 +489,20 @@ def test_truncated_predictions_are_refused(run, keep):
     assert refusal_of(run.read_predictions).startswith(f"{path}: is damaged (")
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"probabilities": np.zeros((10, 10**4), np.float32)}, "40.,... bytes of arrays, where"),
+        ({"sample_images": np.zeros((2, 6, 8, 3))}, "sample_images of type float64 have shape"),
+        ({"sample_indices": np.full(2, 10)}, "sample_indices are not below 10"),
+    ],
+    ids=["bomb", "pixels", "places"],
+)
+def test_predictions_that_no_run_has_are_refused(run, changes, told):
+    run.write_predictions(replace(make_predictions(), **changes))
+    assert re.search(told, refusal_of(run.read_predictions))
+
+
 def test_predictions_execute_no_pickle(run, tmp_path):
     path = run.path / "predictions.npz"
     trap = tmp_path / "executed"
@@ -503,7 +518,7 @@ def test_predictions_execute_no_pickle(run, tmp_path):
 
 
 def test_clean_removes_temporary_files_and_nothing_else(run):
-    for name in (".123-checkpoint.safetensors", ".9-history.json"):
+    for name in (".123-checkpoint.safetensors", ".9-history.json", ".tmp3xYz"):
         (run.path / name).write_bytes(b"half")
     (run.path / "my-notes.txt").write_text("mine")
     run.clean()

@@ -813,6 +813,17 @@ def test_damaged_checkpoint_is_named(tmp_path, dataset, framework):
         resume(tmp_path / "run", dataset)
 
 
+def test_checkpoint_of_another_training_is_named(tmp_path, dataset, framework):
+    framework.before_step = interrupt_at(6)
+    train(tmp_path / "run", dataset)
+    folder = RunFolder.open(tmp_path / "run")
+    arrays, progress = folder.read_checkpoint()
+    del arrays["state/optimizer.kernel.momentum"]
+    folder.write_checkpoint(arrays, progress)
+    with pytest.raises(RunError, match=r"is damaged, or of another training \(KeyError: .*kernel"):
+        resume(tmp_path / "run", dataset)
+
+
 def test_run_does_not_write_into_a_folder_with_files(tmp_path, dataset):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="holds files already"):

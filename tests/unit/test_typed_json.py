@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from alexnet_impl.errors import RecordError, RunError, WeightsError
-from alexnet_impl.typed_json import read, to_json
+from alexnet_impl.typed_json import MOST_NESTED, parse_json, read, to_json
 
 pytestmark = pytest.mark.fast
 
@@ -110,6 +110,26 @@ def test_what_is_no_object_is_refused_with_its_place(value):
 def test_errors_of_this_package_pass(count, error):
     with pytest.raises(error, match=rf"^count={count} is refused$"):
         read(Outer, {"inner": {"count": count}})
+
+
+@pytest.mark.parametrize("brackets", ["[]", ('{"a":', "}")], ids=["list", "object"])
+@pytest.mark.parametrize("depth", [MOST_NESTED + 1, 990, 200_000])
+def test_json_nested_too_deeply_is_refused(brackets, depth):
+    opening, closing = brackets
+    with pytest.raises(ValueError, match="it is nested deeper than 64 levels"):
+        parse_json(opening * depth + "1" + closing * depth)
+
+
+def test_json_is_read_with_names_of_files_and_without_other_letters():
+    assert parse_json('{"a\\udcff": [1, null, "é"]}') == {"a\udcff": [1, None, "é"]}
+    for text in ('["\\ud800"]', '{"\\ud800": 1}', "[1", b"\xff"):
+        with pytest.raises(ValueError, match=r"surrogates|Expecting|decode"):
+            parse_json(text)
+
+
+def test_text_that_is_no_unicode_is_refused():
+    with pytest.raises(RecordError, match=r"^run: '.udcff' is not Unicode\.$"):
+        read(Outer, VALUES | {"inner": {"count": 1, "mode": "\udcff"}}, "run")
 
 
 def test_library_is_imported_quickly():

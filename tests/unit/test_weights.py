@@ -4,6 +4,7 @@ import math
 import os
 import re
 import struct
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from support.strategies import specs
 
 from alexnet_impl.errors import WeightsError
@@ -55,6 +56,17 @@ FAN_IN = {"conv1": 4 * 25, "conv2": 32 * 9, "fc1": 64 * 16, "fc2": 40}
 """Inputs that one output sums over; a grouped convolution sees its own group's channels."""
 FAN_OUT = {"conv1": 64 * 25, "conv2": 64 * 9, "fc1": 40, "fc2": 30}
 """As Keras counts them: all output channels, also of a grouped convolution."""
+
+
+def test_equal_weights_and_metadata_are_equal_bytes(tmp_path):
+    arrays = {name: np.arange(3, dtype=kind) for name, kind in (("b", "f4"), ("a", "i8"))}
+    metadata = {f'key "{number}" \\': "\x00\n\x7fä🙂\u2028" for number in range(8)}
+    for path in (first := tmp_path / "first", second := tmp_path / "second"):
+        write_safetensors(path, arrays, metadata)
+    assert first.read_bytes() == second.read_bytes()
+    found, stored = read_safetensors(first)
+    assert stored == metadata
+    assert [found[name].tolist() for name in "ab"] == [[0, 1, 2]] * 2
 
 
 def draw(initializer, spec=SPEC, **values):
@@ -431,6 +443,29 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     )
     write_bytes(tmp_path / "new", b"content")
     assert order == ["fsync", "replace"]
+
+
+def test_writer_removes_what_killed_writers_of_the_file_have_left(tmp_path):
+    old, new, others = [tmp_path / name for name in (".12-new", ".345-new", ".678-new.json")]
+    for path in (old, new, others):
+        path.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    for path in (old, others):
+        os.utime(path, (two_hours_ago, two_hours_ago))
+    write_bytes(tmp_path / "new", b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "new", new, others])
+
+
+def test_safetensors_library_reads_every_kind_of_array(tmp_path):
+    kinds = ["?", "i1", "u1", "i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8", ">f4"]
+    arrays = {kind: np.arange(6).reshape(2, 3).T.astype(kind) for kind in kinds}
+    arrays |= {"scalar": np.array(7.0), "empty": np.zeros((0, 3))}
+    write_safetensors(tmp_path / "a.safetensors", arrays, {})
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype.newbyteorder("=")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

@@ -7,12 +7,13 @@ only Keras.
 """
 
 import functools
-import json
 import warnings
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,12 @@ from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Shape, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
+from alexnet_impl.typed_json import parse_json
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
+from alexnet_impl.weights.file_sizes import check_uncompressed
+
+_MOST_BYTES_A_WEIGHT = 4 * 8
+"""In float64, with the two moments of Adam and an average."""
 
 
 def get_weights(model: keras.Model, spec: Spec) -> Weights:
@@ -78,24 +84,57 @@ def read_backbone(path: Path, spec: Spec) -> Weights:
     backbone = s.backbone_of(spec)
     if backbone is None:
         raise WeightsError(f"{path}: {spec.name} has no backbone, so that no file fits.")
+    _check_sizes(path, spec)
     model = build_backbone(backbone.architecture, backbone.name, spec.input_shape, "float32")
     _load(model, path, f"keras.applications' {backbone.architecture} without its head")
     return {f"{backbone.name}.{v.path}": v.numpy() for v in model.variables}
 
 
-def _load(model: keras.Model, path: Path, what: str) -> None:
+def _check_sizes(path: Path, spec: Spec) -> None:
+    """Checks the sizes that a file declares, before anything is unpacked or built.
+
+    Raises:
+        WeightsError: If the file is missing, or declares more than the network's weights and an
+            optimizer's state need.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
+    check_uncompressed(path)
+    most = _MOST_BYTES_A_WEIGHT * s.trace(spec).num_params + (1 << 20)
+    try:
+        with ExitStack() as opened:
+            source: Any = path
+            if path.suffix == ".keras":
+                archive = opened.enter_context(zipfile.ZipFile(path))
+                source = opened.enter_context(archive.open("model.weights.h5"))
+            sizes: list[int] = []
+            file = opened.enter_context(h5py.File(source, "r"))
+            file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+    except Exception as error:  # damaged bytes raise many kinds
+        raise WeightsError(
+            f"{path}: is damaged, or not a file of Keras ({_line(error)})."
+        ) from error
+    if sum(sizes) > most:
+        raise WeightsError(
+            f"{path}: declares {sum(sizes):,} bytes of arrays, and {spec.name} with an optimizer "
+            f"needs at most {most:,}; it belongs to another network, or is damaged."
+        )
+
+
+def _load(model: keras.Model, path: Path, what: str) -> None:
     try:
         with warnings.catch_warnings():
             # A layer missing in the file would keep its initial weights, with only a warning.
             warnings.filterwarnings("error", message="Skipping")
             model.load_weights(path)
     except Exception as error:  # Keras raises exceptions of any kind
-        text = " ".join(str(error).split())
         raise WeightsError(
-            f"{path}: is damaged, or not a file of {what} ({text[:300]})."
+            f"{path}: is damaged, or not a file of {what} ({_line(error)})."
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def from_canonical(name: str, array: NDArray[Any], spec: Spec) -> NDArray[Any]:
@@ -188,6 +227,7 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     Raises:
         WeightsError: If it is missing, damaged, or of another network.
     """
+    _check_sizes(path, spec)
     model = build_model(spec)
     _load(model, path, spec.name)
     return get_weights(model, spec)
@@ -203,13 +243,13 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         return {}
     try:
         with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))["config"]
+            config = parse_json(file.read("config.json"))["config"]
         layers = [layer["config"] for layer in config["layers"]]
         sizes = [layer["batch_shape"][1] for layer in layers if "batch_shape" in layer]
         units = [layer["units"] for layer in layers if "units" in layer]
         variant = config["name"].replace(NAME_SEPARATOR, SEPARATOR)
         return {"variant": variant, "input_size": sizes[0], "num_classes": units[-1]}
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # damaged zips raise many kinds
         raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -14,7 +14,11 @@ from alexnet_impl.frameworks.torch.backbones import build_backbone, is_of_head
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
+from alexnet_impl.weights.file_sizes import check_uncompressed
 from alexnet_impl.weights.published_files import published_of
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DTYPES = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 def get_weights(model: nn.Module, spec: Spec) -> Weights:
@@ -109,9 +113,8 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     ours = {theirs: ours for ours, theirs in torchvision_names(spec).items()}
     if any(name in ours for name in tensors):
         tensors = {ours.get(name, name): tensor for name, tensor in tensors.items()}
-    weights = {name: to_numpy(tensor) for name, tensor in tensors.items()}
-    check_weights(weights, spec, where=str(path))
-    return {name: weights[name] for name in s.weight_shapes(spec)}
+    check_weights(cast("Weights", tensors), spec, where=str(path))  # of the shapes, before a copy
+    return {name: to_numpy(tensors[name]) for name in s.weight_shapes(spec)}
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
@@ -146,6 +149,7 @@ def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
+    check_uncompressed(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -164,7 +168,23 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not a state_dict.")
+    for name, tensor in content.items():
+        if not _is_plain(tensor):
+            raise WeightsError(
+                f"{path}: {name} is a {tensor.layout} tensor of {tensor.dtype}, perhaps expanded; "
+                "only dense tensors of integers or floats are read."
+            )
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether NumPy can hold a tensor in no more bytes than it has in the file."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return False
+    if tensor.is_meta:
+        return False
+    num_bytes = tensor.numel() * tensor.element_size()
+    return tensor.dtype in _DTYPES and num_bytes <= tensor.untyped_storage().nbytes()
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:

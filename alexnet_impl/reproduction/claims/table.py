@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
+from alexnet_impl.errors import RecordError
 from alexnet_impl.reproduction.claims.claim import FILES, SCALES, Claim, Quantity, read_number
 
 COLUMNS = tuple(entry.name for entry in fields(Claim))
@@ -24,22 +25,30 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     """The claims of a file in its order: report by report, each in the order of its text.
 
     Raises:
-        ValueError: If a column is missing or unknown, a cell is not valid, or two rows have one id.
+        RecordError: If it is no CSV, a column is missing or unknown, a cell is not valid, or two
+            rows have one id.
     """
+    try:
+        return _read(path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: is not a CSV file of claims ({error}).") from error
+
+
+def _read(path: Path) -> tuple[Claim, ...]:
     claims: dict[str, Claim] = {}
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader((line for line in lines if not line.startswith("#")), strict=True)
         if set(reader.fieldnames or ()) != set(COLUMNS):
-            raise ValueError(f"{path}: has columns {reader.fieldnames}; valid are {COLUMNS}.")
+            raise RecordError(f"{path}: has columns {reader.fieldnames}; valid are {COLUMNS}.")
         for row in reader:
             try:
                 claim = Claim(**dict(_cells(row)))
                 _check_number("printed", claim.printed)
                 _check_number("upto", claim.upto)
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}: {row} is not a claim: {error}.") from error
+                raise RecordError(f"{path}: {row} is not a claim: {error}.") from error
             if claim.id in claims:
-                raise ValueError(f"{path}: two rows have the id {claim.id}; ids must be unique.")
+                raise RecordError(f"{path}: two rows have the id {claim.id}; ids must be unique.")
             claims[claim.id] = claim
     return tuple(claims.values())
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from alexnet_impl.errors import RecordError, RunError
 from alexnet_impl.files import write_bytes
-from alexnet_impl.typed_json import read
+from alexnet_impl.typed_json import parse_json, read
 
 RECORD = "experiment.json"
 SCHEMA_VERSION = 1
@@ -43,7 +43,7 @@ class ExperimentRecord:
             RunError: If it is missing, damaged or of another release.
         """
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(path.read_bytes())
             version = values.pop("schema_version", None) if isinstance(values, dict) else None
             if version == SCHEMA_VERSION:
                 record = read(cls, {_FORMER_KEYS.get(k, k): v for k, v in values.items()})

@@ -146,6 +146,11 @@ def rewrite_with_other_types(path):
     save_file(tensors, path, metadata=dict(read_metadata(path)))
 
 
+def nest_the_class_names(path):
+    metadata = dict(read_metadata(path)) | {"class_names": "[[1]]"}
+    save_file(load_file(path), path, metadata=metadata)
+
+
 def read_metadata(path):
     from safetensors import safe_open
 
@@ -166,6 +171,7 @@ def read_metadata(path):
         rewrite_without_metadata,
         rewrite_without_a_tensor,
         rewrite_with_other_types,
+        nest_the_class_names,
     ],
 )
 def test_damaged_cache_is_built_anew(builder, damage):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_impl.data import decoding
 from alexnet_impl.data.decoding import decode_image, fit_to_square, image_dimensions
 from alexnet_impl.errors import DataError
 
@@ -104,6 +105,18 @@ def test_decoding_refuses_a_truncated_file(encode, kind, share):
 def test_decoding_refuses_what_is_no_image(data):
     with pytest.raises(DataError, match=r"notes\.png: (not an image|does not decode)"):
         decode_image(data, where="notes.png")
+
+
+def test_decoding_refuses_more_pixels_than_an_image_has(encode, monkeypatch):
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 100)
+    with pytest.raises(DataError, match=r"does not decode \(20x10 pixels, more than 100\)"):
+        decode_image(encode(np.zeros((10, 20, 3), np.uint8)), where="a")
+
+
+def test_decoding_runs_no_program():
+    """Pillow would give PostScript to Ghostscript."""
+    with pytest.raises(DataError, match="not an image of a known format"):
+        decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", where="a.png")
 
 
 def test_decoding_names_a_missing_file(tmp_path):

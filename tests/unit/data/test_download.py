@@ -2,6 +2,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,8 @@ class Server:
         breaks_after: Bytes of each answer after which the connection is closed.
         status: Answer with this error instead.
         ranges: The Range header of each request.
+        etag: The version of its file; None: it names none.
+        says_length: Whether it announces the length of its answers.
     """
 
     url: str = ""
@@ -33,6 +36,8 @@ class Server:
     breaks_after: list[int] = field(default_factory=list)
     status: int | None = None
     ranges: list[str | None] = field(default_factory=list)
+    etag: str | None = '"1"'
+    says_length: bool = True
 
 
 def make_handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
@@ -40,7 +45,9 @@ def make_handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
         def do_GET(self):
             asked = self.headers["Range"]
             server.ranges.append(asked)
-            start = int(asked.removeprefix("bytes=")[:-1]) if asked and server.knows_ranges else 0
+            is_current = self.headers["If-Range"] in (None, server.etag)
+            knows_ranges = server.knows_ranges and is_current
+            start = int(asked.removeprefix("bytes=")[:-1]) if asked and knows_ranges else 0
             if server.status or start >= len(CONTENT):
                 self.send_error(server.status or 416)
                 return
@@ -48,7 +55,10 @@ def make_handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
             if start:
                 last = len(CONTENT) - 1
                 self.send_header("Content-Range", f"bytes {start}-{last}/{len(CONTENT)}")
-            self.send_header("Content-Length", str(len(CONTENT) - start))
+            if server.says_length:
+                self.send_header("Content-Length", str(len(CONTENT) - start))
+            if server.etag:
+                self.send_header("ETag", server.etag)
             self.end_headers()
             end = start + server.breaks_after.pop(0) if server.breaks_after else None
             self.wfile.write(CONTENT[start:end])
@@ -170,3 +180,47 @@ def test_download_into_an_impossible_folder_says_so(server, tmp_path):
     with pytest.raises(DataError, match=r"data.part: cannot be written"):
         fetch(server, tmp_path / "file" / "data")
     assert server.ranges == []
+
+
+@pytest.mark.parametrize("etag", ['"1"', 'W/"0"', None])
+@pytest.mark.parametrize("part", [CONTENT[::-1][:400_000], b"x" * 1_000_020], ids=["old", "long"])
+@pytest.mark.parametrize("sha256", [SHA256, ""], ids=["checksum", "none"])
+def test_download_starts_over_if_the_part_is_of_another_version(server, target, part, sha256, etag):
+    target.parent.mkdir()
+    part_of(target).write_bytes(part)
+    part_of(target).with_name("data.tar.gz.part.version").write_text('1000010\n"0"')
+    server.etag = etag
+    download(RemoteFile(url=server.url, sha256=sha256), target)
+    assert target.read_bytes() == CONTENT
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_download_without_a_checksum_continues_the_same_version(server, target):
+    server.breaks_after = [300_000]
+    download(RemoteFile(url=server.url), target)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=300000-"]
+
+
+def test_download_whose_end_would_not_show_is_refused(server, target):
+    server.says_length, server.breaks_after = False, [300_000]
+    with pytest.raises(DataError, match="does not say how long the file is"):
+        download(RemoteFile(url=server.url), target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""], ids=["checksum", "none"])
+def test_concurrent_downloads_share_one_file(server, target, sha256):
+    reports = []
+    remote = RemoteFile(url=server.url, sha256=sha256)
+    with ThreadPoolExecutor(5) as threads:
+        waiting = [
+            threads.submit(
+                download, remote, target, progress=lambda *report: reports.append(report)
+            )
+            for _ in range(5)
+        ]
+    assert {future.result() for future in waiting} == {target}
+    assert target.read_bytes() == CONTENT
+    assert server.ranges == [None]
+    assert list(target.parent.iterdir()) == [target]

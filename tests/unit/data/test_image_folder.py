@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_impl.data import image_folder
+from alexnet_impl.data import image_folder, image_sources
 from alexnet_impl.data.image_folder import load_image_folder
 from alexnet_impl.errors import DataError
 
@@ -235,6 +236,52 @@ def test_more_memory_than_there_is_is_refused(image_tree):
         load_image_folder(image_tree, image_size=3_000_000)
 
 
+def zeros_of(path, name, num_bytes):
+    """Adds an entry of zeros to a zip."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(num_bytes))
+
+
+def test_file_too_large_for_an_image_is_refused_before_it_is_unpacked(image_tree, monkeypatch):
+    archive = zip_tree(image_tree, image_tree.parent / "pets.zip")
+    zeros_of(archive, "train/cat/9.png", 2**21)
+    with (image_tree / "train" / "cat" / "9.png").open("wb") as file:
+        file.truncate(2**21)
+    monkeypatch.setattr(image_sources, "_LARGEST_FILE_BYTES", 2**20)
+    for path in (archive, image_tree):
+        with pytest.raises(DataError, match=r"9.png has 2,097,152 bytes, and an image has at most"):
+            load_image_folder(path)
+
+
+def test_entry_larger_than_declared_takes_no_memory(tmp_path):
+    """16 MB of zeros that are declared as 100 bytes."""
+    zeros_of(tmp_path / "bomb.zip", "a.png", 2**24)
+    data = (tmp_path / "bomb.zip").read_bytes()
+    (tmp_path / "bomb.zip").write_bytes(
+        data.replace((2**24).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    )
+    source = image_sources.ZipSource(tmp_path / "bomb.zip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="CRC"):
+            source.read("a.png")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+        source.close()
+
+
+def test_class_name_that_is_no_text_is_refused(image_tree):
+    (image_tree / "train" / "cat").rename(image_tree / "train" / "cat\udcff")
+    with pytest.raises(DataError, match=r"the class name 'cat\\udcff' is not UTF-8; rename its"):
+        load_image_folder(image_tree)
+
+
+def test_folder_whose_name_is_no_text_is_read(image_tree):
+    path = image_tree.rename(image_tree.with_name("pets\udcff"))
+    assert r"'pets\udcff'" in load_image_folder(path).source
+
+
 def test_source_is_named_also_from_within(image_tree, monkeypatch):
     monkeypatch.chdir(image_tree)
     assert "in 'pets'" in load_image_folder(Path()).source
@@ -280,6 +327,19 @@ def test_changed_image_is_decoded_again(image_tree, tmp_path, kind):
     save_image(image_tree / "train" / "cat" / "0.png", 8, 8, level=200)
     os.utime(image_tree / "train" / "cat" / "0.png", (10**9, 10**9))
     assert levels(load_image_folder(path()).train)[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_folders_of_equal_names_sizes_and_dates_do_not_share_a_cache(tmp_path, kind):
+    found = []
+    for day, level in (("monday", 10), ("tuesday", 20)):
+        root = tmp_path / day / "images"
+        for part in ("train", "test"):
+            save_image(path := root / part / "a" / "0.bmp", 8, 8, level)
+            os.utime(path, (10**9, 10**9))
+        path = root if kind == "folder" else zip_tree(root, tmp_path / day / "images.zip")
+        found.append(levels(load_image_folder(path).train))
+    assert found == [[10], [20]]
 
 
 def test_other_image_size_does_not_come_from_the_same_cache(image_tree):

@@ -1,0 +1,392 @@
+"""A campaign of damaged inputs: every reader takes each of them, or refuses it in one line.
+
+An input is made from its number alone, so that a failure can be repeated. `pytest -m slow -k
+fuzz_campaign --fuzz-inputs 10000` tries more of them.
+"""
+
+import io
+import json
+import pickle
+import resource
+import warnings
+import zipfile
+from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.measured import EQUAL, HELD, noise_config, pair, side
+from support.records import epoch_record, run_result
+
+from alexnet_impl.cli import main
+from alexnet_impl.cli.parsing import parse
+from alexnet_impl.data.cache import cached_dataset
+from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.decoding import decode_image
+from alexnet_impl.data.image_folder import load_image_folder
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.errors import AlexNetError
+from alexnet_impl.explain.study import ExplainRequest, read_request, write_request
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.measurement.recording import entry_of, read_recording, write_recording
+from alexnet_impl.parity.record import ParityRecord, read_record, write_record
+from alexnet_impl.ports.request import parse_names
+from alexnet_impl.processes.weight_files import Hints, network_info, read_weights
+from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.reproduction.claims.table import read_claims
+from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
+from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import History, Predictions
+from alexnet_impl.training.checkpoint import checkpoint_weights
+from alexnet_impl.training.features import _is_whole as is_whole
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights, store_info
+from alexnet_impl.weights.pretrained_files import find_pretrained
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+
+DATA = DataConfig(dataset="synthetic", image_size=8, train_images=20, test_images=10)
+CONFIG = noise_config(get_recipe("quick"), width=1 / 64)
+HINTS = Hints(variant="cifar", width=1 / 64)
+KEY = "0" * 64
+KINDS = ("png", "jpeg", "gif", "bmp", "webp", "tiff")
+CLAIMS = Path(read_claims.__code__.co_filename).with_name("claims.csv")
+"""The reports' claims, of which a file has some."""
+MOST_MEMORY_BYTES = 4 << 30
+NUMBERS = (0, -1, 1, 255, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+ODD_VALUES = (
+    *(None, True, -1, 0, 1.5, 2**70, 1e999, float("nan"), "", "nan", "x" * 300, "\ud800", "\udcff"),
+    *([], {}, [[]], {"a": 1}, "../../etc", "a\nb", "\x1b[31m", "[red]", "0", [None], ["\ud800"]),
+)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    path = Path()
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def damaged(rng, data):
+    """Some bytes changed, removed, doubled or moved."""
+    for _ in range(rng.integers(1, 5)):
+        first, second = sorted(map(int, rng.integers(0, len(data) + 1, 2)))
+        if rng.random() < 0.5:  # most of the readers' decisions are at the beginning
+            first, second = first // 50, second // 50
+        before, within, after = data[:first], data[first:second], data[second:]
+        width = int(rng.choice([1, 2, 4, 8]))
+        number = NUMBERS[rng.integers(len(NUMBERS))] % 2 ** (8 * width)
+        within = [
+            rng.bytes(1) + within[1:],
+            number.to_bytes(width, "little") + within[width:],
+            b"",
+            within[:5000] + within,
+            within[::-1],
+        ][rng.integers(5)]
+        data = before + within + (after if rng.random() < 0.8 else b"")
+    return data
+
+
+def changed(rng, value, depth=0):
+    """A JSON value with one part of it replaced, removed or nested."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.9 and depth < 6:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = keys[rng.integers(len(keys))]
+        copy = value.copy()
+        if rng.random() < 0.15:
+            del copy[key]
+        else:
+            copy[key] = changed(rng, value[key], depth + 1)
+        return copy
+    return ODD_VALUES[rng.integers(len(ODD_VALUES))]
+
+
+def nested(rng):
+    """Brackets within brackets, as deep as JSON readers go and deeper."""
+    depth = int(rng.choice([50, 300, 900, 990, 3000, 200_000]))
+    opening, closing = ("[", "]") if rng.random() < 0.5 else ('{"a":', "}")
+    return opening * depth + "1" + closing * depth
+
+
+def damaged_json(rng, data):
+    """The text of a JSON file with odd values, or damaged bytes."""
+    if rng.random() < 0.3:
+        return damaged(rng, data)
+    text = json.dumps(changed(rng, json.loads(data)))
+    if rng.random() < 0.2:
+        return text.replace("1", nested(rng), 1).encode()
+    return text.encode()
+
+
+def damaged_safetensors(rng, data):
+    """A file with an odd header, or damaged bytes."""
+    if rng.random() < 0.3:
+        return damaged(rng, data)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if rng.random() < 0.5:
+        metadata = header["__metadata__"]
+        name = list(metadata)[rng.integers(len(metadata))]
+        metadata[name] = nested(rng) if rng.random() < 0.2 else json.dumps(changed(rng, None))
+        if rng.random() < 0.3:
+            header["__metadata__"] = changed(rng, metadata)
+    else:
+        header = changed(rng, header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def damaged_zip(rng, data):
+    """A zip with one of its entries damaged or compressed, or with damaged bytes."""
+    if rng.random() < 0.5:
+        return damaged(rng, data)
+    kinds = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    kind = zipfile.ZIP_STORED if rng.random() < 0.6 else kinds[rng.integers(4)]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", kind) as new:
+        names = old.namelist()
+        chosen = rng.integers(len(names))
+        for number, name in enumerate(names):
+            content = old.read(name)
+            if number == chosen:
+                content = (damaged_json if name.endswith(".json") else damaged)(rng, content)
+            new.writestr(name, content)
+    return buffer.getvalue() if rng.random() < 0.8 else damaged(rng, buffer.getvalue())
+
+
+def odd_torch_file(rng, data):
+    """What torch.save() writes, of tensors and values that no state_dict has."""
+    import torch
+
+    if rng.random() < 0.4:
+        return damaged_zip(rng, data)
+    tensors = torch.load(io.BytesIO(data), weights_only=True)
+    ones = torch.ones(int(rng.integers(1, 5)))
+    odd = [
+        *(ones.to_sparse(), ones.expand(7, len(ones)), ones.to(torch.complex64), ones.to("meta")),
+        *(torch.quantize_per_tensor(ones, 1.0, 0, torch.qint8), ones.bool(), ones.half(), ones[:0]),
+        *(
+            ones.to(torch.float8_e4m3fn),
+            torch.nn.Parameter(ones),
+            torch.tensor(1),
+            Trap(),
+            ones * 0,
+        ),
+        *(torch.nested.nested_tensor([ones]), ones.as_strided((9, 9), (0, 0)), "text", None, [], 3),
+        *({}, {"a": ones}, ones.to_sparse_csr() if ones.ndim > 1 else ones.int()),
+    ]
+    value = odd[rng.integers(len(odd))]
+    names = list(tensors)
+    match rng.integers(4):
+        case 0:
+            tensors[names[rng.integers(len(names))]] = value
+        case 1:
+            tensors = value
+        case 2:
+            tensors = {"state_dict": {"module." + names[0]: value}}
+        case 3:
+            tensors = {ODD_VALUES[rng.integers(7)]: value, **tensors}
+    buffer = io.BytesIO()
+    try:
+        torch.save(tensors, buffer, _use_new_zipfile_serialization=bool(rng.random() < 0.7))
+    except (RuntimeError, NotImplementedError, TypeError, AttributeError):
+        return pickle.dumps(str(tensors))
+    return buffer.getvalue()
+
+
+def odd_arrays(rng, data):
+    """An .npz file with odd arrays, objects among them."""
+    if rng.random() < 0.5:
+        return damaged_zip(rng, data)
+    with np.load(io.BytesIO(data)) as file:
+        arrays = dict(file)
+    name = list(arrays)[rng.integers(len(arrays))]
+    odd = [np.array([Trap()]), np.zeros(0), np.array(1), np.array("a"), arrays[name].astype(">f2")]
+    odd += [arrays[name][:-1], arrays[name] * np.nan, np.zeros(3, [("a", "i4")]), arrays[name] - 1]
+    arrays[name] = odd[rng.integers(len(odd))]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def write_valid_files(root):
+    """One valid file of each kind."""
+    dataset = load_dataset(DATA)
+    run = RunFolder.create(root / "run", CONFIG, dataset, "cd" * 32)
+    spec = CONFIG.spec(dataset.num_classes)
+    weights = initial_weights(spec, Recipe(seed=3))
+    run.write_json("environment.json", {"packages": {"torch": "2"}, "cpu": {"model": "a"}})
+    run.write_history(
+        History(epochs=[epoch_record()], step_loss=[2.5, 2.0], step_learning_rate=[1] * 2)
+    )
+    run.write_result(run_result())
+    run.write_weights(weights, spec)
+    run.write_checkpoint({f"weights/{name}": a for name, a in weights.items()}, {"epoch": 1})
+    run.write_predictions(
+        Predictions(
+            probabilities=np.full((10, 10), 0.1, np.float32),
+            labels=dataset.test.labels,
+            sample_indices=np.arange(3),
+            sample_images=dataset.test.images[:3],
+        )
+    )
+    info = WeightsInfo(variant="cifar", num_classes=10, input_size=32, width=1 / 64)
+    save_weights(root / "a.safetensors", weights, info)
+    get_framework("torch").write_checkpoint(root / "a.pt", spec, weights)
+    for name in ("a.keras", "a.weights.h5"):
+        get_framework("tensorflow").write_checkpoint(root / name, spec, weights)
+    store_info(root / "a.keras", info)
+    write_request(root, ExplainRequest(config=CONFIG, seeds=(0, 1)))
+    series = ParityRecord(request={"variant": "cifar"}, environment={}, checks=(HELD,))
+    write_record(root, series)
+    measured = [entry_of(one, EQUAL) for one in (pair().first, side("tensorflow", 0.1, 0.2))]
+    write_recording(root, {"cpu": "a processor"}, measured, [(pair(), EQUAL)])
+    record = ExperimentRecord(
+        experiment="R0-torch", budget="quick", seed=0, label="", mismatches=()
+    )
+    record.write(root / "experiment.json")
+    (root / "names.json").write_text(json.dumps({"conv1": "conv"}))
+    cached_dataset(KEY, images)
+    (root / "claims.csv").write_text("".join(CLAIMS.open().readlines()[:30]))
+    (root / "recipe.json").write_text(json.dumps(Recipe().to_dict()))
+    (root / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    for kind in KINDS:
+        Image.fromarray(pixels).save(root / f"image.{kind}", kind)
+    with zipfile.ZipFile(root / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"):
+            archive.writestr(name, (root / "image.png").read_bytes())
+    np.save(root / "features.npy", np.zeros((4, 3), np.float32))
+    (root / "valid.json").write_bytes((root / "bench.json").read_bytes())
+    return root
+
+
+def read_network(path):
+    """The weights of a file of any kind, as `alexnet convert` finds and reads them."""
+    find_pretrained(str(path), "cifar", 32)
+    states_it = path.suffix in (".keras", ".safetensors")
+    info = network_info(path, Hints(width=None if states_it else 1 / 64) if states_it else HINTS)
+    read_weights(path, info.spec())
+
+
+def values_of(path):
+    """The object in a file, or none."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def parse_flags(path):
+    """The values of a recipe as flags of the command line."""
+    flags = [
+        f"--recipe.{name.replace('_', '-')}={value}" for name, value in values_of(path).items()
+    ]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), suppress(SystemExit):
+        parse(["train", *flags])
+
+
+def of_run(read):
+    """A reader of a part of the run that a file belongs to."""
+    return lambda path: read(RunFolder.open(path.parent))
+
+
+def command(*words):
+    """A reader that is a command of the command line; PATH among its words is the file."""
+
+    def run(path):
+        said = io.StringIO()
+        names = {"PATH": path, "RUN": path.parent, "VALID": path.with_name("valid.json")}
+        with redirect_stdout(io.StringIO()), redirect_stderr(said):
+            code = main([str(names.get(word, word)) for word in words])
+        if "error: unexpected" in said.getvalue() or said.getvalue().count("error:") > 1:
+            raise RuntimeError(said.getvalue())
+        if code:
+            raise RefusedError
+
+    return run
+
+
+class RefusedError(AlexNetError):
+    """What the command line has printed as one line."""
+
+
+READERS = [
+    ("run/run.json", damaged_json, command("evaluate", "RUN")),
+    ("run/environment.json", damaged_json, command("evaluate", "RUN")),
+    ("run/history.json", damaged_json, command("evaluate", "RUN")),
+    ("run/result.json", damaged_json, command("evaluate", "RUN")),
+    ("run/predictions.npz", odd_arrays, command("evaluate", "RUN")),
+    ("bench.json", damaged_json, command("bench", "compare", "PATH", "VALID")),
+    ("run/run.json", damaged_json, of_run(lambda run: (run.config, run.dataset))),
+    ("run/environment.json", damaged_json, of_run(lambda run: run.environment)),
+    ("run/history.json", damaged_json, of_run(lambda run: run.history)),
+    ("run/result.json", damaged_json, of_run(lambda run: run.result)),
+    ("run/predictions.npz", odd_arrays, of_run(lambda run: run.read_predictions())),
+    ("run/checkpoint.safetensors", damaged_safetensors, of_run(checkpoint_weights)),
+    ("run/weights.safetensors", damaged_safetensors, of_run(lambda run: run.read_weights())),
+    ("a.safetensors", damaged_safetensors, read_network),
+    ("a.pt", odd_torch_file, read_network),
+    ("a.keras", damaged_zip, read_network),
+    ("a.weights.h5", damaged, read_network),
+    ("plan.json", damaged_json, lambda path: read_request(path.parent)),
+    ("parity.json", damaged_json, read_record),
+    ("bench.json", damaged_json, read_recording),
+    ("experiment.json", damaged_json, ExperimentRecord.read),
+    ("names.json", damaged_json, lambda path: parse_names(str(path))),
+    ("claims.csv", damaged, read_claims),
+    ("recipe.json", damaged_json, lambda path: Recipe.from_dict(values_of(path))),
+    ("recipe.json", damaged_json, parse_flags),
+    ("config.json", damaged_json, lambda path: RunConfig.from_dict(values_of(path))),
+    ("images.zip", damaged_zip, load_image_folder),
+    *((f"image.{kind}", damaged, lambda path: decode_image(path, where="a")) for kind in KINDS),
+    (f"cache/{KEY}.safetensors", damaged_safetensors, lambda _: cached_dataset(KEY, images)),
+    ("features.npy", damaged, lambda path: is_whole(path, (4, 3))),
+]
+"""A file, what damages it, and what reads it."""
+
+
+def images():
+    return load_dataset(DATA)
+
+
+def outcome_of(root, number):
+    """What a reader does with an input: 'read', 'refused', or the name of what went wrong."""
+    rng = np.random.default_rng([16, number])
+    name, damage, read = READERS[number % len(READERS)]
+    path = root / name
+    valid = path.read_bytes()
+    path.write_bytes(damage(rng, valid))
+    try:
+        read(path)
+    except (AlexNetError, OSError) as error:
+        str(error).encode(errors="backslashreplace")
+        return "refused"
+    except Exception as error:  # noqa: BLE001 - what the command line would call unexpected
+        return f"{name} (input {number}): {type(error).__name__}: {str(error)[:200]}"
+    finally:
+        path.write_bytes(valid)
+    return "read"
+
+
+def test_fuzz_campaign(tmp_path, monkeypatch, request):
+    monkeypatch.setenv("ALEXNET_CACHE_DIR", str(tmp_path / "cache"))
+    Trap.path = tmp_path / "sprung"
+    root = write_valid_files(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        count = request.config.getoption("--fuzz-inputs")
+        outcomes = Counter(outcome_of(root, number) for number in range(count))
+    read, refused = outcomes.pop("read", 0), outcomes.pop("refused", 0)
+    request.config.get_terminal_writer().line(f"{read} inputs were read, {refused} refused")
+    assert not outcomes, "\n".join(outcomes)
+    assert refused > count / 4  # otherwise the damage would be too small to mean anything
+    assert not Trap.path.exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MOST_MEMORY_BYTES
