@@ -151,6 +151,7 @@ READERS = {
     "training/collapse.py": {"perf_counter"},  # the trial step
     "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "data/cache.py": {"time.time("},  # how old a file is
+    "files.py": {"time.time("},  # likewise
 }
 
 
