@@ -518,7 +518,7 @@ def test_predictions_execute_no_pickle(run, tmp_path):
 
 
 def test_clean_removes_temporary_files_and_nothing_else(run):
-    for name in (".123-checkpoint.safetensors", ".9-history.json", ".tmp3xYz"):
+    for name in (".123-checkpoint.safetensors", ".9-history.json", ".tmp3xYzab"):
         (run.path / name).write_bytes(b"half")
     (run.path / "my-notes.txt").write_text("mine")
     run.clean()
