@@ -314,7 +314,11 @@ def is_installed(name: str) -> bool:
 
 
 def keep_frameworks_apart() -> None:
-    """Call before importing a framework, so that both can be used in one process.
+    """Call before importing a framework: sets up its process, so that both can be used in one.
+
+    OpenMP's threads, which are PyTorch's, spin while they wait, by default: beside other work they
+    hold the cores that the other threads need. They sleep instead, unless OMP_WAIT_POLICY is set
+    (docs/benchmarks.md has both prices). OpenMP reads it when it is loaded, with PyTorch.
 
     TensorFlow 2.20 and 2.21 expose their LLVM to the whole process; a triton that is loaded after
     them binds to it, and the process dies in the first torch optimiser. Loaded before them it
@@ -326,6 +330,7 @@ def keep_frameworks_apart() -> None:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "triton" in sys.modules or importlib.util.find_spec("triton") is None:
         return
     if "tensorflow" in sys.modules:
