@@ -22,12 +22,14 @@ from alexnet_impl.cli.shared import (
     new_folder,
     parse_interpreters,
     settle_run,
+    warn_on,
 )
 from alexnet_impl.compare import check_frameworks, compare, comparison_config
 from alexnet_impl.convert import convert
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
 from alexnet_impl.processes.conversion import prepare_job
@@ -43,6 +45,9 @@ from alexnet_impl.report.run.tables import (
 from alexnet_impl.runs.folder import RunFolder, check_free, make_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
+
+LOOK_S = 0.5
+"""Seconds for which `alexnet compare` looks at the machine before it starts."""
 
 
 def train_command(command: Train, console: Console) -> int:
@@ -120,7 +125,9 @@ def compare_command(command: Compare, console: Console) -> int:
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
         f"{' with changes' if differing else ''}, seed {config.recipe.seed}"
     )
-    runs = compare(run, folder, console, interpreters)
+    with MachineWatch(warn_on(console), LOOK_S) as watch:
+        runs = compare(run, folder, console, interpreters)
+        watch.after()
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0
