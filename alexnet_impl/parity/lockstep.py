@@ -11,6 +11,7 @@ one framework against itself, started from weights that differ in the last bit.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, count, islice
 from typing import Any, Protocol
 
@@ -80,10 +81,16 @@ class ParityCase:
 
     def weights(self) -> Weights:
         """Initial weights in the canonical layout, in the precision that they are trained in."""
-        weights = initial_weights(self.spec, self.recipe)
+        weights = _drawn(self.spec, self.recipe)
         if self.recipe.precision == "float64":
             return {name: array.astype(np.float64) for name, array in weights.items()}
         return weights
+
+
+@lru_cache(maxsize=1)
+def _drawn(spec: Spec, recipe: Recipe) -> Weights:
+    """The initial weights of a case, which every check starts from: drawing them takes seconds."""
+    return initial_weights(spec, recipe)
 
 
 def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
@@ -229,23 +236,22 @@ def train_in_step(
     faults = dict.fromkeys(losses, 0.0) if judge else {}
     gradients: dict[int, dict[str, float]] = {}
     updates: dict[int, dict[str, float]] = {}
-    before = weights
+    before, state = weights, shared_state(first.state())
     for step, (batch, rate) in enumerate(zip(case.batches, case.rates, strict=True)):
         looks = step % look_every == 0
-        state = shared_state(first.state())
         second.restore(before, state)
         expected = None
         if looks:
             gradients[step], gradient = _gradients_apart(first, second, batch)
             expected = update(case.recipe, before, gradient, state, rate) if judge else None
             del gradient
-        del state  # as large as the weights
         for values, trainer in zip(losses.values(), (first, second), strict=True):
             handle = trainer.train_step(batch.images, batch.labels, rate)
             values.append(trainer.read([handle])[0].loss)
         after = first.weights()
+        state = shared_state(first.state())
         if looks:
-            updates[step] = slots_apart(first.state(), second.state())
+            updates[step] = slots_apart(state, second.state())
             moved = second.weights()
             updates[step] |= changes_apart(before, after, moved)
             if expected is not None:
