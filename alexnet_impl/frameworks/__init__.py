@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
@@ -243,8 +243,12 @@ class Framework(Protocol):
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Returns the versions, device and flags that decide speed and numerics."""
 
-    def calibration_kernels(self, device: str, precision: str) -> dict[str, TimedCall]:
-        """Makes calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+    def calibration_kernels(
+        self, device: str, precision: str
+    ) -> dict[str, Callable[[], TimedCall]]:
+        """Names what makes the calls that reach a device's peak.
+
+        They are 'matmul float32', 'matmul bfloat16' and 'copy'.
 
         On a GPU also 'matmul float16', and always the product in the given precision.
         """

@@ -68,7 +68,7 @@ class MachineWatch:
     def _look_for_others(self) -> None:
         while True:
             if others := self.other_workers():
-                processes = ", ".join(map(str, sorted(others)))
+                processes = ", ".join(map(str, sorted(others)[:3]))
                 told = (
                     f"Another alexnet runs on this machine (process {processes}): each gets a part "
                     "of the cores; wait until one has ended."
