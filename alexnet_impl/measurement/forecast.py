@@ -11,7 +11,7 @@ from alexnet_impl.network.spec import trace
 
 START_S = 5.0
 """Seconds until a process has its framework and model, on two cores that are free."""
-GATE_S, GATE_S_PER_WEIGHT = 5.0, 6e-7
+GATE_S, GATE_S_PER_WEIGHT = 5.0, 3e-7
 """Seconds of a gate for any network, and for each weight, which both processes send and receive."""
 FIRST_ROUND_S = 4.0
 """Seconds of the first round: four groups, each after an untimed call."""

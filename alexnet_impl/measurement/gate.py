@@ -11,8 +11,8 @@ from alexnet_impl.parity.prove import both_sides, make_parity_case
 from alexnet_impl.parity.stages import static_checks
 from alexnet_impl.training.prepare import PreparedRun
 
-GATE_IMAGES = 8
-"""Batch size of the comparison."""
+GATE_IMAGES = 4
+"""Batch size of the comparison: a mistake shows in any image, and each adds sums near zero."""
 GATE_STEPS = 3
 """Updates that are compared: another beta shows in the second, another momentum formula in the
 third, whose learning rate is another."""

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -212,11 +213,14 @@ def compare(
     def tell(_: int, ratio: Ratio) -> None:
         announce(pair(ratio, [side.so_far() for side in sides]))
 
+    def start(case: Case) -> CaseWorker:
+        interpreter = interpreters.get(case.config.framework, sys.executable)
+        return stack.enter_context(case_worker(case, interpreter=interpreter))
+
     with ExitStack() as stack:
-        for case in (first, second):
-            interpreter = interpreters.get(case.config.framework, sys.executable)
-            worker = stack.enter_context(case_worker(case, interpreter=interpreter))
-            sides.append(TimedSide(worker, _warm_up_plan(plan)))
+        with ThreadPoolExecutor() as pool:  # both import their frameworks, and time nothing yet
+            workers = list(pool.map(start, (first, second)))
+        sides += [TimedSide(worker, _warm_up_plan(plan)) for worker in workers]
         ratio = take_rounds(sides, _rounds_plan(plan, len(sides)), tell)
         return pair(ratio, [side.measured(peaks) for side in sides])
 

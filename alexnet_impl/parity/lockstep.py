@@ -220,7 +220,12 @@ class Resynchronised:
 
 
 def train_in_step(
-    sides: FrameworkSides, case: ParityCase, *, look_every: int = 1, judge: bool = False
+    sides: FrameworkSides,
+    case: ParityCase,
+    *,
+    look_every: int = 1,
+    judge: bool = False,
+    with_gradients: bool = True,
 ) -> Resynchronised:
     """Train both frameworks, and copy weights and optimiser state to the second before each step.
 
@@ -228,7 +233,8 @@ def train_in_step(
         sides: The first decides the weights before each step.
         case: The network, recipe and batches.
         look_every: Interval in steps at which gradients and updates, which are large, are compared.
-        judge: Also compare these updates with NumPy's.
+        judge: Also compare these updates with NumPy's, which needs the gradients.
+        with_gradients: Whether to compare gradients beside the updates that follow from them.
     """
     weights = case.weights()
     first, second = (side.make(case.spec, case.recipe, weights) for side in sides)
@@ -241,7 +247,7 @@ def train_in_step(
         looks = step % look_every == 0
         second.restore(before, state)
         expected = None
-        if looks:
+        if looks and (with_gradients or judge):
             gradients[step], gradient = _gradients_apart(first, second, batch)
             expected = update(case.recipe, before, gradient, state, rate) if judge else None
             del gradient

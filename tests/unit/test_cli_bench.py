@@ -251,12 +251,12 @@ def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch)
 @pytest.mark.parametrize(
     ("budget", "machine", "words"),
     [
-        (120, {}, ("gate 23 s, starts 10 s", "rounds up to 44 s; in all at most 120 s (--budget)")),
-        (20, {}, ("These and one round take about 40 s, more than --budget 20; it ends",)),
+        (120, {}, ("gate 14 s, starts 10 s", "rounds up to 53 s; in all at most 120 s (--budget)")),
+        (20, {}, ("These and one round take about 31 s, more than --budget 20; it ends",)),
         (
             120,
             {"busy_share": 0.9, "load_average": [5.0], "logical_cpus": 2},
-            ("gate 68 s, starts 30 s", "rounds up to 12 s"),
+            ("gate 42 s, starts 30 s", "rounds up to 26 s"),
         ),
     ],
 )
