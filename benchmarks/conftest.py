@@ -11,7 +11,11 @@ from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.files import finite
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import interference_warnings, measure_interference
+from alexnet_impl.machine.interference import (
+    OtherWork,
+    interference_warnings,
+    measure_interference,
+)
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
@@ -44,6 +48,8 @@ class WorkerClock:
 CLOCK = WorkerClock()
 BEFORE = pytest.StashKey[dict]()
 """The machine before the first benchmark, with the interference of other processes."""
+OTHER_WORK = pytest.StashKey[OtherWork]()
+"""Measures other work from the first benchmark on."""
 INTERFERENCE = pytest.StashKey[Interference]()
 """What may have interfered with the benchmarks."""
 OUT_OF_MEMORY = pytest.StashKey[list]()
@@ -70,12 +76,15 @@ def pytest_collection_finish(session):
     has_benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
     if has_benchmarks and not config.option.collectonly:
         config.stash[BEFORE] = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
+        config.stash[OTHER_WORK] = OtherWork()
 
 
 def interference_of(config):
     """What may have interfered since then; examined once, after the last benchmark."""
     if INTERFERENCE not in config.stash:
         before, after = config.stash.get(BEFORE, {}), machine_fingerprint()
+        if OTHER_WORK in config.stash:
+            after["busy_share"] = config.stash[OTHER_WORK].share()
         warnings = interference_warnings(before, after)
         config.stash[INTERFERENCE] = Interference(machine_after=after, warnings=warnings)
     return config.stash[INTERFERENCE]

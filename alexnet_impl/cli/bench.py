@@ -1,8 +1,6 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,15 +16,18 @@ from alexnet_impl.cli.shared import (
     parse_interpreters,
     run_config,
     settled,
+    warn_on,
 )
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.progress import Ticker
-from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine.facts import machine_fingerprint, usable_cores
-from alexnet_impl.machine.interference import interference_warnings, measure_interference
+from alexnet_impl.machine.fact import Facts
+from alexnet_impl.machine.facts import usable_cores
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case import Case, of_batch_size
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
+from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
 from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
@@ -38,7 +39,7 @@ from alexnet_impl.measurement.recording import (
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.measurement.rounds import compare, measure
+from alexnet_impl.measurement.rounds import compare, from_now, measure
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.recipe.recipe import Recipe
@@ -49,12 +50,8 @@ from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_t
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import hold_new_folder
-from alexnet_impl.stats.speed_ratios import Ratio
-from alexnet_impl.training.pace import announcement
 
 MOST_SIDES = 2
-FIRST_ROUNDS = 2
-"""Rounds after which the time of a round is known: the first one has cold caches."""
 
 
 def bench_command(command: Bench, console: Console) -> int:
@@ -73,37 +70,158 @@ def bench_command(command: Bench, console: Console) -> int:
         with hold_new_folder(folder):
             configs = settled([case.config for case in cases], ask_workers(interpreters), console)
             cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
-            return _record(cases, command.sides, plan, interpreters, folder, console)
+            return _run(Measurement(cases, command.sides, plan, interpreters, folder, console))
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _record(
-    cases: list[Case],
-    asked: tuple[str, ...],
-    plan: RoundsPlan,
-    interpreters: dict[str, str],
-    folder: Path,
-    console: Console,
-) -> int:
-    """Measure, print and write the results; returns the exit code."""
-    before = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
-    if len(cases) == 1:
-        entries, pairs, code = _one(cases[0], plan, interpreters, console)
-    else:
-        entries, pairs, code = _two(cases, asked, plan, interpreters, console)
-    machine = before | {"packages": environment_fingerprint()["packages"]}
-    after = machine_fingerprint()
-    interference = Interference(machine_after=after, warnings=interference_warnings(before, after))
-    for warning in interference.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    write_recording(folder, machine, entries, pairs, interference)
-    for done, gate in pairs:
-        if gate is None or gate.holds:
-            write_figure(folder / "rounds.png", rounds_figure(done))
-    console.print(f"Benchmark folder: {folder}", soft_wrap=True)
-    return code
+def _run(bench: "Measurement") -> int:
+    """Measure; the exit code. When it is stopped, say where the rounds so far are."""
+    try:
+        return bench.run()
+    except KeyboardInterrupt:
+        if not bench.is_written:
+            raise
+        raise StoppedError(f"Stopped; the rounds so far are in {bench.folder}") from None
+
+
+Found = tuple[list[dict[str, Any]], list[tuple[MeasuredPair, Gate | None]], int]
+"""Entries and pairs of a benchmark file, and the exit code."""
+
+
+class Measurement:
+    """One call of `alexnet bench`: what it measures is printed, and written as it is measured."""
+
+    def __init__(
+        self,
+        cases: list[Case],
+        asked: tuple[str, ...],
+        plan: RoundsPlan,
+        interpreters: dict[str, str],
+        folder: Path,
+        console: Console,
+    ) -> None:
+        self.cases, self.asked = cases, asked
+        self.plan = from_now(plan)
+        self.interpreters, self.folder, self.console = interpreters, folder, console
+        self.is_written = False
+        self.ticker = Ticker()
+        self.watch = MachineWatch(warn_on(console))
+
+    def run(self) -> int:
+        """Measure, print and write the results; returns the exit code."""
+        has_gate = len({case.config.framework for case in self.cases}) > 1
+        has_gate = has_gate and get_workload(self.cases[0].workload).gated
+        expected = forecast(
+            self.cases,
+            has_gate=has_gate,
+            budget_s=self.plan.budget_s,
+            warm_up_s=self.plan.warm_up_s,
+            machine=self.watch.before,
+        )
+        with self.watch:
+            self.console.print(expected, soft_wrap=True)
+            entries, pairs, code = self._one() if len(self.cases) == 1 else self._two(has_gate)
+            after = self.watch.after()
+        self._write(entries, pairs, after)
+        for done, gate in pairs:
+            if gate is None or gate.holds:
+                write_figure(self.folder / "rounds.png", rounds_figure(done))
+        self.console.print(f"Benchmark folder: {self.folder}", soft_wrap=True)
+        return code
+
+    def _write(
+        self,
+        entries: list[dict[str, Any]],
+        pairs: list[tuple[MeasuredPair, Gate | None]],
+        after: Facts | None = None,
+    ) -> None:
+        """Write the benchmark file; without a look at the machine after it, as one of a part."""
+        machine = self.watch.before | {"packages": environment_fingerprint()["packages"]}
+        found = Interference(machine_after=dict(after or {}), warnings=tuple(self.watch.warnings))
+        write_recording(self.folder, machine, entries, pairs, found, complete=after is not None)
+        self.is_written = True
+
+    def log(self, text: str) -> None:
+        """Say every 30 seconds how far the timing is, where no status line does."""
+        if not self.console.is_terminal and self.ticker.is_due():
+            self.console.print(text, soft_wrap=True)
+
+    def _one(self) -> Found:
+        def keep(done: MeasuredCase) -> None:
+            self.log(f"group {len(done.times_s)} of at most {self.plan.max_rounds}")
+            self._write([entry_of(done)], [])
+
+        case = self.cases[0]
+        try:
+            done = measure(case, self.plan, self.interpreters, keep)
+        except OutOfMemoryError as error:
+            return [self._no_memory(error)], [], 0
+        _show(done, self.console)
+        return [entry_of(done)], [], 0
+
+    def _two(self, has_gate: bool) -> Found:  # noqa: FBT001 - its only caller is run()
+        gate = self._gate() if has_gate else None
+        first, second = self.cases
+
+        def entries_of(done: MeasuredPair) -> list[dict[str, Any]]:
+            return [entry_of(side, gate) for side in (done.first, done.second)]
+
+        try:
+            with self.console.status("starting both sides") as status:
+
+                def keep(done: MeasuredPair) -> None:
+                    text = f"round {done.ratio.rounds}: {ratio_text(done.ratio)}"
+                    status.update(text)
+                    self.log(text)
+                    self._write(entries_of(done), [(done, gate)])
+
+                done = compare(first, second, self.plan, self.interpreters, keep)
+        except OutOfMemoryError as error:
+            entry = self._no_memory(error, beside=True)
+            self._name_dropped(error.case)
+            return [entry], [], 1
+        for side in (done.first, done.second):
+            _show(side, self.console)
+        for line in pair_lines(done, gate):
+            self.console.print(line, soft_wrap=True)
+        return entries_of(done), [(done, gate)], 0 if gate is None or gate.holds else 1
+
+    def _name_dropped(self, met: Case) -> None:
+        """Name the side that was not measured since the other ran out of memory."""
+        for number, case in enumerate(self.cases):
+            if not _same(case, met):
+                alone = f"`alexnet bench {self.asked[number]}` with the same flags does"
+                told = f"{case.title}: not measured; {alone}."
+                self.console.print(told, style="yellow", soft_wrap=True)
+
+    def _gate(self) -> Gate:
+        with self.console.status("comparing both models in this precision"):
+            gate = pass_gate(self.cases[0], self.interpreters)
+        if not gate.holds:
+            told = f"gate: {gate.outcome}. The models differ: times are shown, and no speed ratio."
+            self.console.print(told, style="yellow", soft_wrap=True)
+        return gate
+
+    def _no_memory(self, error: OutOfMemoryError, *, beside: bool = False) -> dict[str, Any]:
+        """The entry of a case that ran out of memory."""
+        case = error.case
+        with self.console.status("searching the largest batch that fits"):
+            found: OutOfMemory = find_largest_batch(
+                case, str(error), self.interpreters, beside=beside
+            )
+        self.console.print(f"{case.title}: {found}", soft_wrap=True)
+        return {
+            "title": case.title,
+            "key": case.key,
+            "case": case.to_dict(),
+            "times_s": [],
+            "amount": 0,
+            "unit": "images",
+            "peaks": {},
+            "out_of_memory": found.to_dict(),
+        }
 
 
 def case_of(side: str, command: Bench) -> Case:
@@ -177,119 +295,14 @@ def _plan(command: Bench) -> RoundsPlan:
     )
 
 
-Found = tuple[list[dict[str, Any]], list[tuple[MeasuredPair, Gate | None]], int]
-
-
-def _one(case: Case, plan: RoundsPlan, interpreters: dict[str, str], console: Console) -> Found:
-    try:
-        done = measure(case, plan, interpreters)
-    except OutOfMemoryError as error:
-        return [_no_memory(error.case, str(error), interpreters, console)], [], 0
-    _show(done, console)
-    return [entry_of(done)], [], 0
-
-
-def _two(
-    cases: list[Case],
-    asked: tuple[str, ...],
-    plan: RoundsPlan,
-    interpreters: dict[str, str],
-    console: Console,
-) -> Found:
-    first, second = cases
-    gate = _gate(first, second, interpreters, console)
-    if gate is not None and not gate.holds:
-        told = f"gate: {gate.outcome}. The models differ: times are shown, and no speed ratio."
-        console.print(told, style="yellow", soft_wrap=True)
-    try:
-        with console.status("") as status:
-            announce = _announcer(plan, console, status.update)
-            done = compare(first, second, plan, interpreters, announce)
-    except OutOfMemoryError as error:
-        entry = _no_memory(error.case, str(error), interpreters, console, beside=True)
-        dropped = [number for number, one in enumerate(cases) if not _same(one, error.case)]
-        for number in dropped:
-            alone = f"`alexnet bench {asked[number]}` with the same flags does"
-            told = f"{cases[number].title}: not measured; {alone}."
-            console.print(told, style="yellow", soft_wrap=True)
-        return [entry], [], 1
-    for side in (done.first, done.second):
-        _show(side, console)
-    for line in pair_lines(done, gate):
-        console.print(line, soft_wrap=True)
-    entries = [entry_of(side, gate) for side in (done.first, done.second)]
-    return entries, [(done, gate)], 0 if gate is None or gate.holds else 1
-
-
-def _announcer(
-    plan: RoundsPlan,
-    console: Console,
-    update: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> Callable[[int, Ratio], None]:
-    """Shows each round; says once how long the rounds may take, in a log how far every 30 s."""
-    ticker, times = Ticker(clock), list[float]()
-
-    def announce(count: int, ratio: Ratio) -> None:
-        text = f"round {count}: {ratio_text(ratio)}"
-        update(text)
-        times.append(clock())
-        if count == FIRST_ROUNDS:
-            round_s = times[-1] - times[-2]
-            most_s = min(plan.max_rounds * round_s, plan.budget_s)
-            what = (
-                f"at most {plan.max_rounds} rounds at {round_s:.2g} s; --budget {plan.budget_s:g}"
-            )
-            if line := announcement(most_s, what, resume=""):
-                console.print(line, soft_wrap=True)
-        if not console.is_terminal and ticker.is_due():
-            console.print(text, soft_wrap=True)
-
-    return announce
-
-
 def _same(asked: Case, met: Case) -> bool:
     """Whether a case is the one asked for, whose device the framework has found by now."""
     return asked.on(met.config.device) == met
 
 
-def _gate(first: Case, second: Case, interpreters: dict[str, str], console: Console) -> Gate | None:
-    """The gate of two frameworks; None for two sides of one framework."""
-    if first.config.framework == second.config.framework:
-        return None
-    if not get_workload(first.workload).gated:
-        return None
-    with console.status("comparing both models in this precision"):
-        return pass_gate(first, interpreters)
-
-
 def _show(measured: MeasuredCase, console: Console) -> None:
     for line in measured_lines(measured):
         console.print(line, soft_wrap=True)
-
-
-def _no_memory(
-    case: Case,
-    message: str,
-    interpreters: dict[str, str],
-    console: Console,
-    *,
-    beside: bool = False,
-) -> dict[str, Any]:
-    """The entry of a case that ran out of memory."""
-    with console.status("searching the largest batch that fits"):
-        found: OutOfMemory = find_largest_batch(case, message, interpreters, beside=beside)
-    console.print(f"{case.title}: {found}", soft_wrap=True)
-    return {
-        "title": case.title,
-        "key": case.key,
-        "case": case.to_dict(),
-        "times_s": [],
-        "amount": 0,
-        "unit": "images",
-        "peaks": {},
-        "out_of_memory": found.to_dict(),
-    }
 
 
 def bench_compare_command(command: BenchCompare, console: Console) -> int:

@@ -23,6 +23,7 @@ from alexnet_impl.cli.shared import (
     parse_interpreters,
     settle_run,
     settled,
+    warn_on,
 )
 from alexnet_impl.compare import check_frameworks, compare, comparison_config, write_comparison
 from alexnet_impl.convert import convert
@@ -30,6 +31,7 @@ from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
 from alexnet_impl.processes.conversion import prepare_job
@@ -47,6 +49,9 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
+
+LOOK_S = 0.5
+"""Seconds for which `alexnet compare` looks at the machine before it starts."""
 
 
 def train_command(command: Train, console: Console) -> int:
@@ -136,7 +141,9 @@ def compare_command(command: Compare, console: Console) -> int:
         if command.resume is None:
             check_free(folder)
             write_comparison(folder, config)
-        runs = compare(run, folder, console, interpreters)
+        with MachineWatch(warn_on(console), LOOK_S) as watch:
+            runs = compare(run, folder, console, interpreters)
+            watch.after()
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0

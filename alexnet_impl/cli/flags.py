@@ -318,7 +318,8 @@ class Bench:
     rounds: int = 40
     """Measurement rounds; with two sides, the maximum number of ABBA rounds."""
     budget: float = 120.0
-    """Time limit in seconds."""
+    """Time limit of everything in seconds, the gate and the warm-up included; a round is always
+    measured."""
     margin: float = 0.02
     """Smallest relative difference of speed that counts as faster or slower."""
     width_of_interval: float = 0.01

@@ -3,7 +3,7 @@
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,11 @@ DEMO_WIDTH = 0.25
 """Default width for the digits: the first command ends in under two minutes on two cores."""
 PREPROCESSING_FIELDS = {"input_scaling", "resize_to"}
 """Recipe fields that pretrained weights determine too."""
+
+
+def warn_on(console: Console) -> Callable[[str], None]:
+    """A function that prints a warning on the console as one line."""
+    return lambda text: console.print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def run_config(options: TrainingOptions, framework: str) -> RunConfig:

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
@@ -244,8 +244,12 @@ class Framework(Protocol):
     def fingerprint(self, device: str) -> dict[str, Any]:
         """Returns the versions, device and flags that decide speed and numerics."""
 
-    def calibration_kernels(self, device: str, precision: str) -> dict[str, TimedCall]:
-        """Makes calls that reach a device's peak: 'matmul float32', 'matmul bfloat16' and 'copy'.
+    def calibration_kernels(
+        self, device: str, precision: str
+    ) -> dict[str, Callable[[], TimedCall]]:
+        """Names what makes the calls that reach a device's peak.
+
+        They are 'matmul float32', 'matmul bfloat16' and 'copy'.
 
         On a GPU also 'matmul float16', and always the product in the given precision.
         """
@@ -321,7 +325,11 @@ def is_installed(name: str) -> bool:
 
 
 def keep_frameworks_apart() -> None:
-    """Call before importing a framework, so that both can be used in one process.
+    """Call before importing a framework: sets up its process, so that both can be used in one.
+
+    OpenMP's threads, which are PyTorch's, spin while they wait, by default: beside other work they
+    hold the cores that the other threads need. They sleep instead, unless OMP_WAIT_POLICY is set
+    (docs/benchmarks.md has both prices). OpenMP reads it when it is loaded, with PyTorch.
 
     TensorFlow 2.20 and 2.21 expose their LLVM to the whole process; a triton that is loaded after
     them binds to it, and the process dies in the first torch optimiser. Loaded before them it
@@ -333,6 +341,7 @@ def keep_frameworks_apart() -> None:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "triton" in sys.modules or importlib.util.find_spec("triton") is None:
         return
     if "tensorflow" in sys.modules:

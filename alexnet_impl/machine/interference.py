@@ -36,15 +36,57 @@ def measure_interference(interval_s: float) -> float:
     return float(min(max(share - own_share, 0.0), 1.0))
 
 
+class OtherWork:
+    """Measures how much of the machine others use while this process and its children work.
+
+    It only reads counters of the system, so that it costs the work nothing.
+    """
+
+    def __init__(self) -> None:
+        self.counted = _cpu_seconds()
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds of all cores since the last lap: in total, and those that others used.
+
+        A child process counts as this one's work once it has ended and was waited for.
+        """
+        before, self.counted = self.counted, _cpu_seconds()
+        total_s, others_s = (now - then for now, then in zip(self.counted, before, strict=True))
+        return max(total_s, 0.0), min(max(others_s, 0.0), max(total_s, 0.0))
+
+    def share(self) -> float:
+        """Share of all cores' time since the last lap that others used, 0 to 1."""
+        total_s, others_s = self.lap()
+        return others_s / total_s if total_s else 0.0
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """Seconds of all cores so far: in total, and those that other processes and guests used."""
+    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    # Linux counts a guest's time twice, and a core that waits for a disk is idle.
+    twice, waiting = (
+        sum(getattr(times, name, 0.0) for name in names)
+        for names in (("guest", "guest_nice"), ("idle", "iowait"))
+    )
+    total_s = sum(times) - twice
+    return total_s, total_s - waiting - sum(own[:4])
+
+
 def interference_warnings(before: Facts, after: Facts) -> tuple[str, ...]:
     """One sentence for each thing that may have interfered with a measurement.
 
     Args:
         before: machine_fingerprint() just before it, with the result of measure_interference() as
             'busy_share' if it was measured. A fact that is missing or None gives no warning.
-        after: machine_fingerprint() just after it, while a GPU is still warm.
+        after: machine_fingerprint() just after it, while a GPU is still warm, with the share of
+            OtherWork during it as 'busy_share' if it was measured.
     """
-    return (*_load_warnings(before), *_cpu_warnings(before, after), *_gpu_warnings(before, after))
+    return (
+        *_load_warnings(before),
+        *_others(after),
+        *_cpu_warnings(before, after),
+        *_gpu_warnings(before, after),
+    )
 
 
 def _load_warnings(before: Facts) -> Iterator[str]:
@@ -59,6 +101,11 @@ def _load_warnings(before: Facts) -> Iterator[str]:
     for gpu in before.get("gpus") or ():
         if (used := gpu.get("utilization_share")) is not None and used > MAX_INTERFERENCE:
             yield f"{_gpu_name(gpu)} was {used:.0%} busy just before the start."
+
+
+def _others(after: Facts) -> Iterator[str]:
+    if (busy := after.get("busy_share")) is not None and busy > MAX_INTERFERENCE:
+        yield f"Other processes used {busy:.0%} of all cores during the measurement."
 
 
 def _cpu_warnings(before: Facts, after: Facts) -> Iterator[str]:

@@ -19,6 +19,8 @@ from alexnet_impl.runs.environment import process_peak_memory_bytes
 from alexnet_impl.weights.canonical import Weights
 
 CALIBRATION_ROUNDS, CALIBRATION_WARM_UP_S = 3, 0.3
+PEAK_GROUP_S = 0.1
+"""Shortest time of the products in a round, in seconds."""
 ROUND_TRIPS = 50
 OUT_OF_MEMORY = (
     *("out of memory", "oom when allocating", "allocate memory", "bad_alloc"),
@@ -88,12 +90,16 @@ class CaseWorker:
         """Seconds of a request to the worker process in which nothing is timed."""
         return time_calls(on_host(lambda: self._ask("nothing", {})), ROUND_TRIPS) / ROUND_TRIPS
 
+    def peak(self) -> float:
+        """FLOP/s of the matrix product in the case's precision, now: beside the timed calls."""
+        return float(self._ask("peak", {"precision": self.case.config.recipe.precision}))
+
     def peaks(self) -> dict[str, float]:
         """Speed of the calibration kernels: FLOP/s of the products, B/s of the copy."""
         return dict(self._ask("calibrate", {"precision": self.case.config.recipe.precision}))
 
     def memory(self) -> dict[str, int | None]:
-        """Peak memory of the process and of its accelerator, in bytes."""
+        """Peak memory of the process and of its accelerator, in bytes, without the peaks' own."""
         return dict(self._ask("memory", {}))
 
     def fingerprint(self) -> dict[str, Any]:
@@ -135,6 +141,8 @@ class CaseCalls:
         self.framework, self.device = "", ""
         self.threads = 0
         self.timed_call: TimedCall | None = None
+        self.product: TimedCall | None = None
+        self.memory_before: dict[str, int | None] | None = None
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
         """Answer a call of CaseWorker; arrays of any shape are ignored."""
@@ -144,6 +152,7 @@ class CaseCalls:
             "prepare": lambda: self._prepare(Case.from_dict(values)),
             "warm_up": lambda: asdict(warm_up(self._ready, limit_s=values["limit_s"])),
             "time": lambda: self._time(values["count"]),
+            "peak": lambda: self._peak(values["precision"]),
             "calibrate": lambda: self._calibrate(values["precision"]),
             "memory": self._memory,
             "fingerprint": self._fingerprint,
@@ -190,17 +199,31 @@ class CaseCalls:
         own = {"threads": self.threads, "keeps_freed_memory": keeps_freed_memory()}
         return get_framework(self.framework).fingerprint(self.device) | own
 
+    def _peak(self, precision: str) -> float:
+        self.memory_before = self._memory()
+        if self.product is None:
+            framework = get_framework(self.framework)
+            kernels = framework.calibration_kernels(self.device, precision)
+            self.product = self._full_size(kernels[f"matmul {precision}"]())
+        call_s = time_calls(self.product, 1)  # untimed: its memory has left the caches
+        count = group_size(call_s, PEAK_GROUP_S)
+        return self.product.amount * count / time_calls(self.product, count)
+
+    def _full_size(self, small: TimedCall) -> TimedCall:
+        """The kernel in the size that shows a peak; only products have sizes."""
+        if small.with_size is None:
+            return small
+        small.call()  # allocates, and chooses an algorithm
+        device = device_kind(get_framework(self.framework).fingerprint(self.device)["device"])
+        return small.with_size(matmul_size(device, time_calls(small, 3) / 3))
+
     def _calibrate(self, precision: str) -> dict[str, float]:
-        self.timed_call = None  # all has been timed, and the kernels need its memory
-        framework = get_framework(self.framework)
-        device = device_kind(framework.fingerprint(self.device)["device"])
-        kernels = framework.calibration_kernels(self.device, precision)
+        # All has been timed, and the kernels need its memory.
+        self.timed_call = self.product = None
         peaks = {}
-        for name, small in kernels.items():
-            kernel = small
-            if small.with_size is not None:
-                small.call()  # allocates, and chooses an algorithm
-                kernel = small.with_size(matmul_size(device, time_calls(small, 3) / 3))
+        kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
+        for name, make in kernels.items():
+            kernel = self._full_size(make())
             call_s = warm_up(kernel, limit_s=CALIBRATION_WARM_UP_S).call_s
             count = group_size(call_s)
             rounds = [time_calls(kernel, count) / count for _ in range(CALIBRATION_ROUNDS)]
@@ -208,6 +231,8 @@ class CaseCalls:
         return peaks
 
     def _memory(self) -> dict[str, int | None]:
+        if self.memory_before is not None:
+            return self.memory_before
         device = self.timed_call.peak_memory_bytes() if self.timed_call is not None else None
         return {"process": process_peak_memory_bytes(), "device": device}
 

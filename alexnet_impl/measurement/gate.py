@@ -8,11 +8,14 @@ from alexnet_impl.measurement.case import Case, Interpreters, of_batch_size
 from alexnet_impl.measurement.measured_cases import Gate
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.parity.prove import both_sides, make_parity_case
-from alexnet_impl.parity.stages import FEW_STEPS, static_checks
+from alexnet_impl.parity.stages import static_checks
 from alexnet_impl.training.prepare import PreparedRun
 
-GATE_IMAGES = 8
-"""Batch size of the comparison."""
+GATE_IMAGES = 4
+"""Batch size of the comparison: a mistake shows in any image, and each adds sums near zero."""
+GATE_STEPS = 3
+"""Updates that are compared: another beta shows in the second, another momentum formula in the
+third, whose learning rate is another."""
 GATE_DRAWS = 3
 """Draws of weights and images before two models count as different. A sum within rounding of zero
 falls to either side of ReLU and moves every gradient before it: that is chance, and a mistake shows
@@ -63,7 +66,7 @@ def pass_gate(case: Case, interpreters: Interpreters) -> Gate:
         for draw in range(GATE_DRAWS):
             recipe = replace(config.recipe, seed=config.recipe.seed + draw)
             drawn = replace(run, config=replace(config, recipe=recipe))
-            parity_case = make_parity_case(drawn, images, FEW_STEPS)
+            parity_case = make_parity_case(drawn, images, GATE_STEPS)
             gate = Gate(checks=tuple(static_checks(sides, parity_case, explain=False)))
             if gate.holds:
                 break

@@ -10,8 +10,15 @@ from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.network.spec import backbone_of, trace
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.recipe.trainable import learns_everything
-from alexnet_impl.stats.speed_ratios import Ratio, Verdict
+from alexnet_impl.stats.speed_ratios import (
+    FEWEST_FOR_INTERVAL,
+    Ratio,
+    Verdict,
+    paired_ratio,
+)
 
+GROUPS_PER_PEAK = 2
+"""Groups of a side in a round; the peak is measured after them."""
 NUM_CLASSES = 10
 """Number of classes of the images that benchmarks use."""
 
@@ -24,6 +31,7 @@ class RoundsPlan:
         min_rounds: Rounds before the interval of the ratio can end the measurement.
         max_rounds: Maximum number of rounds, or of groups of a single side.
         budget_s: Time limit in seconds, counted from the end of the warm-up.
+        ends_at: When everything should have ended, on the clock of from_now(); None for no limit.
         width: Stop when the interval's half-width is below this fraction of the ratio.
         margin: Smallest relative difference of speed that counts as faster or slower.
         confidence: Confidence level of the interval.
@@ -39,6 +47,7 @@ class RoundsPlan:
     confidence: float = 0.95
     group_s: float = GROUP_S
     warm_up_s: float = WARM_UP_S
+    ends_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,8 @@ class MeasuredCase:
         memory: Peak memory of the process and of its accelerator, in bytes.
         peaks: What the calibration kernels reached, in FLOP/s and B/s; in the same process, unless
             the figures of another process were given.
+        peak_rounds: FLOP/s of the matrix product in the case's precision, measured between the
+            groups; empty where that was not done.
         round_trip_s: Seconds of a request to the worker process in which nothing is timed.
         framework: Versions, device, threads and flags.
         warnings: Reasons to doubt the times, one sentence each.
@@ -77,6 +88,7 @@ class MeasuredCase:
     round_trip_s: float
     framework: dict[str, Any]
     warnings: tuple[str, ...]
+    peak_rounds: tuple[float, ...] = ()
 
     @property
     def call_s(self) -> float:
@@ -92,17 +104,46 @@ class MeasuredCase:
     def fraction_of_peak(self) -> float | None:
         """Fraction of the peak FLOP/s of the matrix product in the case's precision.
 
-        A training step counts three times the forward pass's multiply-accumulates, two FLOP each.
-        None where the FLOP are unknown: for a backbone, and for a step in which some layers do not
-        learn.
+        None where the FLOP are unknown, or no peak was measured.
         """
-        workload, recipe = get_workload(self.case.workload), self.case.config.recipe
-        peak = self.peaks.get(f"matmul {recipe.precision}")
-        spec = self.case.config.spec(NUM_CLASSES)
-        whole = workload.passes == 1 or workload.is_tutorial or learns_everything(spec, recipe)
-        if not workload.passes or not peak or not whole or backbone_of(spec) is not None:
+        flop = unit_flop(self.case)
+        if flop is None:
             return None
-        return self.per_second * 2 * workload.passes * trace(spec).num_macs / peak
+        if (share := self._share_in_rounds(flop)) is not None:
+            return share.ratio
+        peak = self.peaks.get(f"matmul {self.case.config.recipe.precision}")
+        return self.per_second * flop / peak if peak else None
+
+    @property
+    def fraction_of_peak_interval(self) -> tuple[float, float] | None:
+        """Its 95 % interval, from the peaks measured between the groups; None without three."""
+        flop = unit_flop(self.case)
+        share = None if flop is None else self._share_in_rounds(flop)
+        return (share.low, share.high) if share and share.rounds >= FEWEST_FOR_INTERVAL else None
+
+    def _share_in_rounds(self, flop: float) -> Ratio | None:
+        """Speed over peak, each peak with the groups just before it."""
+        if not self.peak_rounds:
+            return None
+        size = GROUPS_PER_PEAK
+        groups = [self.times_s[place : place + size] for place in range(0, len(self.times_s), size)]
+        pairs = list(zip(groups, self.peak_rounds, strict=False))  # a last group may have no peak
+        calls_s = [sum(group) / len(group) / (self.amount * flop) for group, _ in pairs]
+        return paired_ratio(calls_s, [1 / peak for _, peak in pairs])
+
+
+def unit_flop(case: Case) -> float | None:
+    """FLOP of an image in a case, or None where they are unknown.
+
+    A training step counts three times the forward pass's multiply-accumulates, two FLOP each. They
+    are unknown for a backbone, and for a step in which some layers do not learn.
+    """
+    workload, recipe = get_workload(case.workload), case.config.recipe
+    spec = case.config.spec(NUM_CLASSES)
+    whole = workload.passes == 1 or workload.is_tutorial or learns_everything(spec, recipe)
+    if not workload.passes or not whole or backbone_of(spec) is not None:
+        return None
+    return 2.0 * workload.passes * trace(spec).num_macs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +170,7 @@ class Gate:
     """Whether two frameworks were shown equal before they were timed.
 
     Attributes:
-        checks: Weights, preprocessing, layers, logits, loss, gradients and four updates. In half
+        checks: Weights, preprocessing, layers, logits, loss, gradients and three updates. In half
             precision gradients and updates count by their median over weights, since a single
             weight may be all noise.
     """

@@ -39,8 +39,9 @@ class BenchmarkEntry:
         times_s: Seconds per call of each group of calls.
         amount: Size of the work of one call, in `unit`.
         unit: 'images' or 'models'.
-        peaks: What the calibration kernels reached in the same process, in FLOP/s and B/s; pytest's
-            rows share those of the first row of their framework, device and precision.
+        peaks: What the calibration kernels reached in the same process, in FLOP/s and B/s. The
+            product in the case's precision is measured between the groups on a CPU; pytest's rows
+            share the others with the first row of their framework, device and precision.
         rest: Everything else that was measured.
     """
 
@@ -106,6 +107,7 @@ def entry_of(measured: MeasuredCase, gate: Gate | None = None) -> dict[str, Any]
         "call_s": measured.call_s,
         "per_second": measured.per_second,
         "fraction_of_peak": measured.fraction_of_peak,
+        "fraction_of_peak_interval": measured.fraction_of_peak_interval,
         "gate": None if gate is None else gate.to_dict(),
     }
 
@@ -116,6 +118,8 @@ def write_recording(
     measured: list[dict[str, Any]],
     compared: list[tuple[MeasuredPair, Gate | None]],
     interference: Interference | None = None,
+    *,
+    complete: bool = True,
 ) -> None:
     """Write bench.json into a folder, whole or not at all.
 
@@ -125,10 +129,12 @@ def write_recording(
         measured: Results of entry_of().
         compared: Pairs, each with its gate.
         interference: What may have interfered, if that was examined.
+        complete: Whether the measurement has ended; False in a file that is written after a round.
     """
     content = {
         "schema_version": SCHEMA_VERSION,
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
+        "complete": complete,
         "machine": machine,
         **(interference or Interference()).to_dict(),
         "measured": measured,
@@ -140,12 +146,14 @@ def write_recording(
 def _pair(done: MeasuredPair, gate: Gate | None) -> dict[str, Any]:
     """Two sides that took turns, ready for JSON; without a ratio if their models differ."""
     comparable = gate is None or gate.holds
+    plan = asdict(done.plan)
+    del plan["ends_at"]  # a clock of this process
     return {
         "first": done.first.case.title,
         "second": done.second.case.title,
         "ratio": asdict(done.ratio) if comparable else None,
         "verdict": done.verdict if comparable else None,
-        "plan": asdict(done.plan),
+        "plan": plan,
         "gate": None if gate is None else gate.to_dict(),
     }
 

@@ -3,12 +3,22 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Protocol
+from dataclasses import replace
+from functools import cached_property
+from statistics import median
+from typing import Any, Protocol
 
 from alexnet_impl.measurement.case import Case, Interpreters
 from alexnet_impl.measurement.case_worker import CaseWorker, case_worker
-from alexnet_impl.measurement.measured_cases import MeasuredCase, MeasuredPair, RoundsPlan
+from alexnet_impl.measurement.measured_cases import (
+    GROUPS_PER_PEAK,
+    MeasuredCase,
+    MeasuredPair,
+    RoundsPlan,
+    unit_flop,
+)
 from alexnet_impl.stats.speed_ratios import Ratio, instability, is_narrow, paired_ratio, verdict
 
 Peaks = dict[tuple[str, str, str], dict[str, float]]
@@ -30,10 +40,18 @@ class TimedSide:
         self.prepared = worker.prepare()
         self.ready = worker.warm_up(plan.warm_up_s, plan.group_s)
         self.times_s: list[float] = []
+        self.peak_rounds: list[float] = []
+        # A GPU keeps its clock between kernels, and has no memory to spare beside a model.
+        self.has_peak = self.case.config.device == "cpu" and unit_flop(self.case) is not None
 
     def time_group(self) -> float:
-        """Seconds per image (or model) of one more group: calls of two sides may differ in size."""
+        """Seconds per image (or model) of one more group: calls of two sides may differ in size.
+
+        After every second group, which ends the side's part of a round, the peak is measured.
+        """
         self.times_s.append(self.worker.time_group())
+        if self.has_peak and len(self.times_s) % GROUPS_PER_PEAK == 0:
+            self.peak_rounds.append(self.worker.peak())
         return self.times_s[-1] / self.prepared.amount
 
     def time_call(self) -> float:
@@ -42,24 +60,29 @@ class TimedSide:
         return self.times_s[-1]
 
     def measured(self, peaks: Peaks | None = None) -> MeasuredCase:
-        """The record of this side.
+        """The record of this side, with the peaks of all kernels, which end the timing.
 
         Args:
             peaks: Peaks that were measured before, which this call adds to; by default they are
                 measured in this side's own process.
         """
-        memory = self.worker.memory()  # a calibration adds its own, and gives the model's back
+        found = self.so_far()  # a calibration adds its own memory, and gives the model's back
         config = self.case.config
         kind = (config.framework, config.device, config.recipe.precision)
         known = {} if peaks is None else peaks
         if kind not in known:
             known[kind] = self.worker.peaks()
+        return replace(found, peaks=known[kind] | found.peaks)
+
+    def so_far(self) -> MeasuredCase:
+        """The record of the groups timed so far, without the peaks of other kernels."""
         warnings = list(instability([t * self.worker.group for t in self.times_s]))
         if not self.ready.steady:
             warnings.append(
                 f"the times still fell after {len(self.ready.times_s)} calls of warm-up; give "
                 "--warm-up more seconds."
             )
+        product = f"matmul {self.case.config.recipe.precision}"
         return MeasuredCase(
             case=self.case,
             times_s=tuple(self.times_s),
@@ -70,16 +93,36 @@ class TimedSide:
             first_call_s=self.ready.first_call_s,
             warm_up_calls=1 + len(self.ready.times_s),
             steady=self.ready.steady,
-            memory=memory,
-            peaks=dict(known[kind]),
-            round_trip_s=self.worker.round_trip_s(),
-            framework=self.worker.fingerprint(),
+            memory=self.worker.memory(),
+            peaks={product: median(self.peak_rounds)} if self.peak_rounds else {},
+            peak_rounds=tuple(self.peak_rounds),
+            round_trip_s=self._round_trip_s,
+            framework=self._fingerprint,
             warnings=tuple(warnings),
         )
 
+    @cached_property
+    def _round_trip_s(self) -> float:
+        return self.worker.round_trip_s()
 
-def measure(case: Case, plan: RoundsPlan, interpreters: Interpreters) -> MeasuredCase:
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return self.worker.fingerprint()
+
+
+def measure(
+    case: Case,
+    plan: RoundsPlan,
+    interpreters: Interpreters,
+    announce: Callable[[MeasuredCase], None],
+) -> MeasuredCase:
     """Time one side by itself, for the plan's number of groups or until its time limit.
+
+    Args:
+        case: What to time.
+        plan: How long to measure.
+        interpreters: Framework to the Python that runs it; by default this one.
+        announce: Called with what was measured so far after each group.
 
     Raises:
         OutOfMemoryError: If it does not fit.
@@ -87,18 +130,55 @@ def measure(case: Case, plan: RoundsPlan, interpreters: Interpreters) -> Measure
     """
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
-        side = TimedSide(worker, plan)
-        take_groups(side, plan)
+        side = TimedSide(worker, _warm_up_plan(plan))
+        take_groups(side, _rounds_plan(plan), lambda: announce(side.so_far()))
         return side.measured()
 
 
-def take_groups(side: Timed, plan: RoundsPlan) -> None:
-    """Time groups of one side until there are enough of them or the time limit is reached."""
+WARM_UP_SHARE = 0.25
+"""Largest share of the time left that a side's warm-up takes."""
+CALIBRATION_S = 1.5
+"""Seconds that the peaks of a side take."""
+
+
+def from_now(plan: RoundsPlan) -> RoundsPlan:
+    """The plan with its time limit counted from now, whatever comes before the rounds."""
+    return replace(plan, ends_at=time.monotonic() + plan.budget_s)
+
+
+def _warm_up_plan(plan: RoundsPlan) -> RoundsPlan:
+    """The plan with a warm-up that leaves time for the rounds."""
+    if plan.ends_at is None:
+        return plan
+    left_s = max(0.0, plan.ends_at - time.monotonic())
+    return replace(plan, warm_up_s=min(plan.warm_up_s, WARM_UP_SHARE * left_s))
+
+
+def _rounds_plan(plan: RoundsPlan, sides: int = 1) -> RoundsPlan:
+    """The plan with rounds that leave time for the peaks."""
+    if plan.ends_at is None:
+        return plan
+    left_s = plan.ends_at - time.monotonic() - CALIBRATION_S * sides
+    return replace(plan, budget_s=min(plan.budget_s, left_s))
+
+
+def take_groups(side: Timed, plan: RoundsPlan, announce: Callable[[], None]) -> None:
+    """Time groups of one side until there are enough, or the next would end after the time limit.
+
+    `announce` is called after each group.
+    """
     started = time.monotonic()
-    for _ in range(plan.max_rounds):
+    for count in range(1, plan.max_rounds + 1):
         side.time_group()
-        if time.monotonic() - started > plan.budget_s:
+        announce()
+        if _is_late(started, count, plan):
             return
+
+
+def _is_late(started: float, count: int, plan: RoundsPlan) -> bool:
+    """Whether one more round, as long as the mean of the first `count`, is beyond the limit."""
+    elapsed_s = time.monotonic() - started
+    return elapsed_s + elapsed_s / count > plan.budget_s
 
 
 def compare(
@@ -106,7 +186,7 @@ def compare(
     second: Case,
     plan: RoundsPlan,
     interpreters: Interpreters,
-    announce: Callable[[int, Ratio], None],
+    announce: Callable[[MeasuredPair], None],
     peaks: Peaks | None = None,
 ) -> MeasuredPair:
     """Time two sides in rounds A B B A, B A A B, ..., until their ratio is known well enough.
@@ -116,7 +196,7 @@ def compare(
         second: The second side; the same case twice measures the harness itself.
         plan: How long to measure.
         interpreters: Framework to the Python that runs it; by default this one.
-        announce: Called with the number of rounds and the ratio after each round.
+        announce: Called with what was measured so far after each round.
         peaks: Peaks that were measured before with the same threads and interpreters; by default
             each side measures its own.
 
@@ -124,22 +204,33 @@ def compare(
         OutOfMemoryError: If a side does not fit.
         RunError: If a process fails.
     """
+    sides: list[TimedSide] = []
+
+    def pair(ratio: Ratio, done: list[MeasuredCase]) -> MeasuredPair:
+        judged = verdict(ratio, plan.margin)
+        return MeasuredPair(first=done[0], second=done[1], ratio=ratio, verdict=judged, plan=plan)
+
+    def tell(_: int, ratio: Ratio) -> None:
+        announce(pair(ratio, [side.so_far() for side in sides]))
+
+    def start(case: Case) -> CaseWorker:
+        interpreter = interpreters.get(case.config.framework, sys.executable)
+        return stack.enter_context(case_worker(case, interpreter=interpreter))
+
     with ExitStack() as stack:
-        sides = []
-        for case in (first, second):
-            interpreter = interpreters.get(case.config.framework, sys.executable)
-            worker = stack.enter_context(case_worker(case, interpreter=interpreter))
-            sides.append(TimedSide(worker, plan))
-        ratio = take_rounds(sides, plan, announce)
-        done = [side.measured(peaks) for side in sides]
-    judged = verdict(ratio, plan.margin)
-    return MeasuredPair(first=done[0], second=done[1], ratio=ratio, verdict=judged, plan=plan)
+        with ThreadPoolExecutor() as pool:  # both import their frameworks, and time nothing yet
+            workers = list(pool.map(start, (first, second)))
+        sides += [TimedSide(worker, _warm_up_plan(plan)) for worker in workers]
+        ratio = take_rounds(sides, _rounds_plan(plan, len(sides)), tell)
+        return pair(ratio, [side.measured(peaks) for side in sides])
 
 
 def take_rounds(
     sides: Sequence[Timed], plan: RoundsPlan, announce: Callable[[int, Ratio], None]
 ) -> Ratio:
-    """Time two sides in turns until their ratio is known well enough or the time limit is reached.
+    """Time two sides in turns until their ratio is known well enough or the time is over.
+
+    No round is begun that would end after the plan's time limit, but the first.
 
     `announce` is called with the number of rounds and the ratio after each round.
     """
@@ -155,6 +246,5 @@ def take_rounds(
         ratio = paired_ratio(first, second, confidence=plan.confidence)
         announce(len(rounds), ratio)
         known = len(rounds) >= plan.min_rounds and is_narrow(ratio, plan.width)
-        late = time.monotonic() - started > plan.budget_s
-        if known or late or len(rounds) >= plan.max_rounds:
+        if known or _is_late(started, len(rounds), plan) or len(rounds) >= plan.max_rounds:
             return ratio

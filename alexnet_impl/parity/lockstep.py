@@ -11,6 +11,7 @@ one framework against itself, started from weights that differ in the last bit.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, count, islice
 from typing import Any, Protocol
 
@@ -80,10 +81,16 @@ class ParityCase:
 
     def weights(self) -> Weights:
         """Initial weights in the canonical layout, in the precision that they are trained in."""
-        weights = initial_weights(self.spec, self.recipe)
+        weights = _drawn(self.spec, self.recipe)
         if self.recipe.precision == "float64":
             return {name: array.astype(np.float64) for name, array in weights.items()}
         return weights
+
+
+@lru_cache(maxsize=1)
+def _drawn(spec: Spec, recipe: Recipe) -> Weights:
+    """The initial weights of a case, which every check starts from: drawing them takes seconds."""
+    return initial_weights(spec, recipe)
 
 
 def parity_recipe(recipe: Recipe, spec: Spec) -> Recipe:
@@ -213,7 +220,12 @@ class Resynchronised:
 
 
 def train_in_step(
-    sides: FrameworkSides, case: ParityCase, *, look_every: int = 1, judge: bool = False
+    sides: FrameworkSides,
+    case: ParityCase,
+    *,
+    look_every: int = 1,
+    judge: bool = False,
+    with_gradients: bool = True,
 ) -> Resynchronised:
     """Train both frameworks, and copy weights and optimiser state to the second before each step.
 
@@ -221,7 +233,8 @@ def train_in_step(
         sides: The first decides the weights before each step.
         case: The network, recipe and batches.
         look_every: Interval in steps at which gradients and updates, which are large, are compared.
-        judge: Also compare these updates with NumPy's.
+        judge: Also compare these updates with NumPy's, which needs the gradients.
+        with_gradients: Whether to compare gradients beside the updates that follow from them.
     """
     weights = case.weights()
     first, second = (side.make(case.spec, case.recipe, weights) for side in sides)
@@ -229,23 +242,22 @@ def train_in_step(
     faults = dict.fromkeys(losses, 0.0) if judge else {}
     gradients: dict[int, dict[str, float]] = {}
     updates: dict[int, dict[str, float]] = {}
-    before = weights
+    before, state = weights, shared_state(first.state())
     for step, (batch, rate) in enumerate(zip(case.batches, case.rates, strict=True)):
         looks = step % look_every == 0
-        state = shared_state(first.state())
         second.restore(before, state)
         expected = None
-        if looks:
+        if looks and (with_gradients or judge):
             gradients[step], gradient = _gradients_apart(first, second, batch)
             expected = update(case.recipe, before, gradient, state, rate) if judge else None
             del gradient
-        del state  # as large as the weights
         for values, trainer in zip(losses.values(), (first, second), strict=True):
             handle = trainer.train_step(batch.images, batch.labels, rate)
             values.append(trainer.read([handle])[0].loss)
         after = first.weights()
+        state = shared_state(first.state())
         if looks:
-            updates[step] = slots_apart(first.state(), second.state())
+            updates[step] = slots_apart(state, second.state())
             moved = second.weights()
             updates[step] |= changes_apart(before, after, moved)
             if expected is not None:

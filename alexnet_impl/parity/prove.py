@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,7 +10,13 @@ from typing import Any
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import refuse_library
-from alexnet_impl.parity.lockstep import FrameworkSides, ParityCase, draw_batches, parity_recipe
+from alexnet_impl.parity.lockstep import (
+    FrameworkSide,
+    FrameworkSides,
+    ParityCase,
+    draw_batches,
+    parity_recipe,
+)
 from alexnet_impl.parity.record import CheckResult, ParityRecord
 from alexnet_impl.parity.stages import run_stages
 from alexnet_impl.processes.remote_trainer import remote_side
@@ -32,19 +39,21 @@ def both_sides(config: RunConfig, interpreters: Mapping[str, str]) -> Iterator[F
 
     `interpreters` maps a framework to the Python that runs it; this one by default.
     """
+
+    def start(name: str) -> FrameworkSide:
+        side = remote_side(
+            name,
+            config.data,
+            device=config.device,
+            threads=config.threads,
+            interpreter=interpreters.get(name, sys.executable),
+        )
+        return stack.enter_context(side)
+
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                remote_side(
-                    name,
-                    config.data,
-                    device=config.device,
-                    threads=config.threads,
-                    interpreter=interpreters.get(name, sys.executable),
-                )
-            )
-            for name in FRAMEWORKS
-        ]
+        with ThreadPoolExecutor() as pool:  # each imports its framework meanwhile
+            sides = list(pool.map(start, FRAMEWORKS))
+        yield sides
 
 
 def prove(

@@ -146,8 +146,13 @@ def static_checks(
     weights = case.weights()
     trainers = [side.make(case.spec, case.recipe, weights) for side in sides]
     yield _weights_check(case, weights, [trainer.weights() for trainer in trainers])
-    for stage in (_forward_stage, _training_stage, _update_stage):
-        checks, find = stage(sides, case)
+    stages: tuple[Callable[[], Stage], ...] = (
+        lambda: _forward_stage(sides, case, trainers),
+        lambda: _training_stage(sides, case, trainers),
+        lambda: _update_stage(sides, case),
+    )
+    for stage in stages:
+        checks, find = stage()
         yield from _explained(checks, find) if explain else checks
         if not all(check.holds for check in checks):
             return
@@ -189,14 +194,9 @@ def _weights_check(case: ParityCase, given: Weights, read: list[Weights]) -> Che
     )
 
 
-def _make(sides: FrameworkSides, case: ParityCase) -> list[Trainer]:
-    weights = case.weights()
-    return [side.make(case.spec, case.recipe, weights) for side in sides]
-
-
-def _forward_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
+def _forward_stage(sides: FrameworkSides, case: ParityCase, trainers: list[Trainer]) -> Stage:
     """Compare preprocessed images, every layer and the logits; in float64 with NumPy too."""
-    few, trainers = _few(case.batches[0]), _make(sides, case)
+    few = _few(case.batches[0])
     found = [trainer.activations(few.images) for trainer in trainers]
     first, second = found
     checks = [
@@ -215,14 +215,24 @@ def _forward_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
         ),
     ]
     by_side = {side.name: outputs for side, outputs in zip(sides, found, strict=True)}
-    faults = {name: _layer_faults(case, outputs) for name, outputs in by_side.items()}
+
+    def layer_faults() -> dict[str, float]:
+        return {name: _layer_faults(case, outputs) for name, outputs in by_side.items()}
+
     if case.recipe.precision == "float64":
-        checks[2:2] = [_fault_check(case, "layers", faults)]
-    preprocessing = {n: _preprocessing_fault(case, outputs, few) for n, outputs in by_side.items()}
-    row: Check = "layers" if checks[0].holds else "preprocessing"
-    bound = tolerance(row, case.recipe.precision)
-    fault = _guilty(faults if checks[0].holds else preprocessing, bound)
-    return checks, lambda: forward_causes(sides, case, few.images, fault)
+        checks[2:2] = [_fault_check(case, "layers", layer_faults())]
+
+    def find() -> tuple[Cause, ...]:
+        row: Check = "layers" if checks[0].holds else "preprocessing"
+        faults = (
+            layer_faults()
+            if checks[0].holds
+            else {name: _preprocessing_fault(case, seen, few) for name, seen in by_side.items()}
+        )
+        fault = _guilty(faults, tolerance(row, case.recipe.precision))
+        return forward_causes(sides, case, few.images, fault)
+
+    return checks, find
 
 
 def _preprocessing_fault(case: ParityCase, outputs: Activations, few: Batch) -> float:
@@ -268,10 +278,9 @@ def _nan_last(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _training_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
+def _training_stage(sides: FrameworkSides, case: ParityCase, trainers: list[Trainer]) -> Stage:
     """Compare layers with dropout, the loss and its gradients."""
-    batch, trainers = case.batches[0], _make(sides, case)
-    checks = []
+    batch, checks = case.batches[0], []
     if any(isinstance(layer, Dropout) for layer in case.spec.layers):
         checks.append(_dropout_check(sides, case, trainers))
     found = [trainer.gradients(batch.images, batch.labels) for trainer in trainers]
@@ -340,7 +349,7 @@ def _update_stage(sides: FrameworkSides, case: ParityCase) -> Stage:
     """Compare a few updates from equal weights, state and batch; in float64 with NumPy too."""
     short = _shortened(case)
     exact = case.recipe.precision == "float64"
-    done = train_in_step(sides, short, judge=exact)
+    done = train_in_step(sides, short, judge=exact, with_gradients=False)
     checks = list(_changes_checks(short, done))
     if case.recipe.precision not in FULL:
         checks.append(_median_change_check(short, done))

@@ -138,12 +138,15 @@ class Timing:
         training_time_s: All other steps.
         evaluation_time_s: All evaluations.
         images_per_second: Images of those other steps over training_time_s.
+        interference: Share of all cores' time that other processes used meanwhile, 0 to 1; None if
+            it was not measured, as by releases before 2026-12.
     """
 
     first_step_time_s: float
     training_time_s: float
     evaluation_time_s: float
     images_per_second: float
+    interference: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

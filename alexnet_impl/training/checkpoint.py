@@ -23,6 +23,7 @@ def save(state: RunState) -> None:
             raise state.diverged(f"{name} holds values that are not finite after step {step}")
     arrays = {f"weights/{name}": array for name, array in weights.items()}
     arrays |= {f"state/{name}": array for name, array in state.trainer.state().items()}
+    state.count_other_work()
     state.folder.write_history(state.history)
     state.folder.write_checkpoint(arrays, to_json(state.progress))
 

@@ -66,6 +66,7 @@ def _end(
     figures: tuple[float | None, float | None] = (None, None),
 ) -> RunResult:
     """Writes and returns the result."""
+    state.count_other_work()
     progress = state.progress
     speed = images_per_second(progress.timed_images, progress.training_time_s)
     result = RunResult(
@@ -79,6 +80,7 @@ def _end(
             training_time_s=progress.training_time_s,
             evaluation_time_s=progress.evaluation_time_s,
             images_per_second=speed,
+            interference=progress.others_time_s / max(progress.cores_time_s, 1e-9),
         ),
         peak_memory_bytes=process_peak_memory_bytes(),
         peak_device_memory_bytes=state.trainer.peak_memory_bytes(),

@@ -9,6 +9,7 @@ from alexnet_impl.data.batches import num_batches
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import DivergedError
 from alexnet_impl.frameworks import DeviceTrainer, get_framework
+from alexnet_impl.machine.interference import OtherWork
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.phases import Phase, phases
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
@@ -39,6 +40,8 @@ class Progress:
     first_step_time_s: float = 0.0
     training_time_s: float = 0.0
     evaluation_time_s: float = 0.0
+    cores_time_s: float = 0.0
+    others_time_s: float = 0.0
     batches_sha256: str = ""
     collapse: CollapseReport | None = None
 
@@ -66,6 +69,7 @@ class RunState:
         trainer: The current phase's.
         watch: Looks for a collapse in the first epoch; None if nothing is to be looked for.
         progress: Counters and sums.
+        other_work: Measures what else uses the machine meanwhile.
         history: Figures by epoch and by step.
         shapes_seen: (steps, batch size) of the calls made so far: the first call of each traces,
             compiles and allocates.
@@ -85,6 +89,7 @@ class RunState:
     trainer: DeviceTrainer
     watch: CollapseWatch | None = None
     progress: Progress = field(default_factory=Progress)
+    other_work: OtherWork = field(default_factory=OtherWork)
     history: History = field(default_factory=History)
     shapes_seen: set[tuple[int, int]] = field(default_factory=set)
     test_probabilities: NDArray[np.float64] | None = None
@@ -143,6 +148,12 @@ class RunState:
         self.shapes_seen.clear()
         if self.watch is not None:
             self.watch.trainer = self.trainer
+
+    def count_other_work(self) -> None:
+        """Adds up what other processes used since it was last called."""
+        total_s, others_s = self.other_work.lap()
+        self.progress.cores_time_s += total_s
+        self.progress.others_time_s += others_s
 
     def diverged(self, problem: str) -> DivergedError:
         """Returns the error for a loss or a weight that is not finite."""

@@ -20,7 +20,9 @@ def kernels(framework, framework_name, monkeypatch):
     module = importlib.import_module(f"alexnet_impl.frameworks.{framework_name}.calibration")
     monkeypatch.setattr(module, "SMALL_SIZE", SIZE)
     monkeypatch.setattr(module, "COPY_BYTES", COPY_BYTES)
-    return lambda precision: framework.calibration_kernels("cpu", precision)
+    return lambda precision: {
+        name: make() for name, make in framework.calibration_kernels("cpu", precision).items()
+    }
 
 
 @pytest.mark.parametrize("timed", ["float32", "bfloat16", "float16", "float64"])

@@ -1,5 +1,9 @@
 """A device gives the CPU's figures. The CPU stands in for the GPU where there is none."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from support.comparing import ALL_LAYERS
@@ -62,3 +66,19 @@ def test_state_of_a_device_goes_on_bit_for_bit(framework, device):
     for name, array in second.state().items():
         np.testing.assert_array_equal(array, state[name], err_msg=name)
     assert all(second.weights()[name].tobytes() == weights[name].tobytes() for name in weights)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch's OpenMP is GNU's on Linux only")
+def test_openmp_is_loaded_with_threads_that_sleep_while_they_wait():
+    """Threads that spin hold the cores that other threads need (docs/benchmarks.md)."""
+    unset = {name: os.environ[name] for name in os.environ if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import alexnet_impl.frameworks.torch"],
+        env=unset | {"OMP_DISPLAY_ENV": "TRUE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr

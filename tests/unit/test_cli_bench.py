@@ -1,26 +1,26 @@
 """What `alexnet bench` refuses before any framework is started."""
 
-import io
+import json
 import re
 import warnings
 
 import pytest
 from cases import make_case
-from rich.console import Console
-from support.measured import side
+from support.measured import EQUAL, pair, side
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
 from alexnet_impl.cli import bench, main, shared
 from alexnet_impl.cli.bench import case_of
 from alexnet_impl.cli.flags import Bench
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import RunError
+from alexnet_impl.machine import watch
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
+from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.largest_batch import OutOfMemory
-from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.measurement.workloads import WORKLOADS
-from alexnet_impl.stats.speed_ratios import Ratio
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated workload with the same recipe"
@@ -72,7 +72,7 @@ def measured(monkeypatch):
         return side(case.config.framework, 0.1, 0.1, 0.1)
 
     monkeypatch.setattr(bench, "measure", measure)
-    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     return cases
 
 
@@ -115,20 +115,6 @@ def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypat
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
     assert not list(tmp_path.iterdir())
     assert not measured
-
-
-def test_long_rounds_are_announced_and_a_log_says_every_30_seconds_where_they_are():
-    stream, now = io.StringIO(), [0.0]
-    plan = RoundsPlan(max_rounds=40, budget_s=900.0)
-    announce = bench._announcer(  # noqa: SLF001
-        plan, Console(file=stream), lambda _: None, lambda: now[0]
-    )
-    for count in range(1, 6):
-        now[0] += 10.0
-        announce(count, Ratio(ratio=1.5, low=1.25, high=2.0, confidence=0.95, rounds=count))
-    about, *rounds = stream.getvalue().splitlines()
-    assert about == "about 7 min (at most 40 rounds at 10 s; --budget 900)"
-    assert [line.partition(":")[0] for line in rounds] == ["round 3"]
 
 
 def text_of(capsys, *arguments):
@@ -218,7 +204,7 @@ def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
 
 def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "measure", lambda *_: side("torch", 0.1, 0.1))
-    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.7)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.7)
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
     busy = "Other processes kept 70% of all cores busy just before the start."
     assert f"warning: {busy}" in capsys.readouterr().out
@@ -234,7 +220,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
     monkeypatch.setattr(bench, "compare", out_of_memory)
     monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
-    monkeypatch.setattr(bench, "measure_interference", lambda _: 0.0)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
     assert main(asked) == 1
     said = capsys.readouterr().out
@@ -243,3 +229,59 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     assert f"training torch cifar b64 float32 clip_norm=1: not measured; {told}" in said
     assert said.count("not measured") == 1
     assert len(read_recording(tmp_path / "bench").out_of_memory) == 1
+
+
+def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch):
+    def stopped(*given):
+        *_, announce = given
+        announce(pair())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "compare", stopped)
+    monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    folder = tmp_path / "bench"
+    assert main(["bench", "--output", str(folder)]) == 130
+    assert f"Stopped; the rounds so far are in {folder}" in capsys.readouterr().err
+    found = read_recording(folder)
+    assert [len(entry.times_s) for entry in found.entries] == [4, 4]
+    assert found.pairs[0]["ratio"]["rounds"] == 3
+    assert json.loads((folder / "bench.json").read_text())["complete"] is False
+
+
+def test_log_says_every_30_seconds_how_far_a_bench_is(tmp_path, capsys, monkeypatch):
+    now = [0.0]
+
+    def four_rounds(*given):
+        *_, announce = given
+        for _ in range(4):
+            now[0] += 20.0
+            announce(pair())
+        return pair()
+
+    monkeypatch.setattr(bench, "compare", four_rounds)
+    monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
+    monkeypatch.setattr(bench, "Ticker", lambda: Ticker(lambda: now[0]))
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    assert main(["bench", "--output", str(tmp_path / "bench")]) == 0
+    assert capsys.readouterr().out.count("\nround 3: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("budget", "machine", "words"),
+    [
+        (120, {}, ("gate 14 s, starts 10 s", "rounds up to 53 s; in all at most 120 s (--budget)")),
+        (20, {}, ("These and one round take about 31 s, more than --budget 20; it ends",)),
+        (
+            120,
+            {"busy_share": 0.9, "load_average": [5.0], "logical_cpus": 2},
+            ("gate 42 s, starts 30 s", "rounds up to 26 s"),
+        ),
+    ],
+)
+def test_bench_says_first_what_it_will_take(budget, machine, words):
+    """Of full-width cifar; with a load of two a core everything takes three times as long."""
+    cases = [case_of(name, Bench()) for name in ("torch", "tensorflow")]
+    said = forecast(cases, has_gate=True, budget_s=budget, warm_up_s=20, machine=machine)
+    assert said.startswith("Expected: gate ")
+    assert not [word for word in words if word not in said], said

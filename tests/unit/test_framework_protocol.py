@@ -87,3 +87,13 @@ def test_keras_is_told_its_backend_unless_the_user_was_first(imported, monkeypat
     keep_frameworks_apart()
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
     assert set(imported) == {"triton"}
+
+
+def test_openmp_threads_sleep_while_they_wait_unless_the_user_was_first(imported, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    keep_frameworks_apart()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    keep_frameworks_apart()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert set(imported) == {"triton"}

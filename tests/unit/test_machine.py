@@ -4,6 +4,8 @@ import json
 import math
 import subprocess
 import sys
+from collections import namedtuple
+from queue import Queue
 from types import SimpleNamespace
 
 import psutil
@@ -11,12 +13,17 @@ import pynvml
 import pytest
 
 from alexnet_impl.errors import RunError
-from alexnet_impl.machine import cpu, facts, interference, linux
+from alexnet_impl.machine import cpu, facts, interference, linux, watch
 from alexnet_impl.machine.changed_facts import machine_differences, software_differences
 from alexnet_impl.machine.fact import Fact
 from alexnet_impl.machine.facts import TELLING_VARIABLES, hardware_facts, machine_fingerprint
 from alexnet_impl.machine.gpu import gpu_facts
-from alexnet_impl.machine.interference import interference_warnings, measure_interference
+from alexnet_impl.machine.interference import (
+    OtherWork,
+    interference_warnings,
+    measure_interference,
+)
+from alexnet_impl.machine.watch import MachineWatch
 
 pytestmark = pytest.mark.fast
 
@@ -454,6 +461,47 @@ def test_interference_sees_another_process_and_not_this_one():
         share = measure_interference(0.25)
         child.kill()
     assert 0.3 / interference.psutil.cpu_count() < share <= 1
+
+
+def test_other_work_is_the_share_of_others_since_the_last_lap(monkeypatch):
+    """Of four cores' seconds ours, with our ended children's, and what others used."""
+    spent = namedtuple("spent", "user system idle iowait guest guest_nice")  # noqa: PYI024 - psutil's
+    cores = iter(
+        [spent(9, 9, 9, 9, 3, 0), spent(12, 9.5, 9.5, 9.5, 4, 0), spent(12, 9.5, 9.5, 13, 4, 0)]
+    )
+    own = iter([(1, 1, 1, 1, 0), (1.5, 1, 2, 1, 0), (1.5, 1, 2, 1, 0)])
+    monkeypatch.setattr(interference.psutil, "cpu_times", lambda: next(cores))
+    process = SimpleNamespace(cpu_times=lambda: next(own))
+    monkeypatch.setattr(interference.psutil, "Process", lambda: process)
+    work = OtherWork()
+    assert work.lap() == pytest.approx((4.5, 2.0))
+    assert work.share() == 0
+
+
+def test_warnings_name_other_work_during_the_measurement():
+    assert interference_warnings(QUIET, QUIET | {"busy_share": 0.4}) == (
+        "Other processes used 40% of all cores during the measurement.",
+    )
+
+
+def test_a_watch_tells_of_another_alexnet_while_it_measures(monkeypatch):
+    """Its worker's command line is seen; those of our own children are not."""
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    monkeypatch.setattr(watch, "machine_fingerprint", dict)
+    words = {1: ["init"], 2: ["python", "-P", "-m", "alexnet_impl", "worker", "case"], 3: []}
+    words[4] = words[2]
+    there = [1, 3, 4]
+    me = SimpleNamespace(children=lambda recursive: [SimpleNamespace(pid=4)])  # noqa: ARG005
+    process = lambda pid=None: me if pid is None else SimpleNamespace(cmdline=lambda: words[pid])  # noqa: E731
+    fake = SimpleNamespace(pids=lambda: there, Process=process, Error=psutil.Error)
+    monkeypatch.setattr(watch, "psutil", fake)
+    told = Queue()
+    with MachineWatch(told.put) as found:
+        assert found.warnings == []
+        there.append(2)
+        assert "Another alexnet runs on this machine (process 2)" in told.get(timeout=5)
+    assert len(found.warnings) == 1
 
 
 @pytest.mark.parametrize("interval_s", [0, -1.0, math.nan])

@@ -8,17 +8,20 @@ import pytest
 from support.measured import noise_config
 
 from alexnet_impl.errors import AlexNetError, RunError
+from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.measurement import case_worker as worker
 from alexnet_impl.measurement import gate
 from alexnet_impl.measurement import rounds as paired
 from alexnet_impl.measurement.case import Case, complete_key, of_batch_size
 from alexnet_impl.measurement.case_worker import CaseCalls, CaseWorker, OutOfMemoryError
 from alexnet_impl.measurement.largest_batch import find_largest_batch
-from alexnet_impl.measurement.measured_cases import RoundsPlan
+from alexnet_impl.measurement.measured_cases import RoundsPlan, unit_flop
+from alexnet_impl.measurement.recording import EXTRA, entry_of
 from alexnet_impl.measurement.timing import WarmUp
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.processes.channel import Channel
 from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.report.bench.speeds import measured_lines, table_lines
 
 pytestmark = pytest.mark.fast
 
@@ -43,6 +46,9 @@ class Calibrating:
     def time_group(self):
         return 1.0
 
+    def peak(self):
+        return 2.0
+
     def memory(self):
         return {"process": 2**30 + self.calibrated}
 
@@ -56,6 +62,25 @@ class Calibrating:
 
     def fingerprint(self):
         return {}
+
+
+class SlowedWorker(Calibrating):
+    """A worker on a machine whose speed halves in every second round."""
+
+    def __init__(self, case):
+        super().__init__(case)
+        self.groups = 0
+
+    @property
+    def speed(self):
+        return (1.0, 0.5)[(self.groups - 1) // 2 % 2]
+
+    def time_group(self):
+        self.groups += 1
+        return 0.1 / self.speed
+
+    def peak(self):
+        return 4e12 * self.speed
 
 
 class ScriptedSide:
@@ -104,17 +129,61 @@ def test_rounds_end_with_their_number_or_their_time(monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     late = replace(noisy, max_rounds=90, budget_s=25.0)
-    assert len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), late)[1]) == 4 * 3
+    assert (
+        len(run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), late)[1]) == 4 * 2
+    )  # a third would end after 30 s
 
 
 def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
     (alone, _), log = sides(endless(1.0), endless())
-    paired.take_groups(alone, RoundsPlan(max_rounds=9))
+    paired.take_groups(alone, RoundsPlan(max_rounds=9), lambda: None)
     assert len(log) == 9
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    paired.take_groups(alone, RoundsPlan(max_rounds=90, budget_s=25.0))
-    assert len(log) == 9 + 3
+    paired.take_groups(alone, RoundsPlan(max_rounds=90, budget_s=25.0), lambda: None)
+    assert len(log) == 9 + 2  # a third would end after 30 s
+
+
+def test_peak_is_measured_in_the_rounds_beside_what_it_is_a_share_of():
+    training = replace(CASE, workload="training", config=replace(CASE.config, width=1.0))
+    alone = paired.TimedSide(SlowedWorker(training), RoundsPlan())
+    paired.take_groups(alone, RoundsPlan(max_rounds=8), lambda: None)
+    done = alone.so_far()
+    assert done.peak_rounds == (4e12, 2e12, 4e12, 2e12)
+    share = 64 / 0.1 * unit_flop(training) / 4e12
+    assert done.fraction_of_peak == pytest.approx(share)
+    assert done.fraction_of_peak_interval == pytest.approx((share, share))
+    assert done.peaks == {"matmul float32": 3e12}
+    entry = entry_of(done)
+    assert entry["fraction_of_peak_interval"] == pytest.approx((share, share))
+    text = f"{share:.2%} [{100 * share:.1f}, {100 * share:.1f}]"
+    done = replace(done, memory={"process": 1, "device": None})
+    assert f"{text} of peak FLOP/s" in measured_lines(done)[0]
+    assert text in table_lines([{EXTRA: entry_of(done)}])[1]
+
+
+def test_a_measurement_ends_within_the_time_that_its_start_leaves(monkeypatch):
+    """Of 60 s a gate took 20: each warm-up has a quarter of what is left, the peaks their time."""
+    now, limits = [0.0], []
+    monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(paired, "case_worker", lambda case, **_: nullcontext(Slow(case)))
+
+    class Slow(Calibrating):
+        def warm_up(self, limit_s, _):
+            limits.append(limit_s)
+            now[0] += limit_s
+            return super().warm_up()
+
+        def time_group(self):
+            now[0] += 1.0
+            return 1.0 + 0.1 * (now[0] % 3)
+
+    plan = paired.from_now(RoundsPlan(min_rounds=3, max_rounds=40, budget_s=60.0, width=1e-9))
+    now[0], rounds = 20.0, []
+    paired.compare(CASE, CASE, plan, {}, lambda done: rounds.append(done.ratio.rounds))
+    assert limits == [10.0, 7.5]
+    assert rounds == [1, 2, 3, 4]  # four seconds each, of 19.5
+    assert now[0] + 2 * paired.CALIBRATION_S <= 60
 
 
 @pytest.mark.parametrize(("remembered", "measured"), [(False, 4), (True, 2)])
@@ -265,6 +334,20 @@ def test_worker_prepares_warms_up_and_times(server):
     assert 0 < seconds < 1
     assert server.answer("fingerprint", {}, {})[0]["threads"] == 2
     assert server.answer("memory", {}, {})[0]["process"] > 2**20
+
+
+def test_memory_is_told_without_the_peaks_own(server, monkeypatch):
+    sizes = iter([100, 999])
+    monkeypatch.setattr(worker, "process_peak_memory_bytes", lambda: next(sizes))
+    product = TimedCall(
+        call=lambda: None, amount=8.0, unit="FLOP", synchronize=lambda: None, with_size=None
+    )
+    monkeypatch.setattr(worker, "time_calls", lambda _, count: 0.05 * count)
+    adapter = worker.get_framework("torch")
+    adapter.calibration_kernels = lambda *_: {"matmul float32": lambda: product}
+    assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
+    assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
+    assert server.answer("memory", {}, {})[0]["process"] == 100
 
 
 @pytest.mark.parametrize(("call", "words"), [("time", "nothing was prepared"), ("x", "no such")])

@@ -155,7 +155,6 @@ READERS = {
     "data/cache.py": {"time.time("},  # how old a file is
     "data/progress.py": {"monotonic"},  # when the next line is due
     "training/observers.py": {"monotonic"},  # the same
-    "cli/bench.py": {"monotonic"},  # how long a round takes
 }
 
 

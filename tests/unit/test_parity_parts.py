@@ -15,6 +15,7 @@ from alexnet_impl.errors import SpecError
 from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import VARIANTS, build_spec
+from alexnet_impl.parity import lockstep
 from alexnet_impl.parity.lockstep import apart, divergence, l2_apart, parity_recipe, slots_apart
 from alexnet_impl.parity.reference import forward
 from alexnet_impl.processes.remote_trainer import spec_from_dict, spec_to_dict
@@ -136,3 +137,14 @@ CONFIG = RunConfig(
     recipe=get_recipe("report"),
     data=DataConfig(dataset="digits"),
 )
+
+
+def test_weights_of_a_case_are_drawn_once(monkeypatch):
+    """At full width that takes a second, and every check starts from them."""
+    drawn = []
+    draw = lambda *given: drawn.append(given) or {"fc": np.ones(2, np.float32)}  # noqa: E731
+    monkeypatch.setattr(lockstep, "initial_weights", draw)
+    case = lockstep.ParityCase(spec=build_spec("cifar"), recipe=Recipe(seed=8731), batches=())
+    weights = [case.weights() for _ in range(3)]
+    assert [one["fc"].tolist() for one in weights] == [[1.0, 1.0]] * 3
+    assert len(drawn) == 1

@@ -178,11 +178,11 @@ def reports(monkeypatch):
 def test_bench_settles_before_its_cases_are_timed(monkeypatch, reports, tmp_path, sides):
     timed = []
 
-    def stop(cases, *_):
-        timed.extend(case.config.recipe.precision for case in cases)
+    def stop(measurement):
+        timed.extend(case.config.recipe.precision for case in measurement.cases)
         return 0
 
-    monkeypatch.setattr(bench, "_record", stop)
+    monkeypatch.setattr(bench.Measurement, "run", stop)
     reports["tensorflow"] = LACKING
     assert main(["bench", *sides, "--recipe.precision", "auto", "--output", str(tmp_path)]) == 0
     assert timed == (["bfloat16"] if len(sides) == 1 else ["float32", "float32"])

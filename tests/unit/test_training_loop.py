@@ -32,6 +32,7 @@ from alexnet_impl.errors import (
     UnknownNameError,
     WeightsError,
 )
+from alexnet_impl.machine import interference
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs import folder as folders
 from alexnet_impl.runs.folder import RunFolder
@@ -584,18 +585,22 @@ def test_interruption_at_the_last_step_comes_too_late(tmp_path, dataset, framewo
 
 
 def test_times_of_an_interrupted_run_add_up(tmp_path, dataset, framework, monkeypatch):
-    now = [0.0]
+    now, others = [0.0], [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(interference, "_cpu_seconds", lambda: (now[0], others[0]))
 
     def tick(_, step):
         now[0] += 2
+        others[0] += 1 if step <= 6 else 0
         if step == 6:
             signal.raise_signal(signal.SIGINT)
 
     framework.before_step = tick
     train(tmp_path / "run", dataset)
     now[0] += 10_000
+    others[0] += 10_000
     timing = resume(tmp_path / "run", dataset).timing
+    assert timing.interference == 6 / 24
     # In both processes the first step of either batch size is set apart: 4 of 12 steps.
     assert timing.first_step_time_s == 8
     assert timing.training_time_s == 16

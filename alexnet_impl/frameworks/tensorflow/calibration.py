@@ -1,5 +1,6 @@
 """Reference speeds of TensorFlow on this device: its peak, and Keras's own fit()."""
 
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -25,20 +26,22 @@ from alexnet_impl.machine.bfloat16 import (
 from alexnet_impl.network.spec import Spec
 
 
-def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
-    """Makes square matrix products in the usual and the given precision, and a memory copy."""
+def calibration_kernels(device: str, precision: str) -> dict[str, Callable[[], TimedCall]]:
+    """Names what makes a kernel: products in the usual and the given precision, a memory copy."""
     found = find_device(device)
-    wait = partial(synchronize, found)
     device_type = "cuda" if found.startswith("/GPU") else "cpu"
-    kernels = {
-        f"matmul {name}": _product(found, name, SMALL_SIZE)
+    products: dict[str, Callable[[], TimedCall]] = {
+        f"matmul {name}": partial(_product, found, name, SMALL_SIZE)
         for name in peak_precisions(device_type, precision)
     }
-    with tf.device(found):
+    return products | {"copy": partial(_copy, found)}
+
+
+def _copy(device: str) -> TimedCall:
+    with tf.device(device):
         source = tf.random.uniform((COPY_BYTES // 4,))
-    copy = partial(tf.math.negative, source)
-    kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
-    return kernels
+    copy, wait = partial(tf.math.negative, source), partial(synchronize, device)
+    return TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
 
 
 def bfloat16_support(device: str) -> Bfloat16Support:

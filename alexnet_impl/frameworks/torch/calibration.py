@@ -1,5 +1,6 @@
 """Reference speeds of PyTorch on this device: its peak, and a tutorial's training loop."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -20,18 +21,21 @@ from alexnet_impl.machine.bfloat16 import (
 from alexnet_impl.network.spec import Spec, trace
 
 
-def calibration_kernels(device: str, precision: str) -> dict[str, TimedCall]:
-    """Makes square matrix products in the usual and the given precision, and a memory copy."""
+def calibration_kernels(device: str, precision: str) -> dict[str, Callable[[], TimedCall]]:
+    """Names what makes a kernel: products in the usual and the given precision, a memory copy."""
     found = find_device(device)
-    wait = partial(synchronize, found)
-    kernels = {
-        f"matmul {name}": _product(found, getattr(torch, name), SMALL_SIZE)
+    products: dict[str, Callable[[], TimedCall]] = {
+        f"matmul {name}": partial(_product, found, getattr(torch, name), SMALL_SIZE)
         for name in peak_precisions(found.type, precision)
     }
-    source = torch.rand(COPY_BYTES // 4, device=found)
+    return products | {"copy": partial(_copy, found)}
+
+
+def _copy(device: torch.device) -> TimedCall:
+    source = torch.rand(COPY_BYTES // 4, device=device)
     copy = partial(torch.neg, source, out=torch.empty_like(source))
-    kernels["copy"] = TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
-    return kernels
+    wait = partial(synchronize, device)
+    return TimedCall(call=copy, amount=2.0 * COPY_BYTES, unit="B", synchronize=wait)
 
 
 def bfloat16_support(device: str) -> Bfloat16Support:

@@ -1,5 +1,6 @@
 """The device that PyTorch runs on: choice, synchronization, memory and fingerprint."""
 
+import os
 from typing import Any
 
 import torch
@@ -68,6 +69,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "device": found.type,
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "mkldnn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
     }

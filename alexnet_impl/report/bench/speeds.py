@@ -19,7 +19,8 @@ def measured_lines(measured: MeasuredCase) -> list[str]:
         f"{len(measured.times_s)} groups of {measured.calls_per_group}",
     ]
     if measured.fraction_of_peak is not None:
-        facts.append(f"{percent(measured.fraction_of_peak)} of peak FLOP/s")
+        share = share_text(measured.fraction_of_peak, measured.fraction_of_peak_interval)
+        facts.append(f"{share} of peak FLOP/s")
     held = measured.memory["device"] or measured.memory["process"] or 0
     facts += [f"{mebibytes(held)} peak memory", f"first call {seconds(measured.first_call_s)}"]
     lines = [f"{measured.case.title}: " + ", ".join(facts)]
@@ -51,6 +52,13 @@ def ratio_text(ratio: Ratio) -> str:
     return _interval_text(ratio.ratio, ratio.low, ratio.high)
 
 
+def share_text(share: float, interval: Sequence[float] | None) -> str:
+    """Share of the peak with its interval in percent, as '91.67% [88.1, 95.0]'."""
+    if interval is None:
+        return percent(share)
+    return f"{percent(share)} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
 def _interval_text(ratio: float, low: float, high: float | None) -> str:
     if high is None or not math.isfinite(high):
         return f"{ratio:.3f} x [no interval]"
@@ -62,6 +70,7 @@ def columns(measured: MeasuredCase, gate: Gate | None) -> dict[str, Any]:
     return {
         f"{measured.unit}_per_second": measured.per_second,
         "fraction_of_peak": measured.fraction_of_peak,
+        "fraction_of_peak_interval": measured.fraction_of_peak_interval,
         "peak_memory_bytes": measured.memory["process"],
         "peak_device_memory_bytes": measured.memory["device"],
         "first_call_s": measured.first_call_s,
@@ -87,7 +96,7 @@ Rows = Sequence[dict[str, Any]]
 """The extra_info of benchmarks: the entry under EXTRA, and a pair's second entry under
 EXTRA_SECOND."""
 TABLE_HEADER = (
-    f"{'case':<58} {'per second':>12} {'% of peak':>9} {'memory':>10} {'first call':>10}  "
+    f"{'case':<58} {'per second':>12} {'% of peak':>22} {'memory':>10} {'first call':>10}  "
     f"{'first / second':<24} gate"
 )
 
@@ -126,9 +135,11 @@ def _line(entry: dict[str, Any], ratio: str, extra: dict[str, Any]) -> str:
         known = entry["out_of_memory"]
         return f"{title} out of memory at batch {known['asked']}; {known['fits']} fits"
     share, held = entry["fraction_of_peak"], entry["memory"]
+    interval = entry.get("fraction_of_peak_interval")
+    peak = "-" if share is None else share_text(share, interval)
     return (
         f"{title} {entry['per_second']:>12,.1f} "
-        f"{'-' if share is None else percent(share):>9} "
+        f"{peak:>22} "
         f"{mebibytes(held['device'] or held['process'] or 0):>10} "
         f"{seconds(entry['first_call_s']):>10}  "
         f"{ratio:<24} {extra.get('gate', '-')}"

@@ -65,10 +65,28 @@ def _row(
 ) -> ResultRow:
     found = [value_of(view) for view in views]
     comparable = len(found) == 2 and None not in found
+    texts = [numbers.MISSING if value is None else text(value) for value in found]
+    if what in _SPEEDS and other_work_note(views):
+        comparable = False
+        texts = [
+            f"{cell}{OTHER_WORK}" if view.interference else cell
+            for view, cell in zip(views, texts, strict=True)
+        ]
     return ResultRow(
         what=what,
-        values=tuple(numbers.MISSING if value is None else text(value) for value in found),
+        values=tuple(texts),
         difference=difference(*found) if comparable else "",
+    )
+
+
+def other_work_note(views: Sequence[RunView]) -> str:
+    """A sentence on the runs whose times were measured beside other work; '' if there are none."""
+    shares = [f"{view.label}: {view.interference:.0%}" for view in views if view.interference]
+    if not shares:
+        return ""
+    return (
+        f"Times with {OTHER_WORK.strip()} were measured while other work used the machine "
+        f"({', '.join(shares)} of all cores) and show no speed; `alexnet bench` compares speeds."
     )
 
 
@@ -92,6 +110,8 @@ def _accuracy_difference(first: Accuracy, second: Accuracy) -> str:
     return f"{difference} points [{numbers.points(low)}, {numbers.points(high)}]"
 
 
+OTHER_WORK = " *"
+"""Mark of a time that was measured beside other work."""
 _TIMING = (numbers.seconds, numbers.ratio)
 _MEMORY = (numbers.mebibytes, numbers.ratio)
 _LOSS = (numbers.loss_text, numbers.loss_difference)
@@ -112,6 +132,8 @@ _RESULTS: tuple[tuple[Any, ...], ...] = (
     ("peak memory on the device", _result("peak_device_memory_bytes"), *_MEMORY),
 )
 """Name, value of a run, its text, and the text of the difference of two values."""
+_SPEEDS = {name for name, *_ in _RESULTS if "time" in name or name.endswith("images/s")}
+"""Rows that other work on the machine changes."""
 
 
 def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] | None:

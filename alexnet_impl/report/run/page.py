@@ -19,7 +19,7 @@ from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.figure_style import GRID, INK, MUTED, png_data_uri, to_svg
 from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
-from alexnet_impl.report.run.differences import comparison_rows, equalities
+from alexnet_impl.report.run.differences import comparison_rows, equalities, other_work_note
 from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
 from alexnet_impl.report.run.views import RunView, view_runs, with_predictions
 from alexnet_impl.report.templates import render_page, write_page
@@ -59,6 +59,7 @@ def render(views: Sequence[RunView], title: str | None = None) -> str:
         "is_settled": found.is_settled,
         "run_colours": [view.colour for view in views],
         "speed_note": SPEED_NOTE,
+        "other_work_note": other_work_note(views),
         "facts": list(_facts(first)),
         "checks": checks,
         "num_holding": sum(check.holds is True for check in checks),

@@ -11,7 +11,7 @@ from rich.text import Text
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.formatting import framework_label
-from alexnet_impl.report.run.differences import comparison_rows, equalities
+from alexnet_impl.report.run.differences import comparison_rows, equalities, other_work_note
 from alexnet_impl.report.run.verdict import collapses
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.folder import RunFolder
@@ -46,6 +46,8 @@ def comparison_table(runs: Sequence[RunFolder]) -> Table:
         table.add_column("difference", justify="right")
         labels = [view.label for view in views]
         table.caption = f"Difference: {labels[0]} - {labels[1]}; with x: {labels[0]} / {labels[1]}."
+    if note := other_work_note(views):
+        table.caption = f"{table.caption}\n{note}" if table.caption else note
     for row in comparison_rows(views):
         cells = [*row.values, row.difference] if len(views) == 2 else row.values
         table.add_row(row.what, *(Text(cell) for cell in cells))

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.run.differences import accuracy_difference, equalities
+from alexnet_impl.report.run.differences import accuracy_difference, equalities, other_work_note
 from alexnet_impl.report.run.views import RunView, with_predictions
-from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.collapse import collapse_text
 
 SPEED_NOTE = (
@@ -49,7 +48,7 @@ def verdict(views: Sequence[RunView]) -> Verdict:
             *_accuracies(views),
             *_difference(views),
             *([f"Not shown to be equal in all runs: {', '.join(broken)}."] if broken else []),
-            f"{_and([_speed(view.label, view.result) for view in views if view.result])}.",
+            *([] if other_work_note(views) else [f"{_and(_speeds(views))}."]),
         ),
         is_settled=not broken and not lost,
     )
@@ -123,8 +122,12 @@ def _difference(views: Sequence[RunView]) -> Iterator[str]:
     )
 
 
-def _speed(label: str, result: RunResult) -> str:
-    return f"{label} trained {numbers.rate(result.timing.images_per_second)} images/s"
+def _speeds(views: Sequence[RunView]) -> list[str]:
+    return [
+        f"{view.label} trained {numbers.rate(view.result.timing.images_per_second)} images/s"
+        for view in views
+        if view.result is not None
+    ]
 
 
 def _and(parts: Sequence[str]) -> str:

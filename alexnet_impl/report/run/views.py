@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_impl.data.batches import BatchPlan, num_batches
+from alexnet_impl.machine.interference import MAX_INTERFERENCE
 from alexnet_impl.recipe.phases import phases
 from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.runs.config import RunConfig
@@ -60,6 +61,12 @@ class RunView:
         """Activation statistics that showed a collapse in the first epoch, or None."""
         report = None if self.result is None else self.result.collapse
         return None if report is None else report.seen
+
+    @property
+    def interference(self) -> float:
+        """Share of all cores' time that others used meanwhile; 0 if it is too small to matter."""
+        share = None if self.result is None else self.result.timing.interference
+        return share if share is not None and share > MAX_INTERFERENCE else 0.0
 
     @property
     def num_steps(self) -> int:

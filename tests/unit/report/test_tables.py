@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from support.tables import row_of, shown
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.report.run.differences import equalities
+from alexnet_impl.report.run.page import render
 from alexnet_impl.report.run.tables import comparison_table, equality_table, evaluation_renderables
+from alexnet_impl.report.run.verdict import verdict
 from alexnet_impl.report.run.views import view_runs
 
 pytestmark = pytest.mark.fast
@@ -26,6 +30,27 @@ def test_comparison_table_shows_the_numbers_of_the_folders(pair):
     assert row_of(table, "training time without the first step")[3] == "0.80x"
     assert row_of(table, "time of the first step")[1:] == ["0.250 s", "1.500 s", "0.17x"]
     assert row_of(table, "peak memory of the process")[1:] == ["512 MiB", "512 MiB", "1.00x"]
+
+
+def test_times_beside_other_work_are_marked_and_no_sentence_speaks_of_speed(make_run):
+    """Other processes used 45 % of all cores while PyTorch trained."""
+    pair = [make_run("torch"), make_run("tensorflow", framework="tensorflow")]
+    result = pair[0].result
+    busy = replace(result.timing, interference=0.45)
+    pair[0].write_result(replace(result, timing=busy))
+    table = comparison_table(pair)
+    assert row_of(table, "training images/s")[1:] == ["195 *", "156", ""]
+    assert row_of(table, "time of the first step")[1:] == ["0.250 s *", "1.500 s", ""]
+    assert row_of(table, "peak memory of the process")[3] == "1.00x"
+    note = (
+        "Times with * were measured while other work used the machine (PyTorch: 45% of all cores)"
+    )
+    assert note in table.caption
+    assert "`alexnet bench`" in table.caption
+    assert not any("images/s" in sentence for sentence in verdict(view_runs(pair)).sentences)
+    assert note in render(view_runs(pair))
+    pair[0].write_result(replace(result, timing=replace(busy, interference=0.05)))
+    assert row_of(comparison_table(pair), "training images/s")[3] == "1.25x"
 
 
 def test_comparison_table_gives_the_interval_of_accuracies_and_of_their_difference(pair):
