@@ -13,7 +13,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import AlexNetWarning, RecipeError, RunError
 from alexnet_impl.explain.study import aligned_config
-from alexnet_impl.machine import bfloat16
+from alexnet_impl.machine import bfloat16, watch
 from alexnet_impl.machine.bfloat16 import Bfloat16Support, cpu_has_bfloat16, measure_bfloat16
 from alexnet_impl.measurement.workloads import workload_context
 from alexnet_impl.processes.precision import settle_precision
@@ -183,6 +183,7 @@ def test_bench_settles_before_its_cases_are_timed(monkeypatch, reports, tmp_path
         return 0
 
     monkeypatch.setattr(bench.Measurement, "run", stop)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     reports["tensorflow"] = LACKING
     assert main(["bench", *sides, "--recipe.precision", "auto", "--output", str(tmp_path)]) == 0
     assert timed == (["bfloat16"] if len(sides) == 1 else ["float32", "float32"])
