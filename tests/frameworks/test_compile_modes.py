@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.comparing import TINY
+from support.comparing import ALL_LAYERS, TINY
 
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.initializers import initial_weights
 
-SPECS = {"eager": TINY, "compiled": build_spec("cifar", width=1 / 16)}
+SPECS = {"eager": TINY, "compiled": ALL_LAYERS}
 RECIPE = Recipe(initializer="he", last_layer_std=0.01)
 
 
