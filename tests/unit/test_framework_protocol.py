@@ -89,11 +89,18 @@ def test_keras_is_told_its_backend_unless_the_user_was_first(imported, monkeypat
     assert set(imported) == {"triton"}
 
 
-def test_openmp_threads_sleep_while_they_wait_unless_the_user_was_first(imported, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+@pytest.mark.parametrize(
+    ("variable", "theirs", "ours"),
+    [("OMP_WAIT_POLICY", "ACTIVE", "PASSIVE"), ("TF_ENABLE_ONEDNN_OPTS", "0", "1")],
+)
+def test_threads_sleep_and_onednn_is_on_unless_the_user_was_first(
+    imported, monkeypatch, variable, theirs, ours
+):
+    monkeypatch.setattr(frameworks.platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv(variable, theirs)
     keep_frameworks_apart()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert os.environ[variable] == theirs
+    monkeypatch.delenv(variable)
     keep_frameworks_apart()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ[variable] == ours
     assert set(imported) == {"triton"}
