@@ -337,14 +337,15 @@ def test_worker_prepares_warms_up_and_times(server):
 
 
 def test_memory_is_told_without_the_peaks_own(server, monkeypatch):
-    sizes = iter([100, 999])
-    monkeypatch.setattr(worker, "process_peak_memory_bytes", lambda: next(sizes))
+    sizes = [100]
+    monkeypatch.setattr(worker, "process_peak_memory_bytes", lambda: sizes[-1])
     product = TimedCall(
         call=lambda: None, amount=8.0, unit="FLOP", synchronize=lambda: None, with_size=None
     )
     monkeypatch.setattr(worker, "time_calls", lambda _, count: 0.05 * count)
     adapter = worker.get_framework("torch")
-    adapter.calibration_kernels = lambda *_: {"matmul float32": lambda: product}
+    make = lambda: sizes.append(999) or product  # noqa: E731
+    adapter.calibration_kernels = lambda *_: {"matmul float32": make}
     assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
     assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
     assert server.answer("memory", {}, {})[0]["process"] == 100
