@@ -74,9 +74,11 @@ def pytest_configure(config):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is none of {FRAMEWORKS}.")
         if not is_installed(name):
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is not installed.")
-    # A shell starts background jobs with SIGINT ignored, and children inherit it; tests need it.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP; tests send both.
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
     # Here, before any test module can import a framework by itself.
     keep_frameworks_apart()
 
