@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         Ctrl-C, SIGTERM or SIGHUP.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    _open_stderr()
     encode_everything()
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes the rest as *_
     try:
@@ -50,6 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         hint = "; ALEXNET_TRACEBACK=1 shows where"
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+
+
+def _open_stderr() -> None:
+    """Give a standard error that the shell has closed (`2>&-`) a place to write to."""
+    if sys.stderr is None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _run(arguments: list[str]) -> int:

@@ -49,7 +49,6 @@ def parity_command(command: Parity, console: Console) -> int:
             write_record(folder, record)
     else:
         record = _prove(command, interpreters, folder, console)
-    write_record(folder, record)
     if record.series:
         write_figure(folder / "lockstep.png", lockstep_figure(record))
     console.print(f"Record: {folder}", soft_wrap=True)

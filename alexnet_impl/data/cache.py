@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.paths import require_home
@@ -60,7 +60,7 @@ def cached_dataset(key: str, build: Callable[[], Dataset]) -> Dataset:
     dataset = build()
     try:
         write_cache(path, dataset, key)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         warnings.warn(
             f"Decoded images cannot be cached in '{path.parent}' ({error}), so they are decoded "
             "each time. Set ALEXNET_CACHE_DIR to a writable folder.",

@@ -1,4 +1,4 @@
-"""Decoding of one image file of any kind to uint8 RGB pixels."""
+"""Decoding of one image file to uint8 RGB pixels."""
 
 import io
 import logging
@@ -18,7 +18,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # it says on stderr 
 
 MOST_PIXELS = 1 << 26
 """The largest number of pixels of an image; one with more is refused before it is decoded."""
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA", "AVIF", "JPEG2000")
 # Decoding takes up to 20 bytes a pixel: images of 16 million pixels or more take turns.
 _LARGE_PIXELS = 1 << 24
 _large_image = threading.Lock()

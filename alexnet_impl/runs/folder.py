@@ -13,6 +13,7 @@ it whole or absent. One process at a time writes to a folder: it holds a lock in
 computed from run folders.
 """
 
+import errno
 import io
 import json
 import math
@@ -40,7 +41,9 @@ SCHEMA_VERSION = 1
 LOCK = ".lock"
 LOCK_WAIT_S = 5.0
 """How long to wait for a lock: a worker whose parent has died still saves its state."""
-_LEFTOVER = re.compile(r"\.\d+-.+|\.tmp\w{6}")
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system answers that has no locks."""
+_LEFTOVER = re.compile(r"\.\d+-[a-z]+\.(json|npz|safetensors)|\.tmp\w{6}")
 """Temporary names of files.replace_whole(), and of safetensors in earlier releases."""
 
 Record = TypeVar("Record")
@@ -248,7 +251,7 @@ class RunFolder:
     def clean(self) -> None:
         """Removes temporary files that killed writers have left."""
         for path in self.path.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
+            if _is_leftover(path):
                 path.unlink(missing_ok=True)
 
     def remove_checkpoint(self) -> None:
@@ -310,8 +313,11 @@ def check_free(path: Path) -> None:
 
 def _holds_files(path: Path) -> bool:
     """Whether a folder holds anything else than a killed process left."""
-    names = (entry.name for entry in path.iterdir())
-    return any(name != LOCK and not _LEFTOVER.fullmatch(name) for name in names)
+    return any(entry.name != LOCK and not _is_leftover(entry) for entry in path.iterdir())
+
+
+def _is_leftover(path: Path) -> bool:
+    return _LEFTOVER.fullmatch(path.name) is not None and path.is_file()
 
 
 @contextmanager
@@ -332,7 +338,7 @@ def hold_folder(path: Path) -> Iterator[None]:
     """Makes a folder if there is none, and keeps other processes from writing to it.
 
     The system releases the lock when this process ends, however it does. This process may hold a
-    folder several times.
+    folder several times. On a network drive without locks, nothing is kept away.
 
     Raises:
         RunError: If another process holds it, or it cannot be made or written.
@@ -349,9 +355,11 @@ def hold_folder(path: Path) -> Iterator[None]:
             "choose another folder."
         ) from None
     except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder with --output."
-        ) from error
+        if error.errno not in _NO_LOCKS:
+            raise RunError(
+                f"{path}: cannot be written ({error.strerror}); choose another folder with "
+                "--output."
+            ) from error
     try:
         yield
     finally:

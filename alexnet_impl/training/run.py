@@ -70,8 +70,10 @@ def _train_epoch(state: RunState, stop: StopRequest) -> None:
     if not state.is_done:  # a checkpoint may have been written after the last step
         _take_steps(steps, stop)
     steps.read()
-    if not (state.is_done or state.progress.step_in_epoch == state.batches_per_epoch):
+    is_over = state.is_done or state.progress.step_in_epoch == state.batches_per_epoch
+    if stop.asked or not is_over:  # who kills after a signal does not wait for an evaluation
         save(state)
+    if not is_over:
         return
     record = end_epoch(state)
     save(state)

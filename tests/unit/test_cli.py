@@ -594,6 +594,13 @@ HEAVY = {"scipy", "matplotlib", "sklearn", "jinja2", "psutil"} | {*FRAMEWORKS, "
 QUICK = [["--help"], ["variants"], ["describe", "cifar"], ["recipes"], ["reproduce", "--list"]]
 
 
+def test_closed_standard_error_ends_no_command():
+    command = ["/bin/sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-m", "alexnet_impl", "variants"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "torchvision" in done.stdout
+
+
 def test_quick_commands_import_nothing_heavy():
     code = (
         "import sys; from alexnet_impl.cli import main; "

@@ -520,9 +520,11 @@ def test_predictions_execute_no_pickle(run, tmp_path):
 def test_clean_removes_temporary_files_and_nothing_else(run):
     for name in (".123-checkpoint.safetensors", ".9-history.json", ".tmp3xYzab"):
         (run.path / name).write_bytes(b"half")
-    (run.path / "my-notes.txt").write_text("mine")
+    (run.path / ".2024-12-01.md").write_text("mine")
+    (run.path / ".2024-notes").mkdir()
     run.clean()
-    assert sorted(path.name for path in run.path.iterdir()) == ["my-notes.txt", "run.json"]
+    found = sorted(path.name for path in run.path.iterdir())
+    assert found == [".2024-12-01.md", ".2024-notes", "run.json"]
 
 
 def test_weights_sha256_sees_names_shapes_types_and_values():

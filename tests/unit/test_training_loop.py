@@ -578,9 +578,21 @@ def test_run_that_is_interrupted_again_and_again_continues_to_the_same_end(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
-def test_interruption_at_the_last_step_comes_too_late(tmp_path, dataset, framework, uninterrupted):
+def test_interruption_at_the_last_step_saves_and_comes_too_late(
+    tmp_path, dataset, framework, uninterrupted, monkeypatch
+):
+    end_epoch, saved_steps = training.end_epoch, []
+
+    def evaluate(state):
+        if state.is_done:
+            _, progress = state.folder.read_checkpoint()
+            saved_steps.append(progress["step"])
+        return end_epoch(state)
+
+    monkeypatch.setattr(training, "end_epoch", evaluate)
     framework.before_step = interrupt_at(NUM_STEPS)
     assert train(tmp_path / "run", dataset).status == "finished"
+    assert saved_steps == [NUM_STEPS]
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
