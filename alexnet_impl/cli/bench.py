@@ -172,7 +172,9 @@ class Measurement:
             with self.console.status("starting both sides") as status:
 
                 def keep(done: MeasuredPair) -> None:
-                    text = f"round {done.ratio.rounds}: {ratio_text(done.ratio)}"
+                    text = f"round {done.ratio.rounds}"
+                    if gate is None or gate.holds:
+                        text = f"{text}: {ratio_text(done.ratio)}"
                     status.update(text)
                     self.log(text)
                     self._write(entries_of(done), [(done, gate)])

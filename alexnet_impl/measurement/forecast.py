@@ -41,7 +41,7 @@ def forecast(
     if least_s > budget_s:
         return (
             f"Expected: {', '.join(parts)}. These and one round take about {least_s:.0f} s, more "
-            f"than --budget {budget_s:g}; it ends after one round."
+            f"than --budget {budget_s:g}; it may end after one round."
         )
     warm_s = min(len(cases) * warm_up_s, (budget_s - least_s) / 2)
     rest_s = budget_s - least_s - warm_s + slower * FIRST_ROUND_S

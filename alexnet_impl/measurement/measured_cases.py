@@ -30,7 +30,7 @@ class RoundsPlan:
     Attributes:
         min_rounds: Rounds before the interval of the ratio can end the measurement.
         max_rounds: Maximum number of rounds, or of groups of a single side.
-        budget_s: Time limit in seconds, counted from the end of the warm-up.
+        budget_s: Time limit in seconds: of the rounds, or of everything with `ends_at`.
         ends_at: When everything should have ended, on the clock of from_now(); None for no limit.
         width: Stop when the interval's half-width is below this fraction of the ratio.
         margin: Smallest relative difference of speed that counts as faster or slower.

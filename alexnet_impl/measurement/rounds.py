@@ -47,11 +47,12 @@ class TimedSide:
     def time_group(self) -> float:
         """Seconds per image (or model) of one more group: calls of two sides may differ in size.
 
-        After every second group, which ends the side's part of a round, the peak is measured.
+        Before every second group, which begins the side's part of a round, the peak is measured:
+        nothing comes between a measured ratio and its being written.
         """
-        self.times_s.append(self.worker.time_group())
         if self.has_peak and len(self.times_s) % GROUPS_PER_PEAK == 0:
             self.peak_rounds.append(self.worker.peak())
+        self.times_s.append(self.worker.time_group())
         return self.times_s[-1] / self.prepared.amount
 
     def time_call(self) -> float:
@@ -137,7 +138,7 @@ def measure(
 
 WARM_UP_SHARE = 0.25
 """Largest share of the time left that a side's warm-up takes."""
-CALIBRATION_S = 1.5
+CALIBRATION_S = 3.5
 """Seconds that the peaks of a side take."""
 
 

@@ -86,8 +86,11 @@ def _settled(config: RunConfig, slow: Mapping[str, str]) -> RunConfig:
 
 
 def _slowness(name: str, found: Bfloat16Support) -> str:
+    if not found.speed:
+        return f"{name} has no bfloat16 on this device"
     text = f"{name} multiplies bfloat16 at {found.speed:.2g} times float32's speed"
-    return text if found.hardware else f"{text} (this hardware has no instructions for it)"
+    lacking = found.hardware is False  # None: the system does not say
+    return f"{text} (this hardware has no instructions for it)" if lacking else text
 
 
 def _named(found: Mapping[str, Bfloat16Support]) -> str:

@@ -91,6 +91,13 @@ def test_gate_sees_what_starts_at_a_later_update(tensorflow_follows, precision, 
     assert re.match("differs: (weights' change|median change) ", found.outcome)
 
 
+@pytest.mark.parametrize("other", [{"momentum": 0.0}, {"momentum_formula": "keras"}])
+def test_gate_sees_another_momentum_in_float16(tensorflow_follows, other):
+    tensorflow_follows(**other)
+    found = pass_gate(in_precision("float16"), {})
+    assert re.match("differs: (weights' change|median change) ", found.outcome)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_gate_sees_the_optimiser_of_a_few_kernels(tensorflow_follows, precision):
     """Muon updates four of sixteen weights differently than SGD."""
