@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 from cases import make_case
-from support.measured import EQUAL, pair, side
+from support.measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
@@ -249,7 +249,9 @@ def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch)
     assert json.loads((folder / "bench.json").read_text())["complete"] is False
 
 
-def test_log_says_every_30_seconds_how_far_a_bench_is(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("gate", [EQUAL, DIFFERS], ids=["equal", "differs"])
+def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, monkeypatch):
+    """Without a ratio if the models differ."""
     now = [0.0]
 
     def four_rounds(*given):
@@ -260,11 +262,12 @@ def test_log_says_every_30_seconds_how_far_a_bench_is(tmp_path, capsys, monkeypa
         return pair()
 
     monkeypatch.setattr(bench, "compare", four_rounds)
-    monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
+    monkeypatch.setattr(bench, "pass_gate", lambda *_: gate)
     monkeypatch.setattr(bench, "Ticker", lambda: Ticker(lambda: now[0]))
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
-    assert main(["bench", "--output", str(tmp_path / "bench")]) == 0
-    assert capsys.readouterr().out.count("\nround 3: ") == 2
+    assert main(["bench", "--output", str(tmp_path / "bench")]) == (0 if gate.holds else 1)
+    rounds = [one for one in capsys.readouterr().out.splitlines() if one.startswith("round 3")]
+    assert [" x [" in one for one in rounds] == [gate.holds] * 2
 
 
 @pytest.mark.parametrize(
