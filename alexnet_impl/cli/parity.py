@@ -109,4 +109,6 @@ def _prove(
 
     with hold_new_folder(folder):
         console.print(CHECK_HEADER, style="dim", soft_wrap=True)
-        return prove(run, dataset, command.steps, interpreters, keep)
+        record = prove(run, dataset, command.steps, interpreters, keep)
+        write_record(folder, record)  # whole now
+    return record
