@@ -64,14 +64,14 @@ for variant in cifar torchvision; do
   for precision in float32 bfloat16 float16; do # both in turns, after the gate
     step "bench-$variant-$precision" 75 "$main" -m alexnet_impl bench "${frameworks[@]}" "${each[@]}" \
       --variant "$variant" --width "$width" --batch-size "$batch" --recipe.precision "$precision" --device "$device" \
-      --warm-up 5 --rounds 6 --budget 12 --output "$out/bench-$variant-$precision"
+      --warm-up 5 --rounds 6 --budget 60 --output "$out/bench-$variant-$precision"
   done
 done
 for framework in "${frameworks[@]}"; do
   python=${!framework}
   step "memory-227-$framework" 30 "$main" -m alexnet_impl bench "$framework" "${each[@]}" \
     --variant torchvision-same --width "$width" --batch-size "$memory_batch" --device "$device" \
-    --warm-up 2 --rounds 3 --budget 3 --output "$out/memory-227-$framework"
+    --warm-up 2 --rounds 3 --budget 20 --output "$out/memory-227-$framework"
   images=(--dataset cifar10)
   [ -n "${ALEXNET_DATA:-}" ] && images=(--data-dir "$ALEXNET_DATA")
   [ "$device" = cpu ] && images=(--dataset digits)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from rich import box
 from rich.console import Console
@@ -90,6 +90,9 @@ Found = tuple[list[dict[str, Any]], list[tuple[MeasuredPair, Gate | None]], int]
 """Entries and pairs of a benchmark file, and the exit code."""
 
 
+Measured = TypeVar("Measured", MeasuredCase, MeasuredPair)
+
+
 class Measurement:
     """One call of `alexnet bench`: what it measures is printed, and written as it is measured."""
 
@@ -149,7 +152,10 @@ class Measurement:
             self.console.print(text, soft_wrap=True)
 
     def _one(self) -> Found:
+        kept: list[MeasuredCase] = []
+
         def keep(done: MeasuredCase) -> None:
+            kept[:] = [done]
             self.log(f"group {len(done.times_s)} of at most {self.plan.max_rounds}")
             self._write([entry_of(done)], [])
 
@@ -157,13 +163,17 @@ class Measurement:
         try:
             done = measure(case, self.plan, self.interpreters, keep)
         except OutOfMemoryError as error:
-            return [self._no_memory(error)], [], 0
+            if not kept:
+                return [self._no_memory(error)], [], 0
+            done = self._as_kept(kept[0], error)
         _show(done, self.console)
         return [entry_of(done)], [], 0
 
     def _two(self, has_gate: bool) -> Found:  # noqa: FBT001 - its only caller is run()
         gate = self._gate() if has_gate else None
         first, second = self.cases
+
+        kept: list[MeasuredPair] = []
 
         def entries_of(done: MeasuredPair) -> list[dict[str, Any]]:
             return [entry_of(side, gate) for side in (done.first, done.second)]
@@ -172,6 +182,7 @@ class Measurement:
             with self.console.status("starting both sides") as status:
 
                 def keep(done: MeasuredPair) -> None:
+                    kept[:] = [done]
                     text = f"round {done.ratio.rounds}"
                     if gate is None or gate.holds:
                         text = f"{text}: {ratio_text(done.ratio)}"
@@ -181,14 +192,22 @@ class Measurement:
 
                 done = compare(first, second, self.plan, self.interpreters, keep)
         except OutOfMemoryError as error:
-            entry = self._no_memory(error, beside=True)
-            self._name_dropped(error.case)
-            return [entry], [], 1
+            if not kept:
+                entry = self._no_memory(error, beside=True)
+                self._name_dropped(error.case)
+                return [entry], [], 1
+            done = self._as_kept(kept[0], error)
         for side in (done.first, done.second):
             _show(side, self.console)
         for line in pair_lines(done, gate):
             self.console.print(line, soft_wrap=True)
         return entries_of(done), [(done, gate)], 0 if gate is None or gate.holds else 1
+
+    def _as_kept(self, done: Measured, error: OutOfMemoryError) -> Measured:
+        """Keep the rounds before one, or the calibration, ran out of memory, and say so."""
+        told = f"{error.case.title}: out of memory after these rounds ({error}); they are kept."
+        self.console.print(told, style="yellow", soft_wrap=True)
+        return done
 
     def _name_dropped(self, met: Case) -> None:
         """Name the side that was not measured since the other ran out of memory."""

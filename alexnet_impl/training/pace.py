@@ -42,7 +42,7 @@ class Pace:
         return self.time_s / self.steps if self.steps else 0.0
 
     def duration_s(self, run: Started, steps: int) -> float:
-        """Seconds of so many steps of a run, and of their share of its evaluations."""
+        """Estimates the seconds of this number of steps, with their share of the evaluations."""
         image_s = self.time_s / self.images if self.images else 0.0
         evaluation_s = FORWARD_SHARE * image_s * run.evaluated_images
         return steps * self.step_time_s + evaluation_s * steps / run.num_steps

@@ -231,6 +231,21 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     assert len(read_recording(tmp_path / "bench").out_of_memory) == 1
 
 
+def test_memory_that_ends_after_the_rounds_loses_none_of_them(tmp_path, capsys, monkeypatch):
+    def out_of_memory(first, *given):
+        *_, announce = given
+        announce(pair())
+        raise OutOfMemoryError("no room", first.on("cpu"))
+
+    monkeypatch.setattr(bench, "compare", out_of_memory)
+    monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    assert main(["bench", "--output", str(tmp_path / "bench")]) == 0
+    assert "out of memory after these rounds (no room); they are kept." in capsys.readouterr().out
+    found = read_recording(tmp_path / "bench")
+    assert (len(found.entries), len(found.pairs), found.out_of_memory) == (2, 1, ())
+
+
 def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch):
     def stopped(*given):
         *_, announce = given
@@ -283,7 +298,7 @@ def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, mo
     ],
 )
 def test_bench_says_first_what_it_will_take(budget, machine, words):
-    """Of full-width cifar; with a load of two a core everything takes three times as long."""
+    """Both sides are full-width cifar; a load of two a core makes all of it three times as long."""
     cases = [case_of(name, Bench()) for name in ("torch", "tensorflow")]
     said = forecast(cases, has_gate=True, budget_s=budget, warm_up_s=20, machine=machine)
     assert said.startswith("Expected: gate ")

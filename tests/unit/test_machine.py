@@ -464,7 +464,7 @@ def test_interference_sees_another_process_and_not_this_one():
 
 
 def test_other_work_is_the_share_of_others_since_the_last_lap(monkeypatch):
-    """Of four cores' seconds ours, with our ended children's, and what others used."""
+    """Our share has our ended children's seconds; the rest of four cores was used by others."""
     spent = namedtuple("spent", "user system idle iowait guest guest_nice")  # noqa: PYI024 - psutil's
     cores = iter(
         [spent(9, 9, 9, 9, 3, 0), spent(12, 9.5, 9.5, 9.5, 4, 0), spent(12, 9.5, 9.5, 13, 4, 0)]

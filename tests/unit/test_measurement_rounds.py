@@ -164,7 +164,7 @@ def test_peak_is_measured_in_the_rounds_beside_what_it_is_a_share_of():
 
 
 def test_a_measurement_ends_within_the_time_that_its_start_leaves(monkeypatch):
-    """Of 60 s a gate took 20: each warm-up has a quarter of what is left, the peaks their time."""
+    """A gate took 20 of 60 s: each warm-up has a quarter of what is left, the peaks their time."""
     now, limits = [0.0], []
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(paired, "case_worker", lambda case, **_: nullcontext(Slow(case)))

@@ -526,7 +526,7 @@ def test_second_signal_does_what_it_did_before(tmp_path, dataset, framework):
 
 
 def test_hangup_that_is_ignored_ends_nothing(tmp_path, dataset, framework):
-    """As under nohup."""
+    """nohup ignores SIGHUP."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         framework.before_step = interrupt_at(6, signal.SIGHUP)

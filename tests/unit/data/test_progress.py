@@ -59,7 +59,7 @@ def test_duration_is_said_in_words(time_s, text):
 
 
 def test_progress_that_nobody_reads_any_more_ends_nothing():
-    """As after `alexnet train 2>&1 | head`."""
+    """`alexnet train 2>&1 | head` leaves such a stream behind."""
     written = []
 
     def write(line):
