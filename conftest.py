@@ -18,6 +18,7 @@ from alexnet_impl.processes.channel import open_channel
 
 hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("alexnet")
+gc.set_threshold(100_000, 50, 100)  # frameworks make so many objects that walks took 3 % of fast
 
 
 def pytest_addoption(parser):

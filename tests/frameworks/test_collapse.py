@@ -93,6 +93,7 @@ def test_dead_network_is_detected(framework, dataset):
     assert statistics.logits_std < 1e-6
 
 
+@pytest.mark.slow
 def test_network_that_learns_is_not_taken_for_dead(framework, dataset):
     images, labels = dataset.train.images[:16], dataset.train.labels[:16]
     alarms, statistics = checks(framework, initial_weights(TINY, HE), images, labels)

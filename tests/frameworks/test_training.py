@@ -137,7 +137,7 @@ FAST_OPTIMIZERS = ("nesterov", "adamw")
 FORMULAS = [
     pytest.param(
         replace(recipe, precision="float64", compile_mode="eager", fused_update=fused),
-        marks=pytest.mark.fast if name in FAST_OPTIMIZERS else pytest.mark.slow,
+        marks=pytest.mark.fast if fused and name in FAST_OPTIMIZERS else pytest.mark.slow,
         id=f"{name}-{'fused' if fused else 'unfused'}",
     )
     for name, recipe in OPTIMIZERS.items()
@@ -279,9 +279,13 @@ def test_two_dropout_layers_draw_masks_of_their_own(framework, framework_name):
     assert (masks[0] != masks[1]).any()
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
-    ("scaling", "size"), [*((name, 24) for name in INPUT_SCALINGS), ("caffe", 67), ("unit", 32)]
+    ("scaling", "size"),
+    [
+        *(pytest.param(name, 24, marks=pytest.mark.slow) for name in INPUT_SCALINGS),
+        pytest.param("caffe", 67, marks=pytest.mark.fast),
+        pytest.param("unit", 32, marks=pytest.mark.fast),
+    ],
 )
 def test_input_preprocessing_on_the_device_is_the_numpy_one(
     framework, framework_name, scaling, size

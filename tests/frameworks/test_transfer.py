@@ -41,7 +41,7 @@ OPTIMIZER_CHANGES = [
     pytest.param(
         changes,
         id=name,
-        marks=pytest.mark.fast if name in ("sgd", "adam", "muon") else pytest.mark.slow,
+        marks=pytest.mark.fast if name in ("sgd", "muon") else pytest.mark.slow,
     )
     for name, changes in OPTIMIZERS.items()
 ]
@@ -104,7 +104,7 @@ def test_one_layers_factor_leaves_the_others_alone(framework):
         np.testing.assert_allclose(one[name], factor * array, rtol=1e-3, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_frozen_layers_have_no_slots(framework):
     trainer = make_trainer(framework, replace(HE, trainable="head"))
     trainer.read([trainer.train_step(*batch(), 0.01)])

@@ -32,7 +32,7 @@ def assert_same_bytes(first, second):
         assert first[name].tobytes() == second[name].tobytes(), name
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(spec=specs())
 def test_weights_come_back_bit_for_bit_from_any_model(framework, spec):
     weights = random_weights(spec)

@@ -97,6 +97,7 @@ def test_planted_effect_is_found_and_leads_the_ranking(found):
     assert verdict(found.factors[0]).startswith("changes accuracy and test loss")
 
 
+@pytest.mark.slow
 def test_planted_nulls_are_said_to_have_no_effect(found):
     assert verdict(effect(found, "unheeded")) == "none measurable"
     assert effect(found, "unheeded").num_seeds == 3
@@ -104,6 +105,7 @@ def test_planted_nulls_are_said_to_have_no_effect(found):
     assert verdict(effect(found, "unchanged")) == message
 
 
+@pytest.mark.slow
 def test_effect_goes_away_where_runs_are_not_paired_by_seed(found):
     """The break: the aligned runs' figures handed to the wrong seeds."""
     spread = {}
@@ -122,6 +124,7 @@ def unheeded(effects):
     return next(effect for effect in effects if effect.row.name == "unheeded")
 
 
+@pytest.mark.slow
 def test_figures_come_from_the_run_folders(found, tmp_path):
     """The break: a result that was changed on disk shows."""
     folder = tmp_path / "copy"

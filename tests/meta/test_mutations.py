@@ -51,7 +51,11 @@ def apart_if(spec, images, *, built=None, weights=None, fed=None):
     return relative(right, broken.logits(images if fed is None else fed))
 
 
-@pytest.mark.parametrize("spec", [CIFAR, LRN, SAME], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec",
+    [CIFAR, *(pytest.param(spec, marks=pytest.mark.slow) for spec in (LRN, SAME))],
+    ids=lambda spec: spec.name,
+)
 def test_without_a_break_the_figures_hold(spec, split):
     assert apart_if(spec, split.images) <= BOUND
 
@@ -63,7 +67,16 @@ def test_a_forgotten_fc1_permutation_is_seen(monkeypatch, split):
     assert logits_apart(CIFAR, HE, split.images) > BOUND
 
 
-@pytest.mark.parametrize("change", [{"alpha": 1e-4 / 5}, {"size": 9}, {"k": 1.0}, {"beta": 0.5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alpha": 1e-4 / 5},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"size": 9}, {"k": 1.0}, {"beta": 0.5})
+        ),
+    ],
+)
 def test_another_local_response_norm_is_seen(change, split):
     layers = tuple(
         replace(layer, **change) if layer.name.startswith("norm") else layer for layer in LRN.layers
@@ -105,21 +118,17 @@ def losses_in_tensorflow(split):
     return losses_in_tensorflow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "change"),
     [
         (HE, {"nesterov": True}),
         (replace(HE, optimizer="adam"), {"epsilon": 1e-7}),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                (HE, {"weight_decay": 2.0**-9}),
-                (replace(HE, weight_decay=2.0**-5), {"weight_decay_on": "kernels"}),
-                (replace(HE, optimizer="adam", weight_decay=2.0**-5), {"optimizer": "adamw"}),
-                (HE, {"label_smoothing": 0.125}),
-                (HE, {"clip_norm": 1.0}),
-            )
-        ),
+        (HE, {"weight_decay": 2.0**-9}),
+        (replace(HE, weight_decay=2.0**-5), {"weight_decay_on": "kernels"}),
+        (replace(HE, optimizer="adam", weight_decay=2.0**-5), {"optimizer": "adamw"}),
+        (HE, {"label_smoothing": 0.125}),
+        (HE, {"clip_norm": 1.0}),
     ],
     ids=["nesterov", "epsilon", "decay", "bias-decay", "coupled", "smoothing", "clipping"],
 )

@@ -374,7 +374,7 @@ def cases_of_updates():
             yield pytest.param(name, framework_name, marks=marks, id=f"{framework_name}-{name}")
 
 
-@pytest.mark.parametrize(("name", "trained_by"), cases_of_updates())
+@pytest.mark.parametrize(("name", "trained_by"), list(cases_of_updates()))
 def test_a_broken_update_pushes_the_figure_over_the_bound(monkeypatch, name, trained_by):
     recipe, rule, broken = UPDATE_BREAKS[name]
     rng = np.random.default_rng(0)

@@ -249,7 +249,7 @@ def test_norm_in_float32_is_that_of_the_formula_at_every_scale(framework_name, s
     assert found <= tolerance("logits", "float32")
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 @pytest.mark.parametrize("built", OTHER_NORMS.values(), ids=OTHER_NORMS)
 def test_another_norm_shows_at_scale_100_and_hides_at_a_tenth(framework_name, built):
     """Why SCALES goes up to 100: on inputs below 1 even float32's narrow bound lets it pass."""

@@ -594,6 +594,7 @@ HEAVY = {"scipy", "matplotlib", "sklearn", "jinja2", "psutil"} | {*FRAMEWORKS, "
 QUICK = [["--help"], ["variants"], ["describe", "cifar"], ["recipes"], ["reproduce", "--list"]]
 
 
+@pytest.mark.slow
 def test_closed_standard_error_ends_no_command():
     command = ["/bin/sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-m", "alexnet_impl", "variants"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -913,6 +914,7 @@ def test_convert_prints_how_far_the_outputs_differ(alexnet, tmp_path):
     assert "differ by at most 0.00e+00, relative 0.00e+00." in out
 
 
+@pytest.mark.slow
 def test_module_is_the_command(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "alexnet_impl", "describe", "cifer"],

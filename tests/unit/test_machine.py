@@ -453,6 +453,7 @@ def test_interference_is_the_share_of_others(monkeypatch, percent, own_s, share)
     assert measure_interference(1.0) == pytest.approx(share)
 
 
+@pytest.mark.slow
 def test_interference_sees_another_process_and_not_this_one():
     """A busy child takes a core, or half of one that it has to share."""
     loop = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]

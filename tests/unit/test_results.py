@@ -214,6 +214,7 @@ def test_folder_may_be_held_again_by_its_own_process(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_of_runs_started_at_once_into_one_folder_exactly_one_wins(tmp_path):
     for number in range(3):
         ready, go = os.pipe()
@@ -247,6 +248,7 @@ def create(path):
     return RunFolder.create(path, CONFIG, make_dataset(), "cd" * 32)
 
 
+@pytest.mark.slow
 def test_run_that_was_killed_while_its_folder_was_made_starts_again(tmp_path):
     """Killed at every file operation in turn."""
 

@@ -105,6 +105,7 @@ def test_worker_is_asked_for_by_module_and_gets_its_request_in_one_line(tmp_path
     assert request["folder"] == str(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_file_of_the_current_directory_with_a_modules_name_is_not_executed(tmp_path, monkeypatch):
     executed = tmp_path / "executed"
     for name in ("random", "numpy", "alexnet_impl"):
@@ -123,6 +124,7 @@ def test_file_of_the_current_directory_with_a_modules_name_is_not_executed(tmp_p
     assert list(temporary.iterdir()) == []  # the worker, which is killed at the end, left nothing
 
 
+@pytest.mark.slow
 def test_workers_start_without_a_framework_and_without_statistics():
     code = """
 import sys
@@ -151,6 +153,7 @@ def test_interpreter_that_is_not_there_is_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_libraries_print_goes_to_the_log_and_not_among_the_answers():
     """By file descriptor, as native libraries print."""
     code = (
@@ -204,6 +207,7 @@ def test_prepared_run_comes_back_from_json(tmp_path, preprocessing):
 # ---- the worker itself
 
 
+@pytest.mark.slow
 def test_worker_trains_and_tells_its_parent(tmp_path):
     observer = RecordingObserver()
     before = signal.getsignal(signal.SIGINT)

@@ -108,6 +108,7 @@ def test_verdict_of_an_unfinished_run_says_how_it_ended(make_run, status, words)
     assert not found.is_settled
 
 
+@pytest.mark.slow
 def test_page_of_an_unfinished_run_shows_its_curves(make_run, report):
     html = report([make_run("torch", status="interrupted")])
     assert "PyTorch was interrupted" in html
@@ -123,11 +124,13 @@ def test_page_of_a_run_before_its_first_epoch_has_no_figures(make_run, report):
     assert "<svg " not in html
 
 
+@pytest.mark.slow
 def test_page_labels_two_runs_of_one_framework_by_their_folders(make_run, report):
     html = report([make_run("before"), make_run("after", num_correct=30)])
     assert "PyTorch (before) is more accurate by 30.00 points" in html
 
 
+@pytest.mark.slow
 def test_page_of_runs_on_different_images_does_not_compare_them(make_run, report):
     other = make_run("b", framework="tensorflow", data_seed=1, classes=("x", "y"))
     html = report([make_run("a"), other])
@@ -217,6 +220,7 @@ def test_report_without_runs_or_into_no_folder_is_refused(pair, report, tmp_path
         report(pair[:1], path=tmp_path / "nowhere" / "report.html")
 
 
+@pytest.mark.slow
 def test_tables_import_neither_matplotlib_nor_jinja_nor_scikit_learn():
     heavy = "{'matplotlib', 'jinja2', 'sklearn', 'torch', 'tensorflow'}"
     code = f"import sys, alexnet_impl.report.run.tables; sys.exit(str({heavy} & set(sys.modules)))"

@@ -905,6 +905,7 @@ def test_folder_without_runs_is_refused(tmp_path, capsys, name, message):
     assert printed.out == ""
 
 
+@pytest.mark.slow
 def test_run_that_was_left_out_is_told_with_its_path_on_the_page_and_in_the_terminal(reported):
     said = f"eft out: {reported.left_out}: Unknown experiment"
     assert said in reported.page
