@@ -1,16 +1,16 @@
-"""Trains one prepared run in both frameworks: the same recipe, seed, images and weights."""
+"""Trains one prepared run in both frameworks: the same recipe, images and weights for each seed."""
 
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from alexnet_impl.errors import RunError, StoppedError
+from alexnet_impl.errors import DivergedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
-from alexnet_impl.processes.training_worker import train_in_worker
+from alexnet_impl.processes.training_worker import WorkerSeries, worker_series
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.observers import make_observer
@@ -42,73 +42,114 @@ def check_frameworks(
 
 
 def compare(
-    run: PreparedRun, folder: Path, console: Console, interpreters: Mapping[str, str]
+    run: PreparedRun,
+    folder: Path,
+    console: Console,
+    interpreters: Mapping[str, str],
+    *,
+    seeds: Sequence[int],
 ) -> list[RunFolder]:
-    """Trains in both frameworks, each in a worker process, one after the other.
+    """Trains every seed in both frameworks, each framework in one worker process after the other.
 
     Args:
-        run: What to train; its framework is replaced by each.
-        folder: Each run becomes a folder in it, named by its framework. A run that is there
-            already is kept if it has ended, and continued if it was interrupted.
+        run: What to train; its framework and seed are replaced.
+        folder: Each run becomes a folder in it; see run_path(). A run that is there already is
+            kept if it has ended, and continued if it was interrupted.
         console: Shows the progress.
         interpreters: Framework to the Python that runs it; by default this one.
+        seeds: Each gives a pair of runs with the same initial weights and batches.
+
+    Returns:
+        The runs of each seed, PyTorch's before TensorFlow's.
 
     Raises:
         RunError: If a worker failed.
         StoppedError: If the user stopped it.
     """
-    runs = []
     for name in FRAMEWORKS:
-        path = folder / name
-        if (done := _ended(path)) is not None:
-            runs.append(done)
+        todo = [seed for seed in seeds if not _has_ended(run_path(folder, name, seed, seeds))]
+        if not todo:
             continue
+        log = folder / f"{name}.log"
         try:
-            scope = "" if name == FRAMEWORKS[-1] else " per framework"
-            with make_observer(console, scope=scope) as observer:
-                result = train_in_worker(
-                    replace(run, config=replace(run.config, framework=name)),
-                    path,
-                    observer,
-                    interpreter=interpreters.get(name, sys.executable),
-                )
+            with worker_series(
+                name, log, interpreter=interpreters.get(name, sys.executable)
+            ) as series:
+                for seed in todo:
+                    recipe = replace(run.config.recipe, seed=seed)
+                    one = replace(run, config=replace(run.config, framework=name, recipe=recipe))
+                    _train(series, one, run_path(folder, name, seed, seeds), console, seeds)
         except StoppedError as error:
-            raise _stopped(folder) from error
-        if result.status == "interrupted":
-            raise _stopped(folder, f" {name} after step {result.steps}")
-        runs.append(RunFolder.open(path))
-    return runs
+            raise StoppedError(
+                f"{error}; continue with: alexnet compare --resume {folder}"
+            ) from error
+    return [
+        RunFolder.open(run_path(folder, name, seed, seeds)) for seed in seeds for name in FRAMEWORKS
+    ]
 
 
-def _stopped(folder: Path, where: str = "") -> StoppedError:
-    """Returns the message after Ctrl-C, which says how to continue."""
-    return StoppedError(f"Stopped{where}; continue with: alexnet compare --resume {folder}")
-
-
-def _ended(path: Path) -> RunFolder | None:
-    """The run in this folder if it has ended; None if there is something left to train."""
-    if not (path / "run.json").is_file():
-        return None
-    run = RunFolder.open(path)
-    ended = run.result is not None and run.result.status in ("finished", "collapsed")
-    return run if ended else None
-
-
-def write_comparison(folder: Path, config: RunConfig) -> None:
-    """Writes compare.json: from then on the comparison can be resumed."""
-    RunFolder(folder).clean()
-    RunFolder(folder).write_json(COMPARISON, config.to_dict())
-
-
-def comparison_config(folder: Path) -> RunConfig:
-    """The config of a comparison that was interrupted.
+def _train(
+    series: WorkerSeries, run: PreparedRun, path: Path, console: Console, seeds: Sequence[int]
+) -> None:
+    """Trains one run, or continues it; of several pairs, one that diverges ends none of the others.
 
     Raises:
-        RunError: If none was started.
+        StoppedError: If the user stopped it; without the command that continues.
+    """
+    config = run.config
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if len(seeds) > 1:
+        console.print(f"seed {config.recipe.seed}, {config.framework}")
+    is_last = config.framework == FRAMEWORKS[-1]
+    scope = " per run" if len(seeds) > 1 else "" if is_last else " per framework"
+    try:
+        with make_observer(console, scope=scope) as observer:
+            result = series.train(run, path, observer)
+    except StoppedError as error:
+        raise StoppedError("Stopped") from error
+    except DivergedError:
+        if len(seeds) == 1:
+            raise
+        return
+    if result.status == "interrupted":
+        raise StoppedError(f"Stopped {config.framework} after step {result.steps}")
+
+
+def run_path(folder: Path, framework: str, seed: int, seeds: Sequence[int]) -> Path:
+    """The folder of one run: FOLDER/torch of a single seed, FOLDER/seed-0/torch of several."""
+    return folder / framework if len(seeds) == 1 else folder / f"seed-{seed}" / framework
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether there is nothing left to train in this run folder."""
+    if not (path / "run.json").is_file():
+        return False
+    result = RunFolder.open(path).result
+    return result is not None and result.status != "interrupted"
+
+
+def write_comparison(folder: Path, config: RunConfig, seeds: Sequence[int]) -> None:
+    """Writes compare.json: from then on the comparison can be resumed."""
+    RunFolder(folder).clean()
+    values = {"config": config.to_dict(), "seeds": list(seeds)}
+    RunFolder(folder).write_json(COMPARISON, values)
+
+
+def read_comparison(folder: Path) -> tuple[RunConfig, tuple[int, ...]]:
+    """The config and the seeds of a comparison that was interrupted.
+
+    Raises:
+        RunError: If none was started, or compare.json is damaged.
     """
     if (folder / COMPARISON).is_file():
-        return RunConfig.from_dict(RunFolder(folder).read_json(COMPARISON))
+        values = RunFolder(folder).read_json(COMPARISON)
+        config = RunConfig.from_dict(values.get("config", values))  # alone before there were seeds
+        seeds = values.get("seeds", [config.recipe.seed])
+        if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
+            raise RunError(f"{folder / COMPARISON}: is damaged (seeds: {seeds!r}).")
+        return config, tuple(seeds)
     for name in FRAMEWORKS:  # folders written before compare.json was
         if (folder / name / "run.json").is_file():
-            return RunFolder.open(folder / name).config
+            config = RunFolder.open(folder / name).config
+            return config, (config.recipe.seed,)
     raise RunError(f"{folder}: holds no run of a comparison; start one without --resume.")

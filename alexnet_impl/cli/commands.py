@@ -25,7 +25,7 @@ from alexnet_impl.cli.shared import (
     settled,
     warn_on,
 )
-from alexnet_impl.compare import check_frameworks, compare, comparison_config, write_comparison
+from alexnet_impl.compare import check_frameworks, compare, read_comparison, write_comparison
 from alexnet_impl.convert import convert
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
@@ -39,12 +39,15 @@ from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.precision import ask_here, ask_workers
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.report.run.command_lines import nearest_recipe
+from alexnet_impl.report.run.seeds import seed_comparison
 from alexnet_impl.report.run.tables import (
     comparison_table,
     equality_table,
     evaluation_renderables,
     predictions_table,
+    seeds_table,
 )
+from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
@@ -52,6 +55,7 @@ from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
 LOOK_S = 0.5
 """Seconds for which `alexnet compare` looks at the machine before it starts."""
+MOST_SEEDS = 1000
 
 
 def train_command(command: Train, console: Console) -> int:
@@ -101,9 +105,9 @@ def _refuse_collapsed(runs: Sequence[RunFolder]) -> None:
         raise CollapsedError(" ".join(found))
 
 
-def _refuse_other_flags(options: TrainingOptions) -> None:
+def _refuse_other_flags(options: TrainingOptions, seeds: int = 1) -> None:
     """Refuse flags beside --resume: they would be ignored, because the run keeps its own."""
-    if options != TrainingOptions():
+    if options != TrainingOptions() or seeds != 1:
         raise RunError(
             "--resume continues a run with the flags it was started with; leave other flags out."
         )
@@ -115,14 +119,17 @@ def compare_command(command: Compare, console: Console) -> int:
     check_frameworks(interpreters)
     given = None
     if command.resume is not None:
-        _refuse_other_flags(command.options)
+        _refuse_other_flags(command.options, command.seeds)
         folder = command.resume
-        config = comparison_config(folder)
+        config, seeds = read_comparison(folder)
     else:
+        if not 1 <= command.seeds <= MOST_SEEDS:
+            raise RunError(f"--seeds {command.seeds}: must be from 1 to {MOST_SEEDS}.")
         refuse_library(command.options.variant)  # before weights are downloaded
         folder = new_folder(command.options, "compare")
         check_free(folder)
         config, given = settle_run(command.options, FRAMEWORKS[0])
+        seeds = tuple(range(config.recipe.seed, config.recipe.seed + command.seeds))
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
@@ -135,24 +142,33 @@ def compare_command(command: Compare, console: Console) -> int:
     recipe, differing = nearest_recipe(config.asked_recipe)
     console.print(
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
-        f"{' with changes' if differing else ''}, seed {config.recipe.seed}"
+        f"{' with changes' if differing else ''}, {_seeds_text(seeds)}"
     )
     with hold_folder(folder):
         if command.resume is None:
             check_free(folder)
-            write_comparison(folder, config)
+            write_comparison(folder, config, seeds)
         with MachineWatch(warn_on(console), LOOK_S) as watch:
-            runs = compare(run, folder, console, interpreters)
+            runs = compare(run, folder, console, interpreters, seeds=seeds)
             watch.after()
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0
 
 
+def _seeds_text(seeds: Sequence[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
 def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int:
-    console.print(comparison_table(runs))
-    if len(runs) > 1:
-        console.print(equality_table(runs))
+    if (found := seed_comparison(view_runs(runs))) is not None:
+        console.print(seeds_table(found))
+        for sentence in (f"{found.headline}.", *found.sentences):
+            console.print(sentence)
+    else:
+        console.print(comparison_table(runs))
+        if len(runs) > 1:
+            console.print(equality_table(runs))
     # matplotlib and jinja2 take a second, which only a report should cost.
     from alexnet_impl.report.run.page import write_report  # noqa: PLC0415
 
@@ -211,12 +227,22 @@ def report_command(command: Report, console: Console) -> int:
     check_target("--output", command.output)
     paths = []
     for path in command.runs:
-        inner = sorted((entry.parent for entry in path.glob("*/run.json")), key=_place)
+        inner = sorted(
+            (
+                entry.parent
+                for form in ("*/run.json", "seed-*/*/run.json")
+                for entry in path.glob(form)
+            ),
+            key=_place,
+        )
         paths.extend(inner if inner and not (path / "run.json").is_file() else [path])
     return _show_report([RunFolder.open(path) for path in paths], command.output, console)
 
 
-def _place(run: Path) -> tuple[int, str]:
-    """Sort key that puts PyTorch first, as in the report of `alexnet compare`."""
+def _place(run: Path) -> tuple[int, int, str]:
+    """Sort key by seed and then PyTorch first, as in the report of `alexnet compare`."""
     names: list[str] = list(FRAMEWORKS)
-    return (names.index(run.name) if run.name in names else len(names), run.name)
+    place = names.index(run.name) if run.name in names else len(names)
+    seed = run.parent.name.removeprefix("seed-")
+    is_seed = run.parent.name.startswith("seed-")
+    return (int(seed) if is_seed and seed.isdecimal() else 0, place, run.name)

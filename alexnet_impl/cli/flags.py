@@ -181,8 +181,14 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train both frameworks with equal weights and batches, and report."""
+    """Train both frameworks with equal weights and batches, and report.
 
+    With --seeds N it says, with an interval over the seeds, whether the frameworks differ in
+    accuracy, and how small a difference it could have seen.
+    """
+
+    seeds: int = 1
+    """Number of seeds; each trains a pair of runs, from the recipe's seed on."""
     resume: Annotated[Path | None, value("FOLDER")] = None
     """Continue this interrupted comparison. Only --interpreter may be given with it."""
     interpreter: Interpreters = ()

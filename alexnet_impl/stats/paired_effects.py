@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
+POWER = 0.8
+"""Share of repetitions of a study in which a detectable difference is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,32 @@ def estimate(differences: Sequence[float]) -> Estimate:
         p_value=float(test.pvalue),
         differences=given,
     )
+
+
+def detectable_difference(differences: Sequence[float]) -> float | None:
+    """The smallest true difference that as many seeds would show in 80 % of repetitions.
+
+    It follows from the spread of the differences between the seeds: from the noncentral t
+    distribution of the test in estimate(). None where the differences give no interval.
+
+    References:
+        Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, chapter 2.
+    """
+    from scipy.optimize import brentq  # noqa: PLC0415 - see estimate()
+    from scipy.stats import nct, t  # noqa: PLC0415
+
+    count = len(differences)
+    if count < 2 or (spread := statistics.stdev(differences)) == 0:
+        return None
+    freedom = count - 1
+    critical = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+    def missing_power(shift: float) -> float:
+        return float(nct.sf(critical, freedom, shift)) - POWER
+
+    # In standard errors of the mean; the other tail of the test is negligible there.
+    shift = float(brentq(missing_power, 0.0, 10 * critical))
+    return shift * spread / math.sqrt(count)
 
 
 def paired(

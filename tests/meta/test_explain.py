@@ -1,14 +1,13 @@
 """An explanation finds a planted effect, says that a planted null has none, and is not fooled."""
 
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 from support import fake_framework
-from support.starting import train_prepared
+from support.starting import series_in_process
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -36,18 +35,6 @@ DATA = DataConfig(dataset="synthetic", train_images=200, test_images=100, image_
 RECIPE = Recipe(learning_rate=0.1, steps=20, global_batch_size=16)
 
 
-class InProcess:
-    """A worker series without a process."""
-
-    def train(self, run, folder, observer):
-        return train_prepared(run, folder, observer)
-
-
-@contextmanager
-def in_process(*_, **__):
-    yield InProcess()
-
-
 def planted(name, **fields):
     """A factor that sets these fields of the recipe."""
     return Factor(
@@ -71,7 +58,7 @@ def found(tmp_path_factory):
     ]
     with pytest.MonkeyPatch.context() as patch:
         fake_framework.install(patch)
-        patch.setattr(explain, "worker_series", in_process)
+        patch.setattr(explain, "worker_series", series_in_process)
         patch.setattr(training, "environment_fingerprint", dict)
         for factor in factors:
             patch.setitem(FACTORS, factor.name, factor)

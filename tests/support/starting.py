@@ -1,5 +1,7 @@
 """Runs that are prepared and started at once, for tests that have a config and its images."""
 
+from contextlib import contextmanager
+
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.processes import training_worker
 from alexnet_impl.runs.config import RunConfig
@@ -32,6 +34,19 @@ def train_prepared(run, folder, observer, **_):
     if (folder / "run.json").is_file():
         return start.resume_run(start.RunFolder.open(folder), run, dataset, observer)
     return start.start_run(folder, run, dataset, observer)
+
+
+class SeriesInProcess:
+    """A worker series without a process."""
+
+    def train(self, run, folder, observer):
+        return train_prepared(run, folder, observer)
+
+
+@contextmanager
+def series_in_process(*_, **__):
+    """training_worker.worker_series(), but in this process."""
+    yield SeriesInProcess()
 
 
 def train_in_worker(config, folder, observer, **options):

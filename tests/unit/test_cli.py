@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from support import fake_framework
 from support.fake_framework import break_at, interrupt_at, linear_config
-from support.starting import start_run, train_prepared
+from support.starting import series_in_process, start_run
 
 import alexnet_impl
 from alexnet_impl import compare as comparison
@@ -891,7 +891,7 @@ def test_train_that_ignores_a_collapse_says_nothing(alexnet, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("mortal")
 def test_compare_goes_on_when_a_run_stops_at_a_collapse(alexnet, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "train_in_worker", train_prepared)
+    monkeypatch.setattr(comparison, "worker_series", series_in_process)
     monkeypatch.setattr(comparison, "check_frameworks", lambda _: None)
     folder = tmp_path / "both"
     for arguments in ((*MORTAL, "--on-collapse", "stop", "--output", folder), ("--resume", folder)):

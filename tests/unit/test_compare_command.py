@@ -1,10 +1,17 @@
 """`alexnet compare` as a whole: the NumPy framework on both sides, each in a process of its own."""
 
+from contextlib import contextmanager
+
 import pytest
 from support import fake_framework
 from support.fake_worker import fake_python
+from support.starting import SeriesInProcess
 
+from alexnet_impl import compare as comparison
 from alexnet_impl.cli import commands, main
+from alexnet_impl.compare import read_comparison, write_comparison
+from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
 
 FLAGS = (
@@ -13,13 +20,16 @@ FLAGS = (
 )
 
 
+NAMES = ("torch", "tensorflow")
+
+
 @pytest.mark.fast
 def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, monkeypatch, capsys):
     """And one that was killed even before is started again."""
     fake_framework.install(monkeypatch)
     configs = []
 
-    def killed(run, *_):
+    def killed(run, *_, **__):
         configs.append(run.config)
         raise fake_framework.Killed
 
@@ -32,6 +42,73 @@ def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, mo
     assert configs[0] == configs[1]
     assert main(["compare", "--output", str(tmp_path), *FLAGS]) == 1
     assert "holds files already" in capsys.readouterr().err
+
+
+@pytest.mark.fast
+def test_seeds_train_pairs_and_go_on_where_they_stopped(tmp_path, monkeypatch, capsys):
+    """Killed in the second of three seeds: what had ended is not trained again."""
+    fake_framework.install(monkeypatch)
+    monkeypatch.setattr(comparison, "check_frameworks", lambda _: None)
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    trained = []
+
+    class Series(SeriesInProcess):
+        def train(self, run, folder, observer):
+            if len(trained) == 2:
+                trained.append("killed")
+                raise fake_framework.Killed
+            trained.append((run.config.framework, run.config.recipe.seed))
+            return super().train(run, folder, observer)
+
+    @contextmanager
+    def series(*_, **__):
+        yield Series()
+
+    monkeypatch.setattr(comparison, "worker_series", series)
+    with pytest.raises(fake_framework.Killed):
+        main(["compare", *FLAGS, "--seeds", "3", "--seed", "5", "--output", str(tmp_path)])
+    assert main(["compare", "--resume", str(tmp_path)]) == 0
+    assert trained == [
+        *[("torch", 5), ("torch", 6), "killed", ("torch", 7)],
+        *[("tensorflow", seed) for seed in (5, 6, 7)],
+    ]
+    runs = {
+        seed: [RunFolder.open(tmp_path / f"seed-{seed}" / name) for name in NAMES]
+        for seed in (5, 6, 7)
+    }
+    for seed, pair in runs.items():
+        assert [run.config.recipe.seed for run in pair] == [seed, seed]
+        assert len({run.initial_weights_sha256 for run in pair}) == 1
+        assert len({run.result.batches_sha256 for run in pair}) == 1
+    assert len({pair[0].result.batches_sha256 for pair in runs.values()}) == 3
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Test accuracy by seed" in printed
+    assert "over 3 seeds" in printed
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "again.html")]) == 0
+    assert "over 3 seeds" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seeds", "0"), "--seeds 0: must be from 1"),
+        (("--resume", "x", "--seeds", "2"), "leave other flags out"),
+    ],
+)
+def test_seeds_that_cannot_be_are_refused(monkeypatch, capsys, flags, message):
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    assert main(["compare", *flags]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.fast
+def test_comparison_written_before_there_were_seeds_is_read(tmp_path):
+    config = fake_framework.linear_config(Recipe(seed=4), DataConfig(dataset="synthetic"))
+    RunFolder(tmp_path).write_json("compare.json", config.to_dict())
+    assert read_comparison(tmp_path) == (config, (4,))
+    write_comparison(tmp_path, config, (4, 5))
+    assert read_comparison(tmp_path) == (config, (4, 5))
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Terminal tables of finished runs: comparison, equality checks, evaluation, predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.report.run.differences import comparison_rows, equalities, other_work_note
+from alexnet_impl.report.run.seeds import SeedComparison, SeedPair
 from alexnet_impl.report.run.verdict import collapses
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import confusion_matrix, per_class_accuracy, top1_accuracy
+from alexnet_impl.stats.paired_effects import Estimate
 
 MAX_MATRIX_CLASSES = 20
 """With more classes, only the largest confusions are shown."""
@@ -62,6 +64,49 @@ def equality_table(runs: Sequence[RunFolder]) -> Table:
     for check in equalities(view_runs(runs)):
         table.add_row(_MARKS[check.holds].copy(), check.what, Text(check.detail))
     return table
+
+
+def seeds_table(found: SeedComparison) -> Table:
+    """The test accuracies of both frameworks by seed, with the mean difference below."""
+    table = _table(title="Test accuracy by seed")
+    table.add_column("seed", justify="right")
+    for label, view in zip(
+        found.labels, (found.pairs[0].first, found.pairs[0].second), strict=True
+    ):
+        table.add_column(Text(label, style=f"bold {view.colour}"), justify="right")
+    table.add_column("difference (points)", justify="right")
+    table.add_column("difference of test loss", justify="right")
+    for pair in found.pairs:
+        shares = [one.accuracy for one in (pair.first, pair.second)]
+        cells = [numbers.MISSING if one is None else numbers.percent(one.value) for one in shares]
+        table.add_row(str(pair.seed), *cells, *_differences(pair))
+    means = (_interval(found.accuracy, numbers.points), _interval(found.test_loss, _four_decimals))
+    table.add_section()
+    table.add_row("mean", "", "", *means)
+    return table
+
+
+def _differences(pair: SeedPair) -> list[str]:
+    first, second = pair.first, pair.second
+    if first.accuracy is None or second.accuracy is None:
+        return [numbers.MISSING, numbers.MISSING]
+    losses = [0.0 if one.result is None else one.result.test_loss or 0.0 for one in (first, second)]
+    return [
+        numbers.points(first.accuracy.value - second.accuracy.value),
+        numbers.loss_difference(losses[0], losses[1]),
+    ]
+
+
+def _interval(found: Estimate, text: Callable[[float], str]) -> str:
+    if not found.differences:
+        return numbers.MISSING
+    if found.low is None or found.high is None:
+        return text(found.mean)
+    return f"{text(found.mean)} [{text(found.low)}, {text(found.high)}]"
+
+
+def _four_decimals(loss: float) -> str:
+    return numbers.signed(loss, 4)
 
 
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}
