@@ -328,9 +328,10 @@ def is_installed(name: str) -> bool:
 def keep_frameworks_apart() -> None:
     """Call before importing a framework: sets up its process, so that both can be used in one.
 
-    OpenMP's threads, which are PyTorch's, spin while they wait, by default: beside other work they
-    hold the cores that the other threads need. They sleep instead, unless OMP_WAIT_POLICY is set
-    (docs/benchmarks.md has both prices). OpenMP reads it when it is loaded, with PyTorch.
+    OpenMP's threads, which are PyTorch's, spin while they wait, by default for long: beside other
+    work they hold the cores that the other threads need. They sleep after a short spin instead,
+    unless OMP_WAIT_POLICY or GOMP_SPINCOUNT is set (docs/benchmarks.md has the prices). OpenMP
+    reads them when it is loaded, with PyTorch.
     TensorFlow uses oneDNN on every x86 CPU, unless TF_ENABLE_ONEDNN_OPTS is set: by itself it
     leaves out those without VNNI, where its other kernels train a quarter more slowly.
 
@@ -344,7 +345,8 @@ def keep_frameworks_apart() -> None:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     if platform.machine() == "x86_64":
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "triton" in sys.modules or importlib.util.find_spec("triton") is None:

@@ -91,11 +91,12 @@ def test_keras_is_told_its_backend_unless_the_user_was_first(imported, monkeypat
 
 @pytest.mark.parametrize(
     ("variable", "theirs", "ours"),
-    [("OMP_WAIT_POLICY", "ACTIVE", "PASSIVE"), ("TF_ENABLE_ONEDNN_OPTS", "0", "1")],
+    [("GOMP_SPINCOUNT", "300000", "20000"), ("TF_ENABLE_ONEDNN_OPTS", "0", "1")],
 )
-def test_threads_sleep_and_onednn_is_on_unless_the_user_was_first(
+def test_threads_spin_briefly_and_onednn_is_on_unless_the_user_was_first(
     imported, monkeypatch, variable, theirs, ours
 ):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setattr(frameworks.platform, "machine", lambda: "x86_64")
     monkeypatch.setenv(variable, theirs)
     keep_frameworks_apart()
@@ -103,4 +104,13 @@ def test_threads_sleep_and_onednn_is_on_unless_the_user_was_first(
     monkeypatch.delenv(variable)
     keep_frameworks_apart()
     assert os.environ[variable] == ours
+    assert set(imported) == {"triton"}
+
+
+def test_spinning_is_left_alone_where_the_user_chose_how_threads_wait(imported, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    keep_frameworks_apart()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
     assert set(imported) == {"triton"}
