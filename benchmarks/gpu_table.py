@@ -37,7 +37,19 @@ def bench_rows(folder):
         found = read(path)
         pairs = {pair["first"]: pair for pair in (found or {}).get("compared", ())}
         for entry in (found or {}).get("measured", ()):
-            yield (entry["title"], *figures(entry), ratio(pairs.get(entry["title"])))
+            yield (
+                f"{entry['title']}{stopped(found, entry)}",
+                *figures(entry),
+                ratio(pairs.get(entry["title"])),
+            )
+
+
+def stopped(found, entry):
+    """How many rounds a side has if its benchmark was stopped; otherwise nothing."""
+    if found.get("complete", True):
+        return ""
+    rounds = len(entry["times_s"]) // (2 if found.get("compared") else 1)
+    return f" (stopped after {rounds} round{'s' * (rounds != 1)})"
 
 
 def figures(entry):

@@ -17,7 +17,12 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.files import finite, write_bytes
 from alexnet_impl.machine.changed_facts import damage
 from alexnet_impl.measurement.case import complete_key
-from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair
+from alexnet_impl.measurement.measured_cases import (
+    GROUPS_PER_PEAK,
+    Gate,
+    MeasuredCase,
+    MeasuredPair,
+)
 from alexnet_impl.typed_json import parse_json, read
 
 SCHEMA_VERSION = 1
@@ -85,6 +90,7 @@ class Recording:
             the `ratio` with its interval, the `verdict` and the `gate`; ratio and verdict are None
             where the gate did not hold.
         interference: What may have interfered.
+        complete: Whether the measurement had ended; False if it was stopped, or was still going on.
     """
 
     path: Path
@@ -94,6 +100,14 @@ class Recording:
     measured_at: str = ""
     pairs: tuple[dict[str, Any], ...] = ()
     interference: Interference = Interference()
+    complete: bool = True
+
+    def stopped_after(self, entry: BenchmarkEntry) -> str:
+        """Words on how many rounds an entry has if its bench was stopped; otherwise ''."""
+        if self.complete:
+            return ""
+        count = len(entry.times_s) // (GROUPS_PER_PEAK if self.pairs else 1)
+        return f"stopped after {count} round{'s' * (count != 1)}"
 
 
 def entry_of(measured: MeasuredCase, gate: Gate | None = None) -> dict[str, Any]:
@@ -234,6 +248,7 @@ def _recording(
         entries=tuple(_read_entry(entry) for entry in entries if "out_of_memory" not in entry),
         out_of_memory=tuple(complete_key(entry) for entry in entries if "out_of_memory" in entry),
         measured_at=str(content.get("datetime", "")),
+        complete=content.get("complete") is not False,
         interference=Interference(
             machine_after=interference.get("machine_after", {}),
             warnings=tuple(map(str, interference.get("warnings", []))),

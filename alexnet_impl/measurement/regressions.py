@@ -225,8 +225,10 @@ def find_regressions(
             *_framework_labels((before[key], after[key]) for key in common),
             *(f"OLD: {warning}" for warning in old.interference.warnings),
             *(f"NEW: {warning}" for warning in new.interference.warnings),
-            *_entry_labels("OLD", [before[key] for key in common], [titles[k] for k in common]),
-            *_entry_labels("NEW", [after[key] for key in common], [titles[k] for k in common]),
+            *_entry_labels(
+                "OLD", old, [before[key] for key in common], [titles[k] for k in common]
+            ),
+            *_entry_labels("NEW", new, [after[key] for key in common], [titles[k] for k in common]),
         ),
     )
 
@@ -423,9 +425,12 @@ def _framework_labels(
 
 
 def _entry_labels(
-    side: str, cases: Sequence[Sequence[BenchmarkEntry]], titles: Sequence[str]
+    side: str,
+    file: Recording,
+    cases: Sequence[Sequence[BenchmarkEntry]],
+    titles: Sequence[str],
 ) -> Iterator[str]:
-    """Notes on pooled entries, on a gate that did not hold, and on doubtful times."""
+    """Notes on pooled entries, on a bench that was stopped, on its gate, and on doubtful times."""
     for title, entries in zip(titles, cases, strict=True):
         if len(entries) > 1:
             versions = [entry.rest.get("framework") for entry in entries]
@@ -433,6 +438,8 @@ def _entry_labels(
             among = ", of differing frameworks" if mixed else ""
             yield f"{side}: {title}: {len(entries)} entries of this case are pooled{among}."
         for entry in entries:
+            if stopped := file.stopped_after(entry):
+                yield f"{side}: {title}: the bench was {stopped}."
             gate = _dict(entry.rest.get("gate"))
             if gate.get("holds") is False:
                 yield f"{side}: {title}: the frameworks were not equal: {gate.get('outcome')}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tyro
 from rich.console import Console
-from support.measured import noise_config, side
+from support.measured import noise_config, pair, side
 
 from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
@@ -587,6 +587,28 @@ def test_what_disturbed_a_file_is_a_note_beside_its_figures(one, tmp_path):
     new = read_recording(tmp_path / "new")
     assert new.interference == interference
     assert "note: NEW: Other processes kept cores busy." in run(one("old", times(1)), new)[1]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rounds"), [([], "4 rounds"), ([(pair(), None)], "2 rounds")], ids=["one", "pair"]
+)
+def test_rows_of_a_bench_that_was_stopped_say_so(one, tmp_path, pairs, rounds):
+    (tmp_path / "new").mkdir()
+    entries = [entry(case(), times(2)[:4])]
+    write_recording(tmp_path / "new", MACHINE, entries, pairs, complete=False)
+    lines = run(one("old", times(1)), read_recording(tmp_path / "new"))[1]
+    said = [line for line in lines.splitlines() if "stopped" in line]
+    assert said == [f"note: NEW: {case().title}: the bench was stopped after {rounds}."]
+
+
+def test_file_written_before_benches_said_whether_they_ended_is_taken_as_complete(one, tmp_path):
+    found = one("old", times(1))
+    file = tmp_path / "old" / "bench.json"
+    content = json.loads(file.read_text())
+    del content["complete"]
+    file.write_text(json.dumps(content))
+    assert found.complete
+    assert read_recording(file).complete
 
 
 def pytest_benchmark_file(path, entries, machine=MACHINE):

@@ -83,3 +83,11 @@ def test_table_has_what_was_measured_and_what_failed(tmp_path, pair, shown):
     assert "| speedrun-torch | finished | 84.00%, 80.76% reached | 4.5 s | 0 |" in lines
     assert "| killed | did not end | - | - | - |" in lines
     assert "| bench | 75 s | exit code 124 |" in lines
+
+
+def test_table_says_which_benches_were_stopped(tmp_path):
+    (tmp_path / "bench").mkdir()
+    entry = ENTRY | {"times_s": [0.1] * 6}
+    bench = {"machine": {}, "measured": [entry], "compared": [PAIR], "complete": False}
+    (tmp_path / "bench" / "bench.json").write_text(json.dumps(bench))
+    assert f"| {ENTRY['title']} (stopped after 3 rounds) | " in gpu_table.main(tmp_path)

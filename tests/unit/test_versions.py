@@ -28,7 +28,16 @@ MACHINE = {"cpu": "a processor", "cores": 2}
 
 
 def write_environment(
-    folder, name, torch, tensorflow, *, check=LOCKSTEP, gate=EQUAL, request=None, **changes
+    folder,
+    name,
+    torch,
+    tensorflow,
+    *,
+    check=LOCKSTEP,
+    gate=EQUAL,
+    request=None,
+    complete=True,
+    **changes,
 ):
     """What `alexnet parity` and `alexnet bench` leave behind in one environment."""
     facts = {"torch": {"torch": torch}, "tensorflow": {"tensorflow": tensorflow, "keras": "3.9.0"}}
@@ -48,7 +57,7 @@ def write_environment(
         (folder / name / part).mkdir(parents=True)
     write_record(folder / name / "parity", record)
     entries = [entry_of(one, gate) for one in (done.first, done.second)]
-    write_recording(folder / name / "bench", MACHINE, entries, [(done, gate)])
+    write_recording(folder / name / "bench", MACHINE, entries, [(done, gate)], complete=complete)
 
 
 @pytest.fixture
@@ -87,6 +96,14 @@ def test_a_ratio_of_two_rounds_has_no_interval(tmp_path):
     row = dict(zip(HEADER, version_rows(found)[0], strict=True))
     assert row["torch / tensorflow"] == "2.000 [no interval]"
     trend_figure(found)
+
+
+def test_row_of_a_bench_that_was_stopped_says_so(tmp_path):
+    for name, torch, complete in (("a", "2.9.1", True), ("b", "2.14.1", False)):
+        write_environment(tmp_path, name, torch, "2.21.0", complete=complete)
+    ended, stopped = (row[-1] for row in version_rows(read_environments(tmp_path)[0]))
+    assert "stopped" not in ended
+    assert stopped.endswith(", stopped after 2 rounds")
 
 
 def test_a_gate_that_failed_blanks_the_ratio_and_the_exit_code_says_so(

@@ -45,10 +45,16 @@ def version_rows(environments: Sequence[Environment]) -> list[tuple[str, ...]]:
             *_speed(one, "torch"),
             *_speed(one, "tensorflow"),
             *_ratio(one),
-            one.bench.measured_at[:10] or numbers.MISSING,
+            ", ".join(filter(None, (one.bench.measured_at[:10], _stopped(one)))) or numbers.MISSING,
         )
         for one in environments
     ]
+
+
+def _stopped(one: Environment) -> str:
+    """Words on a bench that was stopped, whose rounds are fewer than were asked for."""
+    entries = one.bench.entries
+    return one.bench.stopped_after(entries[0]) if entries else ""
 
 
 def _parity_text(one: Environment) -> str:
