@@ -25,11 +25,14 @@ from alexnet_impl.measurement.rounds import TimedSide, compare
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.bench.speeds import columns, pair_columns, table_lines
+from alexnet_impl.stats.speed_ratios import FEWEST_FOR_INTERVAL
 
 NOT_JUDGED = ("global_batch_size", "steps_per_call", "device_data", "prefetch", "drop_last")
 """Fields of a Recipe that the gate does not compare."""
 ROUNDS = 5
 PLAN = RoundsPlan(warm_up_s=2.0, max_rounds=6, budget_s=5.0)
+PAIR_PLAN = replace(PLAN, fewest_rounds=FEWEST_FOR_INTERVAL, group_s=0.1)
+"""Fewer rounds have no interval, so groups are shorter."""
 
 
 class WorkerClock:
@@ -144,7 +147,7 @@ def paired(benchmark, gates, peaks, interpreters, pytestconfig):
     Gives what `alexnet bench` does: both sides, the ratio with its interval, and a verdict.
     """
 
-    def compare_cases(first, second, plan=PLAN):
+    def compare_cases(first, second, plan=PAIR_PLAN):
         check_comparable(first, second)
         gate = None
         if first.config.framework != second.config.framework and get_workload(first.workload).gated:

@@ -1,9 +1,10 @@
 """The worker process of a benchmark case: prepares it, warms up and times groups of calls."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from alexnet_impl.errors import FrameworkError, RunError
@@ -94,9 +95,10 @@ class CaseWorker:
         """FLOP/s of the matrix product in the case's precision, now: beside the timed calls."""
         return float(self._ask("peak", {"precision": self.case.config.recipe.precision}))
 
-    def peaks(self) -> dict[str, float]:
-        """Speed of the calibration kernels: FLOP/s of the products, B/s of the copy."""
-        return dict(self._ask("calibrate", {"precision": self.case.config.recipe.precision}))
+    def peaks(self, known: Collection[str] = ()) -> dict[str, float]:
+        """FLOP/s of the products and B/s of the copy, without the kernels that are known."""
+        asked = {"precision": self.case.config.recipe.precision, "known": list(known)}
+        return dict(self._ask("calibrate", asked))
 
     def memory(self) -> dict[str, int | None]:
         """Peak memory of the process and of its accelerator, in bytes, without the peaks' own."""
@@ -153,7 +155,7 @@ class CaseCalls:
             "warm_up": lambda: asdict(warm_up(self._ready, limit_s=values["limit_s"])),
             "time": lambda: self._time(values["count"]),
             "peak": lambda: self._peak(values["precision"]),
-            "calibrate": lambda: self._calibrate(values["precision"]),
+            "calibrate": lambda: self._calibrate(values["precision"], values["known"]),
             "memory": self._memory,
             "fingerprint": self._fingerprint,
             "nothing": lambda: None,
@@ -217,17 +219,17 @@ class CaseCalls:
         device = device_kind(get_framework(self.framework).fingerprint(self.device)["device"])
         return small.with_size(matmul_size(device, time_calls(small, 3) / 3))
 
-    def _calibrate(self, precision: str) -> dict[str, float]:
+    def _calibrate(self, precision: str, known: Collection[str]) -> dict[str, float]:
         # All has been timed, and the kernels need its memory.
         self.timed_call = self.product = None
         peaks = {}
         kernels = get_framework(self.framework).calibration_kernels(self.device, precision)
-        for name, make in kernels.items():
-            kernel = self._full_size(make())
+        for name in [name for name in kernels if name not in known]:
+            kernel = self._full_size(kernels[name]())
             call_s = warm_up(kernel, limit_s=CALIBRATION_WARM_UP_S).call_s
             count = group_size(call_s)
             rounds = [time_calls(kernel, count) / count for _ in range(CALIBRATION_ROUNDS)]
-            peaks[name] = kernel.amount / min(rounds)
+            peaks[name] = kernel.amount / median(rounds)
         return peaks
 
     def _memory(self) -> dict[str, int | None]:

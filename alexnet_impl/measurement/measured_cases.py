@@ -31,6 +31,7 @@ class RoundsPlan:
         min_rounds: Rounds before the interval of the ratio can end the measurement.
         max_rounds: Maximum number of rounds, or of groups of a single side.
         budget_s: Time limit in seconds: of the rounds, or of everything with `ends_at`.
+        fewest_rounds: Rounds of two sides that are taken even beyond the time limit.
         ends_at: When everything should have ended, on the clock of from_now(); None for no limit.
         width: Stop when the interval's half-width is below this fraction of the ratio.
         margin: Smallest relative difference of speed that counts as faster or slower.
@@ -42,6 +43,7 @@ class RoundsPlan:
     min_rounds: int = 6
     max_rounds: int = 40
     budget_s: float = 120.0
+    fewest_rounds: int = 1
     width: float = 0.01
     margin: float = 0.02
     confidence: float = 0.95

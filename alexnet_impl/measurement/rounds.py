@@ -41,8 +41,7 @@ class TimedSide:
         self.ready = worker.warm_up(plan.warm_up_s, plan.group_s)
         self.times_s: list[float] = []
         self.peak_rounds: list[float] = []
-        # A GPU keeps its clock between kernels, and has no memory to spare beside a model.
-        self.has_peak = self.case.config.device == "cpu" and unit_flop(self.case) is not None
+        self.has_peak = has_peak_in_rounds(self.case)
 
     def time_group(self) -> float:
         """Seconds per image (or model) of one more group: calls of two sides may differ in size.
@@ -61,7 +60,9 @@ class TimedSide:
         return self.times_s[-1]
 
     def measured(self, peaks: Peaks | None = None) -> MeasuredCase:
-        """The record of this side, with the peaks of all kernels, which end the timing.
+        """The record of this side, with the peaks of the kernels that the rounds do not measure.
+
+        Measuring them ends the timing.
 
         Args:
             peaks: Peaks that were measured before, which this call adds to; by default they are
@@ -70,10 +71,10 @@ class TimedSide:
         found = self.so_far()  # a calibration adds its own memory, and gives the model's back
         config = self.case.config
         kind = (config.framework, config.device, config.recipe.precision)
-        known = {} if peaks is None else peaks
-        if kind not in known:
-            known[kind] = self.worker.peaks()
-        return replace(found, peaks=known[kind] | found.peaks)
+        shared = {} if peaks is None else peaks
+        known = shared.get(kind, {})
+        shared[kind] = known | self.worker.peaks({*known, *found.peaks})
+        return replace(found, peaks=shared[kind] | found.peaks)
 
     def so_far(self) -> MeasuredCase:
         """The record of the groups timed so far, without the peaks of other kernels."""
@@ -132,14 +133,27 @@ def measure(
     interpreter = interpreters.get(case.config.framework, sys.executable)
     with case_worker(case, interpreter=interpreter) as worker:
         side = TimedSide(worker, _warm_up_plan(plan))
-        take_groups(side, _rounds_plan(plan), lambda: announce(side.so_far()))
+        take_groups(side, _rounds_plan(plan, side), lambda: announce(side.so_far()))
         return side.measured()
 
 
 WARM_UP_SHARE = 0.25
 """Largest share of the time left that a side's warm-up takes."""
-CALIBRATION_S = 3.5
-"""Seconds that the peaks of a side take."""
+CALIBRATION_S, PRODUCT_S = 3.5, 1.1
+"""Seconds that the peaks of a side take, and of them those of the product in its precision."""
+
+
+def has_peak_in_rounds(case: Case) -> bool:
+    """Whether the product in the case's precision is measured between the groups.
+
+    A GPU keeps its clock between kernels, and has no memory to spare beside a model.
+    """
+    return case.config.device == "cpu" and unit_flop(case) is not None
+
+
+def calibration_s(case: Case) -> float:
+    """Seconds of the peaks that a case has measured after its groups."""
+    return CALIBRATION_S - (PRODUCT_S if has_peak_in_rounds(case) else 0.0)
 
 
 def from_now(plan: RoundsPlan) -> RoundsPlan:
@@ -155,11 +169,11 @@ def _warm_up_plan(plan: RoundsPlan) -> RoundsPlan:
     return replace(plan, warm_up_s=min(plan.warm_up_s, WARM_UP_SHARE * left_s))
 
 
-def _rounds_plan(plan: RoundsPlan, sides: int = 1) -> RoundsPlan:
+def _rounds_plan(plan: RoundsPlan, *sides: TimedSide) -> RoundsPlan:
     """The plan with rounds that leave time for the peaks."""
     if plan.ends_at is None:
         return plan
-    left_s = plan.ends_at - time.monotonic() - CALIBRATION_S * sides
+    left_s = plan.ends_at - time.monotonic() - sum(calibration_s(side.case) for side in sides)
     return replace(plan, budget_s=min(plan.budget_s, left_s))
 
 
@@ -222,7 +236,7 @@ def compare(
         with ThreadPoolExecutor() as pool:  # both import their frameworks, and time nothing yet
             workers = list(pool.map(start, (first, second)))
         sides += [TimedSide(worker, _warm_up_plan(plan)) for worker in workers]
-        ratio = take_rounds(sides, _rounds_plan(plan, len(sides)), tell)
+        ratio = take_rounds(sides, _rounds_plan(plan, *sides), tell)
         return pair(ratio, [side.measured(peaks) for side in sides])
 
 
@@ -231,7 +245,7 @@ def take_rounds(
 ) -> Ratio:
     """Time two sides in turns until their ratio is known well enough or the time is over.
 
-    No round is begun that would end after the plan's time limit, but the first.
+    No round is begun that would end after the plan's time limit, but the fewest it asks for.
 
     `announce` is called with the number of rounds and the ratio after each round.
     """
@@ -247,5 +261,6 @@ def take_rounds(
         ratio = paired_ratio(first, second, confidence=plan.confidence)
         announce(len(rounds), ratio)
         known = len(rounds) >= plan.min_rounds and is_narrow(ratio, plan.width)
-        if known or _is_late(started, len(rounds), plan) or len(rounds) >= plan.max_rounds:
+        late = len(rounds) >= plan.fewest_rounds and _is_late(started, len(rounds), plan)
+        if known or late or len(rounds) >= plan.max_rounds:
             return ratio

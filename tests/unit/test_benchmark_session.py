@@ -56,8 +56,8 @@ class Worker:
     def peak(self):
         return 1e12
 
-    def peaks(self):
-        return {"matmul float32": 1e12, "copy": 1e10}
+    def peaks(self, known):
+        return {"copy": 1e10}
 
     def round_trip_s(self):
         return 1e-4

@@ -1,5 +1,6 @@
 """Rounds of two sides, what does not fit into memory, and what a worker answers."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -52,10 +53,13 @@ class Calibrating:
     def memory(self):
         return {"process": 2**30 + self.calibrated}
 
-    def peaks(self):
+    def peaks(self, known):
+        name = f"matmul {self.case.config.recipe.precision}"
+        if name in known:
+            return {}
         self.calibrated = 2**40
         Calibrating.count += 1
-        return {f"matmul {self.case.config.recipe.precision}": 1.0}
+        return {name: 1.0}
 
     def round_trip_s(self):
         return 0.0
@@ -135,6 +139,15 @@ def test_rounds_end_with_their_number_or_their_time(monkeypatch):
     )  # a third would end after 30 s
 
 
+def test_the_fewest_rounds_are_taken_even_beyond_the_time(monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    short = RoundsPlan(max_rounds=9, budget_s=5.0, width=1e-6, fewest_rounds=3)
+    ratio, log = run(endless(1.0, 1.5, 1.2), endless(2.0, 1.1, 1.7), short)
+    assert len(log) == 4 * 3
+    assert math.isfinite(ratio.high)
+
+
 def test_groups_of_one_side_end_with_their_number_or_their_time(monkeypatch):
     (alone, _), log = sides(endless(1.0), endless())
     paired.take_groups(alone, RoundsPlan(max_rounds=9), lambda: None)
@@ -203,6 +216,28 @@ def test_peaks_are_measured_once_for_each_kind_where_they_are_remembered(
         assert list(done.second.peaks) == ["matmul bfloat16"]
         assert done.first.memory == {"process": 2**30}  # without the calibration's own
     assert Calibrating.count == measured
+
+
+@pytest.mark.parametrize(
+    ("workload", "measured"), [("training", ["copy"]), ("batching", ["matmul float32", "copy"])]
+)
+def test_product_that_the_rounds_measure_is_not_measured_again(monkeypatch, workload, measured):
+    asked = []
+
+    class Kernels(Calibrating):
+        def peaks(self, known):
+            asked[:] = [name for name in ("matmul float32", "copy") if name not in known]
+            return dict.fromkeys(asked, 1.0)
+
+    monkeypatch.setattr(paired, "case_worker", lambda case, **_: nullcontext(Kernels(case)))
+    config = replace(CASE.config, width=1.0)
+    plan = RoundsPlan(max_rounds=4)
+    done = paired.measure(Case(workload=workload, config=config), plan, {}, lambda _: None)
+    assert asked == measured
+    assert done.peaks == dict.fromkeys(measured, 1.0) | {
+        "matmul float32": 2.0 if workload == "training" else 1.0,
+        "copy": 1.0,
+    }
 
 
 def test_drift_that_hits_both_sides_is_not_taken_for_a_difference():
@@ -350,6 +385,19 @@ def test_memory_is_told_without_the_peaks_own(server, monkeypatch):
     assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
     assert server.answer("peak", {"precision": "float32"}, {})[0] == 8.0 / 0.05
     assert server.answer("memory", {}, {})[0]["process"] == 100
+
+
+def test_calibration_is_a_median_as_the_peaks_of_the_rounds_are(server, monkeypatch):
+    """Of three rounds of 1, 2 and 4 seconds; a kernel that is known is not made."""
+    kernel = TimedCall(call=lambda: None, amount=8.0, unit="B", synchronize=lambda: None)
+    found = iter([1.0, 2.0, 4.0])
+    monkeypatch.setattr(worker, "time_calls", lambda *_: next(found))
+    ready = WarmUp(first_call_s=1.0, times_s=(1.0,), steady=True)
+    monkeypatch.setattr(worker, "warm_up", lambda *_, **__: ready)
+    adapter = worker.get_framework("torch")
+    adapter.calibration_kernels = lambda *_: {"matmul float32": None, "copy": lambda: kernel}
+    asked = {"precision": "float32", "known": ["matmul float32"]}
+    assert server.answer("calibrate", asked, {})[0] == {"copy": 8.0 / 2.0}
 
 
 @pytest.mark.parametrize(("call", "words"), [("time", "nothing was prepared"), ("x", "no such")])
