@@ -1,6 +1,7 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -19,7 +20,7 @@ from alexnet_impl.cli.shared import (
     warn_on,
 )
 from alexnet_impl.compare import check_frameworks
-from alexnet_impl.data.progress import Ticker
+from alexnet_impl.data.progress import Ticker, time_text
 from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.fact import Facts
@@ -39,7 +40,7 @@ from alexnet_impl.measurement.recording import (
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.measurement.rounds import compare, from_now, measure
+from alexnet_impl.measurement.rounds import calibration_s, compare, from_now, measure
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.recipe.recipe import Recipe
@@ -52,6 +53,7 @@ from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import hold_new_folder
 
 MOST_SIDES = 2
+SECOND = 2
 
 
 def bench_command(command: Bench, console: Console) -> int:
@@ -61,7 +63,7 @@ def bench_command(command: Bench, console: Console) -> int:
         raise RunError(f"bench: got {len(cases)} sides; give one or two.")
     if len(cases) == MOST_SIDES:
         check_comparable(*cases)
-    plan = _plan(command)
+    plan = from_now(_plan(command))
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters, {case.config.framework for case in cases})
     folder = new_folder(command.options, "bench")
@@ -106,23 +108,18 @@ class Measurement:
         console: Console,
     ) -> None:
         self.cases, self.asked = cases, asked
-        self.plan = from_now(plan)
+        self.plan = plan
         self.interpreters, self.folder, self.console = interpreters, folder, console
         self.is_written = False
         self.ticker = Ticker()
+        self.first_round_at = 0.0
         self.watch = MachineWatch(warn_on(console))
 
     def run(self) -> int:
         """Measure, print and write the results; returns the exit code."""
         has_gate = len({case.config.framework for case in self.cases}) > 1
         has_gate = has_gate and get_workload(self.cases[0].workload).gated
-        expected = forecast(
-            self.cases,
-            has_gate=has_gate,
-            budget_s=self.plan.budget_s,
-            warm_up_s=self.plan.warm_up_s,
-            machine=self.watch.before,
-        )
+        expected = forecast(self.cases, self.plan, has_gate=has_gate, machine=self.watch.before)
         with self.watch:
             self.console.print(expected, soft_wrap=True)
             entries, pairs, code = self._one() if len(self.cases) == 1 else self._two(has_gate)
@@ -151,11 +148,26 @@ class Measurement:
         if not self.console.is_terminal and self.ticker.is_due():
             self.console.print(text, soft_wrap=True)
 
+    def _say_rounds(self, count: int) -> None:
+        """Say after the second round how long the others take; the first has what is made once."""
+        now = time.monotonic()
+        if count == 1:
+            self.first_round_at = now
+        if count != SECOND:
+            return
+        round_s = max(now - self.first_round_at, 1e-9)
+        left_s = (self.plan.ends_at or math.inf) - now - sum(map(calibration_s, self.cases))
+        more = int(max(0.0, min(self.plan.max_rounds - count, left_s / round_s)))
+        if more:
+            left = f"at most {more} more, {time_text(more * round_s)}"
+            self.console.print(f"A round takes {round_s:.1f} s: {left}.", soft_wrap=True)
+
     def _one(self) -> Found:
         kept: list[MeasuredCase] = []
 
         def keep(done: MeasuredCase) -> None:
             kept[:] = [done]
+            self._say_rounds(len(done.times_s))
             self.log(f"group {len(done.times_s)} of at most {self.plan.max_rounds}")
             self._write([entry_of(done)], [])
 
@@ -183,6 +195,7 @@ class Measurement:
 
                 def keep(done: MeasuredPair) -> None:
                     kept[:] = [done]
+                    self._say_rounds(done.ratio.rounds)
                     text = f"round {done.ratio.rounds}"
                     if gate is None or gate.holds:
                         text = f"{text}: {ratio_text(done.ratio)}"

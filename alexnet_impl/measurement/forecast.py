@@ -1,12 +1,13 @@
 """How long a benchmark will take, said before it starts."""
 
+import time
 from collections.abc import Sequence
 
 from alexnet_impl.machine.fact import Facts
 from alexnet_impl.machine.interference import MAX_INTERFERENCE
 from alexnet_impl.measurement.case import Case
-from alexnet_impl.measurement.measured_cases import NUM_CLASSES
-from alexnet_impl.measurement.rounds import CALIBRATION_S
+from alexnet_impl.measurement.measured_cases import NUM_CLASSES, RoundsPlan
+from alexnet_impl.measurement.rounds import calibration_s
 from alexnet_impl.network.spec import trace
 
 START_S = 5.0
@@ -17,36 +18,34 @@ FIRST_ROUND_S = 4.0
 """Seconds of the first round: four groups, each after an untimed call."""
 
 
-def forecast(
-    cases: Sequence[Case], *, has_gate: bool, budget_s: float, warm_up_s: float, machine: Facts
-) -> str:
+def forecast(cases: Sequence[Case], plan: RoundsPlan, *, has_gate: bool, machine: Facts) -> str:
     """Say what the parts of a benchmark will take, and whether they fit into its time limit.
 
     Args:
         cases: One side or two.
+        plan: How long to measure; the time that is over is not given out again.
         has_gate: Whether the gate comes first.
-        budget_s: Time limit of everything, in seconds.
-        warm_up_s: Time limit of a side's warm-up, in seconds.
         machine: The machine before, with 'busy_share' and 'load_average'.
     """
     slower = _slowdown(machine)
+    left_s = plan.budget_s if plan.ends_at is None else plan.ends_at - time.monotonic()
     config = cases[0].config
     num_weights = trace(config.spec(NUM_CLASSES)).num_params
     gate_s = slower * (GATE_S + GATE_S_PER_WEIGHT * num_weights) if has_gate else 0.0
     starts_s = slower * len(cases) * START_S
-    peaks_s = slower * len(cases) * CALIBRATION_S
+    peaks_s = slower * sum(map(calibration_s, cases))
     least_s = gate_s + starts_s + peaks_s + slower * FIRST_ROUND_S
     parts = [f"gate {gate_s:.0f} s"] if has_gate else []
     parts += [f"starts {starts_s:.0f} s", f"calibration {peaks_s:.0f} s"]
-    if least_s > budget_s:
+    if least_s > left_s:
         return (
             f"Expected: {', '.join(parts)}. These and one round take about {least_s:.0f} s, more "
-            f"than --budget {budget_s:g}; it may end after one round."
+            f"than is left of --budget {plan.budget_s:g}; it may end after one round."
         )
-    warm_s = min(len(cases) * warm_up_s, (budget_s - least_s) / 2)
-    rest_s = budget_s - least_s - warm_s + slower * FIRST_ROUND_S
+    warm_s = min(len(cases) * plan.warm_up_s, (left_s - least_s) / 2)
+    rest_s = left_s - least_s - warm_s + slower * FIRST_ROUND_S
     parts += [f"warm-up up to {warm_s:.0f} s", f"rounds up to {rest_s:.0f} s"]
-    return f"Expected: {', '.join(parts)}; in all at most {budget_s:g} s (--budget)."
+    return f"Expected: {', '.join(parts)}; in all at most {plan.budget_s:g} s (--budget)."
 
 
 def _slowdown(machine: Facts) -> float:

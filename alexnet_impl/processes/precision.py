@@ -1,8 +1,10 @@
 """Settles a job's precision once, from the reports of its workers, before it prepares a run."""
 
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from alexnet_impl.errors import AlexNetWarning
@@ -24,19 +26,23 @@ def ask_here(config: RunConfig) -> Bfloat16Support:
 
 
 def ask_workers(interpreters: Mapping[str, str]) -> Ask:
-    """Asks a worker process of each framework.
+    """Asks a worker process of each framework; several may start at once, and probe in turns.
 
     `interpreters` maps a framework to the Python that runs it, by default this one.
     """
+    probe = threading.Lock()
 
     def ask(config: RunConfig) -> Bfloat16Support:
-        with remote_side(
-            config.framework,
-            config.data,
-            device=config.device,
-            threads=config.threads,
-            interpreter=interpreters.get(config.framework, sys.executable),
-        ) as side:
+        with (
+            remote_side(
+                config.framework,
+                config.data,
+                device=config.device,
+                threads=config.threads,
+                interpreter=interpreters.get(config.framework, sys.executable),
+            ) as side,
+            probe,
+        ):
             return side.bfloat16_support()
 
     return ask
@@ -52,7 +58,8 @@ def settle_precision(
 
     Args:
         configs: One for each side of the job.
-        ask: Reports bfloat16 of one config's framework; asked once for each framework.
+        ask: Reports bfloat16 of one config's framework; asked once for each framework, of all at
+            once.
         announce: Is given a sentence about what auto became, if a config has it.
 
     Raises:
@@ -61,7 +68,8 @@ def settle_precision(
     if not any(config.recipe.precision in ("auto", "bfloat16") for config in configs):
         return list(configs)
     by_framework = {config.framework: config for config in configs}
-    found = {name: ask(config) for name, config in by_framework.items()}
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(by_framework, pool.map(ask, by_framework.values()), strict=True))
     slow = {name: _slowness(name, one) for name, one in found.items() if not one.is_native}
     settled = [_settled(config, slow) for config in configs]
     if settled != list(configs):

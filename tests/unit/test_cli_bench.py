@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from cases import make_case
@@ -16,11 +17,16 @@ from alexnet_impl.cli.flags import Bench
 from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import RunError
 from alexnet_impl.machine import watch
+from alexnet_impl.measurement import forecast as forecasts
+from alexnet_impl.measurement import rounds
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.largest_batch import OutOfMemory
+from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.recording import read_recording
+from alexnet_impl.measurement.rounds import from_now
 from alexnet_impl.measurement.workloads import WORKLOADS
+from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
 SAME = "only at the same gated workload with the same recipe"
@@ -264,6 +270,64 @@ def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch)
     assert json.loads((folder / "bench.json").read_text())["complete"] is False
 
 
+def test_forecast_gives_out_only_the_time_that_is_left(monkeypatch):
+    """Settling the precision took 20 of 120 s."""
+    now = [1000.0]
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(forecasts, "time", rounds.time)
+    cases, plan = [case_of("torch", Bench())], from_now(RoundsPlan(budget_s=120))
+    before = forecast(cases, plan, has_gate=False, machine={})
+    now[0] += 20
+    after = forecast(cases, plan, has_gate=False, machine={})
+    assert "rounds up to 92 s; in all at most 120 s (--budget)" in before
+    assert "rounds up to 72 s; in all at most 120 s (--budget)" in after
+
+
+def test_budget_counts_what_settles_the_precision(measured, tmp_path, monkeypatch):
+    """Workers are asked for 20 of 60 s."""
+    now, seen = [1000.0], []
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def settled(configs, *_):
+        now[0] += 20
+        return configs
+
+    def measure(case, plan, *_):
+        seen.append((case, plan.ends_at - now[0]))
+        return side("torch", 0.1, 0.1)
+
+    monkeypatch.setattr(bench, "settled", settled)
+    monkeypatch.setattr(bench, "measure", measure)
+    asked = ["bench", "torch", "--budget", "60", "--output", str(tmp_path / "bench")]
+    assert main(asked) == 0
+    assert [left_s for _, left_s in seen] == [40.0]
+    assert not measured
+
+
+@pytest.mark.parametrize("sides", [("torch",), ("torch", "torch")])
+def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, monkeypatch):
+    """The second round took 3 s, 100 s before the end, of which the peaks take 3.5 s a side."""
+    now = [0.0]
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(bench, "time", rounds.time)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+
+    def three_rounds(*given):
+        *_, announce = given
+        for count, second in enumerate((13.0, 16.0, 19.0), start=1):
+            now[0] = second
+            times_s = [0.1] * count
+            ratio = paired_ratio(times_s, times_s)
+            announce(side("torch", *times_s) if len(sides) == 1 else pair(ratio=ratio))
+        return side("torch", *times_s) if len(sides) == 1 else pair()
+
+    monkeypatch.setattr(bench, "measure" if len(sides) == 1 else "compare", three_rounds)
+    flags = ["--budget", "116", "--output", str(tmp_path / "bench")]
+    assert main(["bench", *sides, *flags]) == 0
+    left = "32 more, 96 s" if len(sides) == 1 else "31 more, 93 s"
+    assert capsys.readouterr().out.count(f"A round takes 3.0 s: at most {left}.") == 1
+
+
 @pytest.mark.parametrize("gate", [EQUAL, DIFFERS], ids=["equal", "differs"])
 def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, monkeypatch):
     """Without a ratio if the models differ."""
@@ -289,7 +353,7 @@ def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, mo
     ("budget", "machine", "words"),
     [
         (120, {}, ("gate 14 s, starts 10 s", "rounds up to 49 s; in all at most 120 s (--budget)")),
-        (20, {}, ("These and one round take about 35 s, more than --budget 20; it may end",)),
+        (20, {}, ("These and one round take about 35 s, more than is left of --budget 20",)),
         (
             120,
             {"busy_share": 0.9, "load_average": [5.0], "logical_cpus": 2},
@@ -300,6 +364,6 @@ def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, mo
 def test_bench_says_first_what_it_will_take(budget, machine, words):
     """Both sides are full-width cifar; a load of two a core makes all of it three times as long."""
     cases = [case_of(name, Bench()) for name in ("torch", "tensorflow")]
-    said = forecast(cases, has_gate=True, budget_s=budget, warm_up_s=20, machine=machine)
+    said = forecast(cases, RoundsPlan(budget_s=budget), has_gate=True, machine=machine)
     assert said.startswith("Expected: gate ")
     assert not [word for word in words if word not in said], said

@@ -1,6 +1,7 @@
 """Native bfloat16, and precision=auto: what one job settles for all of its sides."""
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,19 @@ def test_slow_bfloat16_warns_with_the_factor_and_goes_on():
         "precision=bfloat16: torch multiplies bfloat16 at 0.14 times float32's speed; use "
         "--recipe.precision float32, or auto, which chooses."
     )
+
+
+def test_workers_of_both_frameworks_are_asked_at_once():
+    """Each waits until the other was asked as well."""
+    both = threading.Barrier(2, timeout=10)
+
+    def ask(_):
+        both.wait()
+        return NATIVE
+
+    configs = [replace(AUTO, framework=name) for name in ("torch", "tensorflow")]
+    found = settle_precision(configs, ask, lambda _: None)
+    assert [one.recipe.precision for one in found] == ["bfloat16"] * 2
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "float16"])
