@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from rich.console import Console
 
 from alexnet_impl.errors import DivergedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.processes.training_worker import WorkerSeries, worker_series
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.folder import RunFolder, hold_folder
+from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun
 
@@ -46,6 +48,7 @@ def compare(
     folder: Path,
     console: Console,
     interpreters: Mapping[str, str],
+    watch: MachineWatch,
     *,
     seeds: Sequence[int],
 ) -> list[RunFolder]:
@@ -57,6 +60,7 @@ def compare(
             kept if it has ended, and continued if it was interrupted.
         console: Shows the progress.
         interpreters: Framework to the Python that runs it; by default this one.
+        watch: Looks for other work, which the times of the runs are marked with.
         seeds: Each gives a pair of runs with the same initial weights and batches.
 
     Returns:
@@ -78,7 +82,8 @@ def compare(
                 for seed in todo:
                     recipe = replace(run.config.recipe, seed=seed)
                     one = replace(run, config=replace(run.config, framework=name, recipe=recipe))
-                    _train(series, one, run_path(folder, name, seed, seeds), console, seeds)
+                    path = run_path(folder, name, seed, seeds)
+                    _train(series, one, path, console, watch, seeds)
         except StoppedError as error:
             raise StoppedError(
                 f"{error}; continue with: alexnet compare --resume {folder}"
@@ -89,7 +94,12 @@ def compare(
 
 
 def _train(
-    series: WorkerSeries, run: PreparedRun, path: Path, console: Console, seeds: Sequence[int]
+    series: WorkerSeries,
+    run: PreparedRun,
+    path: Path,
+    console: Console,
+    watch: MachineWatch,
+    seeds: Sequence[int],
 ) -> None:
     """Trains one run, or continues it; of several pairs, one that diverges ends none of the others.
 
@@ -102,6 +112,7 @@ def _train(
         console.print(f"seed {config.recipe.seed}, {config.framework}")
     is_last = config.framework == FRAMEWORKS[-1]
     scope = " per run" if len(seeds) > 1 else "" if is_last else " per framework"
+    earlier = _other_work_so_far(path)
     try:
         with make_observer(console, scope=scope) as observer:
             result = series.train(run, path, observer)
@@ -111,8 +122,28 @@ def _train(
         if len(seeds) == 1:
             raise
         return
+    _note_other_work(path, result, (*earlier, *_signs(path, watch)))
     if result.status == "interrupted":
         raise StoppedError(f"Stopped {config.framework} after step {result.steps}")
+
+
+def _other_work_so_far(path: Path) -> tuple[str, ...]:
+    """Signs of other work in the part of a run that was trained before."""
+    result = RunFolder(path).result if (path / "run.json").is_file() else None
+    return () if result is None else result.timing.other_work
+
+
+def _signs(path: Path, watch: MachineWatch) -> tuple[str, ...]:
+    device = RunFolder(path).environment.get("framework", {}).get("device")
+    return watch.signs_of_other_work(on_gpu=device != "cpu")
+
+
+def _note_other_work(path: Path, result: RunResult, signs: Iterable[str]) -> None:
+    """Adds signs of other work, each once, to the times of a run."""
+    timing = replace(result.timing, other_work=tuple(dict.fromkeys(signs)))
+    if timing != result.timing:
+        with hold_folder(path):
+            RunFolder(path).write_result(replace(result, timing=timing))
 
 
 def run_path(folder: Path, framework: str, seed: int, seeds: Sequence[int]) -> Path:

@@ -149,7 +149,7 @@ def compare_command(command: Compare, console: Console) -> int:
             check_free(folder)
             write_comparison(folder, config, seeds)
         with MachineWatch(warn_on(console), LOOK_S) as watch:
-            runs = compare(run, folder, console, interpreters, seeds=seeds)
+            runs = compare(run, folder, console, interpreters, watch, seeds=seeds)
             watch.after()
     _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)

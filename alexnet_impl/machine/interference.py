@@ -82,28 +82,38 @@ def interference_warnings(before: Facts, after: Facts) -> tuple[str, ...]:
             OtherWork during it as 'busy_share' if it was measured.
     """
     return (
-        *_load_warnings(before),
-        *_others(after),
+        *_busy_before(before),
+        *other_work(before),
+        *_busy_meanwhile(after),
         *_cpu_warnings(before, after),
         *_gpu_warnings(before, after),
     )
 
 
-def _load_warnings(before: Facts) -> Iterator[str]:
+def _busy_before(before: Facts) -> Iterator[str]:
+    if (busy := before.get("busy_share")) is not None and busy > MAX_INTERFERENCE:
+        yield f"Other processes kept {busy:.0%} of all cores busy just before the start."
+
+
+def other_work(before: Facts, *, on_gpu: bool = True) -> Iterator[str]:
+    """One sentence for each sign of other work that a share of the cores' time does not show.
+
+    Args:
+        before: See interference_warnings().
+        on_gpu: Whether a GPU is used, whose other processes then count too.
+    """
     load, cpus = before.get("load_average"), before.get("logical_cpus")
     if load and cpus and load[0] > MAX_LOAD_PER_CPU * cpus:
         yield (
             f"The load average before the start was {load[0]:.2f} on {cpus} cores, above "
             f"{MAX_LOAD_PER_CPU:g} a core: wait until other work has ended."
         )
-    if (busy := before.get("busy_share")) is not None and busy > MAX_INTERFERENCE:
-        yield f"Other processes kept {busy:.0%} of all cores busy just before the start."
-    for gpu in before.get("gpus") or ():
+    for gpu in (on_gpu and before.get("gpus")) or ():
         if (used := gpu.get("utilization_share")) is not None and used > MAX_INTERFERENCE:
             yield f"{_gpu_name(gpu)} was {used:.0%} busy just before the start."
 
 
-def _others(after: Facts) -> Iterator[str]:
+def _busy_meanwhile(after: Facts) -> Iterator[str]:
     if (busy := after.get("busy_share")) is not None and busy > MAX_INTERFERENCE:
         yield f"Other processes used {busy:.0%} of all cores during the measurement."
 

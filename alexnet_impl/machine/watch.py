@@ -13,6 +13,7 @@ from alexnet_impl.machine.interference import (
     OtherWork,
     interference_warnings,
     measure_interference,
+    other_work,
 )
 
 LOOK_EVERY_S = 2.0
@@ -27,6 +28,7 @@ class MachineWatch:
     Attributes:
         before: machine_fingerprint() before, with the interference of other processes.
         warnings: One sentence for each thing that may have interfered so far.
+        another: The one about another alexnet; '' as long as none was seen.
     """
 
     def __init__(self, announce: Callable[[str], None], interval_s: float = 1.0) -> None:
@@ -38,6 +40,7 @@ class MachineWatch:
         self.warnings: list[str] = []
         self.before = machine_fingerprint() | {"busy_share": measure_interference(interval_s)}
         self.other_work = OtherWork()
+        self.another: str = ""
         self._seen: set[int] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_for_others, daemon=True)
@@ -59,6 +62,10 @@ class MachineWatch:
         self._add(interference_warnings(self.before, found))
         return found
 
+    def signs_of_other_work(self, *, on_gpu: bool) -> tuple[str, ...]:
+        """Those of the warnings so far that tell of other work; a GPU's only for work on one."""
+        return (*other_work(self.before, on_gpu=on_gpu), *filter(None, (self.another,)))
+
     def _add(self, warnings: Iterable[str]) -> None:
         for warning in warnings:
             if warning not in self.warnings:
@@ -69,11 +76,11 @@ class MachineWatch:
         while True:
             if others := self.other_workers():
                 processes = ", ".join(map(str, sorted(others)[:3]))
-                told = (
+                self.another = (
                     f"Another alexnet runs on this machine (process {processes}): each gets a part "
                     "of the cores; wait until one has ended."
                 )
-                self._add((told,))
+                self._add((self.another,))
                 return
             if self._ended.wait(LOOK_EVERY_S):
                 return

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.data.dataset import Dataset
+from alexnet_impl.machine.interference import MAX_INTERFERENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,8 @@ class Timing:
         images_per_second: Images of those other steps over training_time_s.
         interference: Share of all cores' time that other processes used meanwhile, 0 to 1; None if
             it was not measured, as by releases before 2026-12.
+        other_work: Signs of other work before and meanwhile, one sentence each; of `alexnet
+            compare` only.
     """
 
     first_step_time_s: float
@@ -147,6 +150,12 @@ class Timing:
     evaluation_time_s: float
     images_per_second: float
     interference: float | None = None
+    other_work: tuple[str, ...] = ()
+
+    @property
+    def beside_other_work(self) -> bool:
+        """Whether other work used the machine meanwhile, so that the times show no speed."""
+        return bool(self.other_work) or (self.interference or 0.0) > MAX_INTERFERENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

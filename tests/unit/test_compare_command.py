@@ -1,8 +1,10 @@
 """`alexnet compare` as a whole: the NumPy framework on both sides, each in a process of its own."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from support import fake_framework
 from support.fake_worker import fake_python
 from support.starting import SeriesInProcess
@@ -11,8 +13,13 @@ from alexnet_impl import compare as comparison
 from alexnet_impl.cli import commands, main
 from alexnet_impl.compare import read_comparison, write_comparison
 from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.errors import StoppedError
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.prepare import prepare_run
 
 FLAGS = (
     *("--variant", "linear", "--dataset", "synthetic", "--image-size", "4"),
@@ -29,8 +36,9 @@ def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, mo
     fake_framework.install(monkeypatch)
     configs = []
 
-    def killed(run, *_, **__):
+    def killed(run, *given, **__):
         configs.append(run.config)
+        assert isinstance(given[-1], MachineWatch)
         raise fake_framework.Killed
 
     monkeypatch.setattr(commands, "compare", killed)
@@ -109,6 +117,44 @@ def test_comparison_written_before_there_were_seeds_is_read(tmp_path):
     assert read_comparison(tmp_path) == (config, (4,))
     write_comparison(tmp_path, config, (4, 5))
     assert read_comparison(tmp_path) == (config, (4, 5))
+
+
+@pytest.mark.fast
+def test_signs_of_other_work_are_kept_with_the_times_of_both_runs(tmp_path, monkeypatch):
+    """Also those of the part before PyTorch was stopped, each once."""
+    framework = fake_framework.install(monkeypatch)
+
+    @contextmanager
+    def series(*_, **__):
+        yield SeriesInProcess()
+
+    monkeypatch.setattr(comparison, "worker_series", series)
+    data = DataConfig(dataset="synthetic", train_images=50, test_images=30, image_size=4)
+    recipe = Recipe(epochs=2, global_batch_size=16)
+    config = RunConfig(
+        framework="torch", variant="linear", width=1.0, recipe=recipe, data=data, device="cpu"
+    )
+    run = prepare_run(config, load_dataset(data))
+    signs, asked = ["A load."], []
+
+    def signs_of_other_work(*, on_gpu):
+        asked.append(on_gpu)
+        return tuple(signs)
+
+    def compare():
+        watch = SimpleNamespace(signs_of_other_work=signs_of_other_work)
+        return comparison.compare(run, tmp_path, Console(quiet=True), {}, watch, seeds=(0,))
+
+    framework.before_step = fake_framework.interrupt_at(2)
+    with pytest.raises(StoppedError):
+        compare()
+    framework.before_step = None
+    signs[:] = ["A load.", "Another alexnet."]
+    runs = compare()
+    assert [done.result.status for done in runs] == ["finished"] * 2
+    assert [done.result.timing.other_work for done in runs] == [("A load.", "Another alexnet.")] * 2
+    assert all(done.result.timing.beside_other_work for done in runs)
+    assert asked == [False] * 3
 
 
 @pytest.mark.slow

@@ -503,6 +503,7 @@ def test_a_watch_tells_of_another_alexnet_while_it_measures(monkeypatch):
         there.append(2)
         assert "Another alexnet runs on this machine (process 2)" in told.get(timeout=5)
     assert len(found.warnings) == 1
+    assert list(found.signs_of_other_work(on_gpu=False)) == found.warnings
 
 
 @pytest.mark.parametrize("interval_s", [0, -1.0, math.nan])
@@ -619,6 +620,26 @@ def test_machine_that_tells_nothing_gives_no_warning():
 )
 def test_interference_is_warned_of_in_one_sentence(before, after, warning):
     assert interference_warnings(QUIET | before, QUIET | after) == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("before", "on_gpu", "signs"),
+    [
+        ({"load_average": [2.5], "logical_cpus": 4}, False, ["The load average before the start"]),
+        ({"gpus": [IDLE_GPU | {"utilization_share": 0.6}]}, True, ["was 60% busy just before"]),
+        ({"gpus": [IDLE_GPU | {"utilization_share": 0.6}]}, False, []),
+        ({"load_average": [1.5], "logical_cpus": 4, "gpus": [IDLE_GPU]}, True, []),
+    ],
+)
+def test_a_watch_knows_which_warnings_are_of_other_work(monkeypatch, before, on_gpu, signs):
+    """A governor, which is warned of as well, is none."""
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    monkeypatch.setattr(
+        watch, "machine_fingerprint", lambda: QUIET | {"governors": ["powersave"]} | before
+    )
+    found = MachineWatch(lambda _: None).signs_of_other_work(on_gpu=on_gpu)
+    assert len(found) == len(signs)
+    assert all(sign in one for sign, one in zip(signs, found, strict=True))
 
 
 @pytest.mark.parametrize("quota", [4.0, 8.0])

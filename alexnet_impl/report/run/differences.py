@@ -69,7 +69,7 @@ def _row(
     if what in _SPEEDS and other_work_note(views):
         comparable = False
         texts = [
-            f"{cell}{OTHER_WORK}" if view.interference else cell
+            f"{cell}{OTHER_WORK}" if view.is_beside_other_work else cell
             for view, cell in zip(views, texts, strict=True)
         ]
     return ResultRow(
@@ -81,13 +81,18 @@ def _row(
 
 def other_work_note(views: Sequence[RunView]) -> str:
     """A sentence on the runs whose times were measured beside other work; '' if there are none."""
-    shares = [f"{view.label}: {view.interference:.0%}" for view in views if view.interference]
-    if not shares:
+    marked = [view for view in views if view.is_beside_other_work]
+    if not marked:
         return ""
-    return (
-        f"Times with {OTHER_WORK.strip()} were measured while other work used the machine "
-        f"({', '.join(shares)} of all cores) and show no speed; `alexnet bench` compares speeds."
+    shares = [f"{view.label}: {view.interference:.0%}" for view in marked if view.interference]
+    used = f" ({', '.join(shares)} of all cores)" if shares else ""
+    timings = [view.result.timing for view in marked if view.result is not None]
+    signs = dict.fromkeys(sign for timing in timings for sign in timing.other_work)
+    note = (
+        f"Times with {OTHER_WORK.strip()} were measured while other work used the machine{used} "
+        "and show no speed; `alexnet bench` compares speeds."
     )
+    return " ".join((note, *signs))
 
 
 def _result(name: str) -> Callable[[RunView], Any]:

@@ -69,6 +69,11 @@ class RunView:
         return share if share is not None and share > MAX_INTERFERENCE else 0.0
 
     @property
+    def is_beside_other_work(self) -> bool:
+        """Whether other work used the machine meanwhile, so that the times show no speed."""
+        return self.result is not None and self.result.timing.beside_other_work
+
+    @property
     def num_steps(self) -> int:
         """Number of steps that the recipe asks for."""
         recipe = self.config.recipe

@@ -53,6 +53,21 @@ def test_times_beside_other_work_are_marked_and_no_sentence_speaks_of_speed(make
     assert row_of(comparison_table(pair), "training images/s")[3] == "1.25x"
 
 
+def test_times_are_marked_by_signs_of_other_work_that_no_share_shows(make_run):
+    """Both runs saw one sign, which is said once."""
+    pair = [make_run("torch"), make_run("tensorflow", framework="tensorflow")]
+    for run in pair:
+        timing = replace(run.result.timing, interference=0.02, other_work=("Another alexnet.",))
+        run.write_result(replace(run.result, timing=timing))
+    table = comparison_table(pair)
+    assert row_of(table, "training images/s")[1:] == ["195 *", "156 *", ""]
+    note = "while other work used the machine and show no speed;"
+    assert note in table.caption
+    assert table.caption.count("Another alexnet.") == 1
+    assert not any("images/s" in sentence for sentence in verdict(view_runs(pair)).sentences)
+    assert note in render(view_runs(pair))
+
+
 def test_comparison_table_gives_the_interval_of_accuracies_and_of_their_difference(pair):
     # 48/60 and 45/60; Wilson and Newcombe's method 10 worked out by hand.
     assert row_of(comparison_table(pair), "test top-1 accuracy [95% interval]")[1:] == [
