@@ -17,6 +17,7 @@ from alexnet_impl.report.ledger.view import (
     NOTE,
     NOTE_HEADER,
     headline,
+    left_out_text,
     losses_text,
     pair_cells,
     pair_losses,
@@ -75,7 +76,7 @@ def render(ledger: ClaimLedger) -> str:
         ],
         "pair_header": [*HEADER, LOSSES_HEADER, NOTE_HEADER],
         "pair_note": NOTE,
-        "times": [_time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
+        "times": [time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
         "curves": [_curve_cells(curve) for curve in ledger.curves],
         "image": png_data_uri(figure_png(curves_figure(ledger.curves))),
         "class_tables": list(_class_tables(ledger.evidence)),
@@ -153,13 +154,15 @@ def shift_text(shift: float | None) -> str:
     return f"{abs(shift):.2f} epochs {'behind' if shift > 0 else 'ahead'}"
 
 
-def _time_cells(ratio: TimeRatio) -> tuple[str, ...]:
+def time_cells(ratio: TimeRatio) -> tuple[str, ...]:
+    """Cells of a row of times as ratios, with the runs that were left out."""
     published, ours = ratio.published, ratio.ours
+    runs = () if ours is None else (ours.title, ours.machine.text)
     return (
         f"{ratio.first} / {ratio.second}",
         "; ".join((f"{published.value:.2f}", *published.doubts)),
         numbers.MISSING if ours is None else f"{ours.value:.2f}",
-        numbers.MISSING if ours is None else f"{ours.title}; {ours.machine.text}",
+        "; ".join((*runs, *map(left_out_text, ratio.left_out))) or numbers.MISSING,
     )
 
 

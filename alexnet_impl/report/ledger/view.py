@@ -77,9 +77,15 @@ def pair_losses(row: PairRow) -> str:
 
 
 def pair_note(row: PairRow) -> str:
-    """Everything that differs between the two, and which of their times are doubtful."""
+    """Everything that differs between the two, and which times are doubtful or left out."""
     doubts = () if isinstance(row.time_ratio, float | None) else row.time_ratio.doubts
-    return "; ".join((*row.differs, *(f"of the times, {doubt}" for doubt in doubts)))
+    told = [*(f"of the times, {doubt}" for doubt in doubts), *map(left_out_text, row.left_out)]
+    return "; ".join((*row.differs, *told))
+
+
+def left_out_text(run: str) -> str:
+    """Says that the times of a run are in no ratio."""
+    return f"no ratio of the times of {run}: other work used the machine"
 
 
 def losses_text(ends: LossEnds) -> str:

@@ -82,6 +82,11 @@ class Evidence:
         return self.result is not None and self.result.status == "finished"
 
     @property
+    def is_beside_other_work(self) -> bool:
+        """Whether other work used the machine meanwhile, so that the times show no speed."""
+        return self.result is not None and self.result.timing.beside_other_work
+
+    @property
     def is_full(self) -> bool:
         """Whether the run's final figures are comparable with the report's."""
         whole = num_epochs(self.config.recipe) == num_epochs(self.experiment.recipe)

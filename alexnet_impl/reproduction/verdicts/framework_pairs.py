@@ -21,6 +21,7 @@ from alexnet_impl.reproduction.runs.evidence import Evidence, own_runs, shared_r
 from alexnet_impl.reproduction.verdicts.summary import LossEnds, our_ends, published_ends
 from alexnet_impl.reproduction.verdicts.time_ratios import (
     PublishedRatio,
+    left_out,
     published_ratio,
     time_ratio,
 )
@@ -60,6 +61,7 @@ class PairRow:
         time_ratio: First over second, with the reasons to doubt a published one; None if the
             times cannot be compared.
         differs: Everything that is not the same in both.
+        left_out: Our runs that no time ratio is taken from, since other work used the machine.
     """
 
     first: str
@@ -70,6 +72,7 @@ class PairRow:
     losses: tuple[LossEnds, LossEnds]
     time_ratio: PublishedRatio | float | None
     differs: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def framework_rows(
@@ -153,8 +156,9 @@ def _ours(first: str, second: str, pairs: Sequence[tuple[Evidence, Evidence]]) -
         accuracies=(_mean_text([a for a, _ in shares]), _mean_text([b for _, b in shares])),
         differences=(_our_difference(known),) if known else (),
         losses=(our_ends(one, from_bar=False), our_ends(other, from_bar=False)),
-        time_ratio=time_ratio(one, other),
+        time_ratio=next(filter(None, (time_ratio(*pair) for pair in pairs)), None),
         differs=tuple(differences(_trained(one), _trained(other))) or (ONLY_FRAMEWORK,),
+        left_out=left_out(pairs),
     )
 
 

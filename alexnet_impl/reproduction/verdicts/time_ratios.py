@@ -82,12 +82,14 @@ class TimeRatio:
 
     Attributes:
         ours: Our ratio; None without two runs of one budget, seed, dataset and machine.
+        left_out: Titles of our runs that were left out, since other work used the machine.
     """
 
     first: str
     second: str
     published: PublishedRatio
     ours: OurRatio | None
+    left_out: tuple[str, ...] = ()
 
 
 def compare_times(
@@ -102,14 +104,13 @@ def compare_times(
             first=first,
             second=second,
             published=published,
-            ours=next(
-                _our_ratios(shared_runs(own_runs(evidence, first), own_runs(evidence, second))),
-                None,
-            ),
+            ours=next(_our_ratios(shared), None),
+            left_out=left_out(shared),
         )
         for first, second in pairs
         if EXPERIMENTS[first].report == EXPERIMENTS[second].report
         and (published := published_ratio(first, second, findings, claims)) is not None
+        for shared in [shared_runs(own_runs(evidence, first), own_runs(evidence, second))]
     )
 
 
@@ -134,8 +135,23 @@ def _our_ratios(pairs: Sequence[tuple[Evidence, Evidence]]) -> Iterator[OurRatio
             yield OurRatio(value=value, title=title, machine=machine)
 
 
+def left_out(pairs: Sequence[tuple[Evidence, Evidence]]) -> tuple[str, ...]:
+    """Experiments and titles of the runs whose times are in no ratio, since others worked too."""
+    return tuple(
+        f"{run.record.experiment} ({run.title})"
+        for pair in pairs
+        for run in pair
+        if run.is_beside_other_work
+    )
+
+
 def time_ratio(first: Evidence, second: Evidence) -> float | None:
-    """First over second; None unless both ran on one machine, device and number of threads."""
+    """First over second; None unless both ran on one machine, device and number of threads.
+
+    None as well if other work used the machine meanwhile.
+    """
+    if first.is_beside_other_work or second.is_beside_other_work:
+        return None
     times = full_time_s(first), full_time_s(second)
     machines = machine_of(first), machine_of(second)
     if machines[0] is None or machines[0] != machines[1] or not (times[0] and times[1]):

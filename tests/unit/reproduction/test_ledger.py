@@ -16,13 +16,14 @@ from support.tables import shown
 from alexnet_impl.cli import main
 from alexnet_impl.report.ledger.experiments import experiments_table
 from alexnet_impl.report.ledger.json_file import ledger_json
-from alexnet_impl.report.ledger.page import curves_figure, shift_text
+from alexnet_impl.report.ledger.page import curves_figure, shift_text, time_cells
 from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
 from alexnet_impl.report.ledger.terminal import grouped, ledger_renderables, short_renderables
 from alexnet_impl.report.ledger.view import (
     FRAMEWORKS_TITLE,
     PRETRAINED_TITLE,
     headline,
+    pair_note,
     run_lines,
 )
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS
@@ -359,6 +360,37 @@ def test_times_of_two_machines_have_no_ratio(tmp_path, changes):
     on_machine(write_experiment(tmp_path, "R3-tf"), **changes)
     ratios = {(r.first, r.second): r for r in compare_times(read_evidence(tmp_path)[0])}
     assert ratios["R3-torch", "R3-tf"].ours is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("interference", 0.3), ("other_work", ["Another alexnet."])]
+)
+def test_times_beside_other_work_are_in_no_ratio_and_the_row_says_so(tmp_path, field, value):
+    for name in ("R3-torch", "R3-tf"):
+        on_machine(write_experiment(tmp_path, name))
+    second = next(run for run in read_evidence(tmp_path)[0] if run.record.experiment == "R3-tf")
+    put(second.path / "result.json", value, "timing", field)
+    evidence, _ = read_evidence(tmp_path)
+    ratios = {(r.first, r.second): r for r in compare_times(evidence)}
+    ratio = ratios["R3-torch", "R3-tf"]
+    assert (ratio.ours, ratio.left_out) == (None, ("R3-tf (full, tensorflow, seed 0)",))
+    row = pair_of(framework_rows(evidence), "R3-torch", "R3-tf", "ours")
+    assert row.time_ratio is None
+    told = "no ratio of the times of R3-tf (full, tensorflow, seed 0): other work used the machine"
+    assert told in pair_note(row)
+    assert time_cells(ratio)[-1] == told
+
+
+def test_a_seed_without_other_work_gives_the_ratio(tmp_path):
+    for name in ("R3-torch", "R3-tf"):
+        for seed in (0, 1):
+            on_machine(write_experiment(tmp_path, name, seed=seed))
+    runs = {(run.record.experiment, run.record.seed): run for run in read_evidence(tmp_path)[0]}
+    put(runs["R3-tf", 0].path / "result.json", 0.3, "timing", "interference")
+    evidence, _ = read_evidence(tmp_path)
+    row = pair_of(framework_rows(evidence), "R3-torch", "R3-tf", "ours")
+    assert row.time_ratio == pytest.approx(1.0)
+    assert row.left_out == ("R3-tf (full, tensorflow, seed 0)",)
 
 
 def test_times_of_two_seeds_or_without_a_machine_have_no_ratio(tmp_path):
