@@ -12,6 +12,7 @@ from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
 from alexnet_impl.explain.results import read_explanation, write_explanation
 from alexnet_impl.explain.study import (
+    ExplainPlan,
     ExplainRequest,
     aligned_config,
     dataset_facts,
@@ -24,6 +25,7 @@ from alexnet_impl.explain.study import (
     write_request,
 )
 from alexnet_impl.network.variants import get_variant
+from alexnet_impl.processes.precision import ask_workers, settle_precision
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import check_free, hold_folder
 from alexnet_impl.weights.pretrained_files import Pretrained
@@ -47,6 +49,8 @@ def explain_command(command: Explain, console: Console) -> int:
         config, given = _config(command)
         request, dataset = _requested(command, config, folder, console)
     plan = make_plan(request, dataset_facts(dataset))
+    if not (folder / "plan.json").is_file():
+        _warn_of_slow_arms(plan, interpreters)
     arms = prepare_arms(plan, dataset, given, interpreters)
     del dataset  # each worker loads its own
     with hold_folder(folder):
@@ -55,6 +59,14 @@ def explain_command(command: Explain, console: Console) -> int:
             write_request(folder, request)
         execute(plan, arms, folder, console, interpreters)
     return _show(folder, console)
+
+
+def _warn_of_slow_arms(plan: ExplainPlan, interpreters: dict[str, str]) -> None:
+    """Warn if the factor precision will take long, with how slow bfloat16 was measured to be."""
+    configs = [plan.config(arm, plan.request.seeds[0]) for arm in plan.arms]
+    slow = [config for config in configs if config.recipe.precision == "bfloat16"]
+    leave_out = "to leave the factor precision out, name the others with --only."
+    settle_precision(slow, ask_workers(interpreters), lambda _: None, leave_out)
 
 
 def _resumed(command: Explain) -> ExplainRequest:

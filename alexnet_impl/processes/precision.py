@@ -48,8 +48,15 @@ def ask_workers(interpreters: Mapping[str, str]) -> Ask:
     return ask
 
 
+CHOOSE = "use --recipe.precision float32, or auto, which chooses."
+"""What to do about a slow bfloat16, in most commands."""
+
+
 def settle_precision(
-    configs: Sequence[RunConfig], ask: Ask, announce: Callable[[str], None]
+    configs: Sequence[RunConfig],
+    ask: Ask,
+    announce: Callable[[str], None],
+    remedy: str = CHOOSE,
 ) -> list[RunConfig]:
     """Replaces precision=auto in the configs of a job, and warns of a bfloat16 that is slow.
 
@@ -61,6 +68,7 @@ def settle_precision(
         ask: Reports bfloat16 of one config's framework; asked once for each framework, of all at
             once.
         announce: Is given a sentence about what auto became, if a config has it.
+        remedy: What to do about a slow bfloat16, the end of the warning's sentence.
 
     Raises:
         RunError: If a worker fails.
@@ -78,10 +86,7 @@ def settle_precision(
     for name in {config.framework for config in configs if config.recipe.precision == "bfloat16"}:
         if name in slow:
             warnings.warn(
-                f"precision=bfloat16: {slow[name]}; use --recipe.precision float32, or auto, which "
-                "chooses.",
-                AlexNetWarning,
-                stacklevel=2,
+                f"precision=bfloat16: {slow[name]}; {remedy}", AlexNetWarning, stacklevel=2
             )
     return settled
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -15,6 +16,7 @@ from support import fake_framework
 from support.starting import train_prepared
 
 import alexnet_impl
+from alexnet_impl.cli import explain as explain_cli
 from alexnet_impl.cli import main
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -36,6 +38,7 @@ from alexnet_impl.explain.study import (
     seeds_from,
     write_request,
 )
+from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.explain import page as explain_page
 from alexnet_impl.report.explain.page import forest_figure, render, write_explain_page
@@ -437,6 +440,8 @@ def command(tmp_path, monkeypatch, capsys, framework, series):  # noqa: ARG001
     monkeypatch.setenv("COLUMNS", "160")
     # tested above, and slow
     monkeypatch.setattr(explain_page, "write_explain_page", lambda path, _: path.touch())
+    native = Bfloat16Support(hardware=True, speed=3.0)
+    monkeypatch.setattr(explain_cli, "ask_workers", lambda _: lambda _: native)
 
     def command(*arguments):
         code = main(["explain", *map(str, arguments)])
@@ -493,6 +498,32 @@ def test_command_refuses_what_cannot_be(command, tmp_path, arguments, message):
     assert code == 1
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("factor", ["precision", "initializer"])
+def test_command_warns_of_a_factor_that_is_slow_here_before_it_trains(command, monkeypatch, factor):
+    """Only the factor precision computes in bfloat16, in the framework it is switched in."""
+    lacking, asked = Bfloat16Support(hardware=False, speed=0.012), []
+
+    def ask(config):
+        asked.append((config.framework, config.recipe.precision))
+        return lacking
+
+    def stop(*_):
+        raise StoppedError("seen")
+
+    monkeypatch.setattr(explain_cli, "ask_workers", lambda _: ask)
+    monkeypatch.setattr(explain_cli, "execute", stop)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() sets its own
+    code, _, err = command(*SMALL[:-1], factor)
+    assert code == 130
+    told = (
+        "alexnet: warning: precision=bfloat16: torch multiplies bfloat16 at 0.012 times float32's "
+        "speed (this hardware has no instructions for it); to leave the factor precision out, name "
+        "the others with --only."
+    )
+    assert (told in err) is (factor == "precision")
+    assert asked == ([("torch", "bfloat16")] if factor == "precision" else [])
 
 
 def test_command_is_small_by_default(command, monkeypatch):
