@@ -148,7 +148,7 @@ class Measurement:
         if not self.console.is_terminal and self.ticker.is_due():
             self.console.print(text, soft_wrap=True)
 
-    def _say_rounds(self, count: int) -> None:
+    def _say_rounds(self, count: int, *sides: MeasuredCase) -> None:
         """Say after the second round how long the others take; the first has what is made once."""
         now = time.monotonic()
         if count == 1:
@@ -156,7 +156,9 @@ class Measurement:
         if count != SECOND:
             return
         round_s = max(now - self.first_round_at, 1e-9)
-        left_s = (self.plan.ends_at or math.inf) - now - sum(map(calibration_s, self.cases))
+        left_s = (
+            (self.plan.ends_at or math.inf) - now - sum(calibration_s(side.case) for side in sides)
+        )
         more = int(max(0.0, min(self.plan.max_rounds - count, left_s / round_s)))
         if more:
             left = f"at most {more} more, {time_text(more * round_s)}"
@@ -167,7 +169,7 @@ class Measurement:
 
         def keep(done: MeasuredCase) -> None:
             kept[:] = [done]
-            self._say_rounds(len(done.times_s))
+            self._say_rounds(len(done.times_s), done)
             self.log(f"group {len(done.times_s)} of at most {self.plan.max_rounds}")
             self._write([entry_of(done)], [])
 
@@ -195,7 +197,7 @@ class Measurement:
 
                 def keep(done: MeasuredPair) -> None:
                     kept[:] = [done]
-                    self._say_rounds(done.ratio.rounds)
+                    self._say_rounds(done.ratio.rounds, done.first, done.second)
                     text = f"round {done.ratio.rounds}"
                     if gate is None or gate.holds:
                         text = f"{text}: {ratio_text(done.ratio)}"
