@@ -32,8 +32,8 @@ Key = tuple[tuple[str, Any], ...]
 """An entry's key in a form that a dict accepts: its fields, sorted by name."""
 
 NORMALISED = (
-    "Ratios are of times in machine units: seconds x what the calibration kernels reached, in "
-    "FLOP/s of the matrix product in the case's precision, or in B/s of the copy for workloads "
+    "Ratios are of times in machine units: seconds x the median that a calibration kernel reached, "
+    "in FLOP/s of the matrix product in the case's precision, or in B/s of the copy for workloads "
     "without a network. The noise of the calibration is not in the intervals; pytest's rows of one "
     "framework, device and precision share a calibration, whose error shifts all of them."
 )
