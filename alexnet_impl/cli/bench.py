@@ -1,7 +1,6 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -40,7 +39,14 @@ from alexnet_impl.measurement.recording import (
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
-from alexnet_impl.measurement.rounds import calibration_s, compare, from_now, measure
+from alexnet_impl.measurement.rounds import (
+    RoundPace,
+    calibration_s,
+    compare,
+    from_now,
+    measure,
+    seconds_left,
+)
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.recipe.recipe import Recipe
@@ -53,7 +59,6 @@ from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import hold_new_folder
 
 MOST_SIDES = 2
-SECOND = 2
 
 
 def bench_command(command: Bench, console: Console) -> int:
@@ -112,7 +117,7 @@ class Measurement:
         self.interpreters, self.folder, self.console = interpreters, folder, console
         self.is_written = False
         self.ticker = Ticker()
-        self.first_round_at = 0.0
+        self.pace = RoundPace()
         self.watch = MachineWatch(warn_on(console))
 
     def run(self) -> int:
@@ -149,18 +154,12 @@ class Measurement:
             self.console.print(text, soft_wrap=True)
 
     def _say_rounds(self, count: int, *sides: MeasuredCase) -> None:
-        """Say after the second round how long the others take; the first has what is made once."""
-        now = time.monotonic()
-        if count == 1:
-            self.first_round_at = now
-        if count != SECOND:
+        """Say after the second round how long the others take."""
+        if (round_s := self.pace.round_s(count)) is None:
             return
-        round_s = max(now - self.first_round_at, 1e-9)
-        left_s = (
-            (self.plan.ends_at or math.inf) - now - sum(calibration_s(side.case) for side in sides)
-        )
-        more = int(max(0.0, min(self.plan.max_rounds - count, left_s / round_s)))
-        if more:
+        left_s = seconds_left(self.plan) - sum(calibration_s(side.case) for side in sides)
+        more = int(min(self.plan.max_rounds - count, left_s / max(round_s, 1e-9)))
+        if more > 0:
             left = f"at most {more} more, {time_text(more * round_s)}"
             self.console.print(f"A round takes {round_s:.1f} s: {left}.", soft_wrap=True)
 

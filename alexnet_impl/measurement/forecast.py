@@ -1,13 +1,12 @@
 """How long a benchmark will take, said before it starts."""
 
-import time
 from collections.abc import Sequence
 
 from alexnet_impl.machine.fact import Facts
 from alexnet_impl.machine.interference import MAX_INTERFERENCE
 from alexnet_impl.measurement.case import Case
 from alexnet_impl.measurement.measured_cases import NUM_CLASSES, RoundsPlan
-from alexnet_impl.measurement.rounds import calibration_s
+from alexnet_impl.measurement.rounds import calibration_s, seconds_left
 from alexnet_impl.network.spec import trace
 
 START_S = 5.0
@@ -28,7 +27,7 @@ def forecast(cases: Sequence[Case], plan: RoundsPlan, *, has_gate: bool, machine
         machine: The machine before, with 'busy_share' and 'load_average'.
     """
     slower = _slowdown(machine)
-    left_s = plan.budget_s if plan.ends_at is None else plan.ends_at - time.monotonic()
+    left_s = seconds_left(plan)
     config = cases[0].config
     num_weights = trace(config.spec(NUM_CLASSES)).num_params
     gate_s = slower * (GATE_S + GATE_S_PER_WEIGHT * num_weights) if has_gate else 0.0

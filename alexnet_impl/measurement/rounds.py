@@ -161,11 +161,30 @@ def from_now(plan: RoundsPlan) -> RoundsPlan:
     return replace(plan, ends_at=time.monotonic() + plan.budget_s)
 
 
+def seconds_left(plan: RoundsPlan) -> float:
+    """Seconds until everything should have ended."""
+    return plan.budget_s if plan.ends_at is None else plan.ends_at - time.monotonic()
+
+
+class RoundPace:
+    """How long a round takes: the second one, since the first has what is made once."""
+
+    def __init__(self) -> None:
+        self.first_ended_at = 0.0
+
+    def round_s(self, count: int) -> float | None:
+        """Seconds of the second round, asked just after it and after the first; otherwise None."""
+        now = time.monotonic()
+        if count == 1:
+            self.first_ended_at = now
+        return now - self.first_ended_at if count == 2 else None
+
+
 def _warm_up_plan(plan: RoundsPlan) -> RoundsPlan:
     """The plan with a warm-up that leaves time for the rounds."""
     if plan.ends_at is None:
         return plan
-    left_s = max(0.0, plan.ends_at - time.monotonic())
+    left_s = max(0.0, seconds_left(plan))
     return replace(plan, warm_up_s=min(plan.warm_up_s, WARM_UP_SHARE * left_s))
 
 
@@ -173,7 +192,7 @@ def _rounds_plan(plan: RoundsPlan, *sides: TimedSide) -> RoundsPlan:
     """The plan with rounds that leave time for the peaks."""
     if plan.ends_at is None:
         return plan
-    left_s = plan.ends_at - time.monotonic() - sum(calibration_s(side.case) for side in sides)
+    left_s = seconds_left(plan) - sum(calibration_s(side.case) for side in sides)
     return replace(plan, budget_s=min(plan.budget_s, left_s))
 
 

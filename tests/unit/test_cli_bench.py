@@ -17,7 +17,6 @@ from alexnet_impl.cli.flags import Bench
 from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import RunError
 from alexnet_impl.machine import watch
-from alexnet_impl.measurement import forecast as forecasts
 from alexnet_impl.measurement import rounds
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.forecast import forecast
@@ -274,7 +273,6 @@ def test_forecast_gives_out_only_the_time_that_is_left(monkeypatch):
     """Settling the precision took 20 of 120 s."""
     now = [1000.0]
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(forecasts, "time", rounds.time)
     cases, plan = [case_of("torch", Bench())], from_now(RoundsPlan(budget_s=120))
     before = forecast(cases, plan, has_gate=False, machine={})
     now[0] += 20
@@ -309,7 +307,6 @@ def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, mo
     """The second round took 3 s, 100 s before the end, of which the peaks take 3.5 s a side."""
     now = [0.0]
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(bench, "time", rounds.time)
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
 
     def three_rounds(*given):
