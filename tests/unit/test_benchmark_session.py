@@ -16,6 +16,7 @@ from cases import make_case
 
 from alexnet_impl.cli import main
 from alexnet_impl.measurement.recording import read_recording
+from alexnet_impl.stats.speed_ratios import FEWEST_FOR_INTERVAL
 
 pytestmark = pytest.mark.fast
 
@@ -189,6 +190,10 @@ def test_benchmarks_of_a_cpu_run_where_only_benchmarks_are_named(hooks, paths, f
     )
     hooks.pytest_configure(config)
     assert config.option.markexpr == markers
+
+
+def test_pairs_take_the_rounds_that_an_interval_needs(hooks):
+    assert hooks.PAIR_PLAN.fewest_rounds >= FEWEST_FOR_INTERVAL
 
 
 @pytest.mark.parametrize(
