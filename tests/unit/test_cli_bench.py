@@ -308,6 +308,8 @@ def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, mo
     now = [0.0]
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
+    monkeypatch.setattr(bench, "write_figure", lambda *_: None)
+    monkeypatch.setattr(bench, "rounds_figure", lambda _: None)
 
     def three_rounds(*given):
         *_, announce = given
