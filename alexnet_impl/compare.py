@@ -14,7 +14,6 @@ from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.processes.training_worker import WorkerSeries, worker_series
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, hold_folder
-from alexnet_impl.runs.records import RunResult
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun
 
@@ -75,19 +74,13 @@ def compare(
         if not todo:
             continue
         log = folder / f"{name}.log"
-        try:
-            with worker_series(
-                name, log, interpreter=interpreters.get(name, sys.executable)
-            ) as series:
-                for seed in todo:
-                    recipe = replace(run.config.recipe, seed=seed)
-                    one = replace(run, config=replace(run.config, framework=name, recipe=recipe))
-                    path = run_path(folder, name, seed, seeds)
-                    _train(series, one, path, console, watch, seeds)
-        except StoppedError as error:
-            raise StoppedError(
-                f"{error}; continue with: alexnet compare --resume {folder}"
-            ) from error
+        interpreter = interpreters.get(name, sys.executable)
+        with worker_series(name, log, interpreter=interpreter) as series:
+            for seed in todo:
+                recipe = replace(run.config.recipe, seed=seed)
+                one = replace(run, config=replace(run.config, framework=name, recipe=recipe))
+                path = run_path(folder, name, seed, seeds)
+                _train(series, one, path, console, watch, seeds)
     return [
         RunFolder.open(run_path(folder, name, seed, seeds)) for seed in seeds for name in FRAMEWORKS
     ]
@@ -101,11 +94,7 @@ def _train(
     watch: MachineWatch,
     seeds: Sequence[int],
 ) -> None:
-    """Trains one run, or continues it; of several pairs, one that diverges ends none of the others.
-
-    Raises:
-        StoppedError: If the user stopped it; without the command that continues.
-    """
+    """Trains or continues a run; of several pairs, one that diverges ends none of the others."""
     config = run.config
     path.parent.mkdir(parents=True, exist_ok=True)
     if len(seeds) > 1:
@@ -115,16 +104,15 @@ def _train(
     earlier = _other_work_so_far(path)
     try:
         with make_observer(console, scope=scope) as observer:
-            result = series.train(run, path, observer)
-    except StoppedError as error:
-        raise StoppedError("Stopped") from error
+            series.train(run, path, observer)
     except DivergedError:
         if len(seeds) == 1:
             raise
         return
-    _note_other_work(path, result, (*earlier, *_signs(path, watch)))
-    if result.status == "interrupted":
-        raise StoppedError(f"Stopped {config.framework} after step {result.steps}")
+    except StoppedError:
+        _note_other_work(path, earlier, watch)
+        raise
+    _note_other_work(path, earlier, watch)
 
 
 def _other_work_so_far(path: Path) -> tuple[str, ...]:
@@ -133,13 +121,13 @@ def _other_work_so_far(path: Path) -> tuple[str, ...]:
     return () if result is None else result.timing.other_work
 
 
-def _signs(path: Path, watch: MachineWatch) -> tuple[str, ...]:
+def _note_other_work(path: Path, earlier: Iterable[str], watch: MachineWatch) -> None:
+    """Adds signs of other work, each once, to the times of a run that a worker has left."""
+    result = RunFolder(path).result if (path / "run.json").is_file() else None
+    if result is None:
+        return
     device = RunFolder(path).environment.get("framework", {}).get("device")
-    return watch.signs_of_other_work(on_gpu=device != "cpu")
-
-
-def _note_other_work(path: Path, result: RunResult, signs: Iterable[str]) -> None:
-    """Adds signs of other work, each once, to the times of a run."""
+    signs = (*earlier, *watch.signs_of_other_work(on_gpu=device != "cpu"))
     timing = replace(result.timing, other_work=tuple(dict.fromkeys(signs)))
     if timing != result.timing:
         with hold_folder(path):
@@ -153,15 +141,11 @@ def run_path(folder: Path, framework: str, seed: int, seeds: Sequence[int]) -> P
 
 def _has_ended(path: Path) -> bool:
     """Whether there is nothing left to train in this run folder."""
-    if not (path / "run.json").is_file():
-        return False
-    result = RunFolder.open(path).result
-    return result is not None and result.status != "interrupted"
+    return (path / "run.json").is_file() and RunFolder.open(path).has_ended
 
 
 def write_comparison(folder: Path, config: RunConfig, seeds: Sequence[int]) -> None:
     """Writes compare.json: from then on the comparison can be resumed."""
-    RunFolder(folder).clean()
     values = {"config": config.to_dict(), "seeds": list(seeds)}
     RunFolder(folder).write_json(COMPARISON, values)
 

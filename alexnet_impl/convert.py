@@ -16,7 +16,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
+from alexnet_impl.files import replace_whole, save_file
 from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_installed
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.parity.tolerances import tolerance
@@ -24,7 +24,7 @@ from alexnet_impl.processes.channel import Answer, answer_calls
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
-from alexnet_impl.weights.metadata import WeightsInfo, save_weights, store_info
+from alexnet_impl.weights.metadata import WeightsInfo, info_to_metadata, store_info
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
@@ -132,9 +132,10 @@ def target_kind(path: Path) -> str:
 
 
 def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
+    """Writes a file that nobody reads yet."""
     kind = target_kind(path)
     if kind == "safetensors":
-        save_weights(path, weights, info)
+        save_file(weights, path, info_to_metadata(info))
     else:
         get_framework(kind).write_checkpoint(path, spec, weights)
         if path.suffix == ".keras":

@@ -4,8 +4,10 @@ Every message says where it happened, what was received, what is valid, and the 
 """
 
 import difflib
+import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AlexNetError(Exception):
@@ -102,3 +104,18 @@ class UnknownNameError(AlexNetError, KeyError):
 
     def __str__(self) -> str:
         return self.message
+
+
+@contextmanager
+def closed_pipe_ignored() -> Iterator[None]:
+    """Ends the block, and nothing else, where it writes to a pipe that nobody reads any more."""
+    try:
+        yield
+    except OSError as error:
+        if not is_closed_pipe(error):
+            raise
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether an error says that nobody reads a pipe any more: EINVAL on Windows."""
+    return isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL

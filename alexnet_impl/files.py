@@ -1,13 +1,19 @@
-"""Atomic writes of files, digests of files, safetensors, and values that JSON can hold."""
+"""Atomic writes of files, locks, digests of files, safetensors, and values that JSON can hold.
 
-import glob
+A temporary file is named `.alexnet-PLACE-PID-NAME`: PLACE is a digest of the host and its process
+namespace, so that a writer on another host or in another container is never taken for a dead one.
+"""
+
+import errno
+import functools
 import hashlib
 import json
 import math
 import os
+import platform
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,16 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ABANDONED_AFTER_S = 3600
+_TEMPORARY = re.compile(r"\.alexnet-[0-9a-f]{8}-\d{1,9}-.+", re.DOTALL)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+"""Errors of a file system that has no locks."""
 
 
 @contextmanager
 def replace_whole(path: Path) -> Iterator[Path]:
     """Yields a temporary path, which is renamed to `path` if the block succeeds.
 
-    Temporary files that killed writers of `path` have left are removed.
+    Temporary files that killed writers have left in the folder are removed.
     """
-    _remove_abandoned(path)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".alexnet-{_place()}-{os.getpid()}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -35,17 +44,74 @@ def replace_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes temporary files of `path` that no process has written to for an hour."""
-    of_this_file = re.compile(rf"\.\d+-{re.escape(path.name)}")
-    for leftover in path.parent.glob(f".*-{glob.escape(path.name)}"):
-        with suppress(OSError):
-            if of_this_file.fullmatch(leftover.name) and _age_s(leftover) > _ABANDONED_AFTER_S:
-                leftover.unlink()
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that replace_whole() yields."""
+    return _TEMPORARY.fullmatch(path.name) is not None and path.is_file()
 
 
-def _age_s(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
+def remove_abandoned(folder: Path, *, is_held: bool = False) -> None:
+    """Removes the temporary files of killed writers from a folder.
+
+    A writer that this process could see counts as killed once its process is gone, any other once
+    it has written nothing for an hour. In a folder that this process holds, nobody else writes.
+    """
+    for path in filter(is_temporary, folder.glob(".alexnet-*")):
+        with suppress(OSError):  # another process was faster, or Windows: it is open
+            if is_held or _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    import psutil  # noqa: PLC0415 - only where a leftover may be
+
+    _, place, pid, _ = path.name.split("-", 3)
+    if place == _place() and not psutil.pid_exists(int(pid)):
+        return True
+    return time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S
+
+
+@functools.cache
+def _place() -> str:
+    """Digest of the processes that this one can see: host, start of the system, namespace."""
+    facts = [platform.node()]
+    with suppress(OSError):  # Linux only
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - it links to no path
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+@contextmanager
+def hold_lock(
+    path: Path, wait_s: float = -1.0, give_up: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Holds a lock file, which is removed afterwards; the system releases it if this process dies.
+
+    A thread may hold a lock several times. On a drive without locks, nobody is kept away.
+
+    Args:
+        path: The lock file.
+        wait_s: How long to wait while another process or thread holds it; negative: to its end.
+        give_up: Called again and again in the meantime; True ends the waiting.
+
+    Raises:
+        TimeoutError: If it is still held then.
+        OSError: If the file cannot be made.
+    """
+    from filelock import FileLock  # noqa: PLC0415 - 0.15 s that only writers pay
+
+    lock = FileLock(path.resolve(), is_singleton=True)
+    try:
+        lock.acquire(wait_s, cancel_check=give_up)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with suppress(OSError):  # Windows removes no open file
+                path.unlink()  # a process that waits for it notices, and locks a new one
+        lock.release()
 
 
 def save_file(

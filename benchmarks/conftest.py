@@ -1,6 +1,7 @@
 """Fixtures of the benchmarks: a clock that workers move, gates passed once, extra columns."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,7 @@ from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.files import finite
 from alexnet_impl.frameworks import FRAMEWORKS, is_installed
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import (
-    OtherWork,
-    interference_warnings,
-    measure_interference,
-)
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case_worker import OutOfMemoryError, case_worker
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import find_largest_batch
@@ -49,10 +46,8 @@ class WorkerClock:
 
 
 CLOCK = WorkerClock()
-BEFORE = pytest.StashKey[dict]()
-"""The machine before the first benchmark, with the interference of other processes."""
-OTHER_WORK = pytest.StashKey[OtherWork]()
-"""Measures other work from the first benchmark on."""
+WATCH = pytest.StashKey[MachineWatch]()
+"""Looks at the machine from before the first benchmark on."""
 INTERFERENCE = pytest.StashKey[Interference]()
 """What may have interfered with the benchmarks."""
 OUT_OF_MEMORY = pytest.StashKey[list]()
@@ -78,18 +73,19 @@ def pytest_collection_finish(session):
     config = session.config
     has_benchmarks = any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items)
     if has_benchmarks and not config.option.collectonly:
-        config.stash[BEFORE] = machine_fingerprint() | {"busy_share": measure_interference(1.0)}
-        config.stash[OTHER_WORK] = OtherWork()
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        config.stash[WATCH] = stack.enter_context(MachineWatch(lambda _: None))
 
 
 def interference_of(config):
     """What may have interfered since then; examined once, after the last benchmark."""
     if INTERFERENCE not in config.stash:
-        before, after = config.stash.get(BEFORE, {}), machine_fingerprint()
-        if OTHER_WORK in config.stash:
-            after["busy_share"] = config.stash[OTHER_WORK].share()
-        warnings = interference_warnings(before, after)
-        config.stash[INTERFERENCE] = Interference(machine_after=after, warnings=warnings)
+        watch = config.stash[WATCH]
+        after = watch.after()
+        config.stash[INTERFERENCE] = Interference(
+            machine_after=after, warnings=tuple(watch.warnings)
+        )
     return config.stash[INTERFERENCE]
 
 
@@ -206,7 +202,8 @@ def gate_of(case, gates, interpreters):
 
 def pytest_benchmark_update_machine_info(config, machine_info):
     """Add the machine's facts of `alexnet bench` to pytest-benchmark's own."""
-    machine_info[EXTRA] = config.stash.get(BEFORE, None) or machine_fingerprint()
+    watch = config.stash.get(WATCH, None)
+    machine_info[EXTRA] = machine_fingerprint() if watch is None else watch.before
 
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):  # noqa: ARG001 - the hook's names

@@ -72,15 +72,10 @@ def bench_command(command: Bench, console: Console) -> int:
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters, {case.config.framework for case in cases})
     folder = new_folder(command.options, "bench")
-    is_new = not folder.exists()
-    try:
-        with hold_new_folder(folder):
-            configs = settled([case.config for case in cases], ask_workers(interpreters), console)
-            cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
-            return _run(Measurement(cases, command.sides, plan, interpreters, folder, console))
-    finally:
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    with hold_new_folder(folder):
+        configs = settled([case.config for case in cases], ask_workers(interpreters), console)
+        cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
+        return _run(Measurement(cases, command.sides, plan, interpreters, folder, console))
 
 
 def _run(bench: "Measurement") -> int:

@@ -18,6 +18,7 @@ from alexnet_impl.cli.flags import (
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import (
     check_target,
+    continued_by,
     load_images,
     new_folder,
     parse_interpreters,
@@ -31,6 +32,7 @@ from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
+from alexnet_impl.machine.interference import LOOK_S
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
@@ -53,8 +55,6 @@ from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
-LOOK_S = 0.5
-"""Seconds for which `alexnet compare` looks at the machine before it starts."""
 MOST_SEEDS = 1000
 
 
@@ -78,15 +78,15 @@ def train_command(command: Train, console: Console) -> int:
     else:
         (config,) = settled([config], _ask_quietly, console)
     run = prepare_job(config, dataset, given)
-    with make_observer(console) as observer:
-        if command.resume is not None:
-            result = resume_run(folder, run, dataset, observer)
-        else:
-            result = start_run(folder.path, run, dataset, observer)
-    if result.status == "interrupted":
-        where = f"Stopped after step {result.steps}"
-        raise StoppedError(f"{where}; continue with: alexnet train --resume {folder.path}")
-
+    how = f"continue with: alexnet train --resume {folder.path}"
+    with continued_by(how, folder.path / "run.json"):
+        with make_observer(console) as observer:
+            if command.resume is not None:
+                result = resume_run(folder, run, dataset, observer)
+            else:
+                result = start_run(folder.path, run, dataset, observer)
+        if result.status == "interrupted":
+            raise StoppedError(f"Stopped after step {result.steps}")
     console.print(comparison_table([folder]))
     console.print(f"Run folder: {folder.path}", soft_wrap=True)
     _refuse_collapsed([folder])
@@ -148,10 +148,11 @@ def compare_command(command: Compare, console: Console) -> int:
         if command.resume is None:
             check_free(folder)
             write_comparison(folder, config, seeds)
-        with MachineWatch(warn_on(console), LOOK_S) as watch:
-            runs = compare(run, folder, console, interpreters, watch, seeds=seeds)
-            watch.after()
-    _show_report(runs, folder / "report.html", console)
+        with continued_by(f"continue with: alexnet compare --resume {folder}"):
+            with MachineWatch(warn_on(console), LOOK_S) as watch:
+                runs = compare(run, folder, console, interpreters, watch, seeds=seeds)
+                watch.after()
+            _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0
 

@@ -9,12 +9,9 @@ from alexnet_impl.cli.flags import Doctor
 from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import machine_fingerprint
-from alexnet_impl.machine.interference import measure_interference
+from alexnet_impl.machine.interference import LOOK_S, measure_interference
 from alexnet_impl.processes.diagnosis import diagnose
 from alexnet_impl.report.doctor import doctor_renderables, find_all
-
-LOOK_S = 0.5
-"""Seconds for which the machine's load is measured, before the workers add theirs."""
 
 
 def doctor_command(command: Doctor, console: Console) -> int:

@@ -6,7 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Explain
-from alexnet_impl.cli.shared import load_images, new_folder, parse_interpreters, settle_run
+from alexnet_impl.cli.shared import (
+    continued_by,
+    load_images,
+    new_folder,
+    parse_interpreters,
+    settle_run,
+)
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
@@ -57,8 +63,9 @@ def explain_command(command: Explain, console: Console) -> int:
         _check_study(folder, request)  # once more: another process may have made it by now
         if not (folder / "plan.json").is_file():
             write_request(folder, request)
-        execute(plan, arms, folder, console, interpreters)
-    return _show(folder, console)
+        with continued_by(f"continue with: alexnet explain --resume {folder}"):
+            execute(plan, arms, folder, console, interpreters)
+            return _show(folder, console)
 
 
 def _warn_of_slow_arms(plan: ExplainPlan, interpreters: dict[str, str]) -> None:

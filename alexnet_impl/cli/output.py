@@ -1,8 +1,11 @@
 """Standard output and error that a command outlives: a closed or full one ends no training."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
+
+from alexnet_impl.errors import is_closed_pipe
 
 
 class Output:
@@ -23,22 +26,19 @@ class Output:
 
     def write(self, text: str) -> int:
         """Writes a text, or drops it; returns its length."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lead_nowhere(error)
+        self._try(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """Writes what the stream still holds, or drops it."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lead_nowhere(error)
+        self._try(self._stream.flush)
 
-    def _lead_nowhere(self, error: OSError) -> None:
-        if not isinstance(error, BrokenPipeError):
-            self.failure = error
-        # By file descriptor: Python flushes what the stream holds when it ends.
-        with Path(os.devnull).open("w") as nothing:
-            os.dup2(nothing.fileno(), self._stream.fileno())
+    def _try(self, act: Callable[..., object], *arguments: str) -> None:
+        try:
+            act(*arguments)
+        except OSError as error:
+            if not is_closed_pipe(error):
+                self.failure = error
+            # By file descriptor: Python flushes what the stream holds when it ends.
+            with Path(os.devnull).open("w") as nothing:
+                os.dup2(nothing.fileno(), self._stream.fileno())

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
-from alexnet_impl.cli.shared import check_output, load_images, parse_interpreters
+from alexnet_impl.cli.shared import check_output, continued_by, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
@@ -59,12 +59,12 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
     runs, problems = [], []
     for request, run in zip(requests, done, strict=True):
         try:
-            again = run and _taken(run, request, console)
-            runs.append(again or _run(request, command.output, console, interpreters))
-        except StoppedError:
-            raise
+            with continued_by("the same command continues it"):
+                again = run and _taken(run, request, console)
+                runs.append(again or _run(request, command.output, console, interpreters))
         except (WeightsError, RecipeError, RunError) as error:
-            if (_path(request, command.output) / "run.json").is_file():
+            has_begun = (_path(request, command.output) / "run.json").is_file()
+            if has_begun or isinstance(error, StoppedError):
                 raise
             problems.append(f"{_title(request)} did not start: {error}")
     _show(runs, problems, command.output, console)

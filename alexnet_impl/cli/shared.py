@@ -3,7 +3,8 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import settle
 from alexnet_impl.data.progress import terminal_progress
-from alexnet_impl.errors import AlexNetWarning, RunError, UnknownNameError
+from alexnet_impl.errors import AlexNetWarning, RunError, StoppedError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.network.variants import get_variant
@@ -149,6 +150,20 @@ def new_folder(options: NetworkOptions, what: str) -> Path:
     """The folder that --output names, or a new one under runs/ named by time and `what`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+
+
+@contextmanager
+def continued_by(how: str, begun: Path | None = None) -> Iterator[None]:
+    """Adds to the error of a block that the user stops how to continue it.
+
+    Without the file `begun` there is nothing to continue yet.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as error:
+        if begun is not None and not begun.is_file():
+            raise
+        raise StoppedError(f"{str(error) or 'Stopped'}; {how}") from None
 
 
 def check_target(flag: str, path: Path | None) -> None:

@@ -3,11 +3,8 @@
 import hashlib
 import json
 import os
-import tempfile
-import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,10 @@ from safetensors import safe_open
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.paths import require_home
 from alexnet_impl.errors import AlexNetWarning, DataError
-from alexnet_impl.files import save_file
+from alexnet_impl.files import replace_whole, save_file
 from alexnet_impl.typed_json import parse_json
 
 _SCHEMA_VERSION = "1"
-_ABANDONED_AFTER_S = 3600
 
 
 def cache_dir() -> Path:
@@ -109,21 +105,14 @@ def write_cache(path: Path, dataset: Dataset, key: str) -> None:
         OSError: If the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
     tensors: dict[str, NDArray[Any]] = {
         "train_images": dataset.train.images,
         "train_labels": dataset.train.labels,
         "test_images": dataset.test.images,
         "test_labels": dataset.test.labels,
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:16]}-", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with replace_whole(path) as temporary:
         save_file(tensors, temporary, metadata=_metadata(dataset, key))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _metadata(dataset: Dataset, key: str) -> dict[str, str]:
@@ -137,11 +126,3 @@ def _metadata(dataset: Dataset, key: str) -> dict[str, str]:
     }
     checksum = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
     return metadata | {"checksum": checksum}
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Deletes files of killed writers, but not those that a process may be writing now."""
-    for leftover in folder.glob("*.tmp"):
-        with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_S:
-                leftover.unlink()

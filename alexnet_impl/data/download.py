@@ -6,14 +6,12 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError
-from alexnet_impl.files import file_digest, write_bytes
+from alexnet_impl.files import file_digest, hold_lock, write_bytes
 
 _CHUNK_BYTES = 1 << 18
 _ATTEMPTS = 5
@@ -60,9 +58,14 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
             cannot be written to, or the checksum is wrong; that file is then removed.
     """
     part = path.with_name(f"{path.name}.part")
+
+    def keep_waiting() -> bool:
+        progress(f"Waiting for another download of {path.name}", 0, 0)
+        return False
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _sole_writer(part, progress):
+        with hold_lock(part.with_name(f"{part.name}.lock"), give_up=keep_waiting):
             if not path.is_file():
                 _fetch(remote, part, path, progress)
                 part.replace(path)
@@ -70,25 +73,6 @@ def download(remote: RemoteFile, path: Path, *, progress: Progress = silent) -> 
     except OSError as error:
         raise DataError(f"{part}: cannot be written ({error}); choose another folder.") from error
     return path
-
-
-@contextmanager
-def _sole_writer(part: Path, progress: Progress) -> Iterator[None]:
-    """Holds the part's lock, which the system releases when a process is killed."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - 0.15 s that only a download pays
-
-    lock = FileLock(f"{part}.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        progress(f"Waiting for another download of {part.stem}", 0, 0)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no open file
-            Path(lock.lock_file).unlink()  # a waiting process notices that and locks a new file
-        lock.release()
 
 
 def _fetch(remote: RemoteFile, part: Path, path: Path, progress: Progress) -> None:

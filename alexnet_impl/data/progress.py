@@ -73,7 +73,7 @@ def log_progress(stream: TextIO, ticker: Ticker) -> Progress:
         started, before = starts.setdefault(description, (ticker.clock(), done))
         if not ticker.is_due():
             return
-        line = f"{description}: {done:,}"
+        line = f"{description}: {done:,}" if done or total else description
         if total and done > before:
             left_s = (ticker.clock() - started) * (total - done) / (done - before)
             line += f" of {total:,}, {time_text(left_s)} left"

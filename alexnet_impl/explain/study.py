@@ -8,9 +8,9 @@ An arm is one setting in one framework, trained with every seed. Two arms are co
 with the same initial weights, order and augmentation, and the same test images.
 """
 
-import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import (
     AlexNetError,
     DivergedError,
     RunError,
-    StoppedError,
     UnknownNameError,
 )
 from alexnet_impl.explain.factors import (
@@ -38,7 +36,6 @@ from alexnet_impl.explain.factors import (
     not_applicable_reason,
     switched,
 )
-from alexnet_impl.files import write_bytes
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.training_worker import worker_series
@@ -48,9 +45,9 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import DatasetRecord, RunResult
 from alexnet_impl.training.events import Ended, Event, Started, Stepped
 from alexnet_impl.training.feeding import run_images
-from alexnet_impl.training.pace import Pace, announcement, steps_text
+from alexnet_impl.training.observers import LogLines
 from alexnet_impl.training.prepare import PreparedRun
-from alexnet_impl.typed_json import parse_json, read, to_json
+from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 SCHEMA_VERSION = 1
@@ -282,7 +279,7 @@ def run_path(folder: Path, arm: Arm, seed: int) -> Path:
 
 def write_request(folder: Path, request: ExplainRequest) -> None:
     """Writes plan.json, whole or not at all."""
-    write_bytes(folder / "plan.json", json.dumps(request.to_dict(), indent=1).encode())
+    RunFolder(folder).write_json("plan.json", request.to_dict())
 
 
 def read_request(folder: Path) -> ExplainRequest:
@@ -292,20 +289,18 @@ def read_request(folder: Path) -> ExplainRequest:
         RunError: If it is missing, damaged or of another release.
     """
     path = folder / "plan.json"
-    try:
-        values = parse_json(path.read_bytes())
-        if not isinstance(values, dict):
-            raise RunError(f"{path}: is damaged (it contains no JSON object).")
-        if (version := values.pop("schema_version")) != SCHEMA_VERSION:
-            raise RunError(
-                f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
-            )
-        return read(ExplainRequest, values)
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise RunError(
             f"{folder}: contains no plan.json of `alexnet explain`; start without --resume."
-        ) from error
-    except (KeyError, ValueError) as error:
+        )
+    values = RunFolder(folder).read_json(path.name)
+    if (version := values.pop("schema_version", None)) != SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: has schema_version={version!r}; this release reads {SCHEMA_VERSION}."
+        )
+    try:
+        return read(ExplainRequest, values)
+    except ValueError as error:
         raise RunError(f"{path}: is damaged ({error}).") from error
 
 
@@ -320,8 +315,7 @@ def has_ended(path: Path, config: RunConfig) -> bool:
     run = RunFolder.open(path)
     if run.config != config:
         raise RunError(f"{path}: contains a run with another config; choose another folder.")
-    result = run.result
-    return result is not None and result.status != "interrupted"
+    return run.has_ended
 
 
 def execute(
@@ -346,17 +340,12 @@ def execute(
             todo = [run for run in runs if not has_ended(run_path(folder, *run), plan.config(*run))]
             progress.skip(len(runs) - len(todo))
             interpreter = interpreters.get(name, sys.executable)
-            try:
-                for first in range(0, len(todo), RUNS_PER_WORKER):
-                    some = [
-                        (run_path(folder, *run), replace(arms[run[0]], config=plan.config(*run)))
-                        for run in todo[first : first + RUNS_PER_WORKER]
-                    ]
-                    _execute(folder / f"{name}.log", some, progress, interpreter)
-            except StoppedError as error:
-                raise StoppedError(
-                    f"Stopped; continue with: alexnet explain --resume {folder}"
-                ) from error
+            for first in range(0, len(todo), RUNS_PER_WORKER):
+                some = [
+                    (run_path(folder, *run), replace(arms[run[0]], config=plan.config(*run)))
+                    for run in todo[first : first + RUNS_PER_WORKER]
+                ]
+                _execute(folder / f"{name}.log", some, progress, interpreter)
 
 
 def _execute(
@@ -369,20 +358,19 @@ def _execute(
             path.parent.mkdir(parents=True, exist_ok=True)
             progress.begin(f"{framework}  {path.parent.name}  {path.name.replace('-', ' ')}")
             with suppress(DivergedError):  # that is a result too
-                if series.train(run, path, progress).status == "interrupted":
-                    raise StoppedError(f"{path}: stopped")
+                series.train(run, path, progress)
             # Dozens of networks that were not requested; `alexnet train` makes one again.
             (path / "weights.safetensors").unlink(missing_ok=True)
 
 
-class _Progress:
+class _Progress(LogLines):
     """A bar over all runs on a terminal; elsewhere one line per run, and one every 30 seconds."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.label = console, ""
+    def __init__(
+        self, console: Console, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(console, clock=clock)
         self.done, self.total = 0, total
-        self.run: Started | None = None
-        self.pace, self.announced, self.ticker = Pace(), False, Ticker()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -419,7 +407,6 @@ class _Progress:
                 self.run = event
             case Stepped(step=step, num_steps=num_steps):
                 self.bar.update(self.task, completed=self.done + step / num_steps)
-                self.pace.add(event)
                 if self.run is not None:
                     self._say(self.run, event)
             case Ended(result=result):
@@ -427,19 +414,13 @@ class _Progress:
 
     def _say(self, run: Started, event: Stepped) -> None:
         """Says once how long the study will take, and in a log every 30 seconds how far it is."""
-        if self.pace.is_known and not self.announced:
-            self.announced = True
-            runs = self.total - self.done
-            what = f"{runs} runs of {steps_text(run.num_steps, self.pace)}, and evaluation"
-            if text := announcement(runs * self.pace.duration_s(run, run.num_steps), what):
-                self._print(text)
+        self.pace.add(event)
+        self.recent.add(event)
+        if text := self.pace.announce(run, run.num_steps, runs=self.total - self.done):
+            self._print(text)
         if not self.console.is_terminal and self.ticker.is_due():
             place = f"run {self.done + 1} of {self.total}"
-            self._print(f"{self.label}  {place}  {self.pace.text(run, event)} in this run")
-
-    def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
-        self.ticker.restart()
+            self._print(f"{self.label}  {place}  {self.recent.text(run, event)} in this run")
 
     def _end(self, result: RunResult) -> None:
         """Counts the run; prints it as a line where there is no bar."""

@@ -233,7 +233,10 @@ class Framework(Protocol):
         """Reads variant, num_classes and input_size from a file, as far as it has them."""
 
     def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
-        """Writes weights of the canonical layout as a file that opens without this package."""
+        """Writes weights of the canonical layout as a file that opens without this package.
+
+        The caller sees that it is whole; see files.replace_whole().
+        """
 
     def set_threads(self, threads: int) -> None:
         """Sets the number of CPU threads; call it before anything is computed.

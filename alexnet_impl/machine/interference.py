@@ -14,6 +14,9 @@ MAX_LOAD_PER_CPU = 0.5
 MAX_INTERFERENCE = 0.1
 """Share of the processor's, or of a GPU's, time beyond which a warning is given."""
 
+LOOK_S = 0.5
+"""Seconds for which a command looks at the machine before its workers add their load."""
+
 
 def measure_interference(interval_s: float) -> float:
     """Measure the share of all cores' time that other processes use, 0 to 1.

@@ -11,7 +11,7 @@ from pathlib import Path
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError, WeightsError
-from alexnet_impl.files import file_digest, replace_whole
+from alexnet_impl.files import file_digest
 from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
@@ -90,11 +90,8 @@ def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}
     try:
-        with (
-            replace_whole(target) as temporary,
-            open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel,
-        ):
-            files = {"source": str(path.resolve()), "target": str(temporary)}
+        with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
+            files = {"source": str(path.resolve()), "target": str(target.resolve())}
             channel.ask("convert", files | {"network": network})
     except RunError as error:
         raise WeightsError(f"{path}: cannot be converted ({error})") from error

@@ -6,7 +6,7 @@ A framework that cannot be imported, or that crashes or hangs there, ends the wo
 import platform
 import sys
 from dataclasses import asdict, dataclass, field
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 from alexnet_impl.errors import RunError
@@ -35,6 +35,7 @@ class Diagnosis:
             empty if the worker did not start.
         device: Fingerprint of the device that the framework uses; empty if it failed.
         problem: Why something is missing; '' if nothing is.
+        hangs: Whether that is because the framework did not answer in time.
     """
 
     framework: str
@@ -42,6 +43,7 @@ class Diagnosis:
     environment: dict[str, Any] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    hangs: bool = False
 
 
 def diagnose(
@@ -49,10 +51,16 @@ def diagnose(
 ) -> Diagnosis:
     """Ask a worker process about its environment and about the device of its framework."""
     found: dict[str, Any] = {}
+    hangs = Event()
     try:
         with open_channel(framework, "doctor", interpreter=interpreter) as channel:
-            # Killed, and not asked to end: it may hang in a driver's call.
-            timer = Timer(limit_s, channel.worker.process.kill)
+
+            def end() -> None:
+                hangs.set()
+                # Killed, and not asked to end: it may hang in a driver's call.
+                channel.worker.process.kill()
+
+            timer = Timer(limit_s, end)
             timer.start()
             try:
                 found["environment"], _ = channel.ask("environment")
@@ -61,6 +69,8 @@ def diagnose(
                 timer.cancel()
     except RunError as error:
         found["problem"] = str(error)
+        if hangs.is_set():
+            found |= {"problem": f"did not answer within {limit_s:g} s", "hangs": True}
     return Diagnosis(framework=framework, interpreter=interpreter, **found)
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from alexnet_impl.errors import RunError
+from alexnet_impl.errors import RunError, closed_pipe_ignored
 
 KINDS = ("training", "trainer", "case", "model", "conversion", "doctor")
 """Kinds of workers: each answers requests of its own."""
@@ -43,7 +43,7 @@ class WorkerProcess:
     def send(self, request: dict[str, Any]) -> None:
         """Sends one request; if the worker has ended, receive() says so."""
         stdin = _pipe(self.process.stdin)
-        with suppress(BrokenPipeError):
+        with closed_pipe_ignored():
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
 
@@ -64,7 +64,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Ends the worker by ending its input, and waits for it."""
-        with suppress(BrokenPipeError), self.process:
+        with closed_pipe_ignored(), self.process:
             _pipe(self.process.stdin).close()
             _pipe(self.process.stdout).read()  # a worker with more to say would wait for a reader
 
@@ -156,7 +156,7 @@ def worker_pipes() -> Iterator[tuple[Requests, TextIO]]:
     try:
         yield requests, answers
     finally:
-        with suppress(BrokenPipeError):
+        with closed_pipe_ignored():
             answers.close()
 
 

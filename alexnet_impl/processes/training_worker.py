@@ -34,6 +34,7 @@ def train_in_worker(
 
     Raises:
         RunError: See WorkerSeries.train().
+        StoppedError: If the user stopped it, even if that was too late for this run.
     """
     framework = run.config.framework
     with worker_series(framework, log_of(folder), interpreter=interpreter) as series:
@@ -53,10 +54,9 @@ class WorkerSeries:
         Raises:
             DivergedError: If the run diverged; the worker can train the next one.
             RunError: If the worker refused the run, failed or was killed; with its message.
-            StoppedError: If a signal came before the worker could save a state.
+            StoppedError: If the user stopped it; says where.
         """
-        if self.interrupts:
-            raise StoppedError(f"stopped between two runs of {self.framework}")
+        self.check_not_stopped()
         if self.worker is None:
             raise RunError(f"{self.framework}: the worker of this series has ended.")
         self.worker.send({"run": run_to_dict(run), "folder": str(folder.resolve())})
@@ -71,7 +71,14 @@ class WorkerSeries:
             raise self._failure(message, result)
         if result is None:
             raise RunError(f"{folder}: the worker process wrote no result.")
+        if result.status == "interrupted":
+            raise StoppedError(f"Stopped {self.framework} after step {result.steps}")
         return result
+
+    def check_not_stopped(self) -> None:
+        """Raises StoppedError if a signal has come."""
+        if self.interrupts:
+            raise StoppedError(f"Stopped between two runs of {self.framework}")
 
     def _next_event(self, worker: WorkerProcess) -> dict[str, Any]:
         try:
@@ -91,7 +98,7 @@ class WorkerSeries:
         return DivergedError(message) if diverged else RunError(message)
 
     def _stopped(self) -> StoppedError:
-        return StoppedError(f"stopped while {self.framework} was starting or ending")
+        return StoppedError(f"Stopped while {self.framework} was starting or ending")
 
 
 @contextmanager
@@ -105,6 +112,7 @@ def worker_series(
 
     Raises:
         RunError: If the interpreter cannot be started.
+        StoppedError: If a signal came during the last run, too late for it.
     """
     workers: list[WorkerProcess] = []
     with _signals_stop(workers) as interrupts:
@@ -116,6 +124,7 @@ def worker_series(
         series.worker = worker
         try:
             yield series
+            series.check_not_stopped()
         except BaseException:
             worker.stop()
             raise

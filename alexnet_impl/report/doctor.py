@@ -17,8 +17,10 @@ _APART = (
     "On a GPU give each framework an environment of its own: `tox run -e gpu`, or --interpreter "
     "tensorflow=PYTHON."
 )
-
-
+_HANGS = (
+    "See where it hangs: {python} -X importtime -c 'import {name}'. If it does not hang with "
+    "CUDA_VISIBLE_DEVICES=-1 before it, restart the GPU's driver."
+)
 _SHOWN_ELSEWHERE = {"device", "gpu", "native_bfloat16"}
 
 
@@ -81,7 +83,9 @@ def _framework(diagnosis: Diagnosis, gpus: Sequence[Facts]) -> Finding:
     if not device:
         installed = name in diagnosis.environment.get("packages", {name})
         if installed:
-            return Finding(label, diagnosis.problem, holds=False, remedy=anew)
+            hung = _HANGS.format(python=diagnosis.interpreter, name=name)
+            remedy = hung if diagnosis.hangs else anew
+            return Finding(label, diagnosis.problem, holds=False, remedy=remedy)
         return Finding(label, "is not installed", holds=None, remedy=f"If you need it: {anew}")
     where = f"{device['device']} ({device['gpu']})" if device.get("gpu") else device["device"]
     own = {key: value_text(device[key]) for key in device.keys() - _SHOWN_ELSEWHERE}

@@ -13,13 +13,11 @@ it whole or absent. One process at a time writes to a folder: it holds a lock in
 computed from run folders.
 """
 
-import errno
 import io
 import json
 import math
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,7 +26,7 @@ import numpy as np
 
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import AlexNetError, RunError
-from alexnet_impl.files import write_bytes
+from alexnet_impl.files import hold_lock, is_temporary, remove_abandoned, write_bytes
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.records import DatasetRecord, History, Predictions, RunResult
@@ -41,10 +39,6 @@ SCHEMA_VERSION = 1
 LOCK = ".lock"
 LOCK_WAIT_S = 5.0
 """How long to wait for a lock: a worker whose parent has died still saves its state."""
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
-"""What a file system answers that has no locks."""
-_LEFTOVER = re.compile(r"\.\d+-[a-z]+\.(json|npz|safetensors)|\.tmp\w{6}")
-"""Temporary names of files.replace_whole(), and of safetensors in earlier releases."""
 
 Record = TypeVar("Record")
 
@@ -74,7 +68,6 @@ class RunFolder:
         """
         folder = cls(path)
         with hold_new_folder(path):
-            folder.clean()
             folder.write_json(
                 "run.json",
                 {
@@ -155,6 +148,12 @@ class RunFolder:
         if not (self.path / "result.json").is_file():
             return None
         return self._record("result.json", self.read_json("result.json"), RunResult)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to train, whatever the result is."""
+        result = self.result
+        return result is not None and result.status != "interrupted"
 
     def finished_result(self) -> RunResult:
         """Returns the result of a finished run.
@@ -248,12 +247,6 @@ class RunFolder:
         except (KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: is no checkpoint of a run ({error}).") from error
 
-    def clean(self) -> None:
-        """Removes temporary files that killed writers have left."""
-        for path in self.path.iterdir():
-            if _is_leftover(path):
-                path.unlink(missing_ok=True)
-
     def remove_checkpoint(self) -> None:
         """Removes the checkpoint, if there is one."""
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -313,11 +306,7 @@ def check_free(path: Path) -> None:
 
 def _holds_files(path: Path) -> bool:
     """Whether a folder holds anything else than a killed process left."""
-    return any(entry.name != LOCK and not _is_leftover(entry) for entry in path.iterdir())
-
-
-def _is_leftover(path: Path) -> bool:
-    return _LEFTOVER.fullmatch(path.name) is not None and path.is_file()
+    return any(entry.name != LOCK and not is_temporary(entry) for entry in path.iterdir())
 
 
 @contextmanager
@@ -337,33 +326,34 @@ def hold_new_folder(path: Path) -> Iterator[None]:
 def hold_folder(path: Path) -> Iterator[None]:
     """Makes a folder if there is none, and keeps other processes from writing to it.
 
+    What killed writers left there is removed, and a folder made for this that is empty at the end.
+
     The system releases the lock when this process ends, however it does. This process may hold a
     folder several times. On a network drive without locks, nothing is kept away.
 
     Raises:
         RunError: If another process holds it, or it cannot be made or written.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only what writes a folder pays for it
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.resolve() / LOCK, timeout=LOCK_WAIT_S, is_singleton=True)
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"{path}: another process is writing to this folder; wait until it has ended, or "
-            "choose another folder."
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
+    with ExitStack() as stack:
+        if not path.exists():
+            stack.callback(_remove_empty, path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(path / LOCK, LOCK_WAIT_S))
+            remove_abandoned(path, is_held=True)
+        except TimeoutError:
+            raise RunError(
+                f"{path}: another process is writing to this folder; wait until it has ended, or "
+                "choose another folder."
+            ) from None
+        except OSError as error:
             raise RunError(
                 f"{path}: cannot be written ({error.strerror}); choose another folder with "
                 "--output."
             ) from error
-    try:
         yield
-    finally:
-        if lock.lock_counter == 1:
-            with suppress(OSError):  # Windows removes no open file
-                (path / LOCK).unlink()  # a process that waits for it notices, and locks a new one
-        lock.release()
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):  # it holds files
+        path.rmdir()

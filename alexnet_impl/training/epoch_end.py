@@ -15,6 +15,7 @@ from alexnet_impl.training.evaluation import (
 )
 from alexnet_impl.training.events import Evaluating
 from alexnet_impl.training.state import RunState
+from alexnet_impl.training.stopping import StopRequest
 
 
 def end_epoch(state: RunState) -> EpochRecord:
@@ -26,7 +27,7 @@ def end_epoch(state: RunState) -> EpochRecord:
     dataset, progress = state.dataset, state.progress
     started = time.perf_counter()
     split = dataset.validation or dataset.test
-    probabilities = _evaluate(state, split)
+    probabilities = _evaluate(state, split, StopRequest())
     evaluation_time_s = time.perf_counter() - started
     progress.evaluation_time_s += evaluation_time_s
     if not dataset.validation:
@@ -52,31 +53,38 @@ def end_epoch(state: RunState) -> EpochRecord:
     return record
 
 
-def measure_test_images(state: RunState) -> NDArray[np.float64]:
+def measure_test_images(state: RunState, stop: StopRequest) -> NDArray[np.float64]:
     """Returns the test images' class probabilities, of shape (num_images, num_classes).
 
     They are computed unless the last epoch was evaluated on the test images.
 
     Raises:
         DivergedError: If a probability is not finite.
+        KeyboardInterrupt: If the user has asked to stop, at the end of a batch.
     """
     if state.test_probabilities is not None:
         return state.test_probabilities
     started = time.perf_counter()
-    probabilities = _evaluate(state, state.dataset.test)
+    probabilities = _evaluate(state, state.dataset.test, stop)
     state.progress.evaluation_time_s += time.perf_counter() - started
     return probabilities
 
 
-def _evaluate(state: RunState, split: Split) -> NDArray[np.float64]:
+def _evaluate(state: RunState, split: Split, stop: StopRequest) -> NDArray[np.float64]:
     """Returns the class probabilities of a split's images, of shape (num_images, num_classes)."""
     features = state.network.features
+
+    def progress(done: int) -> None:
+        state.observer(Evaluating(done=done, total=len(split)))
+        if stop.asked:
+            raise KeyboardInterrupt
+
     probabilities = predict_probabilities(
         state.trainer,
         split if features is None else features.of(split, state.dataset),
         batch_size=eval_batch_size(state.spec.input_shape[1]),
         flip=state.recipe.eval_flip,
-        progress=lambda done: state.observer(Evaluating(done=done, total=len(split))),
+        progress=progress,
     )
     if not np.isfinite(probabilities).all():
         raise state.diverged(f"probabilities are not finite after step {state.progress.step}")

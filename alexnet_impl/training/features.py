@@ -23,7 +23,7 @@ from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import AlexNetWarning, RecipeError, RunError
-from alexnet_impl.files import replace_whole
+from alexnet_impl.files import remove_abandoned, replace_whole
 from alexnet_impl.frameworks import DeviceTrainer
 from alexnet_impl.network.spec import Spec, trace
 from alexnet_impl.recipe.phases import phase_recipes
@@ -146,6 +146,7 @@ def compute_features(
     Raises:
         RunError: If the disk has no space for them.
     """
+    remove_abandoned(_path(key, "train").parent)
     splits = {"train": dataset.train, "test": dataset.test}
     if dataset.validation is not None:
         splits["validation"] = dataset.validation

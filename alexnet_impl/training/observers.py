@@ -4,7 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from alexnet_impl.data.progress import Ticker
-from alexnet_impl.errors import AlexNetWarning
+from alexnet_impl.errors import AlexNetWarning, closed_pipe_ignored
 from alexnet_impl.runs.records import EpochRecord
 from alexnet_impl.training.events import (
     Ended,
@@ -32,14 +32,14 @@ from alexnet_impl.training.events import (
     Warned,
     event_to_json,
 )
-from alexnet_impl.training.pace import RESUME, Pace, announcement, steps_text
+from alexnet_impl.training.pace import RESUME, Pace
 
 
 @contextmanager
 def make_observer(console: Console, *, scope: str = "", resume: str = RESUME) -> Iterator[Observer]:
     """Yields an observer that prints to a console: a bar on a terminal, lines elsewhere.
 
-    `scope` and `resume` belong to the announcement of a long run; see announcement().
+    `scope` and `resume` belong to the announcement of a long run; see Pace.announce().
     """
     if not console.is_terminal:
         yield LogLines(console, scope=scope, resume=resume)
@@ -70,7 +70,6 @@ class EpochLines:
         self.num_epochs: int | None = None
         self.run: Started | None = None
         self.pace = Pace()
-        self.announced = False
 
     def __call__(self, event: Event) -> None:
         """Prints the lines of an event, if it has any."""
@@ -82,27 +81,17 @@ class EpochLines:
                 self.label, self.num_epochs = f"{event.framework:<10}", event.num_epochs
                 if event.step:
                     self._print(f"{self.label}  continues after step {event.step}")
-            case Stepped():
-                self._announce(event)
+            case Stepped() if self.run is not None:
+                self.pace.add(event)
+                steps = event.num_steps - event.step
+                how = {"scope": self.scope, "resume": self.resume}
+                if text := self.pace.announce(self.run, steps, **how):
+                    self._print(f"{self.label}  {text}")
             case Warned(message=message):
                 # The command line prints warnings of this package as one line each.
                 warnings.warn(message, AlexNetWarning, stacklevel=2)
             case EpochEnded(record=record):
                 self._print(epoch_line(self.label, record, self.num_epochs))
-
-    def _announce(self, event: Stepped) -> None:
-        """Says once how long the run will take, if that is long and its speed is known."""
-        if self.announced or self.run is None:
-            return
-        self.pace.add(event)
-        if not self.pace.is_known:
-            return
-        self.announced = True
-        steps = event.num_steps - event.step
-        what = f"{steps_text(steps, self.pace)}, and evaluation"
-        time_s = self.pace.duration_s(self.run, steps)
-        if text := announcement(time_s, what, scope=self.scope, resume=self.resume):
-            self._print(f"{self.label}  {text}")
 
     def _print(self, line: str) -> None:
         # soft_wrap: a log keeps its lines whole, whatever width the console guesses.
@@ -209,6 +198,6 @@ class JsonObserver:
         self._write({"event": event, **values})
 
     def _write(self, values: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # the training that saves its state outlives the reader
+        with closed_pipe_ignored():  # the training that saves its state outlives the reader
             self.stream.write(json.dumps(values) + "\n")
             self.stream.flush()

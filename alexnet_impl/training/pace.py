@@ -24,6 +24,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.steps, self.time_s, self.images = 0, 0.0, 0.0
+        self._announced = False
 
     def add(self, event: Stepped) -> None:
         """Counts the steps since the previous event."""
@@ -47,6 +48,24 @@ class Pace:
         evaluation_s = FORWARD_SHARE * image_s * run.evaluated_images
         return steps * self.step_time_s + evaluation_s * steps / run.num_steps
 
+    def announce(
+        self, run: Started, steps: int, *, runs: int = 1, scope: str = "", resume: str = RESUME
+    ) -> str:
+        """Says once how long a job will take; '' if it is short, not known yet, or said before.
+
+        `steps` are those to come in each of the job's `runs`. `scope` says what the time is for,
+        such as ' per framework', and `resume` how to stop and continue it.
+        """
+        if self._announced or not self.is_known:
+            return ""
+        self._announced = True
+        time_s = runs * self.duration_s(run, steps)
+        if time_s <= LONG_S:
+            return ""
+        count = f"{runs} runs of " if runs > 1 else ""
+        what = f"{count}{steps:,} steps at {self.step_time_s:.2g} s, and evaluation"
+        return f"about {time_text(time_s)}{scope} ({what}){resume and f'; {resume}'}"
+
     def text(self, run: Started, event: Stepped) -> str:
         """Step, loss, speed and time left, such as 'step 7/30  loss 2.0000  400 images/s'."""
         text = f"step {event.step:,}/{event.num_steps:,}  loss {event.loss:.4f}"
@@ -55,23 +74,3 @@ class Pace:
         speed = self.images / self.time_s
         left_s = self.duration_s(run, event.num_steps - event.step)
         return f"{text}  {speed:.{0 if speed >= 10 else 1}f} images/s  {time_text(left_s)} left"
-
-
-def announcement(time_s: float, what: str, *, scope: str = "", resume: str = RESUME) -> str:
-    """Says how long a job will take, or '' if it is short.
-
-    Args:
-        time_s: Estimated seconds.
-        what: What takes them, such as '2,346 steps at 3.3 s'.
-        scope: What the time is for, such as ' per framework'.
-        resume: How to stop and continue it; may be empty.
-    """
-    if time_s <= LONG_S:
-        return ""
-    ending = f"; {resume}" if resume else ""
-    return f"about {time_text(time_s)}{scope} ({what}){ending}"
-
-
-def steps_text(steps: int, pace: Pace) -> str:
-    """A number of steps and the time of each, such as '2,346 steps at 3.3 s'."""
-    return f"{steps:,} steps at {pace.step_time_s:.2g} s"

@@ -47,7 +47,11 @@ def train(state: RunState) -> RunResult:
                 _train_epoch(state, stop)
             if not state.is_recorded:
                 return end_interrupted(state)
-        return end_finished(state, measure_test_images(state))
+            try:
+                probabilities = measure_test_images(state, stop)
+            except KeyboardInterrupt:
+                return end_interrupted(state)
+            return end_finished(state, probabilities)
     except CollapsedError as error:
         return end_collapsed(state, str(error))
     except DivergedError as error:

@@ -62,7 +62,6 @@ def _resume(folder: RunFolder, run: PreparedRun, dataset: Dataset, observer: Obs
             f"{folder.path}: was started on other weights than {given} gives; give the "
             "run its own weights back."
         )
-    folder.clean()
     network = make_network(run, weights, dataset, observer)
     if not (folder.path / "environment.json").is_file():  # killed before it was written
         _write_environment(folder, run)

@@ -5,14 +5,12 @@ Keras ignores. Published files are recognised by their names.
 """
 
 import json
-import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.typed_json import parse_json, read
@@ -85,11 +83,9 @@ def stored_info(path: Path) -> WeightsInfo | None:
 
 
 def store_info(path: Path, info: WeightsInfo) -> None:
-    """Writes metadata into a .keras file, whole or not at all."""
-    with replace_whole(path) as temporary:
-        shutil.copyfile(path, temporary)
-        with zipfile.ZipFile(temporary, "a") as file:
-            file.writestr(MEMBER, json.dumps(info_to_metadata(info)))
+    """Adds metadata to a .keras file, which nobody reads yet."""
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(MEMBER, json.dumps(info_to_metadata(info)))
 
 
 def _keras_info(path: Path) -> WeightsInfo | None:

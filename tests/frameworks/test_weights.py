@@ -71,6 +71,18 @@ def test_checkpoint_files_give_the_weights_back(tmp_path, framework, framework_n
 
 
 @pytest.mark.slow
+@pytest.mark.torch
+def test_equal_weights_give_equal_bytes_whatever_the_file_is_called(tmp_path):
+    from alexnet_impl.frameworks import torch as framework
+
+    spec = build_spec("cifar", width=1 / 16)
+    weights = random_weights(spec)
+    for name in ("a.pt", "another.pth"):
+        framework.write_checkpoint(tmp_path / name, spec, weights)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pth").read_bytes()
+
+
+@pytest.mark.slow
 def test_damaged_and_missing_checkpoints_are_refused(tmp_path, framework, framework_name):
     spec = build_spec("cifar", width=1 / 16)
     for suffix in SUFFIXES[framework_name]:

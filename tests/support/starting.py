@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.errors import StoppedError
 from alexnet_impl.processes import training_worker
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training import start
@@ -40,7 +41,10 @@ class SeriesInProcess:
     """A worker series without a process."""
 
     def train(self, run, folder, observer):
-        return train_prepared(run, folder, observer)
+        result = train_prepared(run, folder, observer)
+        if result.status == "interrupted":
+            raise StoppedError(f"Stopped {run.config.framework} after step {result.steps}")
+        return result
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import fake_framework
-from support.fake_framework import break_at, interrupt_at, linear_config
+from support.fake_framework import at_step, break_at, interrupt_at, linear_config
 from support.starting import series_in_process, start_run
 
 import alexnet_impl
@@ -834,6 +834,29 @@ def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, 
     assert (code, err) == (0, "")
     assert "after step 3" in out
     assert RunFolder.open(run).result.status == "finished"
+
+
+def test_train_stopped_between_its_steps_says_how_to_continue(
+    alexnet, tmp_path, framework, monkeypatch
+):
+    """Before the first step, or by a second Ctrl-C."""
+    run = tmp_path / "run"
+
+    def twice(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    framework.before_step = at_step(2, twice)
+    code, _, err = alexnet("train", "--variant", "linear", *SYNTHETIC, "--output", run)
+    assert (code, err) == (130, f"Stopped; continue with: alexnet train --resume {run}\n")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "start_run", stop)
+    none = tmp_path / "none"
+    code, _, err = alexnet("train", "--variant", "linear", *SYNTHETIC, "--output", none)
+    assert (code, err) == (130, "Stopped.\n")
 
 
 def test_diverged_train_is_one_line(alexnet, tmp_path, framework):

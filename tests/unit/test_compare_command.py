@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from support import fake_framework
 from support.fake_worker import fake_python
+from support.leftovers import write_leftover
 from support.starting import SeriesInProcess
 
 from alexnet_impl import compare as comparison
@@ -42,8 +43,9 @@ def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, mo
         raise fake_framework.Killed
 
     monkeypatch.setattr(commands, "compare", killed)
+    monkeypatch.setattr(commands, "LOOK_S", 0.001)
     (tmp_path / ".lock").touch()
-    (tmp_path / ".12345-compare.json").write_bytes(b"half")
+    write_leftover(tmp_path / "compare.json")
     for flags in (("--output", str(tmp_path), *FLAGS), ("--resume", str(tmp_path))):
         with pytest.raises(fake_framework.Killed):
             main(["compare", *flags])
@@ -157,6 +159,22 @@ def test_signs_of_other_work_are_kept_with_the_times_of_both_runs(tmp_path, monk
     assert second == ("Another alexnet.",)
     assert all(done.result.timing.beside_other_work for done in runs)
     assert asked == [False] * 3
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("place", ["compare", "_show_report"])
+def test_stop_between_two_workers_says_how_to_continue(tmp_path, monkeypatch, capsys, place):
+    fake_framework.install(monkeypatch)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "compare", lambda *_, **__: [])
+    monkeypatch.setattr(commands, place, stop)
+    monkeypatch.setattr(commands, "LOOK_S", 0.001)
+    assert main(["compare", "--output", str(tmp_path), *FLAGS]) == 130
+    told = capsys.readouterr().err
+    assert told == f"Stopped; continue with: alexnet compare --resume {tmp_path}\n"
 
 
 @pytest.mark.slow

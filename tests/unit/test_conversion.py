@@ -1,14 +1,17 @@
 """Conversion without a framework: names, refusals, and the check of the outputs."""
 
+import os
 import zipfile
 
 import numpy as np
 import pytest
 from support import fake_framework
+from support.fake_framework import Killed
 
 from alexnet_impl import convert as conversion
 from alexnet_impl.convert import convert, target_kind
 from alexnet_impl.errors import FrameworkError, UnknownNameError, WeightsError
+from alexnet_impl.files import save_file
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.recipe.recipe import Recipe
@@ -89,10 +92,10 @@ def test_conversion_keeps_every_bit_and_compares_the_outputs(source, tmp_path):
 def test_conversion_that_loses_a_bit_shows_in_the_outputs(source, tmp_path, monkeypatch):
     """A wrong writer: one bias moves by 1/2."""
 
-    def wrong(path, weights, info):
-        save_weights(path, weights | {"fc1.bias": weights["fc1.bias"] + np.float32(0.5)}, info)
+    def wrong(weights, path, metadata):
+        save_file(weights | {"fc1.bias": weights["fc1.bias"] + np.float32(0.5)}, path, metadata)
 
-    monkeypatch.setattr(conversion, "save_weights", wrong)
+    monkeypatch.setattr(conversion, "save_file", wrong)
     target = tmp_path / "out.safetensors"
     target.write_bytes(b"a good file of before")
     with pytest.raises(WeightsError, match=r"out.safetensors: was not written: its outputs would"):
@@ -113,6 +116,27 @@ def test_killed_conversion_leaves_no_unproven_target(source, tmp_path, monkeypat
     monkeypatch.setattr(conversion, "read_weights", reading)
     convert(source, target, Hints())
     assert seen == [False, False]
+
+
+def test_conversion_writes_one_temporary_file_that_a_killed_one_leaves(
+    source, tmp_path, framework, monkeypatch
+):
+    """In every format: one in another would never be removed."""
+
+    def write(path, *_):
+        path.write_bytes(b"written")
+        written.append([entry for entry in tmp_path.iterdir() if entry != source])
+        raise Killed
+
+    monkeypatch.setattr(framework, "write_checkpoint", write, raising=False)
+    monkeypatch.setattr(conversion, "save_file", lambda _, path, __: write(path))
+    written = []
+    for name in ("out.safetensors", "out.pt", "out.keras"):
+        with pytest.raises(Killed):
+            convert(source, tmp_path / name, Hints())
+        ((temporary,),) = written
+        assert temporary.name.endswith(f"-{os.getpid()}-{name}")
+        written.clear()
 
 
 def test_conversion_of_weights_that_are_not_finite_is_refused(source, tmp_path):
@@ -197,7 +221,7 @@ def test_target_that_cannot_be_written_is_named(source, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(conversion, "save_weights", full)
+    monkeypatch.setattr(conversion, "save_file", full)
     target = tmp_path / "out.safetensors"
     message = f"{target}: cannot be written (No space left on device)."
     assert refusal_of(source, target) == message

@@ -130,9 +130,31 @@ def test_exit_code_says_whether_everything_works(monkeypatch, capsys, second, co
 ANSWER = 'read line; echo \'{"values": {"python": "3.11"}, "arrays": ""}\'; read line'
 
 
-@pytest.mark.parametrize("end", ["kill -SEGV $$", "exec sleep 60"], ids=["crashes", "hangs"])
-def test_framework_that_ends_its_worker_is_a_finding(tmp_path, end):
-    found = diagnose("torch", shell_script(tmp_path, ANSWER, end), limit_s=0.1)
+@pytest.mark.parametrize(
+    ("end", "limit_s", "problem", "remedy"),
+    [
+        (
+            "kill -SEGV $$",
+            60.0,
+            "torch: the worker process was killed by signal 11",
+            "In an environment of its own: pip install 'torch'",
+        ),
+        (
+            "exec sleep 60",
+            0.1,
+            "did not answer within 0.1 s",
+            "See where it hangs: {python} -X importtime -c 'import torch'. ",
+        ),
+    ],
+    ids=["crashes", "hangs"],
+)
+def test_framework_that_ends_its_worker_is_a_finding(tmp_path, end, limit_s, problem, remedy):
+    python = shell_script(tmp_path, ANSWER, end)
+    found = diagnose("torch", python, limit_s=limit_s)
     assert found.environment == {"python": "3.11"}
     assert found.device == {}
-    assert "torch: the worker process was killed by signal" in found.problem
+    assert found.problem.startswith(problem)
+    environment = ENVIRONMENT | {"packages": {"torch": "2"}}
+    finding = find_all([replace(found, environment=environment)], QUIET)[3]
+    assert finding.found == found.problem
+    assert finding.remedy.startswith(remedy.format(python=python))

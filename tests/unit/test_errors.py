@@ -1,12 +1,23 @@
 """What every error promises: one base, the received name, the nearest one."""
 
+import errno
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet_impl import errors
-from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError, nearest
+from alexnet_impl.cli.output import Output
+from alexnet_impl.errors import (
+    AlexNetError,
+    RecipeError,
+    UnknownNameError,
+    closed_pipe_ignored,
+    nearest,
+)
+from alexnet_impl.processes.launch import WorkerProcess
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.training.observers import JsonObserver
 
 pytestmark = pytest.mark.fast
 
@@ -68,3 +79,51 @@ def test_suggestion_can_be_given():
 def test_unknown_name_reads_without_the_quotes_of_a_key_error():
     with pytest.raises(KeyError, match=r"^Unknown variant 'b'\. Known: a\.$"):
         raise UnknownNameError("variant", "b", iter(["a"]))
+
+
+CLOSED = [BrokenPipeError(), OSError(errno.EINVAL, "Invalid argument")]
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("error", CLOSED, ids=["elsewhere", "Windows"])
+def test_closed_pipe_is_ignored_on_any_system(error):
+    with closed_pipe_ignored():
+        raise error
+
+
+def test_full_disk_is_no_closed_pipe():
+    with pytest.raises(OSError, match="No space"), closed_pipe_ignored():
+        raise FULL
+
+
+class Stream:
+    """A stream of an error, above a file that is open."""
+
+    def __init__(self, file, error):
+        self.fileno, self.error = file.fileno, error
+
+    def write(self, _):
+        raise self.error
+
+    flush = write
+
+
+@pytest.mark.parametrize("error", [*CLOSED, FULL], ids=["elsewhere", "Windows", "full disk"])
+def test_command_outlives_its_output_and_fails_for_a_full_disk_only(tmp_path, error):
+    with (tmp_path / "file").open("w") as file:
+        output = Output(Stream(file, error))
+        assert output.write("line\n") == 5
+        assert output.failure is (error if error is FULL else None)
+
+
+@pytest.mark.parametrize("error", CLOSED, ids=["elsewhere", "Windows"])
+def test_training_outlives_the_reader_of_its_events(tmp_path, error):
+    with (tmp_path / "file").open("w") as file:
+        JsonObserver(Stream(file, error)).send("done")
+
+
+@pytest.mark.parametrize("error", CLOSED, ids=["elsewhere", "Windows"])
+def test_request_to_a_worker_that_has_ended_is_no_error(tmp_path, error):
+    with (tmp_path / "file").open("w") as file:
+        process = SimpleNamespace(stdin=Stream(file, error))
+        WorkerProcess("torch", process, tmp_path / "log").send({})

@@ -20,7 +20,6 @@ from alexnet_impl.cli import explain as explain_cli
 from alexnet_impl.cli import main
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import results
 from alexnet_impl.explain import study as explain
@@ -224,8 +223,8 @@ def test_request_survives_its_file(tmp_path, framework):  # noqa: ARG001
     ("text", "message"),
     [
         (None, "contains no plan.json of `alexnet explain`; start without --resume"),
-        ("{", "plan.json: is damaged"),
-        ("[1]", r"plan.json: is damaged \(it contains no JSON object\)"),
+        ("{", "plan.json: cannot be read as JSON"),
+        ("[1]", "plan.json: holds a list instead of an object"),
         ('{"schema_version": 9}', "schema_version=9; this release reads 1"),
         ('{"schema_version": 1, "config": {}}', "is damaged"),
     ],
@@ -345,15 +344,6 @@ def test_folder_with_a_run_of_something_else_is_not_continued(copy, console):
         explained(copy, request_of("initializer", learning_rate=0.2), console)
 
 
-def test_stop_says_how_to_continue(tmp_path, framework, series, console, monkeypatch):  # noqa: ARG001
-    def stopped(self, config, folder, observer):  # noqa: ARG001
-        raise StoppedError("stopped between two runs")
-
-    monkeypatch.setattr(InProcess, "train", stopped)
-    with pytest.raises(StoppedError, match=f"alexnet explain --resume {tmp_path}"):
-        explained(tmp_path, request_of("initializer"), console)
-
-
 def test_run_that_diverges_is_shown_and_ends_nothing(tmp_path, framework, series, console):  # noqa: ARG001
     def break_loss(trainer, step):
         if trainer.recipe.loss_input == "softmax-twice" and trainer.recipe.seed and step == 3:
@@ -458,6 +448,24 @@ SMALL = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("stopped", "told"),
+    [
+        (StoppedError("Stopped between two runs"), "Stopped between two runs"),
+        (KeyboardInterrupt(), "Stopped"),
+    ],
+    ids=["by a worker", "elsewhere"],
+)
+def test_stop_says_how_to_continue(command, tmp_path, monkeypatch, stopped, told):
+    def stop(*_):
+        raise stopped
+
+    monkeypatch.setattr(InProcess, "train", stop)
+    code, _, err = command(*SMALL, "--output", tmp_path / "study")
+    expected = f"{told}; continue with: alexnet explain --resume {tmp_path / 'study'}\n"
+    assert (code, err) == (130, expected)
+
+
 def test_command_explains_goes_on_and_refuses_another_studys_folder(command, tmp_path, framework):
     folder = tmp_path / "explained"
     code, out, err = command(*SMALL, "--output", folder)
@@ -548,10 +556,9 @@ def test_command_is_small_by_default(command, monkeypatch):
     assert found[1].config.width == 1
 
 
-def test_long_study_is_announced_and_a_log_says_every_30_seconds_where_it_is(console, monkeypatch):
+def test_long_study_is_announced_and_a_log_says_every_30_seconds_where_it_is(console):
     now = [0.0]
-    monkeypatch.setattr(explain, "Ticker", lambda: Ticker(lambda: now[0]))
-    progress = explain._Progress(console, total=20)  # noqa: SLF001
+    progress = explain._Progress(console, 20, lambda: now[0])  # noqa: SLF001
     progress.begin("torch  aligned  seed 0")
     progress(Started(framework="torch", num_epochs=None, num_steps=120, step=0))
     for step in range(1, 8):

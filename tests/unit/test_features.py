@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from support.leftovers import write_leftover
 
 from alexnet_impl.data.batches import eval_batches
 from alexnet_impl.data.data_config import DataConfig
@@ -76,6 +77,14 @@ def test_features_are_computed_once(cache):
         assert train.ravel().tolist() == list(range(train.size))
     assert trainer.calls == 2  # one for each split
     assert len(list(cache.iterdir())) == 2
+
+
+def test_space_of_a_killed_writer_is_free_at_the_next_start(cache):
+    """Whatever is cached for that one already."""
+    compute_features(Numbers(), CUT, DATA, "0" * 32)
+    leftover = write_leftover(cache / f"{'1' * 32}-train.npy")
+    compute_features(Numbers(), CUT, DATA, "0" * 32)
+    assert not leftover.exists()
 
 
 def test_damaged_cache_of_features_is_computed_anew(cache):

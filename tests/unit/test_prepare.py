@@ -174,11 +174,16 @@ def test_file_that_cannot_be_converted_is_named_with_the_workers_words(of_torch,
     assert list((tmp_path / "cache" / "weights").iterdir()) == []
 
 
-def test_conversion_that_is_killed_leaves_no_file_for_the_next_time(of_torch, tmp_path):
+def test_conversion_that_is_killed_is_not_taken_for_a_whole_one_the_next_time(of_torch, tmp_path):
+    """Whatever the worker has left."""
     answer = 'echo half > "$(echo "$request" | sed \'s/.*"target": "\\([^"]*\\)".*/\\1/\')"'
     python = shell_script(tmp_path, "read -r request", answer, "kill -9 $$")
-    with pytest.raises(WeightsError, match="killed by signal 9"):
-        prepare_job(
-            config_of(of_torch, "tensorflow"), load_dataset(DATA), interpreters={"torch": python}
-        )
-    assert list((tmp_path / "cache" / "weights").iterdir()) == []
+    for _ in range(2):
+        with pytest.raises(WeightsError, match="killed by signal 9"):
+            prepare_job(
+                config_of(of_torch, "tensorflow"),
+                load_dataset(DATA),
+                interpreters={"torch": python},
+            )
+        (left,) = (tmp_path / "cache" / "weights").iterdir()
+        assert left.read_text() == "half\n"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.leftovers import write_leftover
 from support.records import epoch_record, run_result
 from support.strategies import recipes
 
@@ -149,10 +150,18 @@ def test_created_folder_has_no_figures_yet(run):
 
 
 def test_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path):
-    for _ in range(2):
-        with hold_new_folder(tmp_path / "a" / "b"):
-            pass
-        assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "a" / "b", tmp_path / "empty"):
+        with hold_new_folder(path):
+            (path / "file").touch()
+        assert [file.name for file in path.iterdir()] == ["file"]
+
+
+def test_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "new", tmp_path / "empty"):
+        hold(path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
 
 
 def hold(path):
@@ -273,11 +282,13 @@ def test_run_that_was_killed_while_its_folder_was_made_starts_again(tmp_path):
         process = fork_after(ready, lambda number=number, path=path: killed_at(number, path))
         if os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0:
             break
-        left |= {file.name.replace(str(process), "PID") for file in path.parent.rglob("*")}
+        left |= {
+            file.name.partition(f"-{process}-")[2] or file.name for file in path.parent.rglob("*")
+        }
         if not (path / "run.json").is_file():
             create(path)
         assert {file.name for file in path.iterdir()} - {".lock"} == {"run.json"}
-    assert {".lock", ".PID-run.json"} <= left
+    assert {".lock", "run.json"} <= left
 
 
 @pytest.mark.parametrize("name", ["none", "file"])
@@ -294,7 +305,7 @@ def test_foreign_folder_is_no_run(tmp_path):
 
 
 def test_folder_of_a_run_that_was_killed_at_once_says_what_to_do(tmp_path):
-    (tmp_path / ".123-run.json").write_bytes(b"half")
+    write_leftover(tmp_path / "run.json")
     message = f"{tmp_path}: is no run folder: it has no run.json. It is empty: start the run anew."
     assert refusal_of(lambda: RunFolder.open(tmp_path)) == message
 
@@ -519,14 +530,15 @@ def test_predictions_execute_no_pickle(run, tmp_path):
     assert not trap.exists()
 
 
-def test_clean_removes_temporary_files_and_nothing_else(run):
-    for name in (".123-checkpoint.safetensors", ".9-history.json", ".tmp3xYzab"):
-        (run.path / name).write_bytes(b"half")
-    (run.path / ".2024-12-01.md").write_text("mine")
+def test_what_killed_writers_left_in_a_folder_is_removed_when_it_is_held(run):
+    for name in ("checkpoint.safetensors", "history.json"):
+        write_leftover(run.path / name)
+    (run.path / ".20241201-notes.json").write_text("mine")
     (run.path / ".2024-notes").mkdir()
-    run.clean()
+    with hold_folder(run.path):
+        pass
     found = sorted(path.name for path in run.path.iterdir())
-    assert found == [".2024-12-01.md", ".2024-notes", "run.json"]
+    assert found == [".2024-notes", ".20241201-notes.json", "run.json"]
 
 
 def test_weights_sha256_sees_names_shapes_types_and_values():

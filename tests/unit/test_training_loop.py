@@ -19,6 +19,7 @@ from support.fake_framework import (
     kill_at,
     linear_config,
 )
+from support.leftovers import write_leftover
 from support.starting import resume_run, start_run
 
 from alexnet_impl.data.batches import chain_digest, epoch_batches
@@ -596,6 +597,35 @@ def test_interruption_at_the_last_step_saves_and_comes_too_late(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name
+)
+def test_signal_within_the_evaluation_of_the_test_images_ends_the_run_and_loses_nothing(
+    tmp_path, number
+):
+    recipe = replace(RECIPE, validation_fraction=0.2)
+    images = load_dataset(DATA, validation_fraction=0.2)
+
+    def stop(event):
+        if isinstance(event, Evaluating) and event.total == len(images.test):
+            signal.raise_signal(number)
+
+    result = train(tmp_path / "run", images, recipe, stop)
+    assert (result.status, result.steps) == ("interrupted", 9)
+    assert len(RunFolder.open(tmp_path / "run").history.epochs) == RECIPE.epochs
+    resume(tmp_path / "run", images)
+    train(tmp_path / "whole", images, recipe)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_signal_while_the_result_is_written_comes_too_late(tmp_path, dataset, monkeypatch):
+    """Its writing ends first: nothing is left to continue."""
+    monkeypatch.setattr(
+        RunFolder, "write_predictions", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
+    assert train(tmp_path / "run", dataset).status == "finished"
+
+
 def test_times_of_an_interrupted_run_add_up(tmp_path, dataset, framework, monkeypatch):
     now, others = [0.0], [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
@@ -758,7 +788,7 @@ def test_crash_in_the_middle_of_a_checkpoint_keeps_the_one_before(
 
 def test_resume_removes_what_a_killed_writer_left(tmp_path, dataset, framework, uninterrupted):
     kill(tmp_path / "run", dataset, framework, 6)
-    (tmp_path / "run" / ".12345-checkpoint.safetensors").write_bytes(b"half")
+    write_leftover(tmp_path / "run" / "checkpoint.safetensors")
     resume(tmp_path / "run", dataset)
     assert_same_run(tmp_path / "run", uninterrupted)
 

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import struct
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -443,17 +442,6 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     )
     write_bytes(tmp_path / "new", b"content")
     assert order == ["fsync", "replace"]
-
-
-def test_writer_removes_what_killed_writers_of_the_file_have_left(tmp_path):
-    old, new, others = [tmp_path / name for name in (".12-new", ".345-new", ".678-new.json")]
-    for path in (old, new, others):
-        path.write_bytes(b"half")
-    two_hours_ago = time.time() - 7200
-    for path in (old, others):
-        os.utime(path, (two_hours_ago, two_hours_ago))
-    write_bytes(tmp_path / "new", b"whole")
-    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "new", new, others])
 
 
 def test_safetensors_library_reads_every_kind_of_array(tmp_path):

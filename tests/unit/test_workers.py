@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from support import fake_framework
 from support.fake_framework import RecordingObserver, linear_config
 from support.fake_worker import fake_python, shell_script
+from support.records import run_result
 
 from alexnet_impl.cli.workers import WORKERS, run_worker
 from alexnet_impl.data.data_config import DataConfig
@@ -229,12 +231,14 @@ def test_run_cut_by_ctrl_c_is_continued_to_the_same_end(tmp_path):
     observer = RecordingObserver()
     observer.on.epoch_ended = lambda _: signal.raise_signal(signal.SIGINT)
     before = signal.getsignal(signal.SIGINT)
-    cut = train_in_worker(
-        prepared(),
-        tmp_path / "cut",
-        observer,
-        interpreter=fake_python(tmp_path, "waits-for-a-signal"),
-    )
+    with pytest.raises(StoppedError, match=r"^Stopped torch after step [456]$"):
+        train_in_worker(
+            prepared(),
+            tmp_path / "cut",
+            observer,
+            interpreter=fake_python(tmp_path, "waits-for-a-signal"),
+        )
+    cut = RunFolder.open(tmp_path / "cut").result
     assert signal.getsignal(signal.SIGINT) == before
     assert (cut.status, len(observer.epochs)) == ("interrupted", 1)
     assert 4 <= cut.steps <= 6
@@ -351,9 +355,10 @@ def test_series_ends_its_worker_after_a_refusal(tmp_path, script):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_series_starts_no_run_after_a_signal(tmp_path, script, number):
     interpreter = script("exec cat > /dev/null")
-    with worker_series("torch", tmp_path / "log", interpreter=interpreter) as series:
+    log = tmp_path / "log"
+    with suppress(StoppedError), worker_series("torch", log, interpreter=interpreter) as series:
         signal.raise_signal(number)
-        with pytest.raises(StoppedError, match="stopped between two runs of torch"):
+        with pytest.raises(StoppedError, match="Stopped between two runs of torch"):
             series.train(prepared(), tmp_path / "run", RecordingObserver())
 
 
@@ -370,8 +375,23 @@ def test_ctrl_c_before_the_first_step_is_a_stop_and_no_failure(tmp_path, script,
 
     trap = "trap '' TERM" if len(answer) > 1 else ":"
     interpreter = script(trap, "read request", started, *answer)
-    with pytest.raises(StoppedError, match="stopped while torch was starting or ending"):
+    with pytest.raises(StoppedError, match="Stopped while torch was starting or ending"):
         train_in_worker(prepared(), tmp_path / "run", observer, interpreter=interpreter)
+
+
+def test_signal_that_comes_too_late_for_a_run_stops_what_follows_it(tmp_path, script):
+    """`alexnet compare` must not go on with the other framework."""
+    folder = RunFolder.create(tmp_path / "run", CONFIG, load_dataset(DATA), "ab")
+    folder.write_result(run_result())
+    started = 'echo \'{"event": "warned", "message": "ending"}\''
+    interpreter = script("trap '' TERM", "read request", started, DONE, "cat > /dev/null")
+    with pytest.raises(StoppedError, match="Stopped between two runs"):
+        train_in_worker(
+            prepared(),
+            tmp_path / "run",
+            lambda _: signal.raise_signal(signal.SIGTERM),
+            interpreter=interpreter,
+        )
 
 
 def test_worker_is_told_to_end_where_the_parent_fails(tmp_path, script):

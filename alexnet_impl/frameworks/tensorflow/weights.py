@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks.tensorflow.backbones import build_backbone
 from alexnet_impl.frameworks.tensorflow.model import NAME_SEPARATOR, build_model, flattened_maps
 from alexnet_impl.network import spec as s
@@ -257,9 +256,7 @@ def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
     """Writes weights of the canonical layout as .keras (whole model) or .weights.h5 (weights)."""
     model = build_model(spec)
     set_weights(model, spec, weights)
-    # Keras decides by the file's suffix, which the temporary name keeps.
-    with replace_whole(path) as temporary:
-        if path.name.endswith(".weights.h5"):
-            model.save_weights(temporary)
-        else:
-            model.save(temporary)
+    if path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        model.save(path)

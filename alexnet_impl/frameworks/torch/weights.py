@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.files import replace_whole
 from alexnet_impl.frameworks.torch.backbones import build_backbone, is_of_head
 from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Spec
@@ -141,11 +140,8 @@ def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
     check_weights(weights, spec)
     names = torchvision_names(spec) if spec.name == "torchvision" else {}
     tensors = {names.get(n, n): torch.from_numpy(array) for n, array in weights.items()}
-    with replace_whole(path) as temporary:
-        try:
-            torch.save(tensors, temporary)
-        except RuntimeError as error:
-            raise WeightsError(f"{path}: cannot be written ({_line(error)}).") from error
+    with path.open("wb") as file:  # torch.save would write the name of a path into the file
+        torch.save(tensors, file)
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:

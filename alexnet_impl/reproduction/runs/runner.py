@@ -1,6 +1,5 @@
 """Trains an experiment in a worker process, resumes it, or takes the run that has ended."""
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,13 +21,11 @@ from alexnet_impl.reproduction.checks.sizes import resized_bytes, resized_text
 from alexnet_impl.reproduction.runs.experiment_record import RECORD
 from alexnet_impl.reproduction.runs.requests import ExperimentRequest, config_differences
 from alexnet_impl.reproduction.runs.unpermuted import write_unpermuted
-from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.folder import RunFolder, hold_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun, find_given, prepare_run
 
 RESUME = "Ctrl-C at any time; the same command continues"
-ENDED = ("finished", "collapsed", "diverged")
-"""Statuses of a run that has nothing left to do."""
 
 
 def prepare_request(
@@ -103,28 +100,24 @@ def reproduce(
     returned too: divergence is its result.
 
     Raises:
-        RunError: If the folder holds something else, or the worker failed.
+        RunError: If the folder holds something else, another process writes to it, or the worker
+            failed.
         StoppedError: If the user stopped it.
     """
-    path = request.folder(root) / request.config.framework
-    if (done := existing_run(request, path)) is not None:
-        return done
-    path.parent.mkdir(parents=True, exist_ok=True)
-    request.record.write(path.parent / RECORD)
-    try:
-        with make_observer(console, resume=RESUME) as observer:
-            result = train_in_worker(run, path, observer, interpreter=interpreter)
-    except RunError as error:
-        left = RunFolder(path).result
-        if left is not None and left.status in ENDED:
-            return RunFolder.open(path)
-        _remove_unstarted(path, error)
-        raise
-    if result.status == "interrupted":
-        raise StoppedError(
-            f"Stopped {path} after step {result.steps}; the same command continues it."
-        )
-    return RunFolder.open(path)
+    folder = request.folder(root)
+    path = folder / request.config.framework
+    with hold_folder(folder):  # before the log in it is written
+        if (done := existing_run(request, path)) is not None:
+            return done
+        request.record.write(folder / RECORD)
+        try:
+            with make_observer(console, resume=RESUME) as observer:
+                train_in_worker(run, path, observer, interpreter=interpreter)
+        except RunError as error:
+            _remove_unstarted(path, error)
+            if isinstance(error, StoppedError) or not RunFolder(path).has_ended:
+                raise
+        return RunFolder.open(path)
 
 
 def _remove_unstarted(path: Path, error: RunError) -> None:
@@ -136,9 +129,6 @@ def _remove_unstarted(path: Path, error: RunError) -> None:
         log.unlink(missing_ok=True)
     if not any(path.parent.glob("*/run.json")):
         (path.parent / RECORD).unlink(missing_ok=True)
-    for folder in (path, path.parent):
-        with contextlib.suppress(OSError):  # it holds something else
-            folder.rmdir()
 
 
 def existing_run(request: ExperimentRequest, path: Path) -> RunFolder | None:
@@ -161,8 +151,7 @@ def existing_run(request: ExperimentRequest, path: Path) -> RunFolder | None:
             f"{path}: holds a run with {'; '.join(differing)}; choose another folder with "
             "--output, or remove this one."
         )
-    result = run.result
-    return run if result is not None and result.status in ENDED else None
+    return run if run.has_ended else None
 
 
 def check_images(path: Path, dataset: Dataset) -> None:

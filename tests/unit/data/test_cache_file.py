@@ -10,6 +10,7 @@ import numpy as np
 import platformdirs
 import pytest
 from safetensors.numpy import load_file, save_file
+from support.leftovers import write_leftover
 
 from alexnet_impl.data.cache import cache_dir, cached_dataset, read_cache, write_cache
 from alexnet_impl.data.data_config import DataConfig
@@ -217,14 +218,11 @@ def test_failed_write_leaves_nothing_behind(builder, monkeypatch):
 
 def test_leftovers_of_killed_writers_are_removed_but_not_of_living_ones(builder):
     cache_dir().mkdir()
-    old, new = cache_dir() / "old.tmp", cache_dir() / "new.tmp"
-    for path in (old, new):
-        path.write_bytes(b"half")
-    two_hours_ago = time.time() - 7200
-    os.utime(old, (two_hours_ago, two_hours_ago))
+    dead = write_leftover(cache_dir() / "one")
+    alive = write_leftover(cache_dir() / "two", pid=os.getppid())
     cached_dataset(KEY, builder)
-    assert not old.exists()
-    assert new.exists()
+    assert not dead.exists()
+    assert alive.exists()
 
 
 LOAD = """

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from alexnet_impl import files
 from alexnet_impl.data.download import RemoteFile, download
 from alexnet_impl.errors import DataError
 
@@ -207,6 +209,26 @@ def test_download_whose_end_would_not_show_is_refused(server, target):
     with pytest.raises(DataError, match="does not say how long the file is"):
         download(RemoteFile(url=server.url), target)
     assert not target.exists()
+
+
+def test_download_says_again_and_again_that_it_waits_for_another(server, target):
+    reports, held = [], threading.Event()
+    target.parent.mkdir(exist_ok=True)
+
+    def hold():
+        with files.hold_lock(target.with_name(f"{target.name}.part.lock")):
+            held.set()
+            while len(reports) < 3:
+                time.sleep(0.001)
+
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(hold)
+        held.wait()
+        remote = RemoteFile(url=server.url, sha256=SHA256)
+        download(remote, target, progress=lambda *report: reports.append(report))
+        other.result()
+    assert reports[:3] == [(f"Waiting for another download of {target.name}", 0, 0)] * 3
+    assert target.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("sha256", [SHA256, ""], ids=["checksum", "none"])

@@ -1,6 +1,7 @@
 """Experiments run once, go on where they stopped, and refuse what is not theirs."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,17 @@ from PIL import Image
 from rich.console import Console
 from support import fake_framework
 from support.experiment_runs import base_config, pixels, request_of, write_experiment
-from support.fake_framework import Killed, kill_at
+from support.fake_framework import Killed, at_step, kill_at
 from support.starting import train_prepared
 
 from alexnet_impl.cli import main
 from alexnet_impl.data.cifar10 import CLASS_NAMES
-from alexnet_impl.errors import DataError, RunError, WeightsError
+from alexnet_impl.errors import DataError, RunError, StoppedError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS, get_budget
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiment
+from alexnet_impl.reproduction.runs import runner
 from alexnet_impl.reproduction.runs.experiment_record import ExperimentRecord
 from alexnet_impl.reproduction.runs.requests import (
     config_differences,
@@ -29,6 +31,7 @@ from alexnet_impl.reproduction.runs.requests import (
     unpermuted_path,
 )
 from alexnet_impl.reproduction.runs.runner import check_memory, prepare_request, reproduce
+from alexnet_impl.runs import folder as folders
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import weights_sha256
@@ -343,6 +346,50 @@ def test_run_that_never_began_leaves_nothing_but_a_log_that_is_named(monkeypatch
     before = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
     assert (other / "experiment.json").is_file()
     assert fails("the recipe cannot be") == before
+
+
+def test_log_of_a_run_that_another_process_trains_is_not_touched(framework, alexnet, tmp_path):
+    """Two at once: the second one comes before its worker could, and is refused."""
+    folder, codes = folder_of(tmp_path), []
+
+    def elsewhere(_):
+        if (process := os.fork()) == 0:
+            framework.before_step = None
+            monkeypatch = pytest.MonkeyPatch()
+            monkeypatch.setattr(folders, "LOCK_WAIT_S", 0.0)
+            os._exit(alexnet("R3-torch")[0] + 10 * (len(framework.calls) - 1))
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+
+    framework.before_step = at_step(2, elsewhere)
+    assert alexnet("R3-torch")[0] == 0
+    assert codes == [1]
+    assert sorted(path.name for path in folder.iterdir()) == ["experiment.json", "torch"]
+
+
+def test_signal_that_comes_too_late_for_a_run_starts_no_other(framework, alexnet, monkeypatch):
+    train = runner.train_in_worker
+
+    def stopped(*arguments, **options):
+        train(*arguments, **options)
+        raise StoppedError("Stopped between two runs of torch")
+
+    monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", stopped)
+    assert alexnet("R3-torch", "R3-tf")[0] == 130
+    assert len(framework.calls) == 1
+
+
+def test_stop_says_that_the_same_command_continues(framework, alexnet, monkeypatch):  # noqa: ARG001
+    for stopped, told in (
+        (StoppedError("Stopped runs/torch after step 3"), "Stopped runs/torch after step 3"),
+        (KeyboardInterrupt(), "Stopped"),
+    ):
+
+        def stop(*_, stopped=stopped, **__):
+            raise stopped
+
+        monkeypatch.setattr(f"{REPRODUCE}.train_in_worker", stop)
+        expected = (130, f"{told}; the same command continues it\n")
+        assert alexnet("R3-torch")[::2] == expected
 
 
 def test_run_that_diverged_has_ended_and_keeps_no_other_from_running(framework, alexnet, tmp_path):
