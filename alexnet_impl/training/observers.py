@@ -84,8 +84,9 @@ class EpochLines:
             case Stepped() if self.run is not None:
                 self.pace.add(event)
                 steps = event.num_steps - event.step
-                how = {"scope": self.scope, "resume": self.resume}
-                if text := self.pace.announce(self.run, steps, **how):
+                if text := self.pace.announce(
+                    self.run, steps, scope=self.scope, resume=self.resume
+                ):
                     self._print(f"{self.label}  {text}")
             case Warned(message=message):
                 # The command line prints warnings of this package as one line each.
