@@ -623,7 +623,12 @@ def test_signal_while_the_result_is_written_comes_too_late(tmp_path, dataset, mo
     monkeypatch.setattr(
         RunFolder, "write_predictions", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
-    assert train(tmp_path / "run", dataset).status == "finished"
+
+    def outside(_):
+        raise Killed
+
+    with stopping.handle_signals((signal.SIGTERM,), outside):
+        assert train(tmp_path / "run", dataset).status == "finished"
 
 
 def test_times_of_an_interrupted_run_add_up(tmp_path, dataset, framework, monkeypatch):

@@ -215,10 +215,12 @@ def test_download_says_again_and_again_that_it_waits_for_another(server, target)
     reports, held = [], threading.Event()
     target.parent.mkdir(exist_ok=True)
 
+    deadline = time.monotonic() + 5
+
     def hold():
         with files.hold_lock(target.with_name(f"{target.name}.part.lock")):
             held.set()
-            while len(reports) < 3:
+            while len(reports) < 3 and time.monotonic() < deadline:
                 time.sleep(0.001)
 
     with ThreadPoolExecutor(1) as thread:
