@@ -9,8 +9,7 @@ with the same initial weights, order and augmentation, and the same test images.
 """
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -366,10 +365,8 @@ def _execute(
 class _Progress(LogLines):
     """A bar over all runs on a terminal; elsewhere one line per run, and one every 30 seconds."""
 
-    def __init__(
-        self, console: Console, total: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__(console, clock=clock)
+    def __init__(self, console: Console, total: int) -> None:
+        super().__init__(console)
         self.done, self.total = 0, total
         self.bar = Progress(
             TextColumn("{task.description}"),

@@ -20,6 +20,7 @@ from alexnet_impl.cli import explain as explain_cli
 from alexnet_impl.cli import main
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import DataError, RunError, StoppedError, UnknownNameError
 from alexnet_impl.explain import results
 from alexnet_impl.explain import study as explain
@@ -558,7 +559,8 @@ def test_command_is_small_by_default(command, monkeypatch):
 
 def test_long_study_is_announced_and_a_log_says_every_30_seconds_where_it_is(console):
     now = [0.0]
-    progress = explain._Progress(console, 20, lambda: now[0])  # noqa: SLF001
+    progress = explain._Progress(console, total=20)  # noqa: SLF001
+    progress.ticker = Ticker(lambda: now[0])
     progress.begin("torch  aligned  seed 0")
     progress(Started(framework="torch", num_epochs=None, num_steps=120, step=0))
     for step in range(1, 8):
