@@ -152,7 +152,6 @@ READERS = {
     "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "machine/bfloat16.py": {"perf_counter"},  # one product beside another
     "files.py": {"time.time("},  # how old a file is
-    "data/cache.py": {"time.time("},  # how old a file is
     "data/progress.py": {"monotonic"},  # when the next line is due
     "training/observers.py": {"monotonic"},  # the same
 }
