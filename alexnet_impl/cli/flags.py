@@ -26,7 +26,7 @@ def value(metavar: str) -> Any:
 # Choices are checked later, by the code that knows them: its message suggests the nearest.
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
-DATASET_CHOICES = "{digits,cifar10,image_folder,synthetic}"
+DATASET_CHOICES = "{digits,cifar10,cifar100,image_folder,synthetic}"
 Interpreters = Annotated[
     tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
 ]

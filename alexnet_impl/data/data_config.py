@@ -8,7 +8,7 @@ from typing import Any, Self
 from alexnet_impl.errors import DataError, UnknownNameError
 from alexnet_impl.typed_json import read, to_json
 
-DATASETS = ("digits", "cifar10", "image_folder", "synthetic")
+DATASETS = ("digits", "cifar10", "cifar100", "image_folder", "synthetic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class DataConfig:
     """The choice of images to train and test on.
 
     Attributes:
-        dataset: 'digits', 'cifar10', 'image_folder' or 'synthetic'. None means what data_dir
-            contains (the official CIFAR-10 files, otherwise an image folder); 'digits' without it.
+        dataset: A name in DATASETS. None means what data_dir contains (the official files of CIFAR,
+            otherwise an image folder); 'digits' without it.
         data_dir: A folder or archive with the images.
         train_images: Limit the training images to this number, balanced over the classes.
         test_images: Limit the test images to this number, balanced over the classes.
@@ -53,7 +53,7 @@ class DataConfig:
                 f"dataset='{self.dataset}' reads no files, but data_dir='{self.data_dir}' was "
                 "given. Omit one of them."
             )
-        if self.dataset in ("digits", "cifar10") and self.image_size is not None:
+        if self.dataset in ("digits", "cifar10", "cifar100") and self.image_size is not None:
             raise DataError(
                 f"dataset='{self.dataset}' is stored as 32x32, but image_size={self.image_size} "
                 "was given. Omit it: the network's input is resized on the device."

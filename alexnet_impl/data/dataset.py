@@ -54,7 +54,7 @@ class Dataset:
     """A training, a test and perhaps a validation split, with their source.
 
     Attributes:
-        name: 'digits', 'cifar10', 'image_folder' or 'synthetic'.
+        name: One of DATASETS (data_config.py).
         source: One sentence on the origin of the images and their processing.
         class_names: One name per label.
         train: Images to train on.

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,29 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # it says on stderr 
 
 MOST_PIXELS = 1 << 26
 """The largest number of pixels of an image; one with more is refused before it is decoded."""
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA", "AVIF", "JPEG2000")
+_COMMON_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000")
+# They run a program, decode on one system only, or are only named by Pillow, not decoded. TGA has
+# no mark of its own, so that any bytes might be one: it is tried last.
+_OTHER_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC", "TGA"}
 # Decoding takes up to 20 bytes a pixel: images of 16 million pixels or more take turns.
 _LARGE_PIXELS = 1 << 24
 _large_image = threading.Lock()
+
+
+@cache
+def image_formats() -> tuple[str, ...]:
+    """The names of the formats that are decoded, in the order in which they are tried."""
+    Image.init()
+    with_suffix = set(Image.registered_extensions().values()) & set(Image.OPEN)
+    others = sorted(with_suffix - {*_COMMON_FORMATS} - _OTHER_FORMATS)
+    return (*(name for name in _COMMON_FORMATS if name in Image.OPEN), *others, "TGA")
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Every suffix of a file that Pillow decodes, with its dot, in lower case."""
+    formats = {*image_formats(), "MPO"}  # several JPEGs in one file, of which the first is decoded
+    return frozenset(s for s, name in Image.registered_extensions().items() if name in formats)
 
 
 def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
@@ -81,7 +101,7 @@ def _turn(image: Image.Image) -> AbstractContextManager[object]:
 def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
     try:
         source = data if isinstance(data, Path) else io.BytesIO(data)
-        with Image.open(source, formats=_FORMATS) as image:
+        with Image.open(source, formats=image_formats()) as image:
             _refuse_huge(image)
             yield image
     except UnidentifiedImageError as error:

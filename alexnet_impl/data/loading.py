@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10
+from alexnet_impl.data.cifar_files import find_cifar, load_cifar
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.digits import load_digits
@@ -73,8 +73,13 @@ def settle(config: DataConfig) -> DataConfig:
         return replace(config, dataset=config.dataset or "digits")
     with require_home("give the absolute path of the images"):
         data_dir = require_existing(config.data_dir.expanduser()).resolve()
-    found = "image_folder" if find_cifar10(data_dir) is None else "cifar10"
-    return replace(config, dataset=config.dataset or found, data_dir=data_dir)
+    return replace(config, dataset=config.dataset or _dataset_in(data_dir), data_dir=data_dir)
+
+
+def _dataset_in(data_dir: Path) -> str:
+    """The name of the dataset that a file or folder holds."""
+    found = find_cifar(data_dir)
+    return "image_folder" if found is None else found.release.dataset
 
 
 def _load(config: DataConfig, progress: Progress) -> Dataset:
@@ -87,8 +92,8 @@ def _load(config: DataConfig, progress: Progress) -> Dataset:
                 test_images=config.test_images or 500,
                 image_size=config.image_size or 32,
             )
-        case "cifar10":
-            return load_cifar10(config.data_dir, progress=progress)
+        case "cifar10" | "cifar100" as name:
+            return load_cifar(name, config.data_dir, progress=progress)
         case _:
             data_dir = _require_data_dir(config)
             return load_image_folder(data_dir, image_size=config.image_size, progress=progress)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alexnet_impl.data.cifar10 import CLASS_NAMES
+from alexnet_impl.data.cifar import CIFAR10_CLASSES
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.recipe import Recipe
@@ -56,13 +56,14 @@ def pixels(num_train, num_test, num_validation=0):
 
     def split(count):
         return Split(
-            images=np.zeros((count, 1, 1, 3), np.uint8), labels=np.arange(count) % len(CLASS_NAMES)
+            images=np.zeros((count, 1, 1, 3), np.uint8),
+            labels=np.arange(count) % len(CIFAR10_CLASSES),
         )
 
     return Dataset(
         name="pixels",
         source="black",
-        class_names=CLASS_NAMES,
+        class_names=CIFAR10_CLASSES,
         train=split(num_train - num_validation),
         test=split(num_test),
         validation=split(num_validation) if num_validation else None,
@@ -136,7 +137,7 @@ def _epoch(number, loss, accuracy):
 
 @functools.cache
 def _predictions(num_images, accuracy):
-    num_classes = len(CLASS_NAMES)
+    num_classes = len(CIFAR10_CLASSES)
     labels = np.arange(num_images) % num_classes
     named = labels.copy()
     first_wrong = round(accuracy * num_images)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from alexnet_impl.data.cifar10 import CLASS_NAMES
+from alexnet_impl.data.cifar import CIFAR10_CLASSES
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.reproduction.checks.finding import NUM_TEST, NUM_TRAIN
 from alexnet_impl.runs.records import DatasetRecord
@@ -20,7 +20,9 @@ def class_place(name: str, class_names: Sequence[str]) -> int | None:
 def other_images(dataset: DatasetRecord, data: DataConfig) -> str:
     """How images differ from CIFAR-10's beyond the number asked for, in words; empty if equal."""
     names = dataset.class_names
-    if len(names) != len(CLASS_NAMES) or any(class_place(n, names) is None for n in CLASS_NAMES):
+    if len(names) != len(CIFAR10_CLASSES) or any(
+        class_place(n, names) is None for n in CIFAR10_CLASSES
+    ):
         return f"images of {len(names)} other classes ({', '.join(names)})"
     found = (dataset.num_train_images + dataset.num_validation_images, dataset.num_test_images)
     asked = (

@@ -17,7 +17,7 @@ from support.fake_framework import Killed, at_step, kill_at
 from support.starting import train_prepared
 
 from alexnet_impl.cli import main
-from alexnet_impl.data.cifar10 import CLASS_NAMES
+from alexnet_impl.data.cifar import CIFAR10_CLASSES
 from alexnet_impl.errors import DataError, RunError, StoppedError, WeightsError
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
@@ -73,7 +73,7 @@ def picture_folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("pictures") / "images"
     rng = np.random.default_rng(0)
     for part, count in (("train", 4), ("test", 1)):
-        for name in CLASS_NAMES:
+        for name in CIFAR10_CLASSES:
             folder = root / part / name
             folder.mkdir(parents=True)
             for number in range(count):
@@ -165,7 +165,7 @@ def test_run_is_found_again_by_its_images_wherever_they_lie(
     start(framework, alexnet, "R3-torch", killed=killed)
     moved = images.rename(tmp_path / "elsewhere")
     if other:
-        Image.new("RGB", (4, 4)).save(moved / "train" / CLASS_NAMES[0] / "0.png")
+        Image.new("RGB", (4, 4)).save(moved / "train" / CIFAR10_CLASSES[0] / "0.png")
     code, _, err = alexnet("R3-torch", data_dir=moved)
     assert code == int(other)
     assert ("holds a run on images with fingerprint" in err) == other

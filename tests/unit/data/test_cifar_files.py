@@ -1,16 +1,20 @@
 import hashlib
 import io
+import os
 import pickle
 import struct
 import tarfile
+import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alexnet_impl.data import cifar10
-from alexnet_impl.data.cifar10 import find_cifar10, load_cifar10, parse_pickle
+from alexnet_impl.data import archives, cifar, cifar_files
+from alexnet_impl.data.cifar import parse_pickle
+from alexnet_impl.data.cifar_files import find_cifar
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DataError
@@ -19,6 +23,7 @@ pytestmark = pytest.mark.fast
 
 NAMES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 IMAGES_PER_FILE = 12
+load_cifar10 = partial(cifar_files.load_cifar, "cifar10")
 
 
 def make_images() -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +37,7 @@ def as_records(images, labels) -> bytes:
     return np.concatenate([labels[:, None].astype(np.uint8), images], axis=1).tobytes()
 
 
-def as_python2_pickle(images, labels) -> bytes:
+def as_python2_pickle(images, labels, key=b"labels") -> bytes:
     """What Python 2's cPickle and its NumPy wrote, protocol 2; opcode by opcode."""
 
     def short(text: bytes) -> bytes:
@@ -45,7 +50,7 @@ def as_python2_pickle(images, labels) -> bytes:
     array += b"\x87R(K\x01" + b"".join(b"M" + struct.pack("<H", n) for n in images.shape)
     array += b"\x86" + dtype + b"\x89T" + struct.pack("<I", len(content)) + content + b"tb"
     numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
-    return b"\x80\x02}(" + short(b"data") + array + short(b"labels") + numbers + b"u."
+    return b"\x80\x02}(" + short(b"data") + array + short(key) + numbers + b"u."
 
 
 def digests(algorithm: str, contents: dict[str, bytes]) -> dict[str, str]:
@@ -61,7 +66,7 @@ def pack(path: Path, folder: str, contents: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(data))
 
 
-def put_on_disk(root: Path, release: cifar10.Release, contents: dict[str, bytes]):
+def put_on_disk(root: Path, release: cifar.Release, contents: dict[str, bytes]) -> cifar.Release:
     """Archive and folder, and the release with their sums."""
     folder = root / release.folder
     folder.mkdir(parents=True)
@@ -69,6 +74,8 @@ def put_on_disk(root: Path, release: cifar10.Release, contents: dict[str, bytes]
         (folder / name).write_bytes(data)
     archive = root / release.archive
     pack(archive, release.folder, contents)
+    if release.marker:
+        (folder / release.marker).write_bytes(b"")
     sums = digests(release.algorithm, contents)
     test_name = list(contents)[-1]
     return replace(
@@ -76,7 +83,8 @@ def put_on_disk(root: Path, release: cifar10.Release, contents: dict[str, bytes]
         archive_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
         train_files={name: sums[name] for name in list(contents)[:-1]},
         test_files={test_name: sums[test_name]},
-        images_per_file=IMAGES_PER_FILE,
+        num_train=IMAGES_PER_FILE * (len(contents) - 1),
+        num_test=IMAGES_PER_FILE,
     )
 
 
@@ -89,11 +97,29 @@ def official(tmp_path, monkeypatch) -> Path:
     binary = {f"{name}.bin": as_records(*part) for name, *part in parts}
     python = {name: as_python2_pickle(*part) for name, *part in parts}
     releases = (
-        put_on_disk(root, cifar10.BINARY, binary),
-        put_on_disk(root, cifar10.PYTHON, python),
+        put_on_disk(root, cifar.CIFAR10_BINARY, binary),
+        put_on_disk(root, cifar.CIFAR10_PYTHON, python),
     )
-    monkeypatch.setattr(cifar10, "RELEASES", releases)
-    monkeypatch.setattr(cifar10, "BINARY", releases[0])
+    monkeypatch.setattr(cifar_files, "RELEASES", releases + cifar.RELEASES[2:])
+    return root
+
+
+@pytest.fixture
+def official100(tmp_path, monkeypatch) -> Path:
+    """The same of CIFAR-100: a training and a test file, with a coarse label of 1 everywhere."""
+    root = tmp_path / "official100"
+    images, labels = make_images()
+    coarse = np.ones((IMAGES_PER_FILE, 1), np.uint8)
+    binary, python = {}, {}
+    for name, pixels, fine in zip(("train", "test"), images[:2], labels[:2] + 90, strict=True):
+        records = np.concatenate([coarse, fine[:, None].astype(np.uint8), pixels], axis=1)
+        binary[f"{name}.bin"] = records.tobytes()
+        python[name] = as_python2_pickle(pixels, fine, b"fine_labels")
+    releases = (
+        put_on_disk(root, cifar.CIFAR100_BINARY, binary),
+        put_on_disk(root, cifar.CIFAR100_PYTHON, python),
+    )
+    monkeypatch.setattr(cifar_files, "RELEASES", cifar.RELEASES[:2] + releases)
     return root
 
 
@@ -135,12 +161,139 @@ def test_cifar10_is_looked_for_in_the_cache_folder(official, cache_folder):
 
 
 def test_published_releases_are_complete():
-    for release in (cifar10.BINARY, cifar10.PYTHON):
+    for release in cifar.RELEASES:
         assert len(release.archive_sha256) == 64
-        assert (len(release.train_files), len(release.test_files)) == (5, 1)
-        assert release.images_per_file == 10_000
+        assert (release.num_train, release.num_test) == (50_000, 10_000)
+        assert release.num_train % len(release.train_files) == 0
         lengths = {len(checksum) for checksum in release.files.values()}
         assert lengths == {hashlib.new(release.algorithm).digest_size * 2}
+    assert [len(release.files) for release in cifar.RELEASES] == [6, 6, 2, 2]
+    assert len(set(cifar.CIFAR100_CLASSES)) == 100
+    assert sorted(cifar.CIFAR100_CLASSES) == list(cifar.CIFAR100_CLASSES)
+
+
+FORMS_100 = [
+    "cifar-100-binary",
+    "cifar-100-binary.tar.gz",
+    "cifar-100-python.tar.gz",
+    "cifar-100-python",
+]
+
+
+@pytest.mark.parametrize("itself", [False, True], ids=["in a folder", "itself"])
+@pytest.mark.parametrize("form", FORMS_100)
+def test_cifar100_is_read_in_every_form_with_its_fine_labels(official100, form, itself):
+    folder = keep_only(official100, form)
+    dataset = load_dataset(DataConfig(data_dir=folder / form if itself else folder))
+    images, labels = make_images()
+    assert (dataset.name, dataset.num_classes) == ("cifar100", 100)
+    pixels = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(dataset.train.images, pixels[:IMAGES_PER_FILE])
+    np.testing.assert_array_equal(dataset.test.images, pixels[IMAGES_PER_FILE:][:IMAGES_PER_FILE])
+    np.testing.assert_array_equal(dataset.train.labels, labels[0] + 90)
+    np.testing.assert_array_equal(dataset.test.labels, labels[1] + 90)
+
+
+def test_classes_of_cifar100_can_be_chosen(official100):
+    names = ("wolf", "trout")
+    dataset = load_dataset(DataConfig(data_dir=official100, classes=names))
+    assert dataset.class_names == names
+    assert 0 < len(dataset.train) < IMAGES_PER_FILE
+    assert set(dataset.train.labels.tolist()) <= {0, 1}
+
+
+def test_damaged_cifar100_is_called_by_its_name(official100):
+    folder = keep_only(official100, FORMS_100[3])
+    for name in ("train", "test", "meta"):
+        (folder / FORMS_100[3] / name).write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"train is truncated.* official one of CIFAR-100: it has 0"
+    ):
+        load_dataset(DataConfig(data_dir=folder))
+
+
+def test_folders_of_images_called_train_and_test_are_no_cifar100(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / name).write_text("a list of files")
+    assert find_cifar(tmp_path) is None
+
+
+def test_folder_with_both_datasets_asks_which(official, official100):
+    official.rename(official100 / "more")
+    with pytest.raises(DataError, match=r"holds CIFAR-10 .* and CIFAR-100 .*--dataset cifar10 or"):
+        load_dataset(DataConfig(data_dir=official100))
+    assert load_dataset(DataConfig(dataset="cifar100", data_dir=official100)).name == "cifar100"
+
+
+KERAS = [
+    ("cifar-10-batches-py", "datasets/cifar-10-batches-py"),
+    ("cifar-10-python.tar.gz", "datasets/cifar-10-batches-py.tar.gz"),
+    ("cifar-10-python.tar.gz", "datasets/cifar-10-batches-py-target_archive"),
+    ("cifar-10-batches-py", "datasets/cifar-10-batches-py-target/cifar-10-batches-py"),
+    ("cifar-10-batches-py", "datasets/cifar-10-batches-py-target_extracted/cifar-10-batches-py"),
+    ("cifar-10-python.tar.gz", "datasets/cifar-10-python (1).tar.gz"),
+    ("cifar-10-binary.tar.gz", "datasets/download"),
+]
+
+
+@pytest.mark.parametrize(("form", "place"), KERAS, ids=[place for _, place in KERAS])
+def test_cifar10_is_found_where_others_have_put_it(official, tmp_path, form, place):
+    home = tmp_path / ".keras"
+    (home / place).parent.mkdir(parents=True)
+    (official / form).rename(home / place)
+    (home / "datasets" / "mnist.npz").write_bytes(b"PK\x03\x04")
+    (home / "keras.json").write_text("{}")
+    for path in (home, home / "datasets", home / place):
+        assert load_dataset(DataConfig(data_dir=path)).name == "cifar10"
+
+
+def test_archive_packed_again_is_verified_file_by_file(official, tmp_path):
+    folder = official / FORMS[3]
+    with tarfile.open(tmp_path / "mine.tar", "w") as tar:
+        tar.add(folder, "./data/" + FORMS[3])
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"{FORMS[3]}/{path.name}")
+    for name in ("mine.tar", "mine.zip"):
+        dataset = load_dataset(DataConfig(data_dir=tmp_path / name))
+        assert len(dataset.test) == IMAGES_PER_FILE
+        assert name in dataset.source
+
+
+def test_archive_of_a_download_that_runs_is_not_taken(official):
+    folder = keep_only(official, FORMS[1])
+    (folder / FORMS[1]).rename(folder / f"{FORMS[1]}.part")
+    assert find_cifar(folder) is None
+
+
+def everything_in(folder: Path) -> list:
+    return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reading_changes_nothing_in_the_folder(official, form):
+    folder = keep_only(official, form)
+    before = everything_in(folder)
+    for path in (folder, folder / form):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+        load_dataset(DataConfig(data_dir=path))
+    folder.chmod(0o755)
+    assert everything_in(folder) == before
+
+
+def test_folder_that_cannot_be_listed_is_named(official, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)  # a chmod would not stop root
+    with pytest.raises(DataError, match=r"official: cannot be read \(Permission denied\)"):
+        find_cifar(official)
+
+
+def test_member_that_claims_more_than_is_allowed_takes_no_memory(official, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_MEMBER_BYTES", 20_000)
+    with pytest.raises(DataError, match=r"the archive \(a file of 36,876 bytes, and 20,000 are"):
+        load_cifar10(official / FORMS[1])
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form.endswith(".gz")])
@@ -149,7 +302,9 @@ def test_truncated_archive_is_refused(official, form, share):
     folder = keep_only(official, form)
     data = (folder / form).read_bytes()
     (folder / form).write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(DataError, match=f"{form}: the archive is truncated, damaged.*Remove it"):
+    with pytest.raises(
+        DataError, match=rf"{form}: the archive \(.*\) is truncated, damaged.*Remove it"
+    ):
         load_cifar10(folder)
 
 
@@ -175,37 +330,30 @@ def test_missing_file_in_a_folder_is_named(official):
 
 def trust(monkeypatch, **changes) -> None:
     """Publish other facts about the binary release."""
-    release = replace(cifar10.RELEASES[0], **changes)
-    monkeypatch.setattr(cifar10, "RELEASES", (release, cifar10.RELEASES[1]))
+    release = replace(cifar_files.RELEASES[0], **changes)
+    monkeypatch.setattr(cifar_files, "RELEASES", (release, *cifar_files.RELEASES[1:]))
 
 
-def trust_archive(monkeypatch, path: Path, **changes) -> None:
-    trust(monkeypatch, archive_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **changes)
-
-
-def test_archive_without_one_of_its_files_is_refused(official, monkeypatch):
+def test_archive_without_one_of_its_files_is_refused(official):
     folder = keep_only(official, FORMS[1])
     images, labels = make_images()
     contents = {f"{NAMES[0]}.bin": as_records(images[0], labels[0])}
     pack(folder / FORMS[1], FORMS[0], contents)
-    trust_archive(monkeypatch, folder / FORMS[1])
     with pytest.raises(DataError, match=r"has no data_batch_2\.bin in it"):
         load_cifar10(folder)
 
 
-def test_archive_that_does_not_unpack_is_refused(official, monkeypatch):
-    folder = keep_only(official, FORMS[1])
-    path = folder / FORMS[1]
-    for damaged in (path.read_bytes()[:5_000], b"no gzip at all"):
-        path.write_bytes(damaged)
-        trust_archive(monkeypatch, path)
-        with pytest.raises(DataError, match="does not unpack"):
-            load_cifar10(folder)
+@pytest.mark.parametrize("content", [b"no gzip at all", b"<!DOCTYPE html><html>404</html>"])
+def test_archive_of_an_official_name_that_is_none_is_refused(official, content):
+    path = keep_only(official, FORMS[1]) / FORMS[1]
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is truncated, damaged .*Remove it and get it again"):
+        load_dataset(DataConfig(data_dir=path))
 
 
 def test_other_number_of_images_than_published_is_refused(official, monkeypatch):
     folder = keep_only(official, FORMS[0])
-    trust(monkeypatch, images_per_file=10_000)
+    trust(monkeypatch, num_train=50_000)
     with pytest.raises(DataError, match="does not hold 10,000 CIFAR-10 images"):
         load_cifar10(folder)
 
@@ -215,7 +363,7 @@ def test_label_out_of_range_is_refused(official, monkeypatch):
     path = folder / FORMS[0] / "data_batch_1.bin"
     data = b"\x0b" + path.read_bytes()[1:]
     path.write_bytes(data)
-    train_files = cifar10.RELEASES[0].train_files | digests("sha256", {path.name: data})
+    train_files = cifar_files.RELEASES[0].train_files | digests("sha256", {path.name: data})
     trust(monkeypatch, train_files=train_files)
     with pytest.raises(DataError, match="labels from 0 to 11, but CIFAR-10 has 10 classes"):
         load_cifar10(folder)
@@ -241,10 +389,10 @@ def test_code_in_a_pickle_does_not_run_even_with_the_right_checksum(
     with pytest.raises(DataError, match="data_batch_1 is truncated, damaged or not the official"):
         load_cifar10(folder)
 
-    python = cifar10.RELEASES[1]
+    python = cifar_files.RELEASES[1]
     train_files = python.train_files | digests("md5", {"data_batch_1": data})
     trusted = replace(python, train_files=train_files)
-    monkeypatch.setattr(cifar10, "RELEASES", (cifar10.RELEASES[0], trusted))
+    monkeypatch.setattr(cifar_files, "RELEASES", (cifar_files.RELEASES[0], trusted))
     with pytest.raises(DataError, match=r"the pickle wants .* not allowed"):
         load_cifar10(folder)
     assert not bomb.exists()
@@ -270,10 +418,8 @@ def test_unpickler_reads_what_todays_numpy_writes(protocol):
 def test_other_file_is_refused_as_cifar10(tmp_path):
     path = tmp_path / "other.tar.gz"
     path.write_bytes(b"x")
-    assert find_cifar10(path) is None
-    with pytest.raises(
-        DataError, match=r"not an official CIFAR-10 archive; .*cifar-10-binary\.tar"
-    ):
+    assert find_cifar(path) is None
+    with pytest.raises(DataError, match=r"not an official archive of CIFAR-10; .*10-binary\.tar"):
         load_cifar10(path)
 
 
@@ -286,9 +432,9 @@ def test_missing_cifar10_is_downloaded_once_and_read(official, monkeypatch, cach
         path.write_bytes((official / FORMS[1]).read_bytes())
         return path
 
-    monkeypatch.setattr(cifar10, "download", copy_instead)
+    monkeypatch.setattr(cifar_files, "download", copy_instead)
     for _ in range(2):
         assert len(load_dataset(DataConfig(dataset="cifar10")).train) == 5 * IMAGES_PER_FILE
     url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-    assert asked == [(url, cifar10.BINARY.archive_sha256)]
+    assert asked == [(url, cifar_files.RELEASES[0].archive_sha256)]
     assert (cache_folder / FORMS[1]).is_file()
