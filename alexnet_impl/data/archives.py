@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from alexnet_impl.errors import DataError
 
@@ -107,12 +107,15 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def _decompressed(path: Path, kind: str) -> IO[bytes]:
-    opener: Callable[..., Any] = {
-        "gzip": gzip.open,
-        "bzip2": bz2.open,
-        "xz": lzma.open,
-    }.get(kind, open)
-    return opener(path, "rb")
+    match kind:
+        case "gzip":
+            return cast("IO[bytes]", gzip.open(path))
+        case "bzip2":
+            return cast("IO[bytes]", bz2.open(path))
+        case "xz":
+            return cast("IO[bytes]", lzma.open(path))
+        case _:
+            return path.open("rb")
 
 
 def _zip_members(file: IO[bytes]) -> Iterator[Member]:
@@ -134,14 +137,14 @@ def _tar_members(file: IO[bytes], path: Path) -> Iterator[Member]:
         _check_end(bounded, archive.offset)
 
 
-def _reader(opened: Callable[[], Any], size: int) -> Callable[[], bytes]:
+def _reader(opened: Callable[[], IO[bytes] | None], size: int) -> Callable[[], bytes]:
     """A function that reads a whole member of a size that is believed only within limits."""
 
     def read() -> bytes:
         if size > MOST_MEMBER_BYTES:
             raise ArchiveError(f"a file of {size:,} bytes, and {MOST_MEMBER_BYTES:,} are allowed")
         try:
-            with opened() as file:
+            with cast("IO[bytes]", opened()) as file:
                 return file.read(size)
         except Exception as error:  # as in members()
             raise ArchiveError(str(error) or type(error).__name__) from error

@@ -1,12 +1,11 @@
-"""A dataset of image files in train/CLASS/ and test/CLASS/, decoded once and cached."""
+"""A dataset of image files in a folder or an archive, decoded once and cached."""
 
 import hashlib
 import os
-from collections import defaultdict
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,49 +16,25 @@ from alexnet_impl.data.cache import cached_dataset
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.decoding import decode_image, fit_to_square, image_dimensions
 from alexnet_impl.data.image_sources import ImageSource, open_source
+from alexnet_impl.data.listing import Listing, list_images
 from alexnet_impl.data.progress import Progress, counted, silent
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import AlexNetWarning, DataError
 
-_DECODER_VERSION = 1  # raise it when the same files decode to other pixels
+_DECODER_VERSION = 2  # raise it when the same files decode to other pixels
 _LARGEST_CHOSEN_SIZE = 256
 # Small images decode faster than two threads hand each other the interpreter: 60,000 JPEGs of 1 KB
 # take 10 s in one thread and 13 s in two; JPEGs of 5 KB take two threads 0.6 of the time of one.
 _THREADS_FROM_BYTES = 4_000
 
-_LAYOUT = "images are expected as train/CLASS/*.jpg and test/CLASS/*.jpg (or png, bmp, gif, webp)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The image files of a dataset, sorted by class and then by name.
-
-    Attributes:
-        class_names: The names of the class folders, sorted.
-        train: Paths of the training images, by class name.
-        test: Paths of the test images, by class name.
-    """
-
-    class_names: tuple[str, ...]
-    train: dict[str, list[str]]
-    test: dict[str, list[str]]
-
-    @property
-    def paths(self) -> list[str]:
-        """Paths of the training images, then those of the test images."""
-        return [
-            path for part in (self.train, self.test) for name in self.class_names
-            for path in part[name]
-        ]  # fmt: skip
-
 
 def load_image_folder(
     path: Path, *, image_size: int | None = None, progress: Progress = silent
 ) -> Dataset:
-    """Loads the images in a folder or a zip; from the second time on, from the cache.
+    """Loads the images in a folder or an archive; from the second time on, from the cache.
 
     Args:
-        path: A folder or a zip with train/CLASS/ and test/CLASS/ (otherwise val/CLASS/), perhaps
-            inside other folders.
+        path: A folder, zip or tar with train/CLASS/ and test/CLASS/ (otherwise val/CLASS/), or
+            with train/ and a table of labels, perhaps inside other folders.
         image_size: Height and width in pixels of the stored images. None means unchanged if all
             are squares of one size, otherwise the smallest side, at most 256. Other images are
             cropped to their centre square and resized.
@@ -75,51 +50,6 @@ def load_image_folder(
         return cached_dataset(key, lambda: _decode(source, image_size, progress))
 
 
-def list_images(source: ImageSource) -> Listing:
-    """Finds the images of both parts.
-
-    Raises:
-        DataError: If a part or a class is missing, the name of a class is no text, or there are
-            several train folders.
-    """
-    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(source.sizes):
-        *prefix, part, class_name, _ = ("", "", *path.split("/"))
-        if any("\ud800" <= letter <= "\udfff" for letter in class_name):
-            raise DataError(
-                f"{source.path}: the class name {class_name!r} is not UTF-8; rename its folder."
-            )
-        found["/".join(prefix).strip("/"), part][class_name].append(path)
-    prefixes = [prefix for prefix, part in found if part == "train"]
-    if not prefixes:
-        raise _no_images_error(source)
-    if len(prefixes) > 1:
-        raise DataError(f"{source.path}: has images in several train folders; name one: {prefixes}")
-    train = found[prefixes[0], "train"]
-    test = found.get((prefixes[0], "test")) or found.get((prefixes[0], "val"))
-    if test is None:
-        raise DataError(f"{source.path}: has training images but no test/ or val/; {_LAYOUT}.")
-    for part, classes, others in (("test", test, train), ("train", train, test)):
-        if missing := sorted(others.keys() - classes.keys()):
-            raise DataError(
-                f"{source.path}: no images of class '{missing[0]}' in {part}/ "
-                f"({len(missing)} of {len(others)} classes missing); both parts need every class."
-            )
-    return Listing(class_names=tuple(sorted(train)), train=dict(train), test=dict(test))
-
-
-def _no_images_error(source: ImageSource) -> DataError:
-    if source.sizes:
-        example = min(source.sizes)
-        return DataError(
-            f"{source.path}: {len(source.sizes)} images, none of them in train/CLASS/ (one is "
-            f"'{example}'); {_LAYOUT}."
-        )
-    archives = sorted(source.path.glob("*.zip")) if source.path.is_dir() else []
-    hint = f" Did you mean '{archives[0]}'?" if archives else ""
-    return DataError(f"{source.path}: contains no images; {_LAYOUT}.{hint}")
-
-
 def _name(source: ImageSource) -> str:
     """The source's name without its folder, even if its path is '.', as text that can be stored."""
     return source.path.resolve().name.encode(errors="backslashreplace").decode()
@@ -127,25 +57,29 @@ def _name(source: ImageSource) -> str:
 
 def _decode(source: ImageSource, image_size: int | None, progress: Progress) -> Dataset:
     listing = list_images(source)
-    images = _decode_pixels(source, listing.paths, image_size, progress)
-    size = images.shape[1]
-    train_labels, test_labels = _labels(listing, "train"), _labels(listing, "test")
-    num_train = len(train_labels)
-    kinds = sorted({Path(path).suffix.lower().lstrip(".") for path in listing.paths})
+    if listing.left_out:
+        warnings.warn(f"{source.path}: {listing.left_out}.", AlexNetWarning, stacklevel=2)
+    return decode_listed(source, listing, image_size, progress)
+
+
+def decode_listed(
+    source: ImageSource, listing: Listing, image_size: int | None, progress: Progress
+) -> Dataset:
+    """Decodes the listed images; see load_image_folder()."""
+    paths = listing.train.paths + listing.test.paths
+    images = _decode_pixels(source, paths, image_size, progress)
+    size, num_train = images.shape[1], len(listing.train.paths)
+    kinds = sorted({Path(path).suffix.lower().lstrip(".") for path in paths})
+    about = (
+        f"{len(images):,} images ({', '.join(kinds)}) in '{_name(source)}', stored as {size}x{size}"
+    )
     return Dataset(
         name="image_folder",
-        source=f"{len(images):,} images ({', '.join(kinds)}) in '{_name(source)}', stored as "
-        f"{size}x{size}.",
+        source="; ".join(filter(None, (about, listing.held_out, listing.left_out))) + ".",
         class_names=listing.class_names,
-        train=Split(images=images[:num_train], labels=train_labels),
-        test=Split(images=images[num_train:], labels=test_labels),
+        train=Split(images=images[:num_train], labels=listing.train.labels),
+        test=Split(images=images[num_train:], labels=listing.test.labels),
     )
-
-
-def _labels(listing: Listing, part: str) -> NDArray[np.int64]:
-    by_class: dict[str, list[str]] = getattr(listing, part)
-    counts = [len(by_class[name]) for name in listing.class_names]
-    return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
 
 class _SizesDifferError(Exception):
@@ -208,7 +142,7 @@ def _decode_all(
         pixels = decode_image(source.read(path), where=f"{source.path}: {path}")
         images[index] = fit(pixels, size)
 
-    num_bytes = sum(source.sizes[path] for path in paths)
+    num_bytes = sum(source.files[path] for path in paths)
     is_threaded = num_bytes >= _THREADS_FROM_BYTES * len(paths)
     done = _map_in_threads(decode, len(paths)) if is_threaded else map(decode, range(len(paths)))
     for _ in counted(done, "Decoding images", len(paths), progress):

@@ -1,4 +1,4 @@
-"""Sources of image files: a folder or a zip, with one interface; a zip is never unpacked."""
+"""Sources of image files: a folder, a zip or a tar, with one interface; none is ever unpacked."""
 
 import hashlib
 import os
@@ -8,16 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from alexnet_impl.data.decoding import MOST_PIXELS
+import psutil
+
+from alexnet_impl.data.archives import ArchiveError, file_kind, members
+from alexnet_impl.data.decoding import MOST_PIXELS, image_suffixes
 from alexnet_impl.data.paths import require_existing
 from alexnet_impl.errors import DataError
 from alexnet_impl.files import file_digest
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
-
+_TABLE_SUFFIX = ".csv"
+_CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # as good as hidden
 # Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
 _PIECE_BYTES = 4096
+_LOOK_EVERY_BYTES = 1 << 26
 _LARGEST_FILE_BYTES = 3 * MOST_PIXELS + (1 << 20)  # pixels that are not compressed, and a header
 
 
@@ -31,23 +35,55 @@ class ImageSource(Protocol):
         """Hex digest that changes when a file is added, removed or changed."""
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Encoded size in bytes by path with forward slashes, without hidden files."""
+    def files(self) -> dict[str, int]:
+        """Size in bytes by path with forward slashes, without hidden files; folders end in '/'."""
 
     def read(self, path: str) -> bytes:
-        """Returns the encoded image."""
+        """Returns the content of an image or a table (.csv)."""
 
     def close(self) -> None:
         """Closes open files."""
 
 
 def open_source(path: Path) -> ImageSource:
-    """Opens the folder or zip at `path`.
+    """Opens the folder or archive at `path`, which is known by its content.
 
     Raises:
         DataError: If `path` does not exist, or is a file of another kind.
     """
-    return FolderSource(path) if require_existing(path).is_dir() else ZipSource(path)
+    if require_existing(path).is_dir():
+        return FolderSource(path)
+    try:
+        kind = file_kind(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    if kind == "zip" or (not kind and zipfile.is_zipfile(path)):  # one that unpacks itself
+        return ZipSource(path)
+    if kind in ("gzip", "bzip2", "xz", "tar"):
+        return TarSource(path)
+    raise _no_archive_error(path, kind)
+
+
+def is_image(path: str) -> bool:
+    """Whether a path has the suffix of an image that Pillow decodes."""
+    return _suffix(path) in image_suffixes()
+
+
+def _no_archive_error(path: Path, kind: str) -> DataError:
+    known = {
+        "web page": "a web page, not the file that was to be downloaded; download it again",
+        "Git LFS pointer": "a Git LFS pointer; fetch the file itself with 'git lfs pull'",
+        "empty": "an empty file; get it again",
+        "7z": "a 7z archive; unpack it and give the folder",
+        "rar": "a RAR archive; unpack it and give the folder",
+    }
+    if kind in known:
+        return DataError(f"{path}: {known[kind]}.")
+    return DataError(
+        f"{path}: neither a folder nor an archive. Images are read from train/CLASS/ and "
+        "test/CLASS/ in a folder, a zip or a tar, and CIFAR-10 and CIFAR-100 from their official "
+        "archives."
+    )
 
 
 class FolderSource:
@@ -57,8 +93,8 @@ class FolderSource:
         self.path = path
 
     @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Encoded size in bytes by path; see ImageSource.
+    def files(self) -> dict[str, int]:
+        """Size in bytes by path; see ImageSource.
 
         Raises:
             DataError: If a folder cannot be read, or a file is too large for an image.
@@ -74,14 +110,14 @@ class FolderSource:
     def digest(self) -> str:
         """sha256 over names and contents: a second for 60,000 images of 1 KB."""
         digest = hashlib.sha256()
-        for path in sorted(self.sizes):
-            content = self.read(path)
+        for path in sorted(self.files):
+            content = self.read(path) if _is_read(path) else b""
             digest.update(f"{path}\0{len(content)}\0".encode(errors="surrogateescape"))
             digest.update(content)
         return digest.hexdigest()
 
     def read(self, path: str) -> bytes:
-        """Returns the encoded image.
+        """Returns the content of a file.
 
         Raises:
             DataError: If the file cannot be read.
@@ -127,21 +163,17 @@ class ZipSource:
             raise self._no_zip_error() from error
 
     @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Encoded size in bytes by path; see ImageSource.
+    def files(self) -> dict[str, int]:
+        """Size in bytes by path; see ImageSource.
 
         Raises:
             DataError: If the table of entries is damaged, or an entry is too large for an image.
         """
-        sizes = {
-            entry.filename: entry.file_size
-            for entry in self._zip.infolist()
-            if _is_image(entry.filename)
-        }
-        return _checked(self.path, sizes)
+        entries = {entry.filename: entry.file_size for entry in self._zip.infolist()}
+        return _checked(self.path, {p: size for p, size in entries.items() if _is_in_sight(p)})
 
     def read(self, path: str) -> bytes:
-        """Returns the encoded image after verifying its CRC.
+        """Returns the content of an entry after verifying its CRC.
 
         Raises:
             DataError: If the entry is damaged or encrypted.
@@ -162,29 +194,90 @@ class ZipSource:
             self._zip.close()
 
     def _no_zip_error(self) -> DataError:
-        with self.path.open("rb") as file:
-            is_start_of_zip = file.read(2) == b"PK"
-        if is_start_of_zip:
-            size = self.path.stat().st_size
-            return DataError(
-                f"{self.path}: a zip whose end is missing or damaged; it has {size:,} bytes. Get "
-                "it again."
-            )
+        size = self.path.stat().st_size
         return DataError(
-            f"{self.path}: neither a folder nor a zip. Images are read from train/CLASS/ and "
-            "test/CLASS/ in a folder or a zip, and CIFAR-10 from its official archives under "
-            "their own names."
+            f"{self.path}: a zip whose end is missing or damaged; it has {size:,} bytes. Get it "
+            "again."
         )
 
 
+class TarSource:
+    """The image files in a tar, compressed or not, which are held in memory as they are encoded.
+
+    A compressed tar can be read in one direction only. As in a zip, entries whose name leads out
+    of the archive are ignored; so are links.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the archive.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        try:
+            return file_digest(self.path, "sha256")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from error
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Size in bytes by path; see ImageSource.
+
+        Raises:
+            DataError: If the archive is damaged, does not fit into memory, or has a file that is
+                too large for an image.
+        """
+        return self._read_all[0]
+
+    def read(self, path: str) -> bytes:
+        """Returns the content of an image or a table."""
+        return self._read_all[1][path]
+
+    @cached_property
+    def _read_all(self) -> tuple[dict[str, int], dict[str, bytes]]:
+        """Sizes and contents by path."""
+        sizes: dict[str, int] = {}
+        contents: dict[str, bytes] = {}
+        held, looked_at = 0, 0
+        try:
+            for member in members(self.path):
+                if not _is_in_sight(member.name):
+                    continue
+                sizes |= _checked(self.path, {member.name: member.size})
+                if _is_read(member.name):
+                    held += member.size
+                    if held - looked_at > _LOOK_EVERY_BYTES:
+                        self._check_memory(member.size)
+                        looked_at = held
+                    contents[member.name] = member.read()
+        except ArchiveError as error:
+            raise DataError(f"{self.path}: does not unpack ({error}); get it again.") from error
+        return sizes, contents
+
+    def _check_memory(self, size: int) -> None:
+        available = psutil.virtual_memory().available
+        if size + _LOOK_EVERY_BYTES > available // 2:
+            raise DataError(
+                f"{self.path}: its images do not fit into memory, of which "
+                f"{available / 1e9:,.1f} GB are available; unpack it and give the folder."
+            )
+
+    def close(self) -> None:
+        """Does nothing: no file is open."""
+
+
 def _checked(source: Path, sizes: dict[str, int]) -> dict[str, int]:
-    """Returns the sizes of all images before any of them is read.
+    """Returns the sizes of all files before any of them is read.
 
     Raises:
-        DataError: If a file is too large for an image.
+        DataError: If one that would be read is too large for an image.
     """
     for path, size in sizes.items():
-        if size > _LARGEST_FILE_BYTES:
+        if size > _LARGEST_FILE_BYTES and _is_read(path):
             raise DataError(
                 f"{source}: {path} has {size:,} bytes, and an image has at most "
                 f"{_LARGEST_FILE_BYTES:,}; remove it."
@@ -193,14 +286,18 @@ def _checked(source: Path, sizes: dict[str, int]) -> dict[str, int]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
-    """Yields the path below `root` and the size of each image."""
+    """Yields the path below `root` and the size of each file, and the path of each folder."""
     for folder, subfolders, names in os.walk(root, onerror=_reraise, followlinks=True):
         inner = Path(folder).relative_to(root)
         too_deep = len(inner.parts) >= _MAX_DEPTH
         subfolders[:] = [] if too_deep else [n for n in subfolders if _is_walked(folder, n)]
         prefix = "" if inner == Path() else f"{inner.as_posix()}/"
-        for name in filter(_is_image, names):
-            yield prefix + name, os.stat(f"{folder}/{name}").st_size  # noqa: PTH116 - 3x faster
+        if prefix:
+            yield prefix, 0
+        for name in filter(_is_visible, names):
+            # Of others the size is of no interest, and a link to nowhere has none.
+            size = os.stat(f"{folder}/{name}").st_size if _is_read(name) else 0  # noqa: PTH116 - 3x faster
+            yield prefix + name, size
 
 
 def _reraise(error: OSError) -> None:
@@ -216,10 +313,18 @@ def _is_walked(folder: str, name: str) -> bool:
 
 
 def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
+    return not name.startswith(".") and name.lower() not in _CLUTTER
 
 
-def _is_image(path: str) -> bool:
-    """Whether a path has an image's suffix and no hidden part; '..' counts as hidden."""
-    has_suffix = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - as PTH116
-    return has_suffix and not path.startswith("/") and all(map(_is_visible, path.split("/")))
+def _is_in_sight(path: str) -> bool:
+    """Whether a path has no hidden part; '..' counts as hidden, and the root as outside."""
+    return not path.startswith("/") and all(map(_is_visible, path.split("/")))
+
+
+def _is_read(path: str) -> bool:
+    """Whether the content of a file matters: that of images and tables."""
+    return is_image(path) or _suffix(path) == _TABLE_SUFFIX
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - 3x faster

@@ -12,9 +12,12 @@ from PIL import Image
 
 from alexnet_impl.data import image_folder, image_sources
 from alexnet_impl.data.image_folder import load_image_folder
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import AlexNetWarning, DataError
 
 pytestmark = pytest.mark.fast
+
+
+CLUTTER = "train/cat/Thumbs.db"
 
 
 def zip_tree(root: Path, target: Path, prefix: str = "") -> Path:
@@ -63,6 +66,8 @@ def test_val_is_the_test_part_where_there_is_no_test(image_tree):
 
 def test_test_is_preferred_to_val(image_tree):
     shutil.copytree(image_tree / "train", image_tree / "val")
+    with pytest.warns(AlexNetWarning, match=r"6 images outside of .*, such as 'val/cat/0\.png'"):
+        load_image_folder(image_tree)
     assert len(load_image_folder(image_tree).test) == 4
 
 
@@ -79,14 +84,15 @@ def test_link_back_to_the_folder_is_not_followed(image_tree):
 
 def test_hidden_and_foreign_files_are_left_out(image_tree, encode):
     picture = encode(np.zeros((8, 8, 3), np.uint8))
-    for name in ("train/cat/._0.png", "train/.hidden/0.png", "__MACOSX/train/cat/0.png"):
+    for name in ("train/cat/._0.png", "train/.hidden/0.png", "__MACOSX/train/cat/0.png", CLUTTER):
         path = image_tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
-    (image_tree / "train" / "cat" / "notes.txt").write_text("no image")
     archive = zip_tree(image_tree, image_tree.parent / "pets.zip")
     for path in (image_tree, archive):
-        dataset = load_image_folder(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = load_image_folder(path)
         assert (len(dataset.train), dataset.class_names) == (6, ("cat", "dog"))
 
 
@@ -184,7 +190,7 @@ def test_zip_with_a_damaged_table_is_refused(image_tree, tmp_path):
 def test_file_that_is_no_zip_is_refused(tmp_path):
     path = tmp_path / "pets.zip"
     path.write_text("hello")
-    with pytest.raises(DataError, match="neither a folder nor a zip"):
+    with pytest.raises(DataError, match="neither a folder nor an archive"):
         load_image_folder(path)
 
 
