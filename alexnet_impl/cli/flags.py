@@ -57,7 +57,7 @@ class NetworkOptions:
     data_dir: Annotated[Path | None, value("PATH")] = None
     """Folder, zip or archive with the images."""
     train_images: Annotated[int | None, by_rule("INT", "all")] = None
-    """Limit the training set to N images, balanced over the classes."""
+    """Limit the training set, its validation part included, to N images, balanced over the classes."""
     test_images: Annotated[int | None, by_rule("INT", "all")] = None
     """Limit the test set to N images, balanced over the classes."""
     classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()

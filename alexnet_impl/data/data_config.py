@@ -19,7 +19,8 @@ class DataConfig:
         dataset: A name in DATASETS. None means what data_dir contains (the official files of CIFAR,
             otherwise an image folder); 'digits' without it.
         data_dir: A folder or archive with the images.
-        train_images: Limit the training images to this number, balanced over the classes.
+        train_images: Limit the training images to this number, balanced over the classes. The
+            validation part is taken out of them.
         test_images: Limit the test images to this number, balanced over the classes.
         classes: Keep only the images of these classes, numbered in this order.
         image_size: Height and width in pixels of the stored images of 'image_folder' and

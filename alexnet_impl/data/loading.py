@@ -28,14 +28,14 @@ def load_dataset(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Loads the images, splits off the validation part, then takes the subsets.
+    """Loads the images, takes the subsets, then splits off the validation part.
 
     Images are copied only if some of them are left out.
 
     Args:
         config: The choice of images.
-        validation_fraction: Fraction of the training part, before `train_images` is applied, that
-            becomes the validation split.
+        validation_fraction: Fraction of the training part that becomes the validation split: of
+            `train_images` where they are given.
         validation_split: 'stratified' takes it from every class in proportion; 'last' takes the
             last images, as Keras's validation_split does, which are whole classes if the images
             are sorted by class.
@@ -57,10 +57,11 @@ def load_dataset(
         config = replace(config, train_images=None, test_images=None)
     if config.classes:
         dataset = _keep_classes(dataset, config.classes)
-    if validation_split == "last":
-        dataset = _hold_back_last(dataset, validation_fraction)
-        validation_fraction = 0.0
-    return _take_parts(dataset, config, validation_fraction, seed)
+    validation_rng, train_rng = np.random.default_rng(seed).spawn(2)
+    dataset = _limit(dataset, config, train_rng)
+    if not validation_fraction:
+        return dataset
+    return _split_off(dataset, validation_fraction, validation_split, validation_rng)
 
 
 def settle(config: DataConfig) -> DataConfig:
@@ -125,43 +126,38 @@ def _keep_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(dataset, class_names=names, train=kept(dataset.train), test=kept(dataset.test))
 
 
-def _hold_back_last(dataset: Dataset, validation_fraction: float) -> Dataset:
-    """Makes the last training images the validation split."""
-    train = dataset.train
-    count = max(round(validation_fraction * len(train)), 1) if validation_fraction else 0
-    kept = np.arange(len(train) - count)
-    held_back = train.take(np.arange(len(kept), len(train))) if count else None
-    return replace(dataset, train=_take(train, kept), validation=held_back)
-
-
-def _take_parts(
-    dataset: Dataset, config: DataConfig, validation_fraction: float, seed: int
-) -> Dataset:
-    validation_rng, train_rng = np.random.default_rng(seed).spawn(2)
+def _limit(dataset: Dataset, config: DataConfig, train_rng: np.random.Generator) -> Dataset:
+    """Takes the numbers of training and test images that are asked for."""
     train, test = dataset.train, dataset.test
-    kept, validation = np.arange(len(train)), dataset.validation
-    if validation_fraction > 0:
-        count = max(round(validation_fraction * len(train)), 1)
-        drawn = stratified_indices(train.labels, count, validation_rng)
-        kept, validation = remaining_indices(len(train), drawn), train.take(drawn)
     if config.train_images is not None:
-        _require_images("train_images", config.train_images, len(kept))
-        kept = kept[balanced_indices(train.labels[kept], config.train_images, train_rng)]
-    kept_test = np.arange(len(test))
+        _require_images("train_images", config.train_images, len(train))
+        train = _take(train, balanced_indices(train.labels, config.train_images, train_rng))
     if config.test_images is not None:
         _require_images("test_images", config.test_images, len(test))
         test_rng = np.random.default_rng(_TEST_SUBSET_SEED)
-        kept_test = balanced_indices(test.labels, config.test_images, test_rng)
-    return replace(
-        dataset, train=_take(train, kept), test=_take(test, kept_test), validation=validation
-    )
+        test = _take(test, balanced_indices(test.labels, config.test_images, test_rng))
+    return replace(dataset, train=train, test=test)
+
+
+def _split_off(
+    dataset: Dataset, validation_fraction: float, split: str, rng: np.random.Generator
+) -> Dataset:
+    """Makes a fraction of the training images the validation split."""
+    train = dataset.train
+    count = max(round(validation_fraction * len(train)), 1)
+    if split == "last":
+        drawn = np.arange(len(train) - count, len(train))
+    else:
+        drawn = stratified_indices(train.labels, count, rng)
+    kept = remaining_indices(len(train), drawn)
+    return replace(dataset, train=train.take(kept), validation=train.take(drawn))
 
 
 def _require_images(name: str, asked: int, available: int) -> None:
     if asked > available:
         raise TooFewImagesError(
-            f"{name}={asked} is more than the {available} images available (without those for "
-            f"validation); choose at most {available}."
+            f"{name}={asked} is more than the {available} images available; choose at most "
+            f"{available}."
         )
 
 

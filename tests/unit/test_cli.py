@@ -226,7 +226,7 @@ def test_ascii_output_ends_no_command(monkeypatch, finished, arguments):
         (("--threads", "1000000"), "threads=1000000 must be from 1 to 1024; leave it out for all."),
         (("--width", "0"), "cifar: width=0.0 must be above 0 and at most 16."),
         (("--train-images", "0"), "train_images=0 must be at least 1; omit it for all."),
-        (("--train-images", "5000"), "train_images=5000 is more than the 1293 images"),
+        (("--train-images", "5000"), "train_images=5000 is more than the 1437 images"),
         (("--seed", "-1"), "seed=-1 must be at least 0."),
         (("--seed", "4294967296"), "seed=4294967296 must be at most 4294967295."),
         (("--recipe.learning-rate", "-1"), "learning_rate=-1.0 must be at least 0."),

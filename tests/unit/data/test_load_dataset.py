@@ -56,11 +56,14 @@ def test_validation_split_is_stratified_and_disjoint():
     assert len(dataset.test) == 360
 
 
-def test_validation_split_comes_before_the_subset():
+@pytest.mark.parametrize("split", ["stratified", "last"])
+def test_validation_part_is_taken_out_of_the_subset(split):
     config = DataConfig(train_images=200)
-    dataset = load_dataset(config, validation_fraction=0.1)
-    assert (len(dataset.train), len(dataset.validation)) == (200, 144)
+    dataset = load_dataset(config, validation_fraction=0.1, validation_split=split)
+    assert (len(dataset.train), len(dataset.validation)) == (180, 20)
     assert not as_rows(dataset.train) & as_rows(dataset.validation)
+    alone = load_dataset(config)
+    assert as_rows(dataset.train) | as_rows(dataset.validation) == as_rows(alone.train)
 
 
 def test_seed_decides_validation_and_training_subset_but_not_the_test_subset():
