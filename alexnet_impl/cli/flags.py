@@ -26,7 +26,7 @@ def value(metavar: str) -> Any:
 # Choices are checked later, by the code that knows them: its message suggests the nearest.
 FrameworkFlag = Annotated[str, arg(metavar="{torch,tensorflow}")]
 DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
-DATASET_CHOICES = "{digits,cifar10,cifar100,image_folder,synthetic}"
+DATASET_CHOICES = "{digits,cifar10,cifar100,image_folder,parquet,synthetic}"
 Interpreters = Annotated[
     tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
 ]
@@ -57,7 +57,7 @@ class NetworkOptions:
     data_dir: Annotated[Path | None, value("PATH")] = None
     """Folder, zip or archive with the images."""
     train_images: Annotated[int | None, by_rule("INT", "all")] = None
-    """Limit the training set, its validation part included, to N images, balanced over the classes."""
+    """Limit the training set, with its validation part, to N images, balanced over the classes."""
     test_images: Annotated[int | None, by_rule("INT", "all")] = None
     """Limit the test set to N images, balanced over the classes."""
     classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()

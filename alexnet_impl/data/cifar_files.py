@@ -4,7 +4,6 @@ Nothing is unpacked, and nothing is written beside the files.
 """
 
 import hashlib
-import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,11 @@ from alexnet_impl.data.cifar import RELEASES, SIDE, URL, Release
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.decoding import image_suffixes
 from alexnet_impl.data.download import RemoteFile, download
-from alexnet_impl.data.paths import require_existing
+from alexnet_impl.data.paths import near_folders, require_existing
 from alexnet_impl.data.progress import Progress, counted, silent
 from alexnet_impl.errors import DataError
 from alexnet_impl.files import file_digest
 
-_MOST_DEPTH = 3  # ~/.keras/datasets/cifar-10-batches-py-target/cifar-10-batches-py
-_MOST_FOLDERS = 2_000
 _MOST_ARCHIVES = 50
 _FIRST_MEMBERS = 12  # an archive of CIFAR has at most nine
 _UNFINISHED = frozenset({".part", ".crdownload", ".download", ".tmp"})
@@ -115,7 +112,7 @@ def _find_all(data_dir: Path) -> Iterator[FoundRelease]:
             yield FoundRelease(release=release, path=data_dir)
         return
     archives = []
-    for folder, names in _folders(data_dir):
+    for folder, names in near_folders(data_dir):
         for release in RELEASES:
             if _is_unpacked(release, folder, names):
                 yield FoundRelease(release=release, path=folder)
@@ -123,25 +120,6 @@ def _find_all(data_dir: Path) -> Iterator[FoundRelease]:
     for path in archives[:_MOST_ARCHIVES]:
         if release := _release_in_archive(path):
             yield FoundRelease(release=release, path=path)
-
-
-def _folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Yields the folders down to a small depth, level by level, with the names of their files."""
-    level, count = [root], 0
-    for depth in range(_MOST_DEPTH + 1):
-        deeper: list[Path] = []
-        for folder in level[: _MOST_FOLDERS - count]:
-            try:
-                entries = list(os.scandir(folder))
-            except OSError:
-                if folder == root:
-                    raise
-                continue  # the folder of another dataset, perhaps
-            yield folder, {entry.name for entry in entries if not entry.is_dir()}
-            visible = (e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-            deeper += [folder / name for name in sorted(visible)]
-        count += len(level)
-        level = deeper if depth < _MOST_DEPTH else []
 
 
 def _is_unpacked(release: Release, folder: Path, names: set[str]) -> bool:

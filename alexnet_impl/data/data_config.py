@@ -8,7 +8,7 @@ from typing import Any, Self
 from alexnet_impl.errors import DataError, UnknownNameError
 from alexnet_impl.typed_json import read, to_json
 
-DATASETS = ("digits", "cifar10", "cifar100", "image_folder", "synthetic")
+DATASETS = ("digits", "cifar10", "cifar100", "image_folder", "parquet", "synthetic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,16 +16,16 @@ class DataConfig:
     """The choice of images to train and test on.
 
     Attributes:
-        dataset: A name in DATASETS. None means what data_dir contains (the official files of CIFAR,
-            otherwise an image folder); 'digits' without it.
+        dataset: A name in DATASETS. None means what data_dir contains (the official files of
+            CIFAR, Parquet files, otherwise an image folder); 'digits' without it.
         data_dir: A folder or archive with the images.
         train_images: Limit the training images to this number, balanced over the classes. The
             validation part is taken out of them.
         test_images: Limit the test images to this number, balanced over the classes.
         classes: Keep only the images of these classes, numbered in this order.
-        image_size: Height and width in pixels of the stored images of 'image_folder' and
-            'synthetic'. None means unchanged if all are squares of one size, otherwise the smallest
-            side found, at most 256; 32 for 'synthetic'.
+        image_size: Height and width in pixels of the stored images of 'image_folder', 'parquet'
+            and 'synthetic'. None means unchanged if all are squares of one size, otherwise the
+            smallest side found, at most 256; 32 for 'synthetic'.
 
     Raises:
         UnknownNameError: If there is no such dataset.

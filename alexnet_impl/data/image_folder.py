@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,30 @@ def load_image_folder(
             an image does not decode.
     """
     with closing(open_source(path)) as source:
-        identity = f"{_DECODER_VERSION} {_name(source)} {image_size} {source.digest}"
-        key = hashlib.sha256(identity.encode()).hexdigest()
-        return cached_dataset(key, lambda: _decode(source, image_size, progress))
+        return load_images(
+            source, partial(list_images, source), image_size=image_size, progress=progress
+        )
+
+
+def load_images(
+    source: ImageSource,
+    list_them: Callable[[], Listing],
+    *,
+    image_size: int | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Loads the images of any source; see load_image_folder().
+
+    Args:
+        source: Where the images lie.
+        list_them: Gives the images of both parts; called only if they are not in the cache.
+        image_size: Height and width of the stored images.
+        progress: Receives the progress of decoding.
+    """
+    name = f"{source.dataset} {_name(source)}"
+    identity = f"{_DECODER_VERSION} {name} {image_size} {source.digest}"
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    return cached_dataset(key, lambda: _decode(source, list_them(), image_size, progress))
 
 
 def _name(source: ImageSource) -> str:
@@ -55,26 +77,19 @@ def _name(source: ImageSource) -> str:
     return source.path.resolve().name.encode(errors="backslashreplace").decode()
 
 
-def _decode(source: ImageSource, image_size: int | None, progress: Progress) -> Dataset:
-    listing = list_images(source)
-    if listing.left_out:
-        warnings.warn(f"{source.path}: {listing.left_out}.", AlexNetWarning, stacklevel=2)
-    return decode_listed(source, listing, image_size, progress)
-
-
-def decode_listed(
+def _decode(
     source: ImageSource, listing: Listing, image_size: int | None, progress: Progress
 ) -> Dataset:
-    """Decodes the listed images; see load_image_folder()."""
+    if listing.left_out:
+        warnings.warn(f"{source.path}: {listing.left_out}.", AlexNetWarning, stacklevel=2)
     paths = listing.train.paths + listing.test.paths
     images = _decode_pixels(source, paths, image_size, progress)
     size, num_train = images.shape[1], len(listing.train.paths)
     kinds = sorted({Path(path).suffix.lower().lstrip(".") for path in paths})
-    about = (
-        f"{len(images):,} images ({', '.join(kinds)}) in '{_name(source)}', stored as {size}x{size}"
-    )
+    name = _name(source)
+    about = f"{len(images):,} images ({', '.join(kinds)}) in '{name}', stored as {size}x{size}"
     return Dataset(
-        name="image_folder",
+        name=source.dataset,
         source="; ".join(filter(None, (about, listing.held_out, listing.left_out))) + ".",
         class_names=listing.class_names,
         train=Split(images=images[:num_train], labels=listing.train.labels),

@@ -26,9 +26,15 @@ _LARGEST_FILE_BYTES = 3 * MOST_PIXELS + (1 << 20)  # pixels that are not compres
 
 
 class ImageSource(Protocol):
-    """Named image files that can be read in any order and from several threads."""
+    """Named image files that can be read in any order and from several threads.
+
+    Attributes:
+        path: The folder or file.
+        dataset: Name of the dataset that it makes: 'image_folder' or 'parquet'.
+    """
 
     path: Path
+    dataset: str
 
     @property
     def digest(self) -> str:
@@ -89,6 +95,8 @@ def _no_archive_error(path: Path, kind: str) -> DataError:
 class FolderSource:
     """The image files below a folder; links are followed."""
 
+    dataset = "image_folder"
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -137,6 +145,8 @@ class ZipSource:
 
     Entries whose name leads out of the archive are ignored; nothing is ever unpacked anyway.
     """
+
+    dataset = "image_folder"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -207,6 +217,8 @@ class TarSource:
     A compressed tar can be read in one direction only. As in a zip, entries whose name leads out
     of the archive are ignored; so are links.
     """
+
+    dataset = "image_folder"
 
     def __init__(self, path: Path) -> None:
         self.path = path

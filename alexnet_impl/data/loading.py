@@ -10,7 +10,8 @@ from alexnet_impl.data.cifar_files import find_cifar, load_cifar
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.digits import load_digits
-from alexnet_impl.data.image_folder import load_image_folder
+from alexnet_impl.data.image_folder import load_image_folder, load_images
+from alexnet_impl.data.parquet import ParquetSource, is_parquet
 from alexnet_impl.data.paths import require_existing, require_home
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
@@ -79,8 +80,9 @@ def settle(config: DataConfig) -> DataConfig:
 
 def _dataset_in(data_dir: Path) -> str:
     """The name of the dataset that a file or folder holds."""
-    found = find_cifar(data_dir)
-    return "image_folder" if found is None else found.release.dataset
+    if found := find_cifar(data_dir):
+        return found.release.dataset
+    return "parquet" if is_parquet(data_dir) else "image_folder"
 
 
 def _load(config: DataConfig, progress: Progress) -> Dataset:
@@ -95,6 +97,9 @@ def _load(config: DataConfig, progress: Progress) -> Dataset:
             )
         case "cifar10" | "cifar100" as name:
             return load_cifar(name, config.data_dir, progress=progress)
+        case "parquet":
+            source, size = ParquetSource(_require_data_dir(config)), config.image_size
+            return load_images(source, source.listing, image_size=size, progress=progress)
         case _:
             data_dir = _require_data_dir(config)
             return load_image_folder(data_dir, image_size=config.image_size, progress=progress)
@@ -103,10 +108,9 @@ def _load(config: DataConfig, progress: Progress) -> Dataset:
 def _require_data_dir(config: DataConfig) -> Path:
     if config.data_dir is None:
         raise DataError(
-            f"dataset='{config.dataset}' needs data_dir: a folder or zip of train/CLASS/ and "
-            "test/CLASS/ images."
+            f"dataset='{config.dataset}' needs data_dir: a folder or archive with the images."
         )
-    return config.data_dir
+    return require_existing(config.data_dir)
 
 
 def _keep_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:

@@ -1,11 +1,17 @@
-"""Checks of paths: that one exists, with a suggestion if not, and that a home folder is known."""
+"""Paths: checks with suggestions, and a walk through the folders near to one."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_impl.errors import DataError
+
+# ~/.keras/datasets/cifar-10-batches-py-target/cifar-10-batches-py, and
+# datasets--uoft-cs--cifar10/snapshots/REVISION/plain_text
+_MOST_DEPTH = 3
+_MOST_FOLDERS = 2_000
 
 
 def require_existing(path: Path) -> Path:
@@ -44,3 +50,28 @@ def require_home(remedy: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise DataError(f"The home folder is not known ({error}); {remedy}.") from error
+
+
+def near_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Yields the folders down to a small depth, level by level, with the names of their files.
+
+    Hidden folders, and those below `root` that cannot be read, are left out.
+
+    Raises:
+        OSError: If `root` cannot be read.
+    """
+    level, count = [root], 0
+    for _ in range(_MOST_DEPTH + 1):
+        deeper: list[Path] = []
+        for folder in level[: max(_MOST_FOLDERS - count, 0)]:
+            try:
+                entries = list(os.scandir(folder))
+            except OSError:
+                if folder == root:
+                    raise
+                continue
+            yield folder, {entry.name for entry in entries if not entry.is_dir()}
+            visible = (e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            deeper += [folder / name for name in sorted(visible)]
+        count += len(level)
+        level = deeper
