@@ -92,8 +92,9 @@ def find_shards(data_dir: Path) -> Shards:
     parts = found[with_train[0]]
     test = next((part for part in _TEST_PARTS if part in parts), None)
     if test is None:
+        name = parts["train"][0].name
         raise DataError(
-            f"{data_dir}: has '{parts['train'][0].name}', but no test part; {_EXPECTED}."
+            f"{data_dir}: has the Parquet file '{name}', but no test part; {_EXPECTED}."
         )
     others = [
         path for part, paths in parts.items() if part not in ("train", test) for path in paths

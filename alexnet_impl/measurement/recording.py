@@ -1,9 +1,10 @@
 """Benchmark files: written by `alexnet bench`, read from it and from pytest-benchmark.
 
-Both hold the same entry for a measured case: `alexnet bench` in its list `measured`,
+Both hold the same entry for one of our cases: `alexnet bench` in its list `measured`,
 pytest-benchmark as `extra_info["alexnet"]` of a benchmark, and `extra_info["alexnet second"]` for
 the second of two sides that took turns. A case that ran out of memory has no times: it stands in
-the same list of the first, and under `alexnet` beside the benchmarks of the second.
+the same list of the first, and under `alexnet` beside the benchmarks of the second. Files of
+pytest-benchmark over other tests are read too: their cases are known by name.
 """
 
 import json
@@ -23,6 +24,14 @@ from alexnet_impl.measurement.measured_cases import (
     MeasuredCase,
     MeasuredPair,
 )
+from alexnet_impl.measurement.other_files import (
+    OtherBenchmark,
+    machine_of,
+    other_program,
+    python_of,
+    read_benchmarks,
+)
+from alexnet_impl.stats.speed_ratios import Summary
 from alexnet_impl.typed_json import parse_json, read
 
 SCHEMA_VERSION = 1
@@ -34,6 +43,12 @@ EXTRA_SECOND = "alexnet second"
 AGAIN = "measure again with this release"
 
 
+OTHER_NAME = "name"
+"""The only field in the key of a case of other tests: its name, as pytest has it."""
+OTHER_GROUP = "pytest-benchmark"
+"""Group of such a case that has none of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkEntry:
     """One measured case of a benchmark file.
@@ -41,13 +56,14 @@ class BenchmarkEntry:
     Attributes:
         title: Name for people: two files may call one case differently.
         key: Identity of the case: results are comparable only if their keys are equal.
-        times_s: Seconds per call of each group of calls.
+        times_s: Seconds per call of each group of calls; empty if the file has only `summary`.
         amount: Size of the work of one call, in `unit`.
-        unit: 'images' or 'models'.
+        unit: 'images', 'models', or 'calls' for other tests.
         peaks: What the calibration kernels reached in the same process, in FLOP/s and B/s. The
             product in the case's precision is measured between the groups on a CPU; pytest's rows
             share the others with the first row of their framework, device and precision.
         rest: Everything else that was measured.
+        summary: Mean and deviation of the times, for other tests.
     """
 
     title: str
@@ -57,6 +73,14 @@ class BenchmarkEntry:
     unit: str
     peaks: dict[str, float]
     rest: dict[str, Any] = field(default_factory=dict)
+    summary: Summary | None = None
+
+    @property
+    def group(self) -> str:
+        """Workload and variant, as 'training/cifar'; for other tests, the group of the test."""
+        if OTHER_NAME in self.key:
+            return str(self.rest["group"])
+        return f"{self.key['workload']}/{self.key['variant']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +197,7 @@ def _pair(done: MeasuredPair, gate: Gate | None) -> dict[str, Any]:
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a file of `alexnet bench`, or of pytest-benchmark over this project's benchmarks.
+    """Read a file of `alexnet bench`, or of pytest-benchmark over any tests.
 
     Args:
         path: The file, or the folder of `alexnet bench`.
@@ -201,26 +225,61 @@ def _load(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: no such file; `alexnet bench` writes one.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: is not a benchmark file, or is damaged ({error}).") from error
+    if program := other_program(content):
+        raise RunError(
+            f"{path}: is {program}. Read here are files of `alexnet bench` and of pytest-benchmark."
+        )
     if not isinstance(content, dict) or not {"benchmarks", "schema_version"} & set(content):
         raise RunError(
-            f"{path}: is not a benchmark file; `alexnet bench` writes one, and `pytest benchmarks "
-            "--benchmark-json FILE`."
+            f"{path}: is not a benchmark file; `alexnet bench` writes one, and `pytest "
+            "--benchmark-json FILE` (pytest-benchmark)."
         )
     return content
 
 
 def _of_pytest(path: Path, content: dict[str, Any]) -> Recording:
-    machine = read(_Object, content.get("machine_info"), "machine_info")
-    extras = [read(_Object, entry["extra_info"], "extra_info") for entry in content["benchmarks"]]
+    machine = read(_Object, content.get("machine_info") or {}, "machine_info")
+    benchmarks = read(list[_Object], content["benchmarks"], "benchmarks")
+    extras = [read(_Object, entry.get("extra_info") or {}, "extra_info") for entry in benchmarks]
     session = read(_Object, content.get(EXTRA, {}), EXTRA)
     found = [extra[key] for extra in extras for key in (EXTRA, EXTRA_SECOND) if extra.get(key)]
     found += session.get("out_of_memory", [])
     if EXTRA not in machine or not found:
-        raise RunError(
-            f"{path}: was written by pytest without this project's benchmarks/conftest.py; run "
-            "`pytest benchmarks --benchmark-json FILE`."
-        )
+        return _of_other_tests(path, content)
     return _recording(path, content, found, machine[EXTRA], session)
+
+
+def _of_other_tests(path: Path, content: dict[str, Any]) -> Recording:
+    """The cases of tests that are not this project's benchmarks, by name."""
+    machine = machine_of(content)
+    if fault := damage(machine):
+        raise ValueError(fault)
+    environment = {"Python": python_of(content)}
+    return Recording(
+        path=path,
+        machine=machine,
+        entries=tuple(_other_entry(one, environment) for one in read_benchmarks(content)),
+        measured_at=str(content.get("datetime", "")),
+    )
+
+
+def _other_entry(found: OtherBenchmark, environment: dict[str, str]) -> BenchmarkEntry:
+    stats, name = found["stats"], found.get("fullname") or found["name"]
+    return BenchmarkEntry(
+        title=name,
+        key={OTHER_NAME: name},
+        times_s=tuple(stats.get("data") or ()),
+        amount=1,
+        unit="calls",
+        peaks={},
+        rest={"group": found.get("group") or OTHER_GROUP, "framework": environment},
+        summary=Summary(
+            mean_s=stats["mean"],
+            stddev_s=stats["stddev"],
+            median_s=stats.get("median", stats["mean"]),
+            rounds=stats["rounds"],
+        ),
+    )
 
 
 def _of_bench(path: Path, content: dict[str, Any]) -> Recording:

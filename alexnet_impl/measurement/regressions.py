@@ -17,19 +17,23 @@ from typing import Any
 from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.machine.changed_facts import machine_differences, software_differences
 from alexnet_impl.measurement.case import FULL_TRAINING
-from alexnet_impl.measurement.recording import BenchmarkEntry, Recording
+from alexnet_impl.measurement.recording import OTHER_NAME, BenchmarkEntry, Recording
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.stats.speed_ratios import (
     MeasurementError,
     Ratio,
+    Summary,
     Verdict,
     checked_times,
     independent_ratio,
+    ratio_of_means,
     verdict,
 )
 
 Key = tuple[tuple[str, Any], ...]
 """An entry's key in a form that a dict accepts: its fields, sorted by name."""
+
+_MOST_VALUES = 1_000
 
 NORMALISED = (
     "Ratios are of times in machine units: seconds x the median that a calibration kernel reached, "
@@ -87,8 +91,8 @@ class CaseChange:
     Attributes:
         title: NEW's title, with the fields that distinguish cases of one title.
         group: Workload and variant, as 'training/cifar'.
-        unit: 'images' or 'models'.
-        old_s: Median seconds per image (or model) in OLD, never normalised.
+        unit: 'images', 'models' or 'calls'.
+        old_s: Median seconds per image (or model, or call) in OLD, never normalised.
         new_s: The same in NEW.
         ratio: Speed of NEW over OLD; of times in machine units if `scaled_by` is set.
         verdict: 'faster', 'slower' or 'undecided': NEW, at the margin.
@@ -222,6 +226,7 @@ def find_regressions(
             *([f"{in_neither} more fit into memory in neither file"] if in_neither else []),
             *(f"another machine: {difference}" for difference in machines),
             *software_differences(old.machine, new.machine),
+            *_interval_labels([(before[key], after[key]) for key in common]),
             *_framework_labels((before[key], after[key]) for key in common),
             *(f"OLD: {warning}" for warning in old.interference.warnings),
             *(f"NEW: {warning}" for warning in new.interference.warnings),
@@ -252,7 +257,7 @@ def _cases(recording: Recording) -> Cases:
     found: Cases = {}
     for entry in recording.entries:
         for name in ("workload", "variant", "framework"):
-            if not isinstance(entry.key.get(name), str):
+            if OTHER_NAME not in entry.key and not isinstance(entry.key.get(name), str):
                 raise RunError(
                     f"{recording.path}: {entry.title}: the key has {name}={entry.key.get(name)!r}, "
                     "which must be a name; the file is damaged: measure again."
@@ -277,17 +282,13 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _group_of(entry: BenchmarkEntry) -> str:
-    return f"{entry.key['workload']}/{entry.key['variant']}"
-
-
 def _workload_of(group: str) -> str:
     return group.partition("/")[0]
 
 
 def _check_groups(options: RegressionOptions, *sides: Cases) -> None:
     """Refuse a threshold for a group that is in neither file: it would never fail."""
-    groups = {_group_of(entry) for side in sides for entries in side.values() for entry in entries}
+    groups = {entry.group for side in sides for entries in side.values() for entry in entries}
     known = sorted(groups | {_workload_of(group) for group in groups})
     for name in options.threshold_for:
         if name not in known:
@@ -334,8 +335,9 @@ class _Pool:
 
     Attributes:
         entry: The first of its entries.
-        median_s: Median seconds per image (or model).
-        values: Times to compare per image (or model), in seconds or machine units.
+        median_s: Median seconds per image (or model, or call).
+        values: Times to compare per image (or model), in seconds or machine units; empty if only
+            the summary of its entry is known.
         scaled_by: The calibration kernel of the machine units; '' for seconds.
         where: The file and the title, for errors.
     """
@@ -355,6 +357,8 @@ def _pool(
     if len(units := {entry.unit for entry in entries}) > 1:
         raise RunError(f"{where}: is counted in {' and in '.join(sorted(units))}; measure again.")
     kernel = _kernel(first) if options.normalise else ""
+    if any(not entry.times_s and entry.summary for entry in entries):
+        return _pool_of_summary(entries, kernel, where)
     times_s: list[float] = []
     values: list[float] = []
     for entry in entries:
@@ -367,12 +371,39 @@ def _pool(
         own_s = [time_s / amount for time_s in entry.times_s]
         times_s += own_s
         values += [time_s * peak for time_s in own_s]
-    measured, compared = median(times_s), tuple(values)
+    measured, compared = median(times_s), _thinned(values)
     return _Pool(entry=first, median_s=measured, values=compared, scaled_by=kernel, where=where)
+
+
+def _pool_of_summary(entries: Sequence[BenchmarkEntry], kernel: str, where: str) -> _Pool:
+    """The case of other tests whose times are not in the file."""
+    first = entries[0]
+    if len(entries) > 1 or first.summary is None:
+        raise RunError(
+            f"{where}: {len(entries)} benchmarks of this name have no times to pool; give each "
+            "a name of its own, or store the times (--benchmark-json, --benchmark-save-data)."
+        )
+    if kernel:
+        _positive(first.peaks.get(kernel), where, f"peak '{kernel}'")
+    median_s = _positive(first.summary.median_s, where, "median")
+    return _Pool(entry=first, median_s=median_s, values=(), scaled_by="", where=where)
+
+
+def _thinned(values: Sequence[float]) -> tuple[float, ...]:
+    """The values, or if they are very many the medians of groups of neighbours.
+
+    pytest-benchmark stores 100,000 rounds of a short function, of which a bootstrap takes minutes.
+    """
+    size = -(-len(values) // _MOST_VALUES)
+    if size <= 1:
+        return tuple(values)
+    return tuple(median(values[start : start + size]) for start in range(0, len(values), size))
 
 
 def _kernel(entry: BenchmarkEntry) -> str:
     """The calibration kernel that is nearest to the entry's workload."""
+    if OTHER_NAME in entry.key:
+        return "copy"
     workload = entry.key["workload"]
     products = workload == FULL_TRAINING or get_workload(workload).passes > 0
     return f"matmul {entry.key.get('precision')}" if products else "copy"
@@ -394,9 +425,9 @@ def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> 
             f"{new.where}: is counted in {new.entry.unit}, but in {old.entry.unit} in "
             f"{old.where}; measure both with one release."
         )
-    group = _group_of(new.entry)
+    group = new.entry.group
     threshold = options.threshold_of(group)
-    ratio = independent_ratio(old.values, new.values, confidence=options.confidence)
+    ratio = _ratio(old, new, options.confidence)
     return CaseChange(
         title=title,
         group=group,
@@ -410,6 +441,43 @@ def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> 
     )
 
 
+def _ratio(old: _Pool, new: _Pool, confidence: float) -> Ratio:
+    """The ratio of the times; of the means where a file has no times."""
+    if old.values and new.values:
+        return independent_ratio(old.values, new.values, confidence=confidence)
+    try:
+        return ratio_of_means(_summary(old), _summary(new), confidence=confidence)
+    except MeasurementError as error:
+        raise RunError(f"{new.where}: {error} Measure again.") from error
+
+
+def _summary(pool: _Pool) -> Summary:
+    if pool.entry.summary is None:
+        raise RunError(f"{pool.where}: has no mean and deviation; measure again.")
+    return pool.entry.summary
+
+
+def _interval_labels(
+    pairs: Sequence[tuple[Sequence[BenchmarkEntry], Sequence[BenchmarkEntry]]],
+) -> Iterator[str]:
+    """Notes on where the intervals of other tests come from."""
+    lacking = [[side for side in pair if not side[0].times_s] for pair in pairs]
+    if count := sum(map(bool, lacking)):
+        yield (
+            f"intervals of {count} of {len(pairs)} cases are from mean and deviation, as if rounds "
+            "were independent: a file has no raw times (pytest --benchmark-json or "
+            "--benchmark-save-data stores them)"
+        )
+    many = sum(
+        any(len(entry.times_s) > _MOST_VALUES for side in pair for entry in side) for pair in pairs
+    )
+    if many:
+        yield (
+            f"intervals of {many} of {len(pairs)} cases are from the medians of at most "
+            f"{_MOST_VALUES} groups of neighbouring rounds"
+        )
+
+
 def _framework_labels(
     pairs: Iterator[tuple[list[BenchmarkEntry], list[BenchmarkEntry]]],
 ) -> tuple[str, ...]:
@@ -420,7 +488,7 @@ def _framework_labels(
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 change = f"{_told(old.get(name))} -> {_told(new.get(name))}"
-                found[f"{after[0].key['framework']}: {name}: {change}"] = None
+                found[f"{after[0].key.get('framework', 'environment')}: {name}: {change}"] = None
     return tuple(found)
 
 

@@ -63,6 +63,23 @@ class Ratio:
     rounds: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Mean and deviation of the times of a run, where the values themselves were not stored.
+
+    Attributes:
+        mean_s: Their mean.
+        stddev_s: Their standard deviation, with n - 1.
+        median_s: Their median.
+        rounds: Their number.
+    """
+
+    mean_s: float
+    stddev_s: float
+    median_s: float
+    rounds: int
+
+
 def paired_ratio(
     first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0, confidence: float = 0.95
 ) -> Ratio:
@@ -143,6 +160,45 @@ def independent_ratio(
     count = min(len(old), len(new))
     blocks = min(_blocks(len(old)), _blocks(len(new)))
     return _ratio(centre, resampled, count, blocks, confidence)
+
+
+def ratio_of_means(old: Summary, new: Summary, *, confidence: float = 0.95) -> Ratio:
+    """Speed of NEW over OLD, from means and standard deviations alone.
+
+    The mean of OLD / the mean of NEW. The interval is Welch's for the difference of the logarithms
+    of the means (delta method). It takes the rounds for independent: with noise that lasts over
+    several of them it is too narrow, and spikes move the means. Prefer independent_ratio().
+
+    Args:
+        old: The saved run.
+        new: The new run.
+        confidence: Confidence level, between 0 and 1.
+
+    Returns:
+        The ratio; its interval is (0, inf) if a run has fewer than 3 values.
+
+    Raises:
+        MeasurementError: A mean that is not finite and above 0, or a deviation that is negative or
+            not finite.
+    """
+    for name, run in (("old", old), ("new", new)):
+        if not 0 < run.mean_s < math.inf or not 0 <= run.stddev_s < math.inf:
+            raise MeasurementError(
+                f"{name} has mean_s={run.mean_s:g} and stddev_s={run.stddev_s:g}: the mean must be "
+                "finite and above 0, and the deviation finite and at least 0."
+            )
+    ratio, count = old.mean_s / new.mean_s, min(old.rounds, new.rounds)
+    low, high = 0.0, math.inf
+    if count >= FEWEST_FOR_INTERVAL:
+        parts = [(run.stddev_s / run.mean_s) ** 2 / run.rounds for run in (old, new)]
+        variance = sum(parts)
+        weights = sum(
+            part**2 / (run.rounds - 1) for part, run in zip(parts, (old, new), strict=True)
+        )
+        degrees = variance**2 / weights if weights else math.inf
+        reach = _student((1 - confidence) / 2, degrees) * math.sqrt(variance)
+        low, high = ratio * math.exp(-reach), ratio * math.exp(reach)
+    return Ratio(ratio=ratio, low=low, high=high, confidence=confidence, rounds=count)
 
 
 def verdict(ratio: Ratio, margin: float) -> Verdict:
@@ -286,9 +342,16 @@ def _reach(tail: float, count: int) -> float:
 
     Without the correction it would be the normal quantile.
     """
+    return _student(tail, count - 1) * math.sqrt(count / (count - 1))
+
+
+def _student(tail: float, degrees: float) -> float:
+    """Student's quantile at the upper end; the normal one for infinite degrees of freedom."""
+    if math.isinf(degrees):
+        return NormalDist().inv_cdf(1 - tail)
     from scipy.special import stdtrit  # noqa: PLC0415 - takes 0.25 s to import
 
-    return float(stdtrit(count - 1, 1 - tail)) * math.sqrt(count / (count - 1))
+    return float(stdtrit(degrees, 1 - tail))
 
 
 def _block_length(count: int) -> int:

@@ -14,8 +14,9 @@ def regression_lines(report: RegressionReport) -> list[str]:
     """
     options = report.options
     ratio = "ratio in machine units" if options.normalise else "NEW/OLD speed"
-    header = ["case", "OLD images/s", "NEW images/s", f"{ratio} [low, high]", "verdict"]
-    rows = [header, *(_cells(case) for case in report.cases)]
+    unit = "calls" if all(case.unit == "calls" for case in report.cases) else "images"
+    header = ["case", f"OLD {unit}/s", f"NEW {unit}/s", f"{ratio} [low, high]", "verdict"]
+    rows = [header, *(_cells(case, unit) for case in report.cases)]
     return [
         *_aligned(rows),
         *(f"note: {label}" for label in report.labels),
@@ -45,7 +46,7 @@ def conclusion(report: RegressionReport) -> str:
     return f"{text}."
 
 
-def _cells(case: CaseChange) -> list[str]:
+def _cells(case: CaseChange, usual_unit: str) -> list[str]:
     ratio = case.ratio
     if math.isfinite(ratio.high):
         interval = f"[{ratio.low:.3f}, {ratio.high:.3f}]"
@@ -56,14 +57,16 @@ def _cells(case: CaseChange) -> list[str]:
         words += f", by {case.scaled_by}"
     if case.regression:
         words += f", REGRESSION beyond {_share(case.threshold)}"
-    rates = [_rate(rate, case.unit) for rate in (case.old_per_second, case.new_per_second)]
+    rates = [
+        _rate(rate, case.unit, usual_unit) for rate in (case.old_per_second, case.new_per_second)
+    ]
     return [case.title, *rates, f"{ratio.ratio:.3f} {interval}", words]
 
 
-def _rate(per_second: float, unit: str) -> str:
-    """Rate per second: a bare number for images, as in the column's head, or with its unit."""
+def _rate(per_second: float, unit: str, usual_unit: str) -> str:
+    """Rate per second: a bare number in the unit of the column's head, or with its own unit."""
     number = numbers.rate(per_second) if per_second >= 10 else f"{per_second:.3g}"
-    return number if unit == "images" else f"{number} {unit}/s"
+    return number if unit == usual_unit else f"{number} {unit}/s"
 
 
 def _share(share: float) -> str:
