@@ -20,7 +20,6 @@ class Stats(TypedDict):
     mean: float
     stddev: float
     rounds: int
-    median: NotRequired[float]
     data: NotRequired[list[float]]
 
 

@@ -273,12 +273,7 @@ def _other_entry(found: OtherBenchmark, environment: dict[str, str]) -> Benchmar
         unit="calls",
         peaks={},
         rest={"group": found.get("group") or OTHER_GROUP, "framework": environment},
-        summary=Summary(
-            mean_s=stats["mean"],
-            stddev_s=stats["stddev"],
-            median_s=stats.get("median", stats["mean"]),
-            rounds=stats["rounds"],
-        ),
+        summary=Summary(mean_s=stats["mean"], stddev_s=stats["stddev"], rounds=stats["rounds"]),
     )
 
 

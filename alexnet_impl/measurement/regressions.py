@@ -9,7 +9,7 @@ beside the figures.
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -92,7 +92,7 @@ class CaseChange:
         title: NEW's title, with the fields that distinguish cases of one title.
         group: Workload and variant, as 'training/cifar'.
         unit: 'images', 'models' or 'calls'.
-        old_s: Median seconds per image (or model, or call) in OLD, never normalised.
+        old_s: Median (or mean) seconds per image (or model, or call) in OLD, never normalised.
         new_s: The same in NEW.
         ratio: Speed of NEW over OLD; of times in machine units if `scaled_by` is set.
         verdict: 'faster', 'slower' or 'undecided': NEW, at the margin.
@@ -335,7 +335,7 @@ class _Pool:
 
     Attributes:
         entry: The first of its entries.
-        median_s: Median seconds per image (or model, or call).
+        typical_s: Median seconds per image (or model, or call); their mean if there are no values.
         values: Times to compare per image (or model), in seconds or machine units; empty if only
             the summary of its entry is known.
         scaled_by: The calibration kernel of the machine units; '' for seconds.
@@ -343,7 +343,7 @@ class _Pool:
     """
 
     entry: BenchmarkEntry
-    median_s: float
+    typical_s: float
     values: tuple[float, ...]
     scaled_by: str
     where: str
@@ -372,7 +372,7 @@ def _pool(
         times_s += own_s
         values += [time_s * peak for time_s in own_s]
     measured, compared = median(times_s), _thinned(values)
-    return _Pool(entry=first, median_s=measured, values=compared, scaled_by=kernel, where=where)
+    return _Pool(entry=first, typical_s=measured, values=compared, scaled_by=kernel, where=where)
 
 
 def _pool_of_summary(entries: Sequence[BenchmarkEntry], kernel: str, where: str) -> _Pool:
@@ -385,8 +385,8 @@ def _pool_of_summary(entries: Sequence[BenchmarkEntry], kernel: str, where: str)
         )
     if kernel:
         _positive(first.peaks.get(kernel), where, f"peak '{kernel}'")
-    median_s = _positive(first.summary.median_s, where, "median")
-    return _Pool(entry=first, median_s=median_s, values=(), scaled_by="", where=where)
+    mean_s = _positive(first.summary.mean_s, where, "mean")
+    return _Pool(entry=first, typical_s=mean_s, values=(), scaled_by="", where=where)
 
 
 def _thinned(values: Sequence[float]) -> tuple[float, ...]:
@@ -427,13 +427,14 @@ def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> 
         )
     group = new.entry.group
     threshold = options.threshold_of(group)
+    old, new = _alike(old, new)
     ratio = _ratio(old, new, options.confidence)
     return CaseChange(
         title=title,
         group=group,
         unit=new.entry.unit,
-        old_s=old.median_s,
-        new_s=new.median_s,
+        old_s=old.typical_s,
+        new_s=new.typical_s,
         ratio=ratio,
         verdict=verdict(ratio, min(options.margin, threshold)),
         threshold=threshold,
@@ -441,9 +442,19 @@ def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> 
     )
 
 
+def _alike(old: _Pool, new: _Pool) -> tuple[_Pool, _Pool]:
+    """Both sides with their times, or both with their mean and deviation alone."""
+    if bool(old.values) == bool(new.values):
+        return old, new
+    first, second = (
+        replace(pool, values=(), typical_s=_summary(pool).mean_s) for pool in (old, new)
+    )
+    return first, second
+
+
 def _ratio(old: _Pool, new: _Pool, confidence: float) -> Ratio:
-    """The ratio of the times; of the means where a file has no times."""
-    if old.values and new.values:
+    """The ratio of the medians; of the means where there are no times."""
+    if old.values:
         return independent_ratio(old.values, new.values, confidence=confidence)
     try:
         return ratio_of_means(_summary(old), _summary(new), confidence=confidence)
@@ -464,8 +475,8 @@ def _interval_labels(
     lacking = [[side for side in pair if not side[0].times_s] for pair in pairs]
     if count := sum(map(bool, lacking)):
         yield (
-            f"intervals of {count} of {len(pairs)} cases are from mean and deviation, as if rounds "
-            "were independent: a file has no raw times (pytest --benchmark-json or "
+            f"speeds and intervals of {count} of {len(pairs)} cases are from mean and deviation, as if "
+            "rounds were independent: a file has no raw times (pytest --benchmark-json or "
             "--benchmark-save-data stores them)"
         )
     many = sum(

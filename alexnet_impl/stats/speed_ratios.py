@@ -70,13 +70,11 @@ class Summary:
     Attributes:
         mean_s: Their mean.
         stddev_s: Their standard deviation, with n - 1.
-        median_s: Their median.
         rounds: Their number.
     """
 
     mean_s: float
     stddev_s: float
-    median_s: float
     rounds: int
 
 
