@@ -475,8 +475,8 @@ def _interval_labels(
     lacking = [[side for side in pair if not side[0].times_s] for pair in pairs]
     if count := sum(map(bool, lacking)):
         yield (
-            f"speeds and intervals of {count} of {len(pairs)} cases are from mean and deviation, as if "
-            "rounds were independent: a file has no raw times (pytest --benchmark-json or "
+            f"speeds and intervals of {count} of {len(pairs)} cases are from mean and deviation, "
+            "as if rounds were independent: a file has no raw times (pytest --benchmark-json or "
             "--benchmark-save-data stores them)"
         )
     many = sum(

@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import resource
+import tarfile
 import warnings
 import zipfile
 from collections import Counter
@@ -15,15 +16,20 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from support.measured import EQUAL, HELD, noise_config, pair, side
 from support.records import epoch_record, run_result
 
 from alexnet_impl.cli import main
 from alexnet_impl.cli.parsing import parse
 from alexnet_impl.data.cache import cached_dataset
+from alexnet_impl.data.cifar import CIFAR10_PYTHON
+from alexnet_impl.data.cifar_files import _fill
 from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.dataset import Split
 from alexnet_impl.data.decoding import decode_image
 from alexnet_impl.data.image_folder import load_image_folder
 from alexnet_impl.data.loading import load_dataset
@@ -53,9 +59,47 @@ DATA = DataConfig(dataset="synthetic", image_size=8, train_images=20, test_image
 CONFIG = noise_config(get_recipe("quick"), width=1 / 64)
 HINTS = Hints(variant="cifar", width=1 / 64)
 KEY = "0" * 64
-KINDS = ("png", "jpeg", "gif", "bmp", "webp", "tiff")
+KINDS = (
+    *("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm", "tga", "pcx", "sgi", "dds", "qoi"),
+    *("jpeg2000", "ico", "icns", "avif", "im"),
+)
+"""Formats that Pillow writes."""
+UNWRITTEN = {
+    "fits": b"".join(
+        line.ljust(80)
+        for line in (
+            b"SIMPLE  = T",
+            b"BITPIX  = 8",
+            b"NAXIS   = 2",
+            b"NAXIS1  = 9",
+            b"NAXIS2  = 9",
+            b"END",
+        )
+    ).ljust(2880)
+    + bytes(2880),
+    "ras": b"".join(n.to_bytes(4, "big") for n in (0x59A66A95, 9, 9, 24, 270, 1, 0, 0))
+    + bytes(270),
+    "xpm": b'/* XPM */\nstatic char *a[] = {\n"2 2 1 1",\n"a c #ff0000",\n"aa",\n"aa"\n};\n',
+    "cur": np.array([0, 2, 1, 257, 0, 0, 0, 44, 0, 22, 0], "<u2").tobytes()
+    + np.array([40, 1, 2, 1 + (32 << 16), 0, 0, 0, 0, 0, 0, 255], "<u4").tobytes(),
+}
+"""Small images in formats that Pillow only reads."""
 CLAIMS = Path(read_claims.__code__.co_filename).with_name("claims.csv")
 """The reports' claims, of which a file has some."""
+PYTEST = {
+    "machine_info": {"cpu": {"brand_raw": "a processor"}, "python_version": "3.11.7"},
+    "benchmarks": [
+        {
+            "name": "a",
+            "fullname": "t.py::a",
+            "group": None,
+            "extra_info": {},
+            "stats": {"mean": 0.1, "stddev": 0.01, "rounds": 4, "data": [0.1, 0.1, 0.11, 0.09]},
+        },
+        {"name": "b", "stats": {"mean": 0.1, "stddev": 0.01, "rounds": 4}},
+    ],
+}
+"""What pytest-benchmark writes, with raw times and without."""
 MOST_MEMORY_BYTES = 4 << 30
 NUMBERS = (0, -1, 1, 255, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 ODD_VALUES = (
@@ -160,6 +204,75 @@ def damaged_zip(rng, data):
     return buffer.getvalue() if rng.random() < 0.8 else damaged(rng, buffer.getvalue())
 
 
+def damaged_tar(rng, data):
+    """A tar with one of its members damaged, renamed or of another type, or with damaged bytes."""
+    if rng.random() < 0.4:
+        return damaged(rng, data)
+    types = [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE]
+    types += [tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, b"?"]
+    buffer = io.BytesIO()
+    kind = ["w", "w:gz", "w:bz2", "w:xz"][rng.integers(4)]
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as old,
+        tarfile.open(fileobj=buffer, mode=kind) as new,
+    ):
+        names = old.getnames()
+        chosen = names[rng.integers(len(names))]
+        for member in old:
+            content = old.extractfile(member).read()
+            if member.name == chosen:
+                content = damaged(rng, content)
+                member.type = types[rng.integers(len(types))]
+                member.linkname = "../../etc/passwd"
+                member.name = [member.name, "/a/b.png", "../x.png", "", "a" * 300][rng.integers(5)]
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+    return buffer.getvalue() if rng.random() < 0.8 else damaged(rng, buffer.getvalue())
+
+
+def odd_parquet(rng, data):
+    """A Parquet file with odd columns, labels, images or notes, or with damaged bytes."""
+    if rng.random() < 0.5:
+        return damaged(rng, data)
+    table = parquet.read_table(pa.BufferReader(data))
+    columns = {
+        "img": [[None] * 4, [b""] * 4, ["text"] * 4, [{"bytes": None}] * 4, [{"bytes": b"x"}] * 4],
+        "label": [
+            [None] * 4,
+            ["a", "b"] * 2,
+            [-1] * 4,
+            [0.5] * 4,
+            [2**40] * 4,
+            [True] * 4,
+            [[0]] * 4,
+        ],
+    }
+    name = list(columns)[rng.integers(2)]
+    values = pa.array(columns[name][rng.integers(len(columns[name]))])
+    if rng.random() < 0.5:
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    match rng.integers(4):
+        case 0:
+            table = table.drop_columns([name])
+        case 1:
+            table = table.append_column("image", values)
+    notes = json.loads(table.schema.metadata[b"huggingface"])
+    text = nested(rng) if rng.random() < 0.2 else json.dumps(changed(rng, notes))
+    buffer = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({"huggingface": text}), buffer)
+    return buffer.getvalue()
+
+
+def odd_table(rng, data):
+    """A table of labels with a line changed, or with damaged bytes."""
+    if rng.random() < 0.5:
+        return damaged(rng, data)
+    lines = data.decode().splitlines()
+    odd = ["", ",", "1", "1,2,3", '"', '"1\n",a', "9,a", "1,\x00", "../1,b", "1.png,b", "\ud800,b"]
+    lines[rng.integers(len(lines))] = odd[rng.integers(len(odd))]
+    return "\r\n".join(lines).encode(errors="surrogatepass")
+
+
 def odd_torch_file(rng, data):
     """What torch.save() writes, of tensors and values that no state_dict has."""
     import torch
@@ -256,15 +369,63 @@ def write_valid_files(root):
     (root / "claims.csv").write_text("".join(CLAIMS.open().readlines()[:30]))
     (root / "recipe.json").write_text(json.dumps(Recipe().to_dict()))
     (root / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    write_images(root)
+    for name in ("pytest.json", "valid_pytest.json"):
+        (root / name).write_text(json.dumps(PYTEST))
+    np.save(root / "features.npy", np.zeros((4, 3), np.float32))
+    (root / "valid.json").write_bytes((root / "bench.json").read_bytes())
+    return root
+
+
+def write_images(root):
+    """Images in every format, and datasets of them in every form."""
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     for kind in KINDS:
         Image.fromarray(pixels).save(root / f"image.{kind}", kind)
     with zipfile.ZipFile(root / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"):
             archive.writestr(name, (root / "image.png").read_bytes())
-    np.save(root / "features.npy", np.zeros((4, 3), np.float32))
-    (root / "valid.json").write_bytes((root / "bench.json").read_bytes())
-    return root
+    for name, mode in (("images.tar", "w"), ("images.tgz", "w:gz")):
+        with tarfile.open(root / name, mode) as archive:
+            for part in ("train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"):
+                archive.add(root / "image.png", part)
+    for kind, content in UNWRITTEN.items():
+        (root / f"image.{kind}").write_bytes(content)
+    (root / "kaggle" / "train").mkdir(parents=True)
+    for number in range(1, 5):
+        (root / "kaggle" / "train" / f"{number}.png").write_bytes((root / "image.png").read_bytes())
+    (root / "kaggle" / "trainLabels.csv").write_text("id,label\n1,a\n2,b\n3,a\n4,b\n")
+    write_parquet(root / "hf", (root / "image.png").read_bytes())
+    write_cifar(root)
+
+
+def write_parquet(folder, image):
+    """Two parts of four images in two classes."""
+    folder.mkdir()
+    features = {"img": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a", "b"]}}
+    table = pa.table({"img": [{"bytes": image, "path": "0.png"}] * 4, "label": [0, 1, 0, 1]})
+    notes = {"huggingface": json.dumps({"info": {"features": features}})}
+    for part in ("train", "test"):
+        parquet.write_table(table.replace_schema_metadata(notes), folder / f"{part}.parquet")
+
+
+def write_cifar(root):
+    """A file of the python version with two images, and an archive with only that in it."""
+    content = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [0, 1]}
+    (root / "data_batch_1").write_bytes(pickle.dumps(content, 3))
+    with tarfile.open(root / "download (1)", "w:gz") as archive:
+        archive.add(root / "data_batch_1", "cifar-10-batches-py/data_batch_1")
+
+
+def fill_cifar(path):
+    """Reads a file of CIFAR-10 as after its checksum matched."""
+    place = Split(images=np.zeros((2, 32, 32, 3), np.uint8), labels=np.zeros(2, np.int64))
+    _fill(place, CIFAR10_PYTHON, path.read_bytes())
+
+
+def read_folder_of(path):
+    """The dataset in the folder of a file, as `--data-dir` finds it."""
+    load_dataset(DataConfig(data_dir=path.parent))
 
 
 def read_network(path):
@@ -304,6 +465,7 @@ def command(*words):
     def run(path):
         said = io.StringIO()
         names = {"PATH": path, "RUN": path.parent, "VALID": path.with_name("valid.json")}
+        names["PYTEST"] = path.with_name("valid_pytest.json")
         with redirect_stdout(io.StringIO()), redirect_stderr(said):
             code = main([str(names.get(word, word)) for word in words])
         if "error: unexpected" in said.getvalue() or said.getvalue().count("error:") > 1:
@@ -346,7 +508,18 @@ READERS = [
     ("recipe.json", damaged_json, parse_flags),
     ("config.json", damaged_json, lambda path: RunConfig.from_dict(values_of(path))),
     ("images.zip", damaged_zip, load_image_folder),
-    *((f"image.{kind}", damaged, lambda path: decode_image(path, where="a")) for kind in KINDS),
+    ("images.tar", damaged_tar, load_image_folder),
+    ("images.tgz", damaged_tar, load_image_folder),
+    ("download (1)", damaged_tar, lambda path: load_dataset(DataConfig(data_dir=path))),
+    ("data_batch_1", damaged, fill_cifar),
+    ("kaggle/trainLabels.csv", odd_table, read_folder_of),
+    ("hf/train.parquet", odd_parquet, read_folder_of),
+    ("pytest.json", damaged_json, command("bench", "compare", "PATH", "PYTEST")),
+    ("pytest.json", damaged_json, read_recording),
+    *(
+        (f"image.{kind}", damaged, lambda path: decode_image(path, where="a"))
+        for kind in (*KINDS, *UNWRITTEN)
+    ),
     (f"cache/{KEY}.safetensors", damaged_safetensors, lambda _: cached_dataset(KEY, images)),
     ("features.npy", damaged, lambda path: is_whole(path, (4, 3))),
 ]

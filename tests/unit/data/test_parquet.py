@@ -149,9 +149,7 @@ def test_single_file_and_missing_part_are_refused(cifar10):
     with pytest.raises(DataError, match=r"is one file of a dataset; give its folder, '.*plain_tex"):
         load(train)
     (cifar10 / "plain_text" / "test-00000-of-00001.parquet").unlink()
-    with pytest.raises(
-        DataError, match=r"has the Parquet file 'train-00000-of-00002\.parquet', but no test"
-    ):
+    with pytest.raises(DataError, match=r"file 'train-00000-of-00002\.parquet', but no test part"):
         load(cifar10)
 
 
