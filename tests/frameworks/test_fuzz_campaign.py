@@ -66,16 +66,10 @@ KINDS = (
 """Formats that Pillow writes."""
 UNWRITTEN = {
     "fits": b"".join(
-        line.ljust(80)
-        for line in (
-            b"SIMPLE  = T",
-            b"BITPIX  = 8",
-            b"NAXIS   = 2",
-            b"NAXIS1  = 9",
-            b"NAXIS2  = 9",
-            b"END",
-        )
-    ).ljust(2880)
+        card.ljust(80)
+        for card in (b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 2", b"NAXIS1  = 9", b"NAXIS2  = 9")
+    ).ljust(400)
+    + b"END".ljust(2480)
     + bytes(2880),
     "ras": b"".join(n.to_bytes(4, "big") for n in (0x59A66A95, 9, 9, 24, 270, 1, 0, 0))
     + bytes(270),
