@@ -157,7 +157,8 @@ def _decode_all(
         pixels = decode_image(source.read(path), where=f"{source.path}: {path}")
         images[index] = fit(pixels, size)
 
-    num_bytes = sum(source.files[path] for path in paths)
+    sizes = source.files
+    num_bytes = sum(sizes[path] for path in paths)
     is_threaded = num_bytes >= _THREADS_FROM_BYTES * len(paths)
     done = _map_in_threads(decode, len(paths)) if is_threaded else map(decode, range(len(paths)))
     for _ in counted(done, "Decoding images", len(paths), progress):

@@ -139,6 +139,7 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.files: dict[str, int] = {}
         self._contents: dict[str, bytes] = {}
 
     @cached_property
@@ -161,11 +162,6 @@ class ParquetSource:
                 raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
             digest.update(f"{self._name(path)}\0{content}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()
-
-    @property
-    def files(self) -> dict[str, int]:
-        """Size of each encoded image in bytes, by name, after listing()."""
-        return {name: len(content) for name, content in self._contents.items()}
 
     def read(self, path: str) -> bytes:
         """Returns the encoded image, after listing()."""
@@ -230,7 +226,8 @@ class ParquetSource:
                 for content, value in zip(images, labels, strict=True):
                     name = f"row {len(rows.names) - first} of {self._name(path)}"
                     where = f"{self.path}: {name}"
-                    self._contents[name] = _encoded(content, where)
+                    self._contents[name] = encoded = _encoded(content, where)
+                    self.files[name] = len(encoded)
                     rows.names.append(name)
                     rows.labels.append(_checked_label(value, where))
             names = features.get(label, {}).get("names")
