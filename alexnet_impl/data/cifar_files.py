@@ -7,7 +7,6 @@ import hashlib
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,8 +22,8 @@ from alexnet_impl.data.progress import Progress, counted, silent
 from alexnet_impl.errors import DataError
 from alexnet_impl.files import file_digest
 
-_MOST_ARCHIVES = 50
-_FIRST_MEMBERS = 12  # an archive of CIFAR has at most nine
+_MOST_ARCHIVES = 200
+_FIRST_BYTES = 1 << 24  # in the official archives one of the first three members is a batch
 _UNFINISHED = frozenset({".part", ".crdownload", ".download", ".tmp"})
 
 
@@ -117,6 +116,7 @@ def _find_all(data_dir: Path) -> Iterator[FoundRelease]:
             if _is_unpacked(release, folder, names):
                 yield FoundRelease(release=release, path=folder)
         archives += [folder / name for name in sorted(names) if _may_be_archive(name)]
+    archives.sort(key=lambda path: "cifar" not in path.name.lower())
     for path in archives[:_MOST_ARCHIVES]:
         if release := _release_in_archive(path):
             yield FoundRelease(release=release, path=path)
@@ -142,10 +142,14 @@ def _release_in_archive(path: Path) -> Release | None:
     try:
         if file_kind(path) not in ARCHIVES:
             return named
-        for member in islice(members(path), _FIRST_MEMBERS):
+        passed = 0
+        for member in members(path):
             for release in RELEASES:
                 if _is_file_of(release, member.name):
                     return release
+            passed += member.size
+            if passed > _FIRST_BYTES:  # to go on, it would be unpacked
+                break
     except (ArchiveError, OSError):
         pass
     return named

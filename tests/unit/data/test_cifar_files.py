@@ -266,6 +266,24 @@ def test_archive_of_a_download_that_runs_is_not_taken(official):
     assert find_cifar(folder) is None
 
 
+def test_large_archives_of_others_are_not_unpacked_to_look_for_cifar(official, monkeypatch):
+    folder = keep_only(official, FORMS[3])
+    monkeypatch.setattr(cifar_files, "_FIRST_BYTES", 100)
+    with tarfile.open(folder / "large.tgz", "w:gz") as tar:
+        tar.add(folder / FORMS[3] / "data_batch_1", "somebody_elses_data")
+        tar.add(folder / FORMS[3], FORMS[3])
+    assert find_cifar(folder / "large.tgz") is None
+    monkeypatch.setattr(cifar_files, "_FIRST_BYTES", 10**9)
+    assert find_cifar(folder / "large.tgz") is not None
+
+
+def test_archive_is_found_among_many_other_files(official):
+    folder = keep_only(official, FORMS[1])
+    for number in range(300):
+        (folder / f"a{number}.tgz").write_bytes(b"\x1f\x8b")
+    assert find_cifar(folder) is not None
+
+
 def everything_in(folder: Path) -> list:
     return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*"))
 
