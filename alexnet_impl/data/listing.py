@@ -224,13 +224,15 @@ def _list_by_table(source: ImageSource, tables: list[str]) -> Listing:
         )
 
     outside = set(filter(is_image, source.files)) - {images[name] for name in rows}
+    below = (path for path in source.files if path.startswith(train) and not path.endswith("/"))
+    unread = sorted(path for path in below if not is_image(path))
     return Listing(
         class_names=names,
         train=listed([name for name in rows if name not in held_out]),
         test=listed([name for name in rows if name in held_out]),
         held_out=f"{len(held_out):,} of the {len(rows):,} images with a label in {table} are held "
         f"out as the test part: one in {HELD_OUT} of each class, always the same",
-        left_out=_left_out([], sorted(outside), f"{table}, without a label"),
+        left_out=_left_out(unread, sorted(outside), f"{table}, without a label"),
     )
 
 

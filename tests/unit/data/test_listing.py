@@ -141,7 +141,11 @@ def test_held_out_share_is_balanced_stated_and_always_the_same(kaggle):
 
 
 def test_kaggles_test_images_are_counted_as_left_out(kaggle):
-    told = r"1 file left out: 1 image outside of trainLabels\.csv, without a label, such as 'test/1"
+    (kaggle / "train" / "notes.txt").write_text("no image")
+    told = (
+        r"2 files left out: 1 that Pillow does not decode \(\.txt\), such as 'train/notes\.txt'; "
+        r"1 image outside of trainLabels\.csv, without a label, such as 'test/1"
+    )
     with pytest.warns(AlexNetWarning, match=told):
         load_image_folder(kaggle)
 
