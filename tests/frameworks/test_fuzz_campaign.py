@@ -61,7 +61,7 @@ HINTS = Hints(variant="cifar", width=1 / 64)
 KEY = "0" * 64
 KINDS = (
     *("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm", "tga", "pcx", "sgi", "dds", "qoi"),
-    *("jpeg2000", "ico", "icns", "avif", "im"),
+    *("jpeg2000", "ico", "icns", "avif"),
 )
 """Formats that Pillow writes."""
 UNWRITTEN = {

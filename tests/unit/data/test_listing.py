@@ -17,11 +17,10 @@ pytestmark = pytest.mark.fast
 
 SAVED = [
     *("png", "jpg", "jpeg", "jfif", "jpe", "tif", "tiff", "ppm", "pgm", "bmp", "dib", "gif"),
-    *("webp", "tga", "ico", "jp2", "pcx", "sgi", "im", "qoi", "mpo", "PNG"),
+    *("webp", "tga", "ico", "jp2", "pcx", "sgi", "qoi", "mpo", "PNG"),
 ]
 
 
-@pytest.mark.filterwarnings("ignore:IM image format:DeprecationWarning")
 @pytest.mark.parametrize("suffix", SAVED)
 def test_every_suffix_that_pillow_decodes_counts(image_tree, suffix):
     kind = "JPEG2000" if suffix == "jp2" else Image.registered_extensions()[f".{suffix.lower()}"]
