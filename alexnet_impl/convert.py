@@ -1,9 +1,12 @@
 """Converts a weight file into another format, and compares the outputs of both files.
 
 .safetensors          the canonical layout, with the network's name in its metadata
-.pt  .pth             a PyTorch state_dict, with our names or torchvision's
-.keras  .weights.h5   a whole Keras model, or its weights
-.h5                   either of them, as Keras 2 wrote them; such files are only read
+.pt  .pth             a PyTorch state_dict, with our names or torchvision's, and the same metadata
+.keras  .weights.h5   a whole Keras model, with the same metadata, or its weights
+.h5  .ckpt .bin .tar  what Keras 2, Lightning and others wrote; such files are only read
+
+Files of other programs are read too: weights/stored.py finds a state_dict in a checkpoint,
+weights/matching.py the network whose shapes it has.
 """
 
 from dataclasses import dataclass
@@ -21,10 +24,11 @@ from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_instal
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.channel import Answer, answer_calls
-from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, network_info, read_weights
+from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, read_network, read_weights
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
-from alexnet_impl.weights.metadata import WeightsInfo, info_to_metadata, store_info
+from alexnet_impl.weights.matching import Pairing
+from alexnet_impl.weights.metadata import ZIPS, WeightsInfo, info_to_metadata, store_info
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
@@ -33,6 +37,7 @@ from alexnet_impl.weights.published_files import (
     is_published_name,
     published_of,
 )
+from alexnet_impl.weights.wrong_files import refuse_wrong_file
 
 SUFFIXES = {
     ".safetensors": "safetensors",
@@ -53,6 +58,8 @@ class Conversion:
         num_weights: The number of arrays.
         source: The framework that computed the old file's outputs.
         target: The framework that computed the new file's outputs.
+        remarks: Phrases on what was stripped, chosen or converted while reading the old file.
+        pairing: How the old file's weights were paired by their shapes; empty if names decided it.
         max_absolute_difference: The largest difference of a logit, over images and classes.
         max_relative_difference: The same, divided by the largest logit.
     """
@@ -61,6 +68,8 @@ class Conversion:
     num_weights: int
     source: str
     target: str
+    remarks: tuple[str, ...] = ()
+    pairing: tuple[Pairing, ...] = ()
     max_absolute_difference: float
     max_relative_difference: float
 
@@ -74,24 +83,25 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
             or its network is not known.
+        UnknownNameError: If a variant or a key is not known.
         FrameworkError: If a format's framework is not installed.
     """
     if is_published_name(str(source)):
         target_kind(target)
         entry = find_published(str(source), hints.variant or PUBLISHED_VARIANT, 0)
         source = fetch_published(entry, progress)
+    if source.is_dir():
+        refuse_wrong_file(source)
     kinds = file_kind(source), target_kind(target)
     if source.resolve() == target.resolve():
         raise WeightsError(f"{target}: is the source file too; choose another name.")
-    if not source.is_file():
-        raise WeightsError(f"{source}: there is no such file.")
+    refuse_wrong_file(source)
     if (known := published_of(source)) is not None:
         check_copy(known, source)
     if not target.parent.is_dir():
         raise WeightsError(f"{target}: its folder does not exist.")
-    info = network_info(source, hints)
-    spec = info.spec()
-    weights = read_weights(source, spec)
+    given = read_network(source, hints)
+    info, spec, weights = given.info, given.info.spec(), given.weights
     readers = _readers(*kinds)
     before = _logits(readers[0], spec, weights)
     try:
@@ -114,6 +124,8 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
         num_weights=len(weights),
         source=readers[0],
         target=readers[1],
+        remarks=given.remarks,
+        pairing=given.pairing,
         max_absolute_difference=difference,
         max_relative_difference=relative,
     )
@@ -138,7 +150,7 @@ def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
         save_file(weights, path, info_to_metadata(info))
     else:
         get_framework(kind).write_checkpoint(path, spec, weights)
-        if path.suffix == ".keras":
+        if path.suffix in ZIPS:
             store_info(path, info)
 
 

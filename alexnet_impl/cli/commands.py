@@ -1,7 +1,7 @@
 """Handlers of train, compare, evaluate, predict, convert and report; each returns the exit code."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from alexnet_impl.cli.flags import (
     Report,
     Train,
     TrainingOptions,
+    WeightsFlags,
 )
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import (
@@ -28,6 +29,8 @@ from alexnet_impl.cli.shared import (
 )
 from alexnet_impl.compare import check_frameworks, compare, read_comparison, write_comparison
 from alexnet_impl.convert import convert
+from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
@@ -35,7 +38,14 @@ from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.machine.interference import LOOK_S
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.network.variants import refuse_library
-from alexnet_impl.predict import is_weights, network_of_run, network_of_weights, predict_files
+from alexnet_impl.predict import (
+    Network,
+    evaluate_network,
+    is_weights,
+    network_of_run,
+    network_of_weights,
+    predict_files,
+)
 from alexnet_impl.processes.conversion import prepare_job
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.precision import ask_here, ask_workers
@@ -46,12 +56,15 @@ from alexnet_impl.report.run.tables import (
     comparison_table,
     equality_table,
     evaluation_renderables,
+    pairing_table,
+    predictions_renderables,
     predictions_table,
     seeds_table,
 )
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
+from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
 
@@ -179,7 +192,9 @@ def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int
 
 
 def evaluate_command(command: Evaluate, console: Console) -> int:
-    """Print a finished run's accuracy, figures per class and confusion matrix."""
+    """Print accuracy, figures per class and confusion matrix of a run or of a weight file."""
+    if is_weights(command.run) or command.dataset or command.data_dir:
+        return _evaluate_anew(command, console)
     folder = RunFolder.open(command.run)
     folder.finished_result()
     for renderable in evaluation_renderables(folder):
@@ -187,13 +202,53 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
     return 0
 
 
+def _evaluate_anew(command: Evaluate, console: Console) -> int:
+    if not (command.dataset or command.data_dir):
+        raise RunError(
+            f"{command.run}: is a file of weights, which has no images; give some with --data-dir "
+            "PATH or --dataset NAME."
+        )
+    data = DataConfig(
+        dataset=command.dataset,
+        data_dir=command.data_dir,
+        test_images=command.test_images,
+        classes=command.classes,
+    )
+    network = _network(command.run, command.framework, command, console)
+    with terminal_progress() as progress:
+        dataset = load_dataset(data, progress=progress)
+    with quiet_stderr():
+        predictions = evaluate_network(network, dataset, command.device)
+    loss, _ = loss_and_accuracy(predictions.probabilities, predictions.labels)
+    for renderable in predictions_renderables(
+        predictions, network.class_names, network.framework, dataset.name, loss=loss
+    ):
+        console.print(renderable)
+    return 0
+
+
+def _network(path: Path, framework: str | None, flags: WeightsFlags, console: Console) -> Network:
+    """The network of a run folder or of a weight file; what its reading changed is printed."""
+    if not is_weights(path):
+        return network_of_run(RunFolder.open(path), framework)
+    with terminal_progress() as progress, quiet_stderr():
+        network = network_of_weights(str(path), framework, _hints(flags), progress)
+    _print_remarks(path.name, network.remarks, console)
+    return network
+
+
+def _hints(flags: WeightsFlags) -> Hints:
+    return Hints(**{field.name: getattr(flags, field.name) for field in fields(WeightsFlags)})
+
+
+def _print_remarks(name: str, remarks: Sequence[str], console: Console) -> None:
+    if remarks:
+        console.print(f"{name}: {'; '.join(remarks)}.", soft_wrap=True)
+
+
 def predict_command(command: Predict, console: Console) -> int:
     """Print the most probable classes of image files."""
-    if is_weights(command.run):
-        with terminal_progress() as progress:
-            network = network_of_weights(str(command.run), command.framework, progress)
-    else:
-        network = network_of_run(RunFolder.open(command.run), command.framework)
+    network = _network(command.run, command.framework, command, console)
     with quiet_stderr():
         predictions = predict_files(network, command.images, command.device)
     console.print(predictions_table(predictions, top=command.top))
@@ -202,15 +257,12 @@ def predict_command(command: Predict, console: Console) -> int:
 
 def convert_command(command: Convert, console: Console) -> int:
     """Convert a weight file and print how far the outputs differ."""
-    hints = Hints(
-        variant=command.variant,
-        num_classes=command.num_classes,
-        input_size=command.input_size,
-        width=command.width,
-    )
     check_target("OUT", command.target)
     with terminal_progress() as progress, quiet_stderr():
-        done = convert(command.source, command.target, hints, progress)
+        done = convert(command.source, command.target, _hints(command), progress)
+    _print_remarks(command.source.name, done.remarks, console)
+    if done.pairing:
+        console.print(pairing_table(done))
     console.print(
         f"{command.target}: {done.num_weights} weights of {done.spec.name}. The logits of "
         f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "

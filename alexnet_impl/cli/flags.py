@@ -239,15 +239,53 @@ class Explain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Print a run's accuracy, figures per class and confusion matrix."""
+class WeightsFlags:
+    """Flags of every command that reads a weight file: what the file does not state itself."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Run folder."""
+    variant: Annotated[str | None, by_rule("VARIANT", "from the file")] = None
+    """Architecture; required if the file does not name it and its shapes fit several."""
+    num_classes: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Number of logits."""
+    input_size: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Height and width of the images in pixels."""
+    width: Annotated[float | None, by_rule("FLOAT", "from the file")] = None
+    """Multiplier of the numbers of channels and features."""
+    key: Annotated[str | None, by_rule("KEY", "the only one")] = None
+    """Key of the state_dict in a training checkpoint that has several."""
+    input_scaling: Annotated[str | None, by_rule("SCALING", "from the file")] = None
+    """Scaling of the images that the weights were trained on, such as imagenet."""
+    resize_to: Annotated[int | None, by_rule("INT", "from the file")] = None
+    """Height and width in pixels to which images were resized before their middle was cut out."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict:
+class Evaluate(WeightsFlags):
+    """Print a run's accuracy, figures per class and confusion matrix.
+
+    A weight file is evaluated anew, on the test images of --data-dir or --dataset; and so is a run
+    if one of them is given.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
+    """Run folder, or a weight file."""
+    dataset: Annotated[str | None, by_rule(DATASET_CHOICES, "what --data-dir holds")] = None
+    """Dataset whose test images are classified."""
+    data_dir: Annotated[Path | None, value("PATH")] = None
+    """Folder, zip or archive with the images."""
+    test_images: Annotated[int | None, by_rule("INT", "all")] = None
+    """Limit the test set to N images, balanced over the classes."""
+    classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
+    """Classify images of these classes only."""
+    framework: Annotated[
+        str | None, by_rule("{torch,tensorflow}", "the run's own, and torch for a file")
+    ] = None
+    """Framework that computes the predictions."""
+    device: DeviceFlag = "auto"
+    """Device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(WeightsFlags):
     """Predict the classes of image files."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
@@ -267,24 +305,17 @@ class Predict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
+class Convert(WeightsFlags):
     """Convert a weight file to another format, and compare the outputs.
 
-    Formats: .pt, .pth, .safetensors, .keras and .weights.h5; .h5 files of Keras 2 can be read.
+    Formats: .pt, .pth, .safetensors, .keras and .weights.h5; .h5, .ckpt, .bin and .tar can be read.
+    Files of other programs are read too: the network is found from the shapes of its weights.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
     """File to read; or torchvision:IMAGENET1K_V1, which is downloaded once."""
     target: Annotated[Positional[Path], arg(metavar="OUT")]
     """File to write."""
-    variant: Annotated[str | None, by_rule("VARIANT", "from the file")] = None
-    """Architecture; required if the file does not name it."""
-    num_classes: Annotated[int | None, by_rule("INT", "from the file")] = None
-    """Number of logits."""
-    input_size: Annotated[int | None, by_rule("INT", "from the file")] = None
-    """Height and width of the images in pixels."""
-    width: Annotated[float | None, by_rule("FLOAT", "from the file")] = None
-    """Multiplier of the numbers of channels and features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.stored import StoredWeights
 
 FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = get_args(FrameworkName)
@@ -229,8 +230,11 @@ class Framework(Protocol):
             WeightsError: If it is missing, damaged, or belongs to another network.
         """
 
-    def describe_checkpoint(self, path: Any) -> dict[str, Any]:
-        """Reads variant, num_classes and input_size from a file, as far as it has them."""
+    def read_stored(self, path: Any, key: str | None = ...) -> StoredWeights:
+        """Reads one of the framework's own files under its own names, whatever the network.
+
+        `key` chooses one of several state_dicts in a checkpoint. No code in the file runs.
+        """
 
     def write_checkpoint(self, path: Any, spec: Spec, weights: Weights) -> None:
         """Writes weights of the canonical layout as a file that opens without this package.

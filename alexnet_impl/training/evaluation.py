@@ -49,7 +49,7 @@ def eval_batch_size(input_size: int) -> int:
 
 
 def loss_and_accuracy(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> tuple[float, float]:
     """Returns mean cross-entropy and top-1 accuracy.
 

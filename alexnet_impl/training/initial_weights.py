@@ -4,7 +4,9 @@ A file's own preprocessing travels with it: published files have theirs in publi
 those of finished runs in their metadata. A recipe that would feed something else is refused.
 """
 
-from alexnet_impl.errors import UnknownNameError, WeightsError
+import warnings
+
+from alexnet_impl.errors import AlexNetWarning, UnknownNameError, WeightsError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import Spec, backbone_of, trace, weight_shapes
 from alexnet_impl.network.variants import build_spec
@@ -12,8 +14,11 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.initializers import initial_weights
-from alexnet_impl.weights.metadata import load_weights
+from alexnet_impl.weights.matching import find_fits, to_network
+from alexnet_impl.weights.metadata import load_weights, stored_info
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
+from alexnet_impl.weights.safetensors_io import read_stored
+from alexnet_impl.weights.stored import StoredWeights
 
 
 def first_weights(run: PreparedRun) -> Weights:
@@ -65,7 +70,8 @@ def _reset_layers(spec: Spec, recipe: Recipe, given: Weights) -> set[str]:
 def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float) -> Weights:
     """Reads all weights of a file, whose network may differ in its number of classes.
 
-    A framework reads only its own files, and safetensors.
+    A framework reads only its own files, and safetensors. What was stripped, chosen or converted
+    while reading is a warning.
 
     Returns:
         Arrays by canonical name, in the shapes of weight_shapes() but for the last layer's.
@@ -74,22 +80,31 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float)
         WeightsError: If the file is damaged, of another network, or of the other framework.
     """
     path, kind = found.readable, file_kind(found.readable)
-    if kind == "safetensors":
-        weights, info = load_weights(path)
-        if info.variant != spec.name:
-            raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
-        return weights
+    info = stored_info(path)
+    if info is not None and info.variant != spec.name:
+        raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
+    if kind == "safetensors" and info is not None:
+        return load_weights(path)[0]
     if backbone_of(spec) is not None:
         return get_framework(framework).read_backbone(path, spec)
-    if kind != framework:
+    if kind not in (framework, "safetensors"):
         raise WeightsError(
             f"{path}: is a file of {kind}, which {framework} does not read; convert it with: "
             f"alexnet convert {path} weights.safetensors"
         )
-    adapter = get_framework(framework)
-    said = adapter.describe_checkpoint(path)
-    num_classes = said.get("num_classes", trace(spec).output_shape[0])
-    whole = build_spec(
-        spec.name, num_classes=num_classes, input_size=spec.input_shape[1], width=width
-    )
-    return adapter.read_checkpoint(path, whole)
+    safe = kind == "safetensors"
+    stored = read_stored(path) if safe else get_framework(framework).read_stored(path)
+    weights, pairing = to_network(stored, _with_its_classes(stored, spec, width), str(path))
+    paired = ("names are not known: layers were paired by shape",) if pairing else ()
+    for remark in (*stored.remarks(), *paired):
+        warnings.warn(f"{path}: {remark}.", AlexNetWarning, stacklevel=2)
+    return weights
+
+
+def _with_its_classes(stored: StoredWeights, spec: Spec, width: float) -> Spec:
+    """The network with the number of classes of a file, if its shapes fit otherwise."""
+    size = spec.input_shape[1]
+    fits = find_fits(stored.arrays, [spec.name], width=width, input_size=size)
+    if not fits:
+        return spec
+    return build_spec(spec.name, num_classes=fits[0].num_classes, input_size=size, width=width)

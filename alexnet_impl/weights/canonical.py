@@ -9,6 +9,7 @@ the Spec's layers:
 - bias: (out_channels,) or (out_features,).
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -17,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.spec import Shape, Spec, backbone_of, weight_shapes
+from alexnet_impl.network.spec import (
+    Dense,
+    Flatten,
+    Shape,
+    Spec,
+    backbone_of,
+    trace,
+    weight_shapes,
+)
 
 Array: TypeAlias = NDArray[Any]
 Weights: TypeAlias = dict[str, Array]
@@ -56,6 +65,21 @@ def check_weights(weights: Weights, spec: Spec, *, where: str = "weights") -> No
     for name in weights:
         if name not in expected and not is_of_backbone(name, spec):
             raise WeightsError(f"{where}: {name} is not a weight of {spec.name}.")
+
+
+@functools.lru_cache(maxsize=16)
+def flattened_kernels(spec: Spec) -> dict[str, Shape]:
+    """Returns the (channels, height, width) that fc1's kernel reads flattened, by canonical name.
+
+    It is empty for a network without a dense layer or a flattening, which permutes no weight, and
+    cached, since every converted array needs it.
+    """
+    steps = trace(spec).layers
+    flattened = next((step for step in steps if isinstance(step.layer, Flatten)), None)
+    dense = next((step for step in steps if isinstance(step.layer, Dense)), None)
+    if flattened is None or dense is None:
+        return {}
+    return {f"{dense.layer.name}.weight": flattened.input_shape}
 
 
 def is_of_backbone(name: str, spec: Spec) -> bool:

@@ -3,17 +3,10 @@
 A file of a few kilobytes can name a network, or an array, of many gigabytes.
 """
 
-import math
 import zipfile
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.spec import Spec, weight_shapes
-
-
-def num_weights(spec: Spec) -> int:
-    """Number of the parameters that a network's weight file holds, without a library's backbone."""
-    return sum(math.prod(shape) for shape in weight_shapes(spec).values())
 
 
 def check_uncompressed(path: Path) -> None:
@@ -32,18 +25,4 @@ def check_uncompressed(path: Path) -> None:
         raise WeightsError(
             f"{path}: is compressed, {unpacked:,} bytes in {size:,}; weight files never are. "
             "Another program has changed it: get the original."
-        )
-
-
-def check_holds(path: Path, spec: Spec) -> None:
-    """Refuses a file that is too small for a network, before the network is built.
-
-    Raises:
-        WeightsError: If there is less than a byte for each of its weights.
-    """
-    count = num_weights(spec)
-    if path.is_file() and (size := path.stat().st_size) < count:
-        raise WeightsError(
-            f"{path}: has {size:,} bytes, too few for the {count:,} weights of {spec.name}; it is "
-            "truncated, or belongs to another network."
         )

@@ -1,7 +1,7 @@
 """Metadata stored in weight files: architecture, classes and required preprocessing.
 
-A .safetensors file keeps it in its metadata, a .keras file of this package in an extra member that
-Keras ignores. Published files are recognised by their names.
+A .safetensors file keeps it in its metadata; a .keras or .pt file of this package, which is a zip,
+in an extra member that Keras and PyTorch ignore. Published files are recognised by their names.
 """
 
 import json
@@ -53,7 +53,9 @@ class WeightsInfo:
 
 
 MEMBER = "alexnet_impl.json"
-"""Name of the metadata's member in a .keras file, which is a zip."""
+"""Name of the metadata's member in a file that is a zip."""
+ZIPS = (".keras", ".pt", ".pth")
+"""Endings of the files that store_info() can add to."""
 NUM_IMAGENET_CLASSES = 1000
 
 
@@ -75,21 +77,25 @@ def stored_info(path: Path) -> WeightsInfo | None:
         )
     match path.suffix:
         case ".safetensors":
-            return info_from_metadata(read_metadata(path), path)
-        case ".keras":
-            return _keras_info(path)
+            metadata = read_metadata(path)
+            ours = {"schema_version", "variant"} & metadata.keys()
+            return info_from_metadata(metadata, path) if ours else None
+        case suffix if suffix in ZIPS:
+            return _zip_info(path)
         case _:
             return None
 
 
 def store_info(path: Path, info: WeightsInfo) -> None:
-    """Adds metadata to a .keras file, which nobody reads yet."""
+    """Adds metadata to a .keras or .pt file, which nobody reads yet."""
     with zipfile.ZipFile(path, "a") as file:
         file.writestr(MEMBER, json.dumps(info_to_metadata(info)))
 
 
-def _keras_info(path: Path) -> WeightsInfo | None:
+def _zip_info(path: Path) -> WeightsInfo | None:
     check_uncompressed(path)
+    if path.suffix != ".keras" and not zipfile.is_zipfile(path):
+        return None  # as PyTorch before 1.6 wrote it, or no weights, which its own reader says
     try:
         with zipfile.ZipFile(path) as file:
             if MEMBER not in file.namelist():
@@ -98,7 +104,8 @@ def _keras_info(path: Path) -> WeightsInfo | None:
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file.") from error
     except Exception as error:  # damaged zips raise many kinds
-        raise WeightsError(f"{path}: is not a Keras model, or it is damaged ({error}).") from error
+        what = "a Keras model" if path.suffix == ".keras" else "a file of torch.save"
+        raise WeightsError(f"{path}: is not {what}, or it is damaged ({error}).") from error
     if not isinstance(metadata, dict):
         raise WeightsError(f"{path}: its metadata is damaged ({type(metadata).__name__}).")
     return info_from_metadata(metadata, path)

@@ -18,15 +18,20 @@ from alexnet_impl.weights.published_files import (
     is_published_name,
     published_of,
 )
+from alexnet_impl.weights.wrong_files import refuse_wrong_file
 
 FILE_KINDS = {
     ".safetensors": "safetensors",
     ".pt": "torch",
     ".pth": "torch",
+    ".ckpt": "torch",
+    ".bin": "torch",
+    ".tar": "torch",
     ".keras": "tensorflow",
     ".h5": "tensorflow",
 }
-"""File ending to 'safetensors', or to the framework that writes such files."""
+"""File ending to 'safetensors', or to the framework that writes such files. Lightning writes .ckpt,
+Hugging Face wrote .bin, and PyTorch's own examples write .pth.tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +105,10 @@ def find_pretrained(
         return Pretrained(name=name, path=path, preprocessing=_preprocessing(path))
     with require_home("give the absolute path of the weights"):
         path = Path(name).expanduser()
+    if path.is_dir():
+        refuse_wrong_file(path)
     refuse_other_library(name, file_kind(path), variant, framework)
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file.")
+    refuse_wrong_file(path)
     if (known := published_of(path)) is not None:
         check_copy(known, path)
         if known.variant != variant.partition(SEPARATOR)[0]:

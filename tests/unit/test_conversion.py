@@ -1,7 +1,6 @@
 """Conversion without a framework: names, refusals, and the check of the outputs."""
 
 import os
-import zipfile
 
 import numpy as np
 import pytest
@@ -37,6 +36,11 @@ def source(tmp_path):
     path = tmp_path / "in.safetensors"
     save_weights(path, initial_weights(spec, Recipe(seed=3)), INFO)
     return path
+
+
+def small_weights(variant, **numbers):
+    """Weights of a narrow network."""
+    return initial_weights(build_spec(variant, width=1 / 64, **numbers), Recipe(seed=3))
 
 
 def refusal_of(source, target, hints=None, error=WeightsError):
@@ -75,7 +79,9 @@ def test_source_of_an_unknown_ending_is_refused(tmp_path, name):
     path = tmp_path / name
     path.touch()
     refusal = refusal_of(path, tmp_path / "out.safetensors")
-    assert refusal.endswith("nor a file that ends in .safetensors, .pt, .pth, .keras, .h5.")
+    assert refusal.endswith(
+        "nor a file that ends in .safetensors, .pt, .pth, .ckpt, .bin, .tar, .keras, .h5."
+    )
 
 
 def test_conversion_keeps_every_bit_and_compares_the_outputs(source, tmp_path):
@@ -107,15 +113,18 @@ def test_conversion_that_loses_a_bit_shows_in_the_outputs(source, tmp_path, monk
 def test_killed_conversion_leaves_no_unproven_target(source, tmp_path, monkeypatch):
     target = tmp_path / "out.safetensors"
     seen = []
-    read_weights = conversion.read_weights
 
-    def reading(path, spec):
-        seen.append(target.exists())
-        return read_weights(path, spec)
+    def watched(read):
+        def reading(path, what):
+            seen.append((read.__name__, target.exists()))
+            return read(path, what)
 
-    monkeypatch.setattr(conversion, "read_weights", reading)
+        return reading
+
+    for read in (conversion.read_network, conversion.read_weights):
+        monkeypatch.setattr(conversion, read.__name__, watched(read))
     convert(source, target, Hints())
-    assert seen == [False, False]
+    assert seen == [("read_network", False), ("read_weights", False)]
 
 
 def test_conversion_writes_one_temporary_file_that_a_killed_one_leaves(
@@ -147,17 +156,6 @@ def test_conversion_of_weights_that_are_not_finite_is_refused(source, tmp_path):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_file_too_small_for_the_network_that_it_names_is_refused(tmp_path, framework):
-    """Before the network is built: of 6.4 billion weights."""
-    path = tmp_path / "a.keras"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("config.json", "{}")
-    facts = {"variant": "torchvision", "num_classes": 10, "input_size": 2000}
-    framework.describe_checkpoint = lambda _: facts
-    refusal = refusal_of(path, tmp_path / "out.safetensors")
-    assert "bytes, too few for the 3," in refusal
-
-
 def test_conversion_says_that_there_is_no_file(tmp_path):
     path = tmp_path / "none.pt"
     message = f"{path}: there is no such file."
@@ -176,12 +174,13 @@ def test_conversion_into_a_folder_that_is_not_there_is_refused(source, tmp_path)
     assert refusal_of(source, target) == f"{target}: its folder does not exist."
 
 
-def test_network_that_the_file_does_not_name_must_be_named(tmp_path, framework):
-    path = tmp_path / "a.pt"
-    path.write_bytes(b"")
-    framework.describe_checkpoint = lambda _: {"num_classes": 10}
-    message = f"{path}: does not state its network; name it with --variant."
-    assert refusal_of(path, tmp_path / "out.safetensors") == message
+def test_network_that_fits_several_variants_must_be_named(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_safetensors(path, small_weights("cifar"), {})
+    assert refusal_of(path, tmp_path / "out.safetensors") == (
+        f"{path}: does not state its network, and its weights fit several: cifar, cifar-dropout. "
+        "Choose one with --variant; `alexnet variants` shows how they differ."
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,11 +209,15 @@ def test_damaged_file_is_refused(source, tmp_path):
     assert refusal.startswith(f"{source}: cannot be read as safetensors")
 
 
-def test_foreign_safetensors_file_is_refused(source, tmp_path):
+def test_safetensors_file_of_another_program_is_read(source, tmp_path):
     weights, _ = load_weights(source)
-    write_safetensors(source, weights, {"format": "pt"})
-    refusal = refusal_of(source, tmp_path / "out.safetensors", Hints(variant="linear"))
-    assert "schema_version is None" in refusal
+    write_safetensors(source, {f"net.{name}": weights[name] for name in weights}, {"format": "pt"})
+    done = convert(source, tmp_path / "out.safetensors", Hints(variant="linear", input_size=32))
+    assert done.remarks == ("the prefix 'net.' was stripped",)
+    assert done.pairing == ()
+    found, info = load_weights(tmp_path / "out.safetensors")
+    assert info == INFO
+    assert all(found[name].tobytes() == weights[name].tobytes() for name in weights)
 
 
 def test_target_that_cannot_be_written_is_named(source, tmp_path, monkeypatch):

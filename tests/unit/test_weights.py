@@ -1,5 +1,6 @@
 """Canonical weights: initialization, and a file that is whole, exact and verified."""
 
+import json
 import math
 import os
 import re
@@ -32,7 +33,7 @@ from alexnet_impl.weights import safetensors_io as weights_module
 from alexnet_impl.weights.canonical import check_weights
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
-from alexnet_impl.weights.safetensors_io import read_safetensors, write_safetensors
+from alexnet_impl.weights.safetensors_io import read_safetensors, read_stored, write_safetensors
 
 pytestmark = pytest.mark.fast
 
@@ -298,13 +299,26 @@ def test_a_folder_is_no_weight_file(tmp_path):
     assert refusal_of(tmp_path).startswith(f"{tmp_path}: cannot be read as safetensors (")
 
 
+def write_raw(path, kind, data, shape):
+    header = json.dumps({"a": {"dtype": kind, "shape": shape, "data_offsets": [0, len(data)]}})
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + data)
+
+
 def test_numbers_that_numpy_has_not_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    refusal = refusal_of(path)
-    assert "contains numbers of a type unknown to NumPy" in refusal
-    assert "bfloat16" in refusal
+    write_raw(path, "F8_E4M3", bytes(4), [4])
+    with pytest.raises(WeightsError, match=r"a type unknown to NumPy \(F8_E4M3\); give a file in"):
+        read_safetensors(path)
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    path = tmp_path / "w.safetensors"
+    bits = np.array([[0x3F80, 0xC000], [0x3E20, 0x7F80]], "<u2")
+    write_raw(path, "BF16", bits.tobytes(), [2, 2])
+    array = read_safetensors(path)[0]["a"]
+    assert array.dtype == np.float32
+    assert np.array_equal(array, [[1, -2], [0.15625, np.inf]])
+    assert read_stored(path).remarks() == ("bfloat16 became float32",)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.user_model import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
-    describe_checkpoint,
     get_weights,
     read_backbone,
     read_checkpoint,
+    read_stored,
     set_weights,
     write_checkpoint,
 )
@@ -26,7 +26,6 @@ __all__ = [
     "bfloat16_support",
     "build_model",
     "calibration_kernels",
-    "describe_checkpoint",
     "find_device",
     "fingerprint",
     "get_weights",
@@ -34,6 +33,7 @@ __all__ = [
     "make_trainer",
     "read_backbone",
     "read_checkpoint",
+    "read_stored",
     "set_threads",
     "set_weights",
     "tutorial_loop",

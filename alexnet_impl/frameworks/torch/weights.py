@@ -1,8 +1,10 @@
 """Canonical weights into and out of PyTorch, whose layout is the canonical one."""
 
 import pickle
+import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,10 @@ from alexnet_impl.network import spec as s
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.file_sizes import check_uncompressed
+from alexnet_impl.weights.matching import to_network, torchvision_names
 from alexnet_impl.weights.published_files import published_of
+from alexnet_impl.weights.stored import StoredWeights, find_state_dict, strip_prefix
+from alexnet_impl.weights.wrong_files import refuse_wrong_file
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
@@ -64,7 +69,7 @@ def read_backbone(path: Path, spec: Spec) -> Weights:
     model = build_backbone(backbone.architecture)
     tensors = {
         name: tensor
-        for name, tensor in _load_tensors(path).items()
+        for name, tensor in _load_tensors(path)[0].items()
         if not is_of_head(backbone.architecture, name)
     }
     # Files of old releases lack the number of batches of the statistics.
@@ -82,23 +87,8 @@ def read_backbone(path: Path, spec: Spec) -> Weights:
     return {f"{backbone.name}.{name}": to_numpy(t) for name, t in model.state_dict().items()}
 
 
-def torchvision_names(spec: Spec) -> dict[str, str]:
-    """Maps canonical names to torchvision's state_dict: conv1.weight to features.0.weight.
-
-    torchvision numbers the layers before the flattening as `features` and those after it as
-    `classifier`, so the names follow from the positions in the Spec.
-    """
-    kinds = [isinstance(layer, s.Flatten) for layer in spec.layers]
-    flatten = kinds.index(True)
-    names: dict[str, str] = {}
-    for place, step in enumerate(s.trace(spec).layers):
-        part = f"features.{place}" if place < flatten else f"classifier.{place - flatten - 1}"
-        names |= {f"{step.layer.name}.{short}": f"{part}.{short}" for short in step.weight_shapes}
-    return names
-
-
 def read_checkpoint(path: Path, spec: Spec) -> Weights:
-    """Reads a .pt or .pth state_dict, with our names or torchvision's, into the canonical layout.
+    """Reads the state_dict in a file of torch.save into the canonical layout.
 
     Args:
         path: A file that torch.save wrote; it is read with weights_only=True, so that no code in
@@ -108,28 +98,34 @@ def read_checkpoint(path: Path, spec: Spec) -> Weights:
     Raises:
         WeightsError: If it is missing, damaged, no state_dict, or of another network.
     """
-    tensors = _load_tensors(path)
-    ours = {theirs: ours for ours, theirs in torchvision_names(spec).items()}
-    if any(name in ours for name in tensors):
-        tensors = {ours.get(name, name): tensor for name, tensor in tensors.items()}
-    check_weights(cast("Weights", tensors), spec, where=str(path))  # of the shapes, before a copy
-    return {name: to_numpy(tensors[name]) for name in s.weight_shapes(spec)}
+    return to_network(read_stored(path), spec, str(path))[0]
 
 
-def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads the number of classes of a state_dict: the length of its last tensor, a bias.
+def read_stored(path: Path, key: str | None = None) -> StoredWeights:
+    """Reads the state_dict in a file of torch.save under its own names, without a common prefix.
 
     A file that torchvision publishes also has class names.
+
+    Args:
+        path: As for read_checkpoint().
+        key: The key of the state_dict in a training checkpoint; None: there must be only one.
+
+    Raises:
+        WeightsError: If it is missing or damaged, or has no or several state_dicts.
+        UnknownNameError: If there is none under the key.
     """
-    tensors = list(_load_tensors(path).values())
-    found: dict[str, Any] = {}
-    if tensors and tensors[-1].ndim:
-        found["num_classes"] = len(tensors[-1])
+    tensors, notes = _load_tensors(path, key)
+    class_names: tuple[str, ...] = ()
     if published_of(path) is not None:
         from torchvision.models import AlexNet_Weights  # noqa: PLC0415 - takes a second
 
-        found["class_names"] = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
-    return found
+        class_names = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+    return StoredWeights(
+        arrays={name: to_numpy(tensor) for name, tensor in tensors.items()},
+        types=frozenset(str(t.dtype).removeprefix("torch.") for t in tensors.values()),
+        notes=notes,
+        class_names=class_names,
+    )
 
 
 def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
@@ -144,33 +140,89 @@ def write_checkpoint(path: Path, spec: Spec, weights: Weights) -> None:
         torch.save(tensors, file)
 
 
-def _load_tensors(path: Path) -> dict[str, Tensor]:
+class _Ignored:
+    """Stands for a NumPy scalar or array of a checkpoint, such as its best accuracy.
+
+    NumPy's own functions are not called: they trust what a file says about memory.
+    """
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+_HARMLESS: list[Any] = [
+    (_Ignored, name)
+    for name in (
+        "numpy.dtype",
+        "numpy.ndarray",
+        *(
+            f"numpy.{core}.multiarray.{function}"
+            for core in ("core", "_core")
+            for function in ("scalar", "_reconstruct")
+        ),
+    )
+]
+"""Names in a pickle that are allowed besides tensors, with what is made instead."""
+
+
+def _load_tensors(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of the one state_dict in a file, and phrases on where they were."""
     check_uncompressed(path)
+    refuse_wrong_file(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: there is no such file.") from error
+        with torch.serialization.safe_globals(_HARMLESS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: holds more than tensors, or is damaged; no code in it was run. Save "
-            "`model.state_dict()` instead of the model."
-        ) from error
+        raise WeightsError(f"{path}: {_not_only_tensors(path, error)}") from error
     except Exception as error:  # a text file raises any kind, by its first letter
         raise WeightsError(
             f"{path}: is not a file of torch.save, or it is damaged ({type(error).__name__}: "
             f"{_line(error)}). Give a file that torch.save(model.state_dict(), PATH) wrote."
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a state_dict.")
-    for name, tensor in content.items():
+    found, tensors = find_state_dict(content, _is_tensor, key, str(path))
+    for name, tensor in tensors.items():
         if not _is_plain(tensor):
             raise WeightsError(
                 f"{path}: {name} is a {tensor.layout} tensor of {tensor.dtype}, perhaps expanded; "
                 "only dense tensors of integers or floats are read."
             )
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    prefix, stripped = strip_prefix(tensors)
+    notes = (f"the state_dict under '{found}' was taken",) if found else ()
+    return stripped, (*notes, *([f"the prefix '{prefix}' was stripped"] if prefix else []))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _not_only_tensors(path: Path, error: pickle.UnpicklingError) -> str:
+    """Names what a pickle holds besides tensors, and the remedy; nothing of it was made."""
+    first = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if first is None:
+        return (
+            "holds more than tensors, or is damaged; no code in it was run. Save "
+            "`model.state_dict()` instead of the model."
+        )
+    names = [first[1]]
+    with suppress(Exception):  # an old file is no zip
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or names
+    model = next((name for name in names if name.startswith("torch.nn.modules.")), None)
+    if model is not None:
+        return (
+            f"is a whole pickled model ({first[1]}), whose classes are programs; no code in it was "
+            "run. Where the model is defined, save its weights alone: "
+            "torch.save(model.state_dict(), 'weights.pt')"
+        )
+    harmless = {name for _, name in _HARMLESS}
+    others = ", ".join(name for name in names if name not in harmless)
+    return (
+        f"holds more than tensors: {others or first[1]:.200}; no code in it was run. In the "
+        "program that wrote it, save the weights alone: torch.save(model.state_dict(), "
+        "'weights.pt')"
+    )
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -198,5 +250,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
+    """The first line of a library's message, unless it advises to trust the file."""
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    if not text or "weights_only" in text:
+        return type(error).__name__
+    return text.splitlines()[0]

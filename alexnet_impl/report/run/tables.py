@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from alexnet_impl.convert import Conversion
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.formatting import framework_label
@@ -122,18 +123,37 @@ def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
     Raises:
         RunError: If the run is not finished, or its predictions are missing or damaged.
     """
-    result, predictions = folder.finished_result(), folder.read_predictions()
-    names = folder.dataset.class_names
-    label = framework_label(folder.config.framework)
+    result = folder.finished_result()
+    return [
+        *(Text(sentence, style="yellow") for sentence in collapses(view_runs([folder]))),
+        *predictions_renderables(
+            folder.read_predictions(),
+            folder.dataset.class_names,
+            folder.config.framework,
+            folder.dataset.name,
+            loss=result.test_loss or 0.0,
+        ),
+    ]
+
+
+def predictions_renderables(
+    predictions: Predictions, names: Sequence[str], framework: str, dataset: str, *, loss: float
+) -> list[RenderableType]:
+    """Figures of predictions on test images.
+
+    Returns:
+        Accuracy with its 95 % interval, accuracy per class, scikit-learn's classification
+        report, and the confusion matrix.
+    """
     accuracy = top1_accuracy(predictions.predicted, predictions.labels)
     headline = f"{numbers.accuracy_text(accuracy)} (95% interval)"
     matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
     return [
-        *(Text(sentence, style="yellow") for sentence in collapses(view_runs([folder]))),
         Text.assemble(
-            f"{label} on {folder.dataset.name}, {numbers.count(accuracy.num_images)} test images: ",
+            f"{framework_label(framework)} on {dataset}, "
+            f"{numbers.count(accuracy.num_images)} test images: ",
             (headline, "bold"),
-            f", loss {numbers.loss_text(result.test_loss or 0.0)}",
+            f", loss {numbers.loss_text(loss)}",
         ),
         _per_class_table(predictions, names),
         Text(_classification_report(predictions, names)),
@@ -141,6 +161,17 @@ def evaluation_renderables(folder: RunFolder) -> list[RenderableType]:
         if len(names) > MAX_MATRIX_CLASSES
         else _confusion_table(matrix, names),
     ]
+
+
+def pairing_table(done: Conversion) -> Table:
+    """How the weights of a file of other names were paired with a network's by their shapes."""
+    table = _table(title=f"Paired by shape and order with {done.spec.name}")
+    table.add_column("in the file", overflow="fold")
+    table.add_column("shape")
+    table.add_column("here", overflow="fold")
+    for one in done.pairing:
+        table.add_row(one.theirs, " x ".join(map(str, one.shape)), one.ours)
+    return table
 
 
 def _per_class_table(predictions: Predictions, names: Sequence[str]) -> Table:
