@@ -233,7 +233,8 @@ def _network(path: Path, framework: str | None, flags: WeightsFlags, console: Co
         return network_of_run(RunFolder.open(path), framework)
     with terminal_progress() as progress, quiet_stderr():
         network = network_of_weights(str(path), framework, _hints(flags), progress)
-    _print_remarks(path.name, network.remarks, console)
+    if network.remarks:
+        console.print(_remarked(path.name, network.remarks).strip(), soft_wrap=True)
     return network
 
 
@@ -241,9 +242,9 @@ def _hints(flags: WeightsFlags) -> Hints:
     return Hints(**{field.name: getattr(flags, field.name) for field in fields(WeightsFlags)})
 
 
-def _print_remarks(name: str, remarks: Sequence[str], console: Console) -> None:
-    if remarks:
-        console.print(f"{name}: {'; '.join(remarks)}.", soft_wrap=True)
+def _remarked(name: str, remarks: Sequence[str]) -> str:
+    """A sentence on what reading a weight file changed; empty if it changed nothing."""
+    return f" Of {name}, {'; '.join(remarks)}." if remarks else ""
 
 
 def predict_command(command: Predict, console: Console) -> int:
@@ -260,14 +261,13 @@ def convert_command(command: Convert, console: Console) -> int:
     check_target("OUT", command.target)
     with terminal_progress() as progress, quiet_stderr():
         done = convert(command.source, command.target, _hints(command), progress)
-    _print_remarks(command.source.name, done.remarks, console)
     if done.pairing:
         console.print(pairing_table(done))
     console.print(
         f"{command.target}: {done.num_weights} weights of {done.spec.name}. The logits of "
         f"{command.source.name} in {done.source} and of {command.target.name} in {done.target} "
         f"differ by at most {done.max_absolute_difference:.2e}, relative "
-        f"{done.max_relative_difference:.2e}.",
+        f"{done.max_relative_difference:.2e}.{_remarked(command.source.name, done.remarks)}",
         soft_wrap=True,
     )
     return 0

@@ -87,9 +87,20 @@ def stored_info(path: Path) -> WeightsInfo | None:
 
 
 def store_info(path: Path, info: WeightsInfo) -> None:
-    """Adds metadata to a .keras or .pt file, which nobody reads yet."""
+    """Adds metadata to a .keras or .pt file, which nobody reads yet.
+
+    The member has no date, so that equal content gives equal bytes.
+    """
     with zipfile.ZipFile(path, "a") as file:
-        file.writestr(MEMBER, json.dumps(info_to_metadata(info)))
+        member = zipfile.ZipInfo(_member(path, file))
+        file.writestr(member, json.dumps(info_to_metadata(info)))
+
+
+def _member(path: Path, file: zipfile.ZipFile) -> str:
+    """The metadata's member; PyTorch reads files only whose members are all in one folder."""
+    names = file.namelist()
+    inside = path.suffix != ".keras" and names
+    return f"{names[0].partition('/')[0]}/{MEMBER}" if inside else MEMBER
 
 
 def _zip_info(path: Path) -> WeightsInfo | None:
@@ -98,9 +109,9 @@ def _zip_info(path: Path) -> WeightsInfo | None:
         return None  # as PyTorch before 1.6 wrote it, or no weights, which its own reader says
     try:
         with zipfile.ZipFile(path) as file:
-            if MEMBER not in file.namelist():
+            if (member := _member(path, file)) not in file.namelist():
                 return None
-            metadata = parse_json(file.read(MEMBER))
+            metadata = parse_json(file.read(member))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file.") from error
     except Exception as error:  # damaged zips raise many kinds

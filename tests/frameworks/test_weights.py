@@ -105,7 +105,7 @@ def test_checkpoint_of_another_width_is_refused(tmp_path, framework, framework_n
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2.3\n", "{}", "Some notes.", "<html>", "(x"])
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2.3\n", "{}", "Some notes.", "<htm", "(x"])
 def test_text_named_as_a_torch_checkpoint_is_refused_with_the_remedy(tmp_path, text):
     from alexnet_impl.frameworks.torch import read_checkpoint
 
@@ -134,7 +134,7 @@ def test_torch_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
     trap = tmp_path / "sprung"
     for path, save in ((tmp_path / "a.pt", torch.save), (tmp_path / "b.pt", _plain_pickle)):
         save({"conv1.weight": _Trap(trap)}, path)
-        with pytest.raises(WeightsError, match="holds more than tensors, or is damaged"):
+        with pytest.raises(WeightsError, match=r"holds more than tensors.*no code in it was run"):
             read_checkpoint(path, build_spec("cifar", width=1 / 16))
     assert not trap.exists()
 
@@ -195,7 +195,7 @@ def test_keras_file_that_declares_a_huge_array_is_refused(tmp_path, name):
             archive.write(tmp_path / "a.h5", "model.weights.h5")
     elif name != "a.h5":
         (tmp_path / "a.h5").rename(tmp_path / name)
-    with pytest.raises(WeightsError, match=r"declares 34,359,738,368 bytes of arrays, and cifar"):
+    with pytest.raises(WeightsError, match=r"declares 34,359,738,368 bytes of arrays in a file of"):
         read_checkpoint(tmp_path / name, build_spec("cifar", width=1 / 16))
 
 
@@ -239,4 +239,4 @@ def test_changed_variant_runs_as_a_graph_and_keeps_its_name_in_its_own_file(fram
     path = tmp_path / "model.keras"
     if framework.__name__.endswith("tensorflow"):
         framework.write_checkpoint(path, spec, trainer.weights())
-        assert framework.describe_checkpoint(path)["variant"] == spec.name
+        assert framework.read_stored(path).model_name == spec.name

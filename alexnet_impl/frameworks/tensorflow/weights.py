@@ -233,8 +233,9 @@ def read_stored(path: Path, key: str | None = None) -> StoredWeights:
     refuse_wrong_file(path)
     try:
         with _opened(path) as (file, read_config):
+            datasets = _datasets(file, path)
             config = read_config()
-            layers = _layers_of(_datasets(file, path), _layer_order(file, config))
+            layers = _layers_of(datasets, _layer_order(file, config))
             types = frozenset(_type_of(item) for items in layers.values() for item in items)
             arrays = dict(_named_arrays(layers))
     except WeightsError:
