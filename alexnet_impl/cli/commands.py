@@ -195,6 +195,9 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
     """Print accuracy, figures per class and confusion matrix of a run or of a weight file."""
     if is_weights(command.run) or command.dataset or command.data_dir:
         return _evaluate_anew(command, console)
+    names = ("test_images", "classes", "framework", "device")
+    _refuse_given(command, names, "needs images; name them with --dataset or --data-dir")
+    _refuse_given(command, _WEIGHTS_FLAGS, "belongs to weight files; a run states it")
     folder = RunFolder.open(command.run)
     folder.finished_result()
     for renderable in evaluation_renderables(folder):
@@ -230,6 +233,7 @@ def _evaluate_anew(command: Evaluate, console: Console) -> int:
 def _network(path: Path, framework: str | None, flags: WeightsFlags, console: Console) -> Network:
     """The network of a run folder or of a weight file; what its reading changed is printed."""
     if not is_weights(path):
+        _refuse_given(flags, _WEIGHTS_FLAGS, "belongs to weight files; a run states it")
         return network_of_run(RunFolder.open(path), framework)
     with terminal_progress() as progress, quiet_stderr():
         network = network_of_weights(str(path), framework, _hints(flags), progress)
@@ -238,8 +242,19 @@ def _network(path: Path, framework: str | None, flags: WeightsFlags, console: Co
     return network
 
 
+_WEIGHTS_FLAGS = tuple(field.name for field in fields(WeightsFlags))
+
+
 def _hints(flags: WeightsFlags) -> Hints:
-    return Hints(**{field.name: getattr(flags, field.name) for field in fields(WeightsFlags)})
+    return Hints(**{name: getattr(flags, name) for name in _WEIGHTS_FLAGS})
+
+
+def _refuse_given(flags: WeightsFlags, names: Sequence[str], why: str) -> None:
+    """Refuse flags that would have no effect."""
+    usual = {field.name: field.default for field in fields(flags)}
+    for name in names:
+        if getattr(flags, name) != usual[name]:
+            raise RunError(f"--{name.replace('_', '-')} {why}.")
 
 
 def _remarked(name: str, remarks: Sequence[str]) -> str:

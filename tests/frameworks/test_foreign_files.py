@@ -189,6 +189,16 @@ def test_whole_pickled_model_is_refused_with_the_remedy(tmp_path):
 
 
 @torch_only
+@pytest.mark.fast
+def test_checkpoint_that_keeps_a_module_is_no_whole_model(tmp_path):
+    import torch
+
+    content = {"state_dict": tensors(), "hyper_parameters": {"loss": torch.nn.MSELoss()}}
+    path = saved(tmp_path / "a.ckpt", content)
+    assert "holds more than tensors: torch.nn.modules.loss.MSELoss; no code" in refusal_of(path)
+
+
+@torch_only
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
 def test_torchscript_file_is_refused_and_its_remedy_works(tmp_path):

@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,7 +40,7 @@ from alexnet_impl.frameworks import get_framework
 from alexnet_impl.measurement.recording import entry_of, read_recording, write_recording
 from alexnet_impl.parity.record import ParityRecord, read_record, write_record
 from alexnet_impl.ports.request import parse_names
-from alexnet_impl.processes.weight_files import Hints, network_info, read_weights
+from alexnet_impl.processes.weight_files import Hints, read_network
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.reproduction.claims.table import read_claims
@@ -52,12 +53,13 @@ from alexnet_impl.training.features import _is_whole as is_whole
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights, store_info
 from alexnet_impl.weights.pretrained_files import find_pretrained
+from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
 DATA = DataConfig(dataset="synthetic", image_size=8, train_images=20, test_images=10)
 CONFIG = noise_config(get_recipe("quick"), width=1 / 64)
-HINTS = Hints(variant="cifar", width=1 / 64)
+HINTS = Hints(variant="cifar")
 KEY = "0" * 64
 KINDS = (
     *("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm", "tga", "pcx", "sgi", "dds", "qoi"),
@@ -345,10 +347,13 @@ def write_valid_files(root):
     )
     info = WeightsInfo(variant="cifar", num_classes=10, input_size=32, width=1 / 64)
     save_weights(root / "a.safetensors", weights, info)
-    get_framework("torch").write_checkpoint(root / "a.pt", spec, weights)
+    for name in ("a.pt", "ours.pt"):
+        get_framework("torch").write_checkpoint(root / name, spec, weights)
     for name in ("a.keras", "a.weights.h5"):
         get_framework("tensorflow").write_checkpoint(root / name, spec, weights)
-    store_info(root / "a.keras", info)
+    for name in ("a.keras", "ours.pt"):
+        store_info(root / name, info)
+    write_foreign_files(root, weights)
     write_request(root, ExplainRequest(config=CONFIG, seeds=(0, 1)))
     series = ParityRecord(request={"variant": "cifar"}, environment={}, checks=(HELD,))
     write_record(root, series)
@@ -422,12 +427,33 @@ def read_folder_of(path):
     load_dataset(DataConfig(data_dir=path.parent))
 
 
-def read_network(path):
+def write_foreign_files(root, weights):
+    """The same weights as other programs keep them."""
+    import torch
+
+    foreign = {f"net.{name}": torch.from_numpy(array) for name, array in weights.items()}
+    content = {"epoch": 3, "state_dict": foreign, "best": np.float64(0.7), "rng": np.arange(3)}
+    torch.save(content, root / "a.ckpt")
+    torch.save(content | {"ema": foreign}, root / "old.pth", _use_new_zipfile_serialization=False)
+    half = {f"net.{name}": array.astype(np.float16) for name, array in weights.items()}
+    write_safetensors(root / "foreign.safetensors", half, {"format": "pt"})
+    with h5py.File(root / "a.h5", "w") as file:  # as Keras 2 wrote it
+        layers = [name for name in weights if name.endswith(".weight")]
+        file.attrs["layer_names"] = [name.removesuffix(".weight") for name in layers]
+        file.attrs["model_config"] = json.dumps({"config": {"name": "cifar", "layers": []}})
+        for name, array in weights.items():
+            layer, _, short = name.partition(".")
+            kind = "kernel" if short == "weight" else short
+            file[f"{layer}/{layer}/{kind}:0"] = (
+                array.T if array.ndim < 4 else array.transpose(2, 3, 1, 0)
+            )
+
+
+def read_file(path):
     """The weights of a file of any kind, as `alexnet convert` finds and reads them."""
     find_pretrained(str(path), "cifar", 32)
-    states_it = path.suffix in (".keras", ".safetensors")
-    info = network_info(path, Hints(width=None if states_it else 1 / 64) if states_it else HINTS)
-    read_weights(path, info.spec())
+    states_it = path.name in ("a.keras", "a.safetensors", "ours.pt")
+    read_network(path, Hints() if states_it else HINTS)
 
 
 def values_of(path):
@@ -488,10 +514,15 @@ READERS = [
     ("run/predictions.npz", odd_arrays, of_run(lambda run: run.read_predictions())),
     ("run/checkpoint.safetensors", damaged_safetensors, of_run(checkpoint_weights)),
     ("run/weights.safetensors", damaged_safetensors, of_run(lambda run: run.read_weights())),
-    ("a.safetensors", damaged_safetensors, read_network),
-    ("a.pt", odd_torch_file, read_network),
-    ("a.keras", damaged_zip, read_network),
-    ("a.weights.h5", damaged, read_network),
+    ("a.safetensors", damaged_safetensors, read_file),
+    ("foreign.safetensors", damaged_safetensors, read_file),
+    ("a.pt", odd_torch_file, read_file),
+    ("ours.pt", odd_torch_file, read_file),
+    ("a.ckpt", damaged_zip, read_file),
+    ("old.pth", damaged, read_file),
+    ("a.keras", damaged_zip, read_file),
+    ("a.weights.h5", damaged, read_file),
+    ("a.h5", damaged, read_file),
     ("plan.json", damaged_json, lambda path: read_request(path.parent)),
     ("parity.json", damaged_json, read_record),
     ("bench.json", damaged_json, read_recording),

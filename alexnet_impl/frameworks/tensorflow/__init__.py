@@ -11,13 +11,13 @@ from alexnet_impl.frameworks.tensorflow.calibration import (  # noqa: E402
 )
 from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.stored_files import read_stored  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.user_model import load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
     get_weights,
     read_backbone,
     read_checkpoint,
-    read_stored,
     set_weights,
     write_checkpoint,
 )

@@ -11,13 +11,13 @@ from alexnet_impl.frameworks.torch.calibration import (  # noqa: E402
 )
 from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_threads  # noqa: E402
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
+from alexnet_impl.frameworks.torch.stored_files import read_stored  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.torch.user_model import load_model  # noqa: E402
 from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
     get_weights,
     read_backbone,
     read_checkpoint,
-    read_stored,
     set_weights,
     write_checkpoint,
 )

@@ -24,7 +24,8 @@ from alexnet_impl.frameworks.torch.device import (
 )
 from alexnet_impl.frameworks.torch.model import DTYPES, AlexNet, SharedDropout, build_model
 from alexnet_impl.frameworks.torch.optimizers import learning, make_optimizer
-from alexnet_impl.frameworks.torch.weights import get_weights, set_weights, to_numpy
+from alexnet_impl.frameworks.torch.stored_files import to_numpy
+from alexnet_impl.frameworks.torch.weights import get_weights, set_weights
 from alexnet_impl.network.dropout_masks import mask_key
 from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.recipe.recipe import LOSS_SCALE, LOSS_SCALE_GROWTH_STEPS, Recipe

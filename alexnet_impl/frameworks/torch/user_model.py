@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from alexnet_impl.errors import FrameworkError
-from alexnet_impl.frameworks.torch.weights import to_numpy
+from alexnet_impl.frameworks.torch.stored_files import to_numpy
 from alexnet_impl.frameworks.user_model import (
     LayerCall,
     LayerKind,
