@@ -195,7 +195,7 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
     """Print accuracy, figures per class and confusion matrix of a run or of a weight file."""
     if is_weights(command.run) or command.dataset or command.data_dir:
         return _evaluate_anew(command, console)
-    names = ("test_images", "classes", "framework", "device")
+    names = ("test_images", "classes", "image_size", "framework", "device")
     _refuse_given(command, names, "needs images; name them with --dataset or --data-dir")
     _refuse_given(command, _WEIGHTS_FLAGS, "belongs to weight files; a run states it")
     folder = RunFolder.open(command.run)
@@ -216,6 +216,7 @@ def _evaluate_anew(command: Evaluate, console: Console) -> int:
         data_dir=command.data_dir,
         test_images=command.test_images,
         classes=command.classes,
+        image_size=command.image_size,
     )
     network = _network(command.run, command.framework, command, console)
     with terminal_progress() as progress:

@@ -276,6 +276,11 @@ class Evaluate(WeightsFlags):
     """Limit the test set to N images, balanced over the classes."""
     classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
     """Classify images of these classes only."""
+    image_size: Annotated[
+        int | None,
+        by_rule("INT", "the files' own, or if they differ the smallest side, at most 256"),
+    ] = None
+    """Height and width in pixels to which images of a folder or of noise are decoded."""
     framework: Annotated[
         str | None, by_rule("{torch,tensorflow}", "the run's own, and torch for a file")
     ] = None

@@ -822,6 +822,44 @@ def test_train_then_evaluate_and_predict(alexnet, tmp_path):
     assert "%" in out
 
 
+@pytest.mark.usefixtures("framework")
+def test_weight_file_is_evaluated_anew_with_the_figures_of_its_run(alexnet, tmp_path):
+    run = tmp_path / "run"
+    flags = ("--recipe", "report", "--recipe.epochs", "2", "--recipe.learning-rate", "0.05")
+    assert alexnet("train", "--variant", "linear", *SYNTHETIC, *flags, "--output", run)[0] == 0
+    _, of_run, _ = alexnet("evaluate", run)
+    images = (*SYNTHETIC[:4], "--test-images", "30", "--framework", "torch")
+    for what in (run, run / "weights.safetensors"):
+        code, out, err = alexnet("evaluate", what, *images)
+        assert (code, err) == (0, "")
+        assert out == of_run
+
+
+def test_weight_file_has_no_images_of_its_own(refusal, tmp_path):
+    path = tmp_path / "a.pt"
+    path.touch()
+    assert refusal("evaluate", path) == (
+        f"{path}: is a file of weights, which has no images; give some with --data-dir PATH or "
+        "--dataset NAME."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "--framework", "torch"), "--framework needs images; name them with --datase"),
+        (("evaluate", "--test-images", "3"), "--test-images needs images; name them with"),
+        (("evaluate", "--variant", "cifar"), "--variant belongs to weight files; a run states it."),
+        (("predict", "--key", "model"), "--key belongs to weight files; a run states it."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_flag_without_effect_on_a_run_is_refused(refusal, finished, arguments, message):
+    command, *flags = arguments
+    image = ["image.png"] if command == "predict" else []
+    assert refusal(command, finished, *image, *flags).startswith(message)
+
+
 def test_interrupted_train_exits_with_130_and_can_be_resumed(alexnet, tmp_path, framework):
     framework.before_step = interrupt_at(3)
     run = tmp_path / "run"

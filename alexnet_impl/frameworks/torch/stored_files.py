@@ -28,7 +28,7 @@ def read_stored(path: Path, key: str | None = None) -> StoredWeights:
     A file that torchvision publishes also has class names.
 
     Args:
-        path: As for read_checkpoint().
+        path: A file that torch.save wrote; it is read with weights_only=True.
         key: The key of the state_dict in a training checkpoint; None: there must be only one.
 
     Raises:
@@ -78,7 +78,15 @@ _HARMLESS: list[Any] = [
 
 
 def load_tensors(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of the one state_dict in a file, and phrases on where they were."""
+    """Reads the tensors, of any shape, of the one state_dict in a file.
+
+    Returns:
+        The tensors under their names without a common prefix, and phrases on where they were.
+
+    Raises:
+        WeightsError: See read_stored().
+        UnknownNameError: See read_stored().
+    """
     check_uncompressed(path)
     refuse_wrong_file(path)
     try:
