@@ -326,7 +326,7 @@ def write_keras_2(path, *, config, h5):
             group = h5.format(f"{kind}_{place}" if place else kind)
             file[f"{group}/vars/{short}"] = from_canonical(name, array, SPEC)
         file["optimizer/vars/0"] = np.int64(0)
-        file["metrics/mean/vars/0"] = np.float32(0)
+        file["metrics/recall/vars/0"] = np.zeros(3, np.float32)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
         archive.writestr("config.json", json.dumps(config))
@@ -357,6 +357,25 @@ def test_keras_file_of_keras_2_is_read(tmp_path, h5):
         *("conv2d.weight", *(f"conv2d_{n}.weight" for n in range(1, 5))),
         *("dense.weight", "dense_1.weight", "dense_2.weight"),
     ]
+
+
+@keras_only
+@pytest.mark.fast
+def test_keras_layers_of_one_shape_are_told_apart_by_their_numbers(tmp_path):
+    import h5py
+
+    from alexnet_impl.frameworks.tensorflow.weights import from_canonical
+
+    spec = build_spec(
+        "slim", width=1 / 64
+    )  # conv4 and conv5, conv2d_9 and conv2d_10, have one shape
+    weights = random_weights(spec)
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        for number, (name, array) in enumerate(weights.items(), start=2 * 6):
+            kind = "dense" if name.startswith("fc") else "conv2d"
+            group = f"layers/{kind}_{number // 2}/vars"
+            file[f"{group}/{number % 2}"] = from_canonical(name, array, spec)
+    assert_same(read_network(tmp_path / "a.weights.h5", Hints()).weights, weights)
 
 
 @keras_only
