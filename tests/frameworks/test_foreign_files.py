@@ -274,9 +274,10 @@ def test_torch_file_of_ours_states_its_network_and_opens_in_plain_torch(tmp_path
         input_scaling="imagenet",
         class_names=("a", "b", "c"),
     )
-    path = tmp_path / "a.pt"
-    get_framework("torch").write_checkpoint(path, spec, random_weights(spec))
-    store_info(path, info)
+    for path in (tmp_path / "b.pth", tmp_path / "a.pt"):
+        get_framework("torch").write_checkpoint(path, spec, random_weights(spec))
+        store_info(path, info)
+    assert path.read_bytes() == (tmp_path / "b.pth").read_bytes()
     found = read_network(path, Hints())
     assert found.info == info
     assert_same(found.weights, random_weights(spec))

@@ -63,7 +63,7 @@ def test_without_a_break_the_figures_hold(spec, split):
 def test_a_forgotten_fc1_permutation_is_seen(monkeypatch, split):
     from alexnet_impl.frameworks.tensorflow import weights
 
-    monkeypatch.setattr(weights, "_flattened_maps", lambda _: {})
+    monkeypatch.setattr(weights, "flattened_kernels", lambda _: {})
     assert logits_apart(CIFAR, HE, split.images) > BOUND
 
 

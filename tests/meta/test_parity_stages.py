@@ -126,7 +126,7 @@ def test_an_unbroken_pair_holds(dataset, recipe):
 def test_fc1_permutation_left_out(monkeypatch, dataset):
     from alexnet_impl.frameworks.tensorflow import weights
 
-    monkeypatch.setattr(weights, "_flattened_maps", lambda _: {})
+    monkeypatch.setattr(weights, "flattened_kernels", lambda _: {})
     check = first_failure(dataset, SGD)
     assert check.name == "layers"
     assert explained(check, "rows of fc1 had not been permuted", where="fc1")

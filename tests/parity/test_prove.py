@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 BREAK = """
 import sys
 from alexnet_impl.frameworks.tensorflow import weights
-weights._flattened_maps = lambda spec: {}
+weights.flattened_kernels = lambda spec: {}
 from alexnet_impl.cli import main
 sys.exit(main(sys.argv[sys.argv.index("alexnet_impl") + 1 :]))
 """
