@@ -162,6 +162,8 @@ def _found_network(source: Path, stored: StoredWeights, hints: Hints) -> Weights
     Raises:
         WeightsError: If none has, or several have and the user names none.
     """
+    if hints.input_size is None:
+        hints = replace(hints, input_size=stored.input_size)
     fits = find_fits(
         stored.arrays,
         list(VARIANTS) if hints.variant is None else [hints.variant],
@@ -185,7 +187,7 @@ def _found_network(source: Path, stored: StoredWeights, hints: Hints) -> Weights
     return WeightsInfo(
         variant=fit.variant,
         num_classes=fit.num_classes,
-        input_size=_input_size(source, fit, stored.input_size),
+        input_size=_input_size(source, fit),
         width=fit.width,
     )
 
@@ -196,10 +198,10 @@ def _meant(stored: StoredWeights) -> str:
     return PUBLISHED_VARIANT if theirs == set(stored.arrays) else stored.model_name
 
 
-def _input_size(source: Path, fit: Fit, stated: int | None) -> int:
+def _input_size(source: Path, fit: Fit) -> int:
     sizes = fit.input_sizes
-    if len(sizes) == 1 or stated in sizes:
-        return sizes[0] if stated not in sizes else int(str(stated))
+    if len(sizes) == 1:
+        return sizes[0]
     raise WeightsError(
         f"{source}: fits {fit.variant} with images of {sizes[0]} to {sizes[-1]} pixels; choose "
         "with --input-size."
@@ -213,7 +215,8 @@ def _unknown(stored: StoredWeights) -> str:
         reason = f"{unpaired(stored.arrays):.200}"
     else:
         reason = ", ".join(f"{one.kernel} {one.shapes.kernel}" for one in layers[:8])
+    size = f" at {stored.input_size} pixels" if stored.input_size else ""
     return (
-        f"does not state its network, and its weights fit no variant ({reason:.400}). Name it with "
-        "--variant to see the first difference; `alexnet variants` lists them."
+        f"does not state its network, and its weights fit no variant{size} ({reason:.400}). Name "
+        "it with --variant to see the first difference; `alexnet variants` lists them."
     )

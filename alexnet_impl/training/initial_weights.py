@@ -80,10 +80,9 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float)
         WeightsError: If the file is damaged, of another network, or of the other framework.
     """
     path, kind = found.readable, file_kind(found.readable)
-    info = stored_info(path)
-    if info is not None and info.variant != spec.name:
-        raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
-    if kind == "safetensors" and info is not None:
+    if kind == "safetensors" and (info := stored_info(path)) is not None:
+        if info.variant != spec.name:
+            raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
         return load_weights(path)[0]
     if backbone_of(spec) is not None:
         return get_framework(framework).read_backbone(path, spec)

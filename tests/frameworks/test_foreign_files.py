@@ -389,6 +389,19 @@ def test_keras_file_that_runs_channels_first_is_refused(tmp_path):
 
 @keras_only
 @pytest.mark.fast
+def test_keras_file_that_states_its_input_size_fits_networks_of_that_size_alone(tmp_path):
+    config = json.loads(json.dumps(KERAS_2).replace("32, 32", "64, 64"))
+    write_keras_2(tmp_path / "a.keras", config=config, h5="layers/{}")
+    assert "its weights fit no variant at 64 pixels (conv2d.weight" in refusal_of(
+        tmp_path / "a.keras", Hints()
+    )
+    config = json.loads(json.dumps(KERAS_2).replace("32, 32", "33, 33"))
+    write_keras_2(tmp_path / "a.keras", config=config, h5="layers/{}")
+    assert read_network(tmp_path / "a.keras", HINTS).info.input_size == 33
+
+
+@keras_only
+@pytest.mark.fast
 @pytest.mark.parametrize("config", [None, [], {"config": []}, {"config": {"layers": [1, {}]}}])
 def test_keras_config_without_what_is_looked_for_is_no_error(tmp_path, config):
     write_keras_2(tmp_path / "a.keras", config=config, h5="layers/{}")
