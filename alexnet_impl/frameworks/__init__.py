@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
@@ -218,6 +219,13 @@ class Framework(Protocol):
 
         Raises:
             FrameworkError: If there is no such function, it raises, or returns something else.
+        """
+
+    def borrow_model(self, model: Any) -> AbstractContextManager[UserModel]:
+        """Runs a user's own model object on the CPU; after the block it is as it was before.
+
+        Raises:
+            FrameworkError: If it is no model of this framework.
         """
 
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:

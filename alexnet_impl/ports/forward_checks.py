@@ -9,7 +9,7 @@ import numpy as np
 
 from alexnet_impl.frameworks.user_model import Operation, UserLayer, are_probabilities
 from alexnet_impl.parity.record import Cause, CheckResult
-from alexnet_impl.parity.tolerances import judged, tolerance
+from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses, double_hypotheses
 from alexnet_impl.ports.hypotheses import Hypothesis, best_causes, explains, rank, rows_apart
@@ -54,22 +54,23 @@ def fall_back(session: PairSession, why: str) -> None:
 
 
 def is_rounding(layers: CheckResult) -> bool:
-    """Whether a float64 mismatch is within float32's tolerance and has no other explanation."""
+    """Whether a float64 difference is one of float32's size and has no other explanation."""
     explained = any(cause.distance is not None for cause in layers.causes)
-    return not layers.holds and layers.measured <= tolerance("layers", "float32") and not explained
+    bounds = tolerance("layers", "float64"), tolerance("layers", "float32")
+    return bounds[0] < layers.measured <= bounds[1] and not explained
 
 
 def compare_layers(session: PairSession) -> CheckResult:
     """Compare the input and output of each layer, in PyTorch's order."""
     session.values = session.each(lambda side: side.forward(session.images))
     found = _first_mismatch(session, *session.values)
-    check = judged("layers", session.precision, found.measured, where=found.where)
+    check = session.judge("layers", found.measured, where=found.where)
     return replace(check, reason=check.reason + session.note, causes=found.causes)
 
 
 def _first_mismatch(session: PairSession, ours: Weights, theirs: Weights) -> _Mismatch:
     """Follow both models through the layers up to the first mismatch."""
-    bound = tolerance("layers", session.precision)
+    bound = session.tolerance("layers")
     before, values = "the images", session.images.transpose(0, 3, 1, 2)
     worst = 0.0
     for pair in session.pairs:
@@ -185,7 +186,7 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
     """
     ours, theirs = session.values
     distance = rows_apart(ours["output"], theirs["output"])
-    check = judged("logits", session.precision, distance)
+    check = session.judge("logits", distance)
     if not check.holds and follows:
         check = replace(check, where="the layers above")
     elif not check.holds:

@@ -51,6 +51,7 @@ def worst_of(distances: dict[str, float]) -> tuple[str, float]:
     return name, distances[name]
 
 
+@np.errstate(all="ignore")  # a wrong hypothesis may overflow
 def rank(
     expected: Array, observed: Array, hypotheses: Iterable[Hypothesis], *, noise: float
 ) -> tuple[Cause, ...]:

@@ -1,6 +1,7 @@
 """Request for a comparison of two user models: which models, and which of their layers pair."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,8 @@ from alexnet_impl.errors import ParityError
 from alexnet_impl.typed_json import parse_json
 
 CopyWeights = Literal["auto", "always", "never"]
+STAGES = ("architecture", "weights", "layers", "logits", "loss", "gradients", "steps")
+"""The checks of a pair, in their order. A comparison of unequal layers ends with the logits."""
 NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one object of such names"
 
 
@@ -18,23 +21,27 @@ class PairRequest:
     Attributes:
         torch: 'module:function' that returns an nn.Module.
         tensorflow: 'module:function' that returns a keras.Model.
-        names: PyTorch's layer names to Keras's, 'a=b,...' or a JSON file; None to pair layers by
-            equal names or by order.
+        names: PyTorch's layer names to Keras's: a mapping, 'a=b,...' or a JSON file; None to pair
+            layers by equal names or by order.
         copy_weights: Whether PyTorch's weights are copied into the Keras model. 'auto' copies them
             if the two are unrelated, and otherwise after the check of the weights.
         image_size: Height and width in pixels, if the Keras model does not declare them.
+        input_shape: (height, width, channels), in place of what the Keras model declares.
+        tolerances: Stage to the largest difference allowed, in place of the usual one.
         seed: Seed of the random images.
     """
 
     torch: str
     tensorflow: str
-    names: str | None = None
+    names: str | Mapping[str, str] | None = None
     copy_weights: CopyWeights = "auto"
     image_size: int | None = None
+    input_shape: tuple[int, int, int] | None = None
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
 
 
-def parse_names(text: str | None) -> dict[str, str]:
+def parse_names(text: str | Mapping[str, str] | None) -> dict[str, str]:
     """Parse --names: PyTorch's layer name to Keras's.
 
     Raises:
@@ -42,6 +49,8 @@ def parse_names(text: str | None) -> dict[str, str]:
     """
     if not text:
         return {}
+    if not isinstance(text, str):
+        return dict(text)
     if "=" not in text or text.endswith(".json"):
         return _read_names(Path(text))
     names: dict[str, str] = {}

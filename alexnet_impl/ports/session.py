@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
 from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.parity.record import CheckResult
+from alexnet_impl.parity.tolerances import Check, judged, tolerance
 from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.recipe.recipe import Precision
@@ -50,6 +52,23 @@ class PairSession:
             first, second = pool.map(work, [self.sides[name] for name in FRAMEWORKS])
         return first, second
 
+    def tolerance(self, stage: Check) -> float:
+        """The largest difference allowed in a stage: the request's own, or the usual one."""
+        return self.request.tolerances.get(stage, tolerance(stage, self.precision))
+
+    def judge(self, row: Check, measured: float, *, where: str = "", name: str = "") -> CheckResult:
+        """The result of a stage; see parity.tolerances.judged()."""
+        usual = judged(row, self.precision, measured, where=where, name=name)
+        bound = self.request.tolerances.get(usual.name)
+        if bound is None:
+            return usual
+        return replace(
+            usual,
+            tolerance=bound,
+            reason=f"as given; {usual.tolerance:.0e} is usual",
+            where="" if measured <= bound else where,
+        )
+
 
 def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) -> PairSession:
     """Describe both models and pair their layers.
@@ -78,7 +97,9 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
 
 def _images(request: PairRequest, shape: tuple[int, int, int] | None) -> Array:
     """Noise of shape (batch, height, width, channels), half of it LARGE_SCALE times larger."""
-    if request.image_size is not None:
+    if request.input_shape is not None:
+        shape = request.input_shape
+    elif request.image_size is not None:
         channels = 3 if shape is None else shape[2]
         shape = (request.image_size, request.image_size, channels)
     if shape is None:

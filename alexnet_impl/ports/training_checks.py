@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from alexnet_impl.parity.record import Cause, CheckResult, Series
-from alexnet_impl.parity.tolerances import judged
 from alexnet_impl.ports.hypotheses import worst_of
 from alexnet_impl.ports.session import IMAGES, PairSession
 from alexnet_impl.weights.canonical import Array, Weights
@@ -26,12 +25,12 @@ def compare_gradients(session: PairSession) -> list[CheckResult]:
     """Compare the loss of one batch and its gradients: two checks."""
     images, labels = _batch(session)
     (loss, ours), (other, theirs) = session.each(lambda side: side.gradients(images, labels))
-    first = judged("loss", session.precision, abs(loss - other) / max(abs(loss), 1e-30))
+    first = session.judge("loss", abs(loss - other) / max(abs(loss), 1e-30))
     said = f"softmax cross-entropy {loss:.4f} and {other:.4f}; {first.reason}"
     missing = [name for name in {**ours, **theirs} if name not in ours or name not in theirs]
     distances = _gradient_distances(ours, theirs) | dict.fromkeys(missing, float("inf"))
     worst, measured = worst_of(distances)
-    second = judged("gradients", session.precision, measured, where=worst)
+    second = session.judge("gradients", measured, where=worst)
     causes = tuple(_missing_cause(name, ours) for name in missing)
     return [replace(first, reason=said), replace(second, causes=causes)]
 
@@ -66,6 +65,6 @@ def compare_steps(session: PairSession, series: list[Series]) -> CheckResult:
     series.append(Series(name=f"descent {session.precision}", losses=losses, controls={}))
     distances = [abs(a - b) / max(abs(ours[0]), 1e-30) for a, b in zip(ours, theirs, strict=True)]
     where = f"step {int(np.argmax(distances))}"
-    check = judged("update", session.precision, float(np.max(distances)), where=where, name="steps")
+    check = session.judge("update", float(np.max(distances)), where=where, name="steps")
     said = f"{STEPS} steps at learning rate {rate:.2g}, losses {ours[0]:.4f} to {ours[-1]:.4f}"
     return replace(check, reason=f"{said}; {check.reason}")

@@ -3,14 +3,15 @@
 Checks that need equal layers are left out if the layers differ.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
+from alexnet_impl.errors import AlexNetError
+from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName, get_framework
 from alexnet_impl.frameworks.user_model import UserModel
 from alexnet_impl.parity.record import CheckResult, ParityRecord, Series
 from alexnet_impl.ports.forward_checks import (
@@ -20,16 +21,16 @@ from alexnet_impl.ports.forward_checks import (
     is_rounding,
     settle_precision,
 )
+from alexnet_impl.ports.model_workers import ModelWorkers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.session import PairSession, open_session
 from alexnet_impl.ports.training_checks import compare_gradients, compare_steps
 from alexnet_impl.ports.weight_checks import compare_architectures, compare_weights
-from alexnet_impl.ports.worker import RemoteModel, remote_model
 
 
 def compare_pair(
     request: PairRequest,
-    interpreters: dict[str, str] | None = None,
+    interpreters: Mapping[str, str] | None = None,
     announce: Callable[[CheckResult], None] = lambda _: None,
 ) -> ParityRecord:
     """Compare a user's two models, each in its own process.
@@ -43,23 +44,57 @@ def compare_pair(
         ParityError: If the models cannot be paired.
         RunError: If one of them cannot be built or run.
     """
+    with ModelWorkers(interpreters) as workers:
+        return compare_given(request, {}, workers, announce=announce)
+
+
+def compare_given(
+    request: PairRequest,
+    objects: Mapping[FrameworkName, Any],
+    workers: ModelWorkers,
+    *,
+    path: Sequence[str] = (),
+    announce: Callable[[CheckResult], None] = lambda _: None,
+) -> ParityRecord:
+    """Compare two models: objects in this process, and the request's functions in workers.
+
+    Args:
+        request: The comparison; it names the functions of the models that are not objects.
+        objects: Framework to a model of the user's own, which leaves as it came.
+        workers: Where the other models are built.
+        path: Folders beside the current one that their modules are imported from.
+        announce: Called with each check as soon as it is measured.
+
+    Raises:
+        ParityError: If the models cannot be paired.
+        FrameworkError: If an object is no model of its framework, or does not run.
+        RunError: If a model cannot be built or run in its worker.
+    """
     parse_names(request.names)  # before seconds are spent
-    with ExitStack() as stack:
-        models: dict[FrameworkName, RemoteModel] = {}
-        for name in FRAMEWORKS:
-            python = (interpreters or {}).get(name)
-            started = remote_model(name, interpreter=python) if python else remote_model(name)
-            models[name] = stack.enter_context(started)
-        with ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
-            opened = [
-                pool.submit(model.open, name, getattr(request, name), Path.cwd())
-                for name, model in models.items()
-            ]
-        for each in opened:
-            each.result()
-        record = compare_models(models["torch"], models["tensorflow"], request, announce)
-        environment: dict[str, Any] = {n: model.environment for n, model in models.items()}
-        return replace(record, environment=environment)
+    named = [name for name in FRAMEWORKS if name not in objects]
+    with ExitStack() as stack, ThreadPoolExecutor(len(FRAMEWORKS)) as pool:
+        for name in named:
+            workers.start(name)
+        opened = {
+            name: pool.submit(workers.open, name, getattr(request, name), Path.cwd(), path)
+            for name in named
+        }
+        here = {
+            name: stack.enter_context(get_framework(name).borrow_model(model))
+            for name, model in objects.items()
+        }
+        remote = {name: each.result() for name, each in opened.items()}
+        models: dict[FrameworkName, UserModel] = {**here, **remote}
+        try:
+            record = compare_models(models["torch"], models["tensorflow"], request, announce)
+        except AlexNetError:
+            raise
+        except BaseException:
+            workers.close()  # a worker may still be answering
+            raise
+    environment: dict[str, Any] = {name: get_framework(name).fingerprint("cpu") for name in here}
+    environment |= {name: model.environment for name, model in remote.items()}
+    return replace(record, environment=environment)
 
 
 def compare_models(

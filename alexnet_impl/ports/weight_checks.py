@@ -93,7 +93,8 @@ def compare_weights(session: PairSession) -> CheckResult:
     fresh = copy == "always" or (
         copy == "auto" and not broken and _are_unrelated(session, ours, theirs)
     )
-    wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
+    bound = session.tolerance("weights")
+    wrong = [name for name in names if not distances[name] <= bound]
     if copy != "never" and wrong:
         session.sides["tensorflow"].set_weights({name: ours[name] for name in names})
     reason = f"{len(names)} weights; a conversion moves numbers and computes none"
@@ -101,7 +102,7 @@ def compare_weights(session: PairSession) -> CheckResult:
         said = "as asked" if copy == "always" else "as the two models' weights are unrelated"
         theirs = session.sides["tensorflow"].weights()
         distances = {name: _weight_distance(ours[name], theirs[name]) for name in names}
-        wrong = [name for name in names if not distances[name] <= WEIGHTS_TOLERANCE]
+        wrong = [name for name in names if not distances[name] <= bound]
         reason += f"; PyTorch's were copied into the Keras model, {said}"
     elif wrong and copy == "auto":
         reason += "; the next checks use PyTorch's, to show what else differs"
@@ -112,7 +113,7 @@ def compare_weights(session: PairSession) -> CheckResult:
         name="weights",
         precision="float32",
         measured=worst_of(distances)[1],
-        tolerance=WEIGHTS_TOLERANCE,
+        tolerance=bound,
         reason=reason,
         where=first,
         causes=_weight_causes(session, first, ours, theirs) if first else (),

@@ -1,15 +1,16 @@
 """Runs a user's model in a worker process, with the protocol of a local model."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName, get_framework
 from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
-from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
+from alexnet_impl.processes.channel import Answer, Channel, answer_calls
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -19,7 +20,7 @@ class RemoteModel:
 
     Attributes:
         input_shape: See UserModel.
-        environment: Versions and device of its framework.
+        environment: Versions and device of its framework, and the seconds that its import took.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -27,10 +28,19 @@ class RemoteModel:
         self.input_shape: tuple[int, int, int] | None = None
         self.environment: dict[str, Any] = {}
 
-    def open(self, framework: FrameworkName, place: str, folder: Path) -> None:
-        """Build the model in the worker; the first call."""
+    def open(
+        self, framework: FrameworkName, place: str, folder: Path, path: Sequence[str] = ()
+    ) -> None:
+        """Build the model in the worker; the first call.
+
+        Args:
+            framework: The model's framework.
+            place: 'module:function', or 'file.py:function'.
+            folder: Where they are looked for first.
+            path: Further folders that the model's modules are imported from.
+        """
         request = {"framework": framework, "place": place, "folder": str(folder)}
-        values, _ = self.ask("open", request)
+        values, _ = self.ask("open", request | {"path": list(path)})
         self.input_shape = None if values["input_shape"] is None else tuple(values["input_shape"])
         self.environment = values["environment"]
 
@@ -69,28 +79,13 @@ class RemoteModel:
         return list(losses)
 
 
-@contextmanager
-def remote_model(
-    framework: FrameworkName, *, interpreter: str = sys.executable
-) -> Iterator[RemoteModel]:
-    """Start a worker for one framework on the CPU; it ends with the block.
-
-    The interpreter's environment needs this package and the framework.
-
-    Raises:
-        RunError: If it cannot be started, or ends too early.
-    """
-    # The tolerances were measured with the CPU's rounding.
-    cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
-    with open_channel(framework, "model", interpreter=interpreter, variables=cpu) as channel:
-        yield RemoteModel(channel)
-
-
 class ModelCalls:
-    """Answers the requests of a RemoteModel in the worker process."""
+    """Answers the requests of RemoteModels, one after the other, in the worker process."""
 
     def __init__(self) -> None:
         self.model: UserModel | None = None
+        self.own_path = tuple(sys.path)
+        self.folders: list[str] = []
 
     def answer(self, call: str, values: dict[str, Any], arrays: Weights) -> Answer:
         """Answer one request with values and arrays; shapes are those of UserModel."""
@@ -113,12 +108,45 @@ class ModelCalls:
         return answers[call](self.model)
 
     def _open(self, values: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
         framework = get_framework(values["framework"])
+        import_s = round(time.perf_counter() - started, 2)
+        self.model = None  # frees its memory before the next one takes it
+        self._look_in(values["place"], Path(values["folder"]), values["path"])
         self.model = framework.load_model(values["place"], Path(values["folder"]))
         return {
             "input_shape": self.model.input_shape,
-            "environment": framework.fingerprint("cpu"),
+            "environment": framework.fingerprint("cpu") | {"import_s": import_s},
         }
+
+    def _look_in(self, place: str, folder: Path, path: list[str]) -> None:
+        """Import the next model from its own folders, as if no model had been built before."""
+        file = Path(place.rpartition(":")[0])
+        folders = [str(folder / file.parent)] if file.suffix == ".py" else []
+        folders += [str(folder), *path]
+        forget_modules(self.folders, folders)
+        self.folders = folders
+        sys.path[:] = [*self.own_path, *path]
+
+
+def forget_modules(before: Sequence[str], now: Sequence[str]) -> None:
+    """Forget modules that were imported from some folders and are not what others contain."""
+    for name in {name.partition(".")[0] for name in sys.modules}:
+        loaded = _origin(getattr(sys.modules.get(name), "__spec__", None))
+        if loaded and _found(name, before) == loaded != _found(name, now):
+            for part in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+                del sys.modules[part]
+
+
+def _found(name: str, folders: Sequence[str]) -> tuple[str, ...]:
+    return _origin(PathFinder.find_spec(name, folders))
+
+
+def _origin(spec: ModuleSpec | None) -> tuple[str, ...]:
+    """File of a module, or the folders of a package without one."""
+    if spec is None:
+        return ()
+    return (spec.origin,) if spec.origin else tuple(spec.submodule_search_locations or ())
 
 
 def _set_weights(model: UserModel, weights: Weights) -> Answer:

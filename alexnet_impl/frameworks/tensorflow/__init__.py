@@ -13,7 +13,7 @@ from alexnet_impl.frameworks.tensorflow.device import find_device, fingerprint, 
 from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.stored_files import read_stored  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
-from alexnet_impl.frameworks.tensorflow.user_model import load_model  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.user_model import borrow_model, load_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
     get_weights,
     read_backbone,
@@ -24,6 +24,7 @@ from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
 
 __all__ = [
     "bfloat16_support",
+    "borrow_model",
     "build_model",
     "calibration_kernels",
     "find_device",

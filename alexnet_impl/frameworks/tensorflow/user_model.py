@@ -59,23 +59,49 @@ def load_model(place: str, folder: Path) -> "TensorflowUserModel":
     return TensorflowUserModel(model)
 
 
+@contextmanager
+def borrow_model(model: Any) -> Iterator["TensorflowUserModel"]:
+    """Runs a user's own keras.Model on the CPU; after the block it has its own weights again.
+
+    Raises:
+        FrameworkError: If it is no keras.Model, or runs on another backend.
+    """
+    if not isinstance(model, keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise FrameworkError(f"tensorflow: received a {kind}; give a Keras 3 keras.Model.")
+    if keras.backend.backend() != "tensorflow":
+        raise FrameworkError(
+            f"tensorflow: Keras runs on {keras.backend.backend()} in this process; set "
+            "KERAS_BACKEND=tensorflow before it is imported, or give 'module:function'."
+        )
+    borrowed = TensorflowUserModel(model)
+    try:
+        yield borrowed
+    finally:
+        borrowed.restore()
+
+
 class TensorflowUserModel(UserModel):
     """The UserModel protocol over a keras.Model."""
 
     def __init__(self, model: keras.Model) -> None:
         self.original = self.model = model
+        self.kept: list[Array] | None = None
         self.layers: dict[str, keras.layers.Layer] = {}
         self.dtype = "float32"
         self.sample: Array = np.empty(0)
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """(height, width, channels) of a Sequential or functional model with a fixed input.
+        """(height, width, channels) of a model with a fixed input, or that was called before.
 
         Raises:
             FrameworkError: If it has several inputs, or reads no images.
         """
         shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "inputs", None) or []]
+        built = (self.model.get_build_config() or {}).get("input_shape")
+        if not shapes and isinstance(built, tuple):  # a subclassed model, of one input
+            shapes = [built]
         if not shapes:
             return None
         if len(shapes) > 1 or len(shapes[0]) != 4:
@@ -90,6 +116,7 @@ class TensorflowUserModel(UserModel):
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
         self.sample = images
         recording = self._record(images)
+        self.kept = self.original.get_weights()  # now all are built
         self.layers = {call.name: call.layer for call in recording.calls}
         return UserModelFacts(
             layers=tuple(_layer(call) for call in recording.calls),
@@ -110,6 +137,11 @@ class TensorflowUserModel(UserModel):
             self._take(self.original, "float32")
             return f"the Keras model does not run in float64 ({_line(error)})"
         return ""
+
+    def restore(self) -> None:
+        """Gives the original model the weights that it had when it was described."""
+        if self.kept is not None:
+            self.original.set_weights(self.kept)
 
     def _take(self, model: keras.Model, precision: str) -> None:
         """Continues with this model and the current weights."""
@@ -154,7 +186,7 @@ class TensorflowUserModel(UserModel):
             for short, variable in _variables(layer).items()
             if variable.trainable
         ]
-        with tf.GradientTape() as tape:
+        with tf.device("/CPU:0"), tf.GradientTape() as tape:
             output = self._output(images)
             if are_probabilities(keras.ops.convert_to_numpy(output)):
                 output = tf.math.log(output)
@@ -170,7 +202,8 @@ class TensorflowUserModel(UserModel):
 
     def _output(self, images: Array) -> tf.Tensor:
         try:
-            output = self.model(tf.constant(images.astype(self.dtype)), training=False)
+            with tf.device("/CPU:0"):  # the tolerances were measured with its rounding
+                output = self.model(tf.constant(images.astype(self.dtype)), training=False)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise FrameworkError(
                 f"tensorflow: the model does not run on images of shape {images.shape[1:]}: "

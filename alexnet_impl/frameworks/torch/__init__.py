@@ -13,7 +13,7 @@ from alexnet_impl.frameworks.torch.device import find_device, fingerprint, set_t
 from alexnet_impl.frameworks.torch.model import AlexNet, build_model  # noqa: E402
 from alexnet_impl.frameworks.torch.stored_files import read_stored  # noqa: E402
 from alexnet_impl.frameworks.torch.training import make_trainer  # noqa: E402
-from alexnet_impl.frameworks.torch.user_model import load_model  # noqa: E402
+from alexnet_impl.frameworks.torch.user_model import borrow_model, load_model  # noqa: E402
 from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
     get_weights,
     read_backbone,
@@ -25,6 +25,7 @@ from alexnet_impl.frameworks.torch.weights import (  # noqa: E402
 __all__ = [
     "AlexNet",
     "bfloat16_support",
+    "borrow_model",
     "build_model",
     "calibration_kernels",
     "find_device",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from alexnet_impl.errors import FrameworkError
@@ -74,6 +75,43 @@ def load_model(place: str, folder: Path) -> "TorchUserModel":
             f"{place}: returned a {type(model).__name__}; it must return a torch.nn.Module."
         )
     return TorchUserModel(model)
+
+
+@contextmanager
+def borrow_model(model: Any) -> Iterator["TorchUserModel"]:
+    """Runs a user's own module on the CPU, with copies of its tensors, while the block runs.
+
+    After the block the module has its own tensors, gradients, devices and modes again.
+
+    Raises:
+        FrameworkError: If it is no nn.Module.
+    """
+    if not isinstance(model, nn.Module):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise FrameworkError(f"torch: received a {kind}; give a torch.nn.Module.")
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [(p, p.data, p.grad) for p in model.parameters() if not is_lazy(p)]
+    buffers = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module._buffers.items()  # noqa: SLF001 - the only way to exchange one
+        if buffer is not None and not is_lazy(buffer)
+    ]
+    for parameter, data, _ in parameters:
+        parameter.grad = None  # before its data moves to another type or device
+        parameter.data = data.clone()
+    for module, name, buffer in buffers:
+        module._buffers[name] = buffer.clone()  # noqa: SLF001
+    try:
+        yield TorchUserModel(model)
+    finally:
+        for parameter, data, gradient in parameters:
+            parameter.grad = None
+            parameter.data, parameter.grad = data, gradient
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer  # noqa: SLF001
+        for module, mode in modes:
+            module.training = mode
 
 
 class TorchUserModel(UserModel):
