@@ -52,6 +52,7 @@ def load_model(place: str, folder: Path) -> "TensorflowUserModel":
     Raises:
         FrameworkError: If there is no such function, it raises, or returns no keras.Model.
     """
+    keras.utils.clear_session()  # names are counted anew: dense, and not dense_1
     model = call_by_name(place, folder)
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
