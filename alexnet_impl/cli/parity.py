@@ -1,5 +1,7 @@
 """The handler of `alexnet parity`, which compares both frameworks or a user's two models."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +25,15 @@ from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.processes.precision import ask_workers
-from alexnet_impl.report.figure_style import write_figure
-from alexnet_impl.report.parity import CHECK_HEADER, check_lines, failure_line, lockstep_figure
+from alexnet_impl.report.parity.terminal import CHECK_HEADER, check_lines, failure_line
+from alexnet_impl.report.parity.time_line import time_line
 from alexnet_impl.runs.folder import check_free, hold_new_folder
 from alexnet_impl.training.prepare import prepare_run
 
 
 def parity_command(command: Parity, console: Console) -> int:
     """Run the parity stages; the exit code is 0 only if every check held."""
+    started = time.perf_counter()
     refuse_weights(command.options, "parity")
     pair = _pair(command)
     if command.steps < FEW_STEPS:
@@ -42,21 +45,30 @@ def parity_command(command: Parity, console: Console) -> int:
     check_frameworks(interpreters)
     folder = new_folder(command.options, "parity")
     check_free(folder)
-    if pair is not None:
-        console.print(CHECK_HEADER, style="dim", soft_wrap=True)
-        record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
-        with hold_new_folder(folder):
-            write_record(folder, record)
-    else:
-        record = _prove(command, interpreters, folder, console)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_import_report)  # while the workers import their frameworks
+        if pair is not None:
+            record = _compare_pair(pair, interpreters, folder, console)
+        else:
+            record = _prove(command, interpreters, folder, console)
     if record.series:
+        # Not above: drawing is imported while the workers import their frameworks.
+        from alexnet_impl.report.figure_style import write_figure  # noqa: PLC0415
+        from alexnet_impl.report.parity.lockstep_figure import lockstep_figure  # noqa: PLC0415
+
         write_figure(folder / "lockstep.png", lockstep_figure(record))
     console.print(f"Record: {folder}", soft_wrap=True)
+    console.print(time_line(record, time.perf_counter() - started), style="dim", soft_wrap=True)
     if record.holds:
         console.print(f"All {len(record.checks)} checks hold.", style="green")
         return 0
     console.print(failure_line(record), style="bold red", soft_wrap=True)
     return 1
+
+
+def _import_report() -> None:
+    """Import what draws a record, which takes a third of a second."""
+    import alexnet_impl.report.parity.lockstep_figure  # noqa: F401, PLC0415
 
 
 def _show_check(check: CheckResult, console: Console) -> None:
@@ -91,6 +103,17 @@ def _pair(command: Parity) -> PairRequest | None:
         image_size=options.image_size,
         seed=options.seed or 0,
     )
+
+
+def _compare_pair(
+    pair: PairRequest, interpreters: dict[str, str], folder: Path, console: Console
+) -> ParityRecord:
+    """Compare the user's own two models; the record is written at the end."""
+    console.print(CHECK_HEADER, style="dim", soft_wrap=True)
+    record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
+    with hold_new_folder(folder):
+        write_record(folder, record)
+    return record
 
 
 def _prove(

@@ -1,16 +1,16 @@
 """Runs a user's model in a worker process, with the protocol of a local model."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import FrameworkError
-from alexnet_impl.frameworks import FrameworkName, get_framework
+from alexnet_impl.frameworks import FrameworkName
 from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls
+from alexnet_impl.processes.framework_import import timed_import
 from alexnet_impl.typed_json import read, to_json
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -20,7 +20,7 @@ class RemoteModel:
 
     Attributes:
         input_shape: See UserModel.
-        environment: Versions and device of its framework, and the seconds that its import took.
+        environment: Versions and device of its framework, and the facts of timed_import().
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -108,15 +108,13 @@ class ModelCalls:
         return answers[call](self.model)
 
     def _open(self, values: dict[str, Any]) -> dict[str, Any]:
-        started = time.perf_counter()
-        framework = get_framework(values["framework"])
-        import_s = round(time.perf_counter() - started, 2)
+        framework, facts = timed_import(values["framework"])
         self.model = None  # frees its memory before the next one takes it
         self._look_in(values["place"], Path(values["folder"]), values["path"])
         self.model = framework.load_model(values["place"], Path(values["folder"]))
         return {
             "input_shape": self.model.input_shape,
-            "environment": framework.fingerprint("cpu") | {"import_s": import_s},
+            "environment": framework.fingerprint("cpu") | facts,
         }
 
     def _look_in(self, place: str, folder: Path, path: list[str]) -> None:

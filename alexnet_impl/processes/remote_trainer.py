@@ -21,6 +21,7 @@ from alexnet_impl.frameworks import (
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
+from alexnet_impl.processes.framework_import import timed_import
 from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.messages import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.recipe import Recipe
@@ -48,10 +49,17 @@ class LocalSide:
 
 
 class RemoteSide:
-    """One framework of a comparison, in a worker process."""
+    """One framework of a comparison, in a worker process.
 
-    def __init__(self, name: str, channel: Channel, device: str) -> None:
+    Attributes:
+        imported: The facts of timed_import().
+    """
+
+    def __init__(
+        self, name: str, channel: Channel, device: str, imported: dict[str, Any] | None = None
+    ) -> None:
         self.name, self.channel, self.device = name, channel, device
+        self.imported = imported or {}
 
     def make(self, spec: Spec, recipe: Recipe, weights: Weights) -> "RemoteTrainer":
         """Makes a trainer from weights in the canonical layout, replacing the previous one."""
@@ -65,9 +73,9 @@ class RemoteSide:
         return count, digest
 
     def fingerprint(self) -> dict[str, Any]:
-        """Versions, device and flags of the framework."""
+        """Versions, device and flags of the framework, and the facts of timed_import()."""
         found, _ = self.channel.ask("fingerprint", {"device": self.device})
-        return dict(found)
+        return dict(found) | self.imported
 
     def bfloat16_support(self) -> Bfloat16Support:
         """Whether the framework computes bfloat16 natively, as the worker has measured."""
@@ -86,8 +94,9 @@ def remote_side(
 ) -> Iterator[RemoteSide]:
     """Starts a worker process for one framework; it ends with the block."""
     with open_channel(name, "trainer", interpreter=interpreter) as channel:
-        channel.ask("start", {"framework": name, "data": data.to_dict(), "threads": threads})
-        yield RemoteSide(name, channel, device)
+        start = {"framework": name, "data": data.to_dict(), "threads": threads}
+        imported, _ = channel.ask("start", start)
+        yield RemoteSide(name, channel, device, imported)
 
 
 class RemoteTrainer:
@@ -158,10 +167,10 @@ class TrainerCalls:
             case "start":
                 self.framework = values["framework"]
                 self.data = DataConfig.from_dict(values["data"])
-                framework = get_framework(self.framework)
+                framework, imported = timed_import(self.framework)
                 if values["threads"] is not None:
                     framework.set_threads(values["threads"])
-                return None, {}
+                return imported, {}
             case "fingerprint":
                 return get_framework(self.framework).fingerprint(values["device"]), {}
             case "bfloat16_support":

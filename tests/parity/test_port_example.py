@@ -9,7 +9,7 @@ import pytest
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_models
-from alexnet_impl.report.parity import check_lines
+from alexnet_impl.report.parity.terminal import check_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 fast, slow = pytest.mark.fast, pytest.mark.slow

@@ -1,5 +1,7 @@
 """`alexnet parity` with its two processes, whole, and with one of them broken."""
 
+import re
+import subprocess
 import sys
 
 import pytest
@@ -27,7 +29,15 @@ def test_stages_hold_and_leave_a_record_and_a_picture(tmp_path, capsys):
     assert set(record.environment["frameworks"]) == {"torch", "tensorflow"}
     assert record.environment["frameworks"]["tensorflow"]["tf32"] is False
     assert (tmp_path / "out" / "lockstep.png").is_file()
-    assert "checks hold" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "checks hold" in out
+    assert re.search(r"Time: [\d.]+ s, of which importing (torch|tensorflow) took [\d.]+ s", out)
+
+
+def test_drawing_is_imported_while_the_workers_start():
+    code = "import alexnet_impl.cli.parity, sys; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_broken_framework_is_named_and_the_exit_code_says_so(tmp_path, capsys):

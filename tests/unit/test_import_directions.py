@@ -56,7 +56,7 @@ KERAS_ALONE = ("model", "layers", "weights", "optimizers", "backbones")
 
 MIRRORS = (
     {"frameworks", "frameworks.torch", "frameworks.tensorflow", "network"},
-    {"report.run", "report.bench", "report.explain", "report.ledger"},
+    {"report.run", "report.bench", "report.explain", "report.ledger", "report.parity"},
     {"measurement", "report.bench"},
     {"report", "cli"},
 )

@@ -16,7 +16,9 @@ from alexnet_impl.parity.record import (
     write_record,
 )
 from alexnet_impl.report.figure_style import write_figure
-from alexnet_impl.report.parity import check_lines, failure_line, lockstep_figure
+from alexnet_impl.report.parity.lockstep_figure import lockstep_figure
+from alexnet_impl.report.parity.terminal import check_lines, failure_line
+from alexnet_impl.report.parity.time_line import time_line
 
 pytestmark = pytest.mark.fast
 
@@ -121,6 +123,35 @@ def test_line_of_a_check_shows_figure_bound_and_place():
         *("layers", "float64", "5.0e-01", "1.0e-12", "FAILS", "at", "fc1")
     ]
     assert check_lines(check(0.0))[0].endswith("holds")
+
+
+def timed(**facts):
+    fresh = record(check(0.0))
+    return time_line(replace(fresh, environment=facts), 9.26)
+
+
+def test_time_line_says_what_the_imports_took():
+    facts = {
+        "torch": {"import_s": 2.04, "uncompiled": ""},
+        "tensorflow": {"import_s": 6.12, "uncompiled": ""},
+    }
+    expected = (
+        "Time: 9.3 s, of which importing tensorflow took 6.1 s (torch at the same time 2.0 s)."
+    )
+    assert timed(**facts) == timed(machine="m", frameworks=facts) == expected
+    assert timed(torch={"import_s": 2.04}) == "Time: 9.3 s, of which importing torch took 2.0 s."
+    assert timed() == "Time: 9.3 s."
+
+
+def test_time_line_says_how_to_keep_bytecode():
+    facts = {
+        "torch": {"import_s": 2.0, "uncompiled": "/site"},
+        "tensorflow": {"import_s": 6.0, "uncompiled": "/site"},
+    }
+    said = timed(**facts)
+    assert "Python compiles tensorflow anew in every process" in said
+    assert said.endswith(" compile it once: python -m compileall -q /site.")
+    assert said.count("compileall") == 1
 
 
 @pytest.mark.slow

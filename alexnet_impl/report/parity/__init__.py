@@ -1,0 +1,1 @@
+"""The record of a parity comparison as terminal lines, a figure and a page."""
