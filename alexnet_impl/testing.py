@@ -249,7 +249,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Reports a test as xfailed that has passed with stages that were expected to fail."""
     report = yield
-    if call.when == "call" and report.passed and _RUNNING[-1].reasons:
+    if call.when == "call" and report.passed and _RUNNING and _RUNNING[-1].reasons:
         report.outcome = "skipped"
         report.wasxfail = "; ".join(_RUNNING[-1].reasons)
     return report

@@ -93,6 +93,30 @@ def test_model_objects_are_compared_and_left_as_they_were():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@fast
+def test_module_that_writes_its_own_tensors_has_them_back(frameworks):
+    import torch
+    from torch import nn
+
+    class Writing(nn.Linear):
+        def __init__(self):
+            super().__init__(3, 2)
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, rows):
+            self.weight.data.mul_(2)
+            self.calls.add_(1)
+            return super().forward(rows)
+
+    net = Writing()
+    weight = net.weight.detach().clone()
+    with frameworks[0].borrow_model(net) as borrowed:
+        borrowed.model(torch.ones(1, 3))
+        assert borrowed.model.calls == 1
+    assert torch.equal(net.weight, weight)
+    assert net.calls == 0
+
+
 @slow
 @pytest.mark.usefixtures("frameworks")
 @pytest.mark.parametrize(

@@ -19,9 +19,12 @@ def net():
 
 PORT = """
 import subprocess
+import sys
 import keras
 
 def port(activation="relu"):
+    assert not {"sklearn", "matplotlib"} & set(sys.modules), "the worker has imported too much"
+    import sklearn
     subprocess.run(["echo", '{"error": "nor is what another process prints"}'], check=True)
     conv = keras.layers.Conv2D(4, 3, activation=activation)
     layers = [keras.Input((8, 8, 3)), conv, keras.layers.Flatten(), keras.layers.Dense(10)]

@@ -98,6 +98,8 @@ def test_a_stage_has_its_own_tolerance():
         assert_parity(PlainModel(), PlainModel(**noisy))
     with pytest.raises(AssertionError, match=r"^logits differs at"):
         assert_parity(PlainModel(), PlainModel(**noisy), tolerances={"layers": 1e-3})
+    with pytest.raises(AssertionError, match=r"^layers differs at fc\n"):
+        assert_parity(PlainModel(), PlainModel(**noisy), tolerances={"layers": 1.5e-4})
     record = assert_parity(
         PlainModel(), PlainModel(**noisy), tolerances={"layers": 1e-3, "logits": 1e-3}
     )

@@ -44,3 +44,21 @@ def test_import_is_timed(monkeypatch):
     monkeypatch.setattr(framework_import.time, "perf_counter", lambda: next(clock))
     found = timed_import("torch")
     assert found == (adapter, {"import_s": 3.14, "uncompiled": "/site of torch"})
+
+
+def test_libraries_that_no_worker_uses_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "some_library.py").write_text("")
+    (tmp_path / "some_adapter.py").write_text(
+        "try:\n    import some_library\nexcept ImportError:\n    some_library = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ADAPTERS, "json", "some_adapter")
+    monkeypatch.setattr(framework_import, "UNUSED", ("some_library", "sys"))
+    try:
+        adapter, _ = timed_import("json")
+        assert adapter.some_library is None
+        assert importlib.import_module("some_library")  # by the user's own code
+        assert sys.modules["sys"] is sys
+    finally:
+        for name in ("some_adapter", "some_library"):
+            sys.modules.pop(name, None)
