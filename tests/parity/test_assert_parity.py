@@ -255,11 +255,13 @@ def project(tmp_path, installed):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
 
+    outside = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
+
     def run(*arguments, python=("-m", "pytest")):
         return subprocess.run(
             [sys.executable, *python, "-p", "no:cacheprovider", *arguments],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(installed), "PYTEST_ADDOPTS": ""},
+            env={**outside, "PYTHONPATH": str(installed)},
             capture_output=True,
             text=True,
             timeout=300,

@@ -151,6 +151,8 @@ READERS = {
     "training/collapse.py": {"perf_counter"},  # the trial step
     "machine/interference.py": {"perf_counter", "process_time"},  # what others do meanwhile
     "machine/bfloat16.py": {"perf_counter"},  # one product beside another
+    "processes/framework_import.py": {"perf_counter"},  # what an import takes
+    "cli/parity.py": {"perf_counter"},  # what a comparison takes, imports included
     "files.py": {"time.time("},  # how old a file is
     "data/progress.py": {"monotonic"},  # when the next line is due
     "training/observers.py": {"monotonic"},  # the same
