@@ -82,7 +82,7 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     from alexnet_impl.ports.request import PairRequest  # noqa: PLC0415
     from alexnet_impl.ports.user_pair import compare_given  # noqa: PLC0415
 
-    expected = tuple(xfail)
+    expected = (xfail,) if isinstance(xfail, str) else tuple(xfail)
     _check_stages((*expected, *(tolerances or {})))
     request = PairRequest(
         torch=_title(torch_model),

@@ -124,7 +124,13 @@ def test_float32_rounding_is_told_by_the_usual_tolerances():
 
 
 @pytest.mark.parametrize(
-    "given", [{"xfail": ["layer"]}, {"tolerances": {"logit": 1.0}}, {"tolerances": {"layer": 1.0}}]
+    "given",
+    [
+        {"xfail": "layer"},
+        {"xfail": ["layer"]},
+        {"tolerances": {"logit": 1.0}},
+        {"tolerances": {"layer": 1.0}},
+    ],
 )
 def test_unknown_stage_is_refused(given):
     with pytest.raises(UnknownNameError, match=r"Unknown stage '(layer|logit)'.*'(layers|logits)'"):
