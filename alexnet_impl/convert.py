@@ -26,6 +26,7 @@ from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.channel import Answer, answer_calls
 from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, read_network, read_weights
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.matching import Pairing
 from alexnet_impl.weights.metadata import ZIPS, WeightsInfo, info_to_metadata, store_info
@@ -182,5 +183,5 @@ def run_conversion_worker() -> int:
 
 
 def _answer(_: str, values: dict[str, Any], __: Weights) -> Answer:
-    convert(Path(values["source"]), Path(values["target"]), Hints(**values["network"]))
+    convert(Path(values["source"]), Path(values["target"]), read(Hints, values["network"]))
     return None, {}

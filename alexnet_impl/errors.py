@@ -22,6 +22,10 @@ class SpecError(AlexNetError, ValueError):
     """A network specification that no framework can build."""
 
 
+class UserCodeError(AlexNetError, ValueError):
+    """A function of the user's own that cannot be imported, raises, or returns something else."""
+
+
 class RecipeError(AlexNetError):
     """A recipe that is not valid; no ValueError, because tyro would catch it."""
 

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    Protocol,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import msgspec
 
@@ -68,7 +78,7 @@ def read(kind: type[Kind], value: object, where: object = "") -> Kind:
         AlexNetError: If a dataclass refuses a value with an error of this package.
     """
     try:
-        found = msgspec.convert(value, kind, dec_hook=_path)
+        found = msgspec.convert(value, kind, dec_hook=_decoded)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, AlexNetError):
             raise error.__cause__ from None
@@ -81,14 +91,38 @@ def read(kind: type[Kind], value: object, where: object = "") -> Kind:
 
 
 def to_json(value: object) -> Any:
-    """Returns a dataclass as dicts, lists and tuples that json.dumps() takes; paths become text."""
-    return msgspec.to_builtins(value, enc_hook=str)
+    """Returns a dataclass as dicts, lists and tuples that json.dumps() takes.
+
+    Paths become text; an object with a to_json() of its own (see Jsonable) becomes what it returns.
+    """
+    return msgspec.to_builtins(value, enc_hook=_encoded)
 
 
-def _path(kind: type[Any], value: Any) -> Any:
-    """Makes the one type that JSON does not know: a path."""
+class Jsonable(Protocol):
+    """A class that is no dataclass and has a JSON form of its own."""
+
+    def to_json(self) -> Any:
+        """Returns values that json.dumps() takes."""
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Returns the object that to_json() was called on.
+
+        Raises:
+            RecordError: If the value is not what to_json() returns.
+        """
+
+
+def _encoded(value: Any) -> Any:
+    return value.to_json() if hasattr(value, "to_json") else str(value)
+
+
+def _decoded(kind: type[Any], value: Any) -> Any:
+    """Makes the types that JSON does not know: paths, and those with a JSON form of their own."""
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value)
     raise TypeError(f"expected path, got {type(value).__name__}")
 
 

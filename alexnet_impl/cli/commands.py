@@ -37,6 +37,7 @@ from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.machine.interference import LOOK_S
 from alexnet_impl.machine.watch import MachineWatch
+from alexnet_impl.network.own_network import is_own, load_own_variant
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import (
     Network,
@@ -138,7 +139,8 @@ def compare_command(command: Compare, console: Console) -> int:
     else:
         if not 1 <= command.seeds <= MOST_SEEDS:
             raise RunError(f"--seeds {command.seeds}: must be from 1 to {MOST_SEEDS}.")
-        refuse_library(command.options.variant)  # before weights are downloaded
+        if command.options.own is None:
+            refuse_library(command.options.variant)  # before weights are downloaded
         folder = new_folder(command.options, "compare")
         check_free(folder)
         config, given = settle_run(command.options, FRAMEWORKS[0])
@@ -146,7 +148,8 @@ def compare_command(command: Compare, console: Console) -> int:
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
-    refuse_library(config.variant)
+    if config.network is None:
+        refuse_library(config.variant)
     if command.resume is None:
         sides = [replace(config, framework=name) for name in FRAMEWORKS]
         config = settled(sides, ask_workers(interpreters), console)[0]
@@ -247,7 +250,13 @@ _WEIGHTS_FLAGS = tuple(field.name for field in fields(WeightsFlags))
 
 
 def _hints(flags: WeightsFlags) -> Hints:
-    return Hints(**{name: getattr(flags, name) for name in _WEIGHTS_FLAGS})
+    """Facts about a file's network, from the flags."""
+    hints = Hints(**{name: getattr(flags, name) for name in _WEIGHTS_FLAGS})
+    if flags.variant is None or not is_own(flags.variant):
+        return hints
+    own = load_own_variant(flags.variant)
+    network = own.network(input_size=flags.input_size, width=flags.width)
+    return replace(hints, variant=own.name, network=network)
 
 
 def _refuse_given(flags: WeightsFlags, names: Sequence[str], why: str) -> None:

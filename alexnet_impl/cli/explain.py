@@ -122,9 +122,10 @@ def _config(command: Explain) -> tuple[RunConfig, Pretrained | None]:
     recipe = options.recipe
     if command.steps is not None:
         recipe = replace(recipe, steps=command.steps)
-    if recipe.input_size is None and get_variant(options.variant).input_size > INPUT_SIZE:
-        recipe = replace(recipe, input_size=INPUT_SIZE)
-    width = WIDTH if options.width is None else options.width
+    width = WIDTH if options.width is None and options.own is None else options.width
+    if recipe.input_size is None and options.own is None:
+        usual = get_variant(options.variant).input_size
+        recipe = replace(recipe, input_size=INPUT_SIZE if usual > INPUT_SIZE else None)
     options = replace(options, recipe=recipe, width=width)
     config, given = settle_run(options, command.framework)
     return aligned_config(config), given

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 from tyro.conf import Positional, Suppress, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from alexnet_impl.network.own_network import OwnVariant
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 
@@ -44,11 +45,13 @@ _NO_FLAG: Any = PrimitiveConstructorSpec(
 class NetworkOptions:
     """Options that training and benchmarks share: network, recipe, images and machine."""
 
-    variant: Annotated[str, arg(metavar="VARIANT")] = "cifar"
-    """Architecture; `alexnet variants` lists them."""
-    width: Annotated[float | None, by_rule("FLOAT", "1, and 0.25 for the digits dataset")] = None
+    variant: Annotated[str, arg(metavar="VARIANT|FILE.py:NAME")] = "cifar"
+    """Architecture; `alexnet variants` lists them. Or your own: docs/own.md."""
+    width: Annotated[
+        float | None, by_rule("FLOAT", "1, and 0.25 for the package's variants on digits")
+    ] = None
     """Multiplier of the numbers of channels and features."""
-    recipe_name: Annotated[str, arg(name="recipe", metavar="NAME")] = DEFAULT_RECIPE
+    recipe_name: Annotated[str, arg(name="recipe", metavar="NAME|FILE.toml")] = DEFAULT_RECIPE
     """Every hyperparameter of the training; `alexnet recipes` lists the named recipes."""
     dataset: Annotated[str | None, by_rule(DATASET_CHOICES, "what --data-dir holds, or digits")] = (
         None
@@ -80,7 +83,15 @@ class NetworkOptions:
     )
     """The named recipe, with the fields changed that --recipe.FIELD names."""
     given: Suppress[tuple[str, ...]] = field(default=(), compare=False)
-    """Recipe fields that have a flag on the command line, even with their usual value."""
+    """Recipe fields that have a flag on the command line or stand in a file, even with their usual
+    value."""
+    own: Suppress[Annotated[OwnVariant | None, _NO_FLAG]] = None
+    """The user's own network, loaded from the file that `variant` names."""
+
+    @property
+    def display_name(self) -> str:
+        """The variant's name: NAME for FILE.py:NAME."""
+        return self.variant if self.own is None else self.own.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +168,8 @@ class Recipes:
 class Describe:
     """Print the layers of a variant: kernel, output shape, parameters, MACs."""
 
-    variant: Annotated[Positional[str], arg(metavar="VARIANT")]
-    """A name from `alexnet variants`."""
+    variant: Annotated[Positional[str], arg(metavar="VARIANT|FILE.py:NAME")]
+    """A name from `alexnet variants`, or a network of your own."""
     num_classes: int = 10
     """Number of logits."""
     # typing.Optional, because tyro imports typeguard for `int | None`, which takes 0.1 s.
@@ -242,7 +253,7 @@ class Explain:
 class WeightsFlags:
     """Flags of every command that reads a weight file: what the file does not state itself."""
 
-    variant: Annotated[str | None, by_rule("VARIANT", "from the file")] = None
+    variant: Annotated[str | None, by_rule("VARIANT|FILE.py:NAME", "from the file")] = None
     """Architecture; required if the file does not name it and its shapes fit several."""
     num_classes: Annotated[int | None, by_rule("INT", "from the file")] = None
     """Number of logits."""

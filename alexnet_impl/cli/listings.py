@@ -1,8 +1,11 @@
 """Handlers of `alexnet variants`, `recipes` and `describe`; they import no statistics."""
 
+from functools import partial
+
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Describe, Recipes, Variants
+from alexnet_impl.network.own_network import is_own, load_own_variant
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.report.listings import (
     describe_table,
@@ -33,11 +36,10 @@ def recipes_command(command: Recipes, console: Console) -> int:
 
 def describe_command(command: Describe, console: Console) -> int:
     """Print a variant's layers."""
-    spec = build_spec(
-        command.variant,
-        num_classes=command.num_classes,
-        input_size=command.input_size,
-        width=command.width,
+    name = command.variant
+    build = load_own_variant(name).build if is_own(name) else partial(build_spec, name)
+    spec = build(
+        num_classes=command.num_classes, input_size=command.input_size, width=command.width
     )
     console.print(describe_table(spec))
     return 0

@@ -17,8 +17,9 @@ from tyro.conf import HelptextFromCommentsOff, arg
 
 from alexnet_impl.cli.command_table import COMMANDS, Command
 from alexnet_impl.errors import AlexNetError, UnknownNameError, nearest
-from alexnet_impl.recipe.named import get_recipe
+from alexnet_impl.network.own_network import is_own, load_own_variant
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.recipe.recipe_file import choose_recipe
 
 HELP = {"-h", "--help"}
 RECIPE = "--recipe."
@@ -90,11 +91,16 @@ def _parse_flags(command: Command, arguments: list[str]) -> Any:
     }
     if not _takes_recipe(command):
         return tyro.cli(command.flags, **described)
-    named = get_recipe(_recipe_name(command, arguments))
-    parsed = tyro.cli(_with_recipe(command.flags, named, arguments), **described)
+    chosen = choose_recipe(_recipe_name(command, arguments))
+    parsed = tyro.cli(_with_recipe(command.flags, chosen.recipe, arguments), **described)
     given: Any = parsed.command
-    recipe = getattr(parsed, "recipe", named)
-    options = replace(given.options, recipe=recipe, given=tuple(_given_fields(arguments)))
+    variant = given.options.variant
+    options = replace(
+        given.options,
+        recipe=getattr(parsed, "recipe", chosen.recipe),
+        given=(*chosen.stated, *_given_fields(arguments)),
+        own=load_own_variant(variant) if is_own(variant) else None,
+    )
     return replace(given, options=options)
 
 

@@ -20,7 +20,6 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.processes.precision import Ask, settle_precision
-from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.feeding import run_images
@@ -56,7 +55,8 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
         WeightsError: If the weights cannot be found, or belong to another network.
         RecipeError: If a flag asks for another preprocessing than the weights'.
     """
-    get_variant(options.variant)
+    if options.own is None:
+        get_variant(options.variant)
     data = settle(
         DataConfig(
             dataset=options.dataset,
@@ -67,20 +67,16 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
             image_size=options.image_size,
         )
     )
-    width = options.width
-    if width is None:
-        width = DEMO_WIDTH if data.dataset == "digits" else 1.0
-    recipe = options.recipe
+    recipe, network = options.recipe, None
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
-    given = None
-    if options.weights is not None:
-        with terminal_progress() as progress:
-            given = find_given(options.weights, options.variant, recipe, framework, progress)
-        recipe = _fed_as_trained(options, recipe, given)
+    if options.own is not None:
+        network = options.own.network(input_size=recipe.input_size, width=options.width)
+    is_demo = network is None and data.dataset == "digits"
+    width = options.width if options.width is not None else DEMO_WIDTH if is_demo else 1.0
     config = RunConfig(
         framework=framework,
-        variant=options.variant,
+        variant=options.display_name,
         width=width,
         recipe=recipe,
         data=data,
@@ -89,7 +85,13 @@ def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pre
         on_collapse=options.on_collapse,
         weights=options.weights,
         cache_features=options.cache_features,
+        network=network,
     )
+    given = None
+    if options.weights is not None:
+        with terminal_progress() as progress:
+            given = find_given(options.weights, config, progress)
+        config = replace(config, recipe=_fed_as_trained(options, recipe, given))
     _warn_of_threads(options.threads)
     return config, given
 
@@ -119,10 +121,8 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
 
 
 def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained) -> Recipe:
-    """The recipe with the preprocessing of the given weights, unless a flag asks for another."""
-    named = get_recipe(options.recipe_name)
-    as_named = (recipe.input_scaling, recipe.resize_to) == (named.input_scaling, named.resize_to)
-    if as_named and PREPROCESSING_FIELDS.isdisjoint(options.given):
+    """The recipe with the preprocessing of the given weights, unless the user states another."""
+    if PREPROCESSING_FIELDS.isdisjoint(options.given):
         return adopt_preprocessing(recipe, given)
     check_preprocessing(recipe, given)
     return recipe
@@ -149,7 +149,7 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
 def new_folder(options: NetworkOptions, what: str) -> Path:
     """The folder that --output names, or a new one under runs/ named by time and `what`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return options.output or Path("runs") / f"{stamp}-{what}-{options.variant}"
+    return options.output or Path("runs") / f"{stamp}-{what}-{options.display_name}"
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from alexnet_impl.errors import UnknownNameError
-from alexnet_impl.network.spec import Dropout
+from alexnet_impl.network.own_network import USUAL_CLASSES, OwnNetwork, find_spec
+from alexnet_impl.network.spec import Dropout, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 
 SHUFFLE_BUFFER = 1000
@@ -26,10 +26,26 @@ Kind = Literal["default", "mistake", "switch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A variant (a key of VARIANTS, '+' changes) and a recipe: everything a factor can change."""
+    """A network and a recipe: everything a factor can change.
+
+    Attributes:
+        variant: Its name with '+' changes, as in RunConfig.
+        recipe: Every number of the training.
+        network: The user's own network without those changes; None: a variant of the package.
+    """
 
     variant: str
     recipe: Recipe
+    network: OwnNetwork | None = None
+
+    def spec(self) -> Spec:
+        """The network at full width, with the usual number of classes."""
+        return find_spec(
+            self.variant,
+            self.network,
+            num_classes=USUAL_CLASSES,
+            input_size=self.recipe.input_size,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +114,7 @@ def _variant(change: str, *, instead_of: Sequence[str] = ()) -> Change:
 
 
 def _layers(variant: str, setting: Setting) -> object:
-    return build_spec(variant, input_size=setting.recipe.input_size).layers
+    return replace(setting, variant=variant).spec().layers
 
 
 def _move_dropout(change: str) -> Change:
@@ -108,8 +124,7 @@ def _move_dropout(change: str) -> Change:
 
 
 def _has_dropout(setting: Setting) -> bool:
-    spec = build_spec(setting.variant, input_size=setting.recipe.input_size)
-    return any(isinstance(layer, Dropout) for layer in spec.layers)
+    return any(isinstance(layer, Dropout) for layer in setting.spec().layers)
 
 
 def _optimizer(names: dict[str, str]) -> Change:
@@ -161,7 +176,7 @@ def _not_shrunk(setting: Setting, images: DatasetFacts) -> str:
 
 def input_size(setting: Setting) -> int:
     """Height and width that the network reads, in pixels."""
-    return build_spec(setting.variant, input_size=setting.recipe.input_size).input_shape[1]
+    return setting.spec().input_shape[1]
 
 
 def _buffer_holds_all(_: Setting, images: DatasetFacts) -> str:

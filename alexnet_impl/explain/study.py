@@ -93,7 +93,7 @@ class ExplainRequest:
     @property
     def aligned(self) -> Setting:
         """The setting that the factors are switched in."""
-        return Setting(variant=self.config.variant, recipe=self.config.recipe)
+        return base_setting(self.config)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible values."""
@@ -154,9 +154,14 @@ class ExplainPlan:
         )
 
 
+def base_setting(config: RunConfig) -> Setting:
+    """The network and recipe of a config."""
+    return Setting(variant=config.variant, recipe=config.recipe, network=config.network)
+
+
 def aligned_config(config: RunConfig) -> RunConfig:
     """The config of the aligned training of a base."""
-    setting = aligned(Setting(variant=config.variant, recipe=config.recipe))
+    setting = aligned(base_setting(config))
     return replace(config, variant=setting.variant, recipe=setting.recipe)
 
 

@@ -218,7 +218,8 @@ class Framework(Protocol):
         """Returns the model that a user's 'module:function' builds, on the CPU.
 
         Raises:
-            FrameworkError: If there is no such function, it raises, or returns something else.
+            UserCodeError: If there is no such function, or it raises.
+            FrameworkError: If it returns something else.
         """
 
     def borrow_model(self, model: Any) -> AbstractContextManager[UserModel]:

@@ -4,19 +4,15 @@ The adapters' user_model.py implement it for nn.Module and keras.Model; alexnet_
 two such models.
 """
 
-import importlib
-import sys
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from alexnet_impl.errors import FrameworkError
 from alexnet_impl.network.spec import same_padding
+from alexnet_impl.network.user_code import load_user_object
 from alexnet_impl.weights.canonical import Array, Weights
 
 LayerKind = Literal["conv", "dense", "batchnorm", "other"]
@@ -247,73 +243,6 @@ def call_by_name(place: str, folder: Path) -> Any:
         folder: The user's folder, importable while the function runs.
 
     Raises:
-        FrameworkError: If there is no such module or function, or if one of them raises.
+        UserCodeError: If there is no such module or function, or if one of them raises.
     """
-    source, colon, function_name = place.rpartition(":")
-    if not colon or not source or not function_name:
-        raise FrameworkError(
-            f"'{place}': must have the form module:function, such as my_port.nets:build_model."
-        )
-    module_name, folders = source, [folder]
-    if source.endswith(".py"):
-        path = folder / source
-        if not path.is_file():
-            raise FrameworkError(f"{place}: no such file: {path}.")
-        module_name, folders = path.stem, [path.parent, folder]
-    with _importable(folders):
-        function = _function(place, module_name, function_name, folder)
-        try:
-            return function()
-        except Exception as error:
-            raise FrameworkError(
-                f"{place}: {_said(error)}; the function is called without arguments."
-            ) from error
-
-
-@contextmanager
-def _importable(folders: list[Path]) -> Iterator[None]:
-    """Puts the folders first on sys.path while the block runs."""
-    names = [str(folder) for folder in folders]
-    sys.path[:0] = names
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        for name in names:
-            if name in sys.path:
-                sys.path.remove(name)
-
-
-def _function(place: str, module_name: str, function_name: str, folder: Path) -> Any:
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if module_name != missing and not module_name.startswith(f"{missing}."):
-            raise FrameworkError(
-                f"{place}: {_said(error)}; install it or correct the import."
-            ) from error
-        raise FrameworkError(
-            f"{place}: no module {missing} is installed or in {folder}; start from its folder, or "
-            "give the file: path/to/module.py:function."
-        ) from error
-    except Exception as error:
-        raise FrameworkError(f"{place}: importing it failed: {_said(error)}.") from error
-    function = getattr(module, function_name, None)
-    if callable(function):
-        return function
-    known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-    raise FrameworkError(
-        f"{place}: {module_name} has no function {function_name}; it has "
-        f"{', '.join(known) or 'none'}."
-    )
-
-
-def _said(error: BaseException) -> str:
-    """Kind, first line and place of an error."""
-    text = str(error).strip().splitlines()
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    said = f": {text[0]}" if text else ""
-    return (
-        f"it raised {type(error).__name__}{said} ({Path(where.filename).name}, line {where.lineno})"
-    )
+    return load_user_object(place, folder).call()

@@ -128,6 +128,8 @@ class Case:
         """Identity of the benchmark: results are comparable only if their keys are equal."""
         config = self.config
         fields = {name: getattr(config.recipe, name) for name in KEY_FIELDS}
+        if config.network is not None:  # two files may have different networks of one name
+            fields["network"] = config.network.digest
         return _settled(
             {
                 "workload": self.workload,

@@ -16,6 +16,7 @@ from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.prepare import PreparedRun, prepare_run
+from alexnet_impl.typed_json import to_json
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
 from alexnet_impl.weights.safetensors_io import read_metadata
 
@@ -43,7 +44,7 @@ def prepare_job(
         and make_readable(
             run.given,
             run.spec,
-            config.width,
+            config,
             frameworks=frameworks or (config.framework,),
             interpreters=interpreters or {},
         ),
@@ -53,14 +54,15 @@ def prepare_job(
 def make_readable(
     given: Pretrained,
     spec: Spec,
-    width: float,
+    config: RunConfig,
     *,
     frameworks: Collection[str],
     interpreters: Mapping[str, str],
 ) -> Pretrained:
     """Converts a file of weights to safetensors, unless all of these frameworks can read it.
 
-    The number of classes of `spec` may differ. Without frameworks only NumPy will read the file.
+    The number of classes of `spec`, the network of `config`, may differ. Without frameworks only
+    NumPy will read the file.
 
     Raises:
         WeightsError: If it cannot be converted.
@@ -70,7 +72,7 @@ def make_readable(
     if kind == "safetensors" or backbone_of(spec) is not None or set(frameworks) == {kind}:
         return replace(given, converted=None)
     interpreter = interpreters.get(kind, sys.executable)
-    return replace(given, converted=_converted(given.path, spec, width, interpreter))
+    return replace(given, converted=_converted(given.path, spec, config, interpreter))
 
 
 def _is_whole(path: Path) -> bool:
@@ -81,14 +83,19 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _converted(path: Path, spec: Spec, width: float, interpreter: str) -> Path:
+def _converted(path: Path, spec: Spec, config: RunConfig, interpreter: str) -> Path:
     """The same weights as safetensors, kept in the cache for the next time."""
     digest = file_digest(path, "sha256")[:16]
     target = cache_dir() / "weights" / f"{path.stem}-{spec.name}-{digest}.safetensors"
     if target.is_file() and _is_whole(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    network = {"variant": spec.name, "input_size": spec.input_shape[1], "width": width}
+    network = {
+        "variant": spec.name,
+        "input_size": spec.input_shape[1],
+        "width": config.width,
+        "network": to_json(config.network),
+    }
     try:
         with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
             files = {"source": str(path.resolve()), "target": str(target.resolve())}

@@ -20,10 +20,10 @@ from alexnet_impl.frameworks import (
 )
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
+from alexnet_impl.network.spec_json import spec_from_dict, spec_to_dict
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls, open_channel
 from alexnet_impl.processes.framework_import import timed_import
 from alexnet_impl.processes.host_memory import keep_freed_memory
-from alexnet_impl.processes.messages import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.feeding import epoch_digest, run_images
 from alexnet_impl.weights.canonical import Weights

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
+from alexnet_impl.network.own_network import OwnNetwork, find_spec
 from alexnet_impl.network.spec import Spec, backbone_of
 from alexnet_impl.network.spec_changes import SEPARATOR
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, VARIANTS, build_spec, get_variant
@@ -12,6 +13,7 @@ from alexnet_impl.weights.canonical import Weights, check_weights
 from alexnet_impl.weights.matching import (
     Fit,
     Pairing,
+    classes_of,
     find_fits,
     stored_layers,
     to_network,
@@ -49,6 +51,8 @@ class Hints:
     key: str | None = None
     input_scaling: str | None = None
     resize_to: int | None = None
+    network: OwnNetwork | None = None
+    """The user's own network, whose name `variant` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ def read_network(source: Path, hints: Hints) -> NetworkWeights:
         UnknownNameError: If there is no such variant or key.
         WeightsError: If the file is damaged, contradicts the user, or fits no or several networks.
     """
-    if hints.variant is not None:
+    if hints.variant is not None and hints.network is None:
         get_variant(hints.variant)
     refuse_wrong_file(source)
     info = stored_info(source)
@@ -148,10 +152,12 @@ def _refuse_contradiction(source: Path, info: WeightsInfo, hints: Hints) -> None
 def _named_network(hints: Hints) -> WeightsInfo:
     """The network that the user names, with the usual numbers where none are given."""
     variant = str(hints.variant)
+    usual = find_spec(variant, hints.network, num_classes=1).input_shape[1]
     return WeightsInfo(
         variant=variant,
+        network=hints.network,
         num_classes=10 if hints.num_classes is None else hints.num_classes,
-        input_size=hints.input_size or build_spec(variant).input_shape[1],
+        input_size=hints.input_size or usual,
         width=1.0 if hints.width is None else hints.width,
     )
 
@@ -162,6 +168,10 @@ def _found_network(source: Path, stored: StoredWeights, hints: Hints) -> Weights
     Raises:
         WeightsError: If none has, or several have and the user names none.
     """
+    if hints.network is not None:
+        info = _named_network(hints)
+        count = classes_of(stored.arrays, info.spec()) if hints.num_classes is None else None
+        return info if count is None else replace(info, num_classes=count)
     if hints.input_size is None:
         hints = replace(hints, input_size=stored.input_size)
     fits = find_fits(

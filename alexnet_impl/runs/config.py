@@ -5,8 +5,8 @@ from typing import Any, Self, get_args
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
+from alexnet_impl.network.own_network import OwnNetwork, find_spec
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 from alexnet_impl.typed_json import read, to_json
@@ -22,7 +22,7 @@ class RunConfig:
 
     Attributes:
         framework: 'torch' or 'tensorflow'.
-        variant: A key of VARIANTS.
+        variant: A key of VARIANTS, or the name of the user's own network; changes after a plus.
         width: Multiplier of the variant's channels and features.
         recipe: Every number of the training.
         data: Which images.
@@ -34,6 +34,7 @@ class RunConfig:
             drawn by the recipe's initializer.
         cache_features: Whether outputs of frozen layers are computed once per image and stored.
         auto_precision: Whether the recipe's precision was auto, and became what it is now.
+        network: The user's own network as data; None: a variant of the package.
 
     Raises:
         RunError: If device or on_collapse is unknown, threads is out of range, or features are to
@@ -52,6 +53,7 @@ class RunConfig:
     weights: str | None = None
     cache_features: bool = False
     auto_precision: bool = False
+    network: OwnNetwork | None = None
 
     def __post_init__(self) -> None:
         phase_recipes(self.recipe)
@@ -89,8 +91,9 @@ class RunConfig:
 
     def spec(self, num_classes: int) -> Spec:
         """Returns the network of this run, with `num_classes` outputs."""
-        return build_spec(
+        return find_spec(
             self.variant,
+            self.network,
             num_classes=num_classes,
             input_size=self.recipe.input_size,
             width=self.width,

@@ -215,6 +215,7 @@ class RunFolder:
             input_scaling=config.recipe.input_scaling,
             resize_to=config.recipe.resize_to,
             class_names=self.dataset.class_names,
+            network=config.network,
         )
         save_weights(self.path / "weights.safetensors", weights, info)
 

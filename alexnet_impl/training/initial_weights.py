@@ -8,13 +8,13 @@ import warnings
 
 from alexnet_impl.errors import AlexNetWarning, UnknownNameError, WeightsError
 from alexnet_impl.frameworks import get_framework
+from alexnet_impl.network.own_network import with_classes
 from alexnet_impl.network.spec import Spec, backbone_of, trace, weight_shapes
-from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.initializers import initial_weights
-from alexnet_impl.weights.matching import find_fits, to_network
+from alexnet_impl.weights.matching import classes_of, to_network
 from alexnet_impl.weights.metadata import load_weights, stored_info
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
 from alexnet_impl.weights.safetensors_io import read_stored
@@ -35,7 +35,7 @@ def first_weights(run: PreparedRun) -> Weights:
     config = run.config
     if run.given is None:
         return initial_weights(run.spec, config.recipe)
-    given = read_pretrained(run.given, run.spec, config.framework, config.width)
+    given = read_pretrained(run.given, run.spec, config.framework)
     return _partly_reset(given, run.spec, config.recipe, where=str(run.given.path))
 
 
@@ -67,7 +67,7 @@ def _reset_layers(spec: Spec, recipe: Recipe, given: Weights) -> set[str]:
     return {*recipe.reset_layers, *([names[-1]] if differs else [])}
 
 
-def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float) -> Weights:
+def read_pretrained(found: Pretrained, spec: Spec, framework: str) -> Weights:
     """Reads all weights of a file, whose network may differ in its number of classes.
 
     A framework reads only its own files, and safetensors. What was stripped, chosen or converted
@@ -93,17 +93,14 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str, width: float)
         )
     safe = kind == "safetensors"
     stored = read_stored(path) if safe else get_framework(framework).read_stored(path)
-    weights, pairing = to_network(stored, _with_its_classes(stored, spec, width), str(path))
+    weights, pairing = to_network(stored, _with_its_classes(stored, spec), str(path))
     paired = ("names are not known: layers were paired by shape",) if pairing else ()
     for remark in (*stored.remarks(), *paired):
         warnings.warn(f"{path}: {remark}.", AlexNetWarning, stacklevel=2)
     return weights
 
 
-def _with_its_classes(stored: StoredWeights, spec: Spec, width: float) -> Spec:
+def _with_its_classes(stored: StoredWeights, spec: Spec) -> Spec:
     """The network with the number of classes of a file, if its shapes fit otherwise."""
-    size = spec.input_shape[1]
-    fits = find_fits(stored.arrays, [spec.name], width=width, input_size=size)
-    if not fits:
-        return spec
-    return build_spec(spec.name, num_classes=fits[0].num_classes, input_size=size, width=width)
+    count = classes_of(stored.arrays, spec)
+    return spec if count is None else with_classes(spec, count)

@@ -12,7 +12,7 @@ from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.phases import phase_recipes
-from alexnet_impl.recipe.recipe import Recipe, require_settled
+from alexnet_impl.recipe.recipe import require_settled
 from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.features import cut_network
@@ -70,21 +70,19 @@ def prepare_run(
     if config.cache_features:
         cut_network(spec, config.recipe)
     if config.weights is not None:
-        given = given or find_given(config.weights, config.variant, config.recipe, config.framework)
+        given = given or find_given(config.weights, config)
         kind = file_kind(given.path)
         refuse_other_library(given.name, kind, config.variant, config.framework)
         check_preprocessing(config.recipe, given)
     return PreparedRun(config=config, spec=spec, given=given)
 
 
-def find_given(
-    name: str, variant: str, recipe: Recipe, framework: str, progress: Progress = silent
-) -> Pretrained:
-    """Finds the weights that a run starts from, downloading them if needed.
+def find_given(name: str, config: RunConfig, progress: Progress = silent) -> Pretrained:
+    """Finds the weights of this name for the network of a run, downloading them if needed.
 
     Raises:
         WeightsError: If they cannot be found, or belong to another network.
     """
-    usual = get_variant(variant).input_size
-    size = recipe.input_size or usual
-    return find_pretrained(name, variant, size, progress, framework=framework)
+    known = get_variant(config.variant) if config.network is None else config.network
+    size = config.recipe.input_size or known.input_size
+    return find_pretrained(name, config.variant, size, progress, framework=config.framework)

@@ -13,6 +13,7 @@ import numpy as np
 
 from alexnet_impl.errors import SpecError, WeightsError
 from alexnet_impl.network import spec as s
+from alexnet_impl.network.own_network import with_classes
 from alexnet_impl.network.spec import Shape, Spec, backbone_of, trace, weight_shapes
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.weights.canonical import Array, Weights, check_weights, flattened_kernels
@@ -141,6 +142,21 @@ def find_fits(
                 )
                 break
     return fits
+
+
+def classes_of(arrays: Mapping[str, Array], spec: Spec) -> int | None:
+    """Finds the number of classes with which a network has the shapes of these arrays.
+
+    Arrays are kernels of shape (out, in / groups, height, width) or (out, in) and biases (out,).
+
+    Returns:
+        None if there is none.
+    """
+    shapes = Counter(layer.shapes for layer in stored_layers(arrays) or ())
+    for count in {one.bias[0] for one in shapes}:
+        if Counter(spec_layers(with_classes(spec, count)).values()) == shapes:
+            return count
+    return None
 
 
 def _scales(

@@ -7,13 +7,13 @@ in an extra member that Keras and PyTorch ignore. Published files are recognised
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.network.own_network import OwnNetwork, find_spec
 from alexnet_impl.network.spec import Spec
-from alexnet_impl.network.variants import build_spec
-from alexnet_impl.typed_json import parse_json, read
+from alexnet_impl.typed_json import parse_json, read, to_json
 from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
 from alexnet_impl.weights.file_sizes import check_uncompressed
 from alexnet_impl.weights.published_files import published_of
@@ -25,13 +25,14 @@ class WeightsInfo:
     """Metadata of a weight file: the network of the weights and the preprocessing they need.
 
     Attributes:
-        variant: Name of the network.
+        variant: A key of VARIANTS, or the name of the user's own network; changes after a plus.
         num_classes: Number of logits.
         input_size: Height and width in pixels.
         width: Multiplier of the variant's channels and features.
         input_scaling: Key of INPUT_SCALINGS used in training; None if it is not known.
         resize_to: Recipe.resize_to used in training.
         class_names: One name per logit; empty if they are not known.
+        network: The user's own network as data; None: a variant of the package.
     """
 
     variant: str
@@ -41,11 +42,13 @@ class WeightsInfo:
     input_scaling: str | None = None
     resize_to: int | None = None
     class_names: tuple[str, ...] = ()
+    network: OwnNetwork | None = None
 
     def spec(self) -> Spec:
         """Returns the network of the weights."""
-        return build_spec(
+        return find_spec(
             self.variant,
+            self.network,
             num_classes=self.num_classes,
             input_size=self.input_size,
             width=self.width,
@@ -142,7 +145,9 @@ def load_weights(path: Path) -> tuple[Weights, WeightsInfo]:
 
 def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
     """Converts metadata to the strings that a file stores."""
-    values = {name: json.dumps(value) for name, value in asdict(info).items()}
+    values = {name: json.dumps(value) for name, value in to_json(info).items()}
+    if info.network is None:
+        del values["network"]  # as files have it that were written before there were any
     return {"schema_version": SCHEMA_VERSION, **values, "variant": info.variant}
 
 
@@ -167,6 +172,7 @@ def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
             "input_scaling": parse_json(metadata.get("input_scaling", "null")),
             "resize_to": parse_json(metadata.get("resize_to", "null")),
             "class_names": parse_json(metadata.get("class_names", "[]")),
+            "network": parse_json(metadata.get("network", "null")),
         }
         return read(WeightsInfo, values)
     except (KeyError, ValueError, TypeError, OverflowError) as error:

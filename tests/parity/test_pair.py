@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from alexnet_impl.errors import FrameworkError, ParityError
+from alexnet_impl.errors import AlexNetError, ParityError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_models
@@ -341,7 +341,7 @@ def test_loss_is_compared_where_only_one_side_ends_in_a_log_softmax(compare):
     ],
 )
 def test_function_that_gives_no_model_is_refused(folder, framework, place, message):
-    with pytest.raises(FrameworkError, match=message):
+    with pytest.raises(AlexNetError, match=message):
         get_framework(framework).load_model(place, folder)
 
 

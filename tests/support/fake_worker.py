@@ -75,7 +75,7 @@ if __name__ == "__main__":
     if behaviour == "has-no-bfloat16":
         framework.bfloat16 = Bfloat16Support(hardware=False, speed=0.01)
     take_the_place_of_every_framework(framework)
-    config.build_spec = prepare.find_pretrained = refuse
+    config.find_spec = prepare.find_pretrained = refuse
     WAKEUP = os.pipe()
     os.set_blocking(WAKEUP[1], False)
     signal.set_wakeup_fd(WAKEUP[1])

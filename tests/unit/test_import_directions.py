@@ -259,7 +259,7 @@ def test_modules_are_imported_by_name_in_four_places():
         for module, source in SOURCES.items()
         if "import_module" in source or "__import__" in source
     ]
-    assert hidden == ["", "cli.command_table", "frameworks", "frameworks.user_model"]
+    assert hidden == ["", "cli.command_table", "frameworks", "network.user_code"]
 
 
 CORE = [

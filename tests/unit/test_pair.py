@@ -8,7 +8,7 @@ import pytest
 from support import reference
 from support.plain_model import FLATTEN, RELU, PlainModel, conv, dense
 
-from alexnet_impl.errors import FrameworkError, ParityError
+from alexnet_impl.errors import ParityError, UserCodeError
 from alexnet_impl.frameworks.user_model import (
     Operation,
     UserModelFacts,
@@ -405,5 +405,5 @@ def test_user_module_is_found_where_the_user_stands(tmp_path):
 )
 def test_broken_module_is_refused_with_its_own_words(tmp_path, name, source, message):
     (tmp_path / f"{name}.py").write_text(source)
-    with pytest.raises(FrameworkError, match=message):
+    with pytest.raises(UserCodeError, match=message):
         call_by_name(f"{name}:make", tmp_path)

@@ -14,11 +14,11 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import SpecError
 from alexnet_impl.network.dropout_masks import hash32, keep_mask, mask_key
 from alexnet_impl.network.spec import trace
+from alexnet_impl.network.spec_json import spec_from_dict, spec_to_dict
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.parity import lockstep
 from alexnet_impl.parity.lockstep import apart, divergence, l2_apart, parity_recipe, slots_apart
 from alexnet_impl.parity.reference import forward
-from alexnet_impl.processes.remote_trainer import spec_from_dict, spec_to_dict
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig

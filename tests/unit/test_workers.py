@@ -24,17 +24,13 @@ from alexnet_impl.cli.workers import WORKERS, run_worker
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import DivergedError, RunError, StoppedError, UnknownNameError
+from alexnet_impl.network.spec_json import spec_from_dict, spec_to_dict
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.processes import launch
 from alexnet_impl.processes import training_service as service
 from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.processes.launch import KINDS, start_worker
-from alexnet_impl.processes.messages import (
-    run_from_dict,
-    run_to_dict,
-    spec_from_dict,
-    spec_to_dict,
-)
+from alexnet_impl.processes.messages import run_from_dict, run_to_dict
 from alexnet_impl.processes.training_worker import train_in_worker, worker_series
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
@@ -497,5 +493,5 @@ def test_service_without_a_request_says_what_sends_them(ask):
 
 def test_service_builds_no_spec_and_looks_for_no_weights(tmp_path, ask, monkeypatch):
     request = request_of(tmp_path / "run", variant="of another release")
-    monkeypatch.setattr("alexnet_impl.runs.config.build_spec", lambda *_, **__: pytest.fail("asks"))
+    monkeypatch.setattr("alexnet_impl.runs.config.find_spec", lambda *_, **__: pytest.fail("asks"))
     assert ask(request)[0] == 0

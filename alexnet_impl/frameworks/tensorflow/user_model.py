@@ -50,7 +50,8 @@ def load_model(place: str, folder: Path) -> "TensorflowUserModel":
     """Builds the model by calling a user's function.
 
     Raises:
-        FrameworkError: If there is no such function, it raises, or returns no keras.Model.
+        UserCodeError: If there is no such function, or it raises.
+        FrameworkError: If it returns no keras.Model.
     """
     keras.utils.clear_session()  # names are counted anew: dense, and not dense_1
     model = call_by_name(place, folder)

@@ -67,7 +67,8 @@ def load_model(place: str, folder: Path) -> "TorchUserModel":
     """Builds the model by calling a user's function.
 
     Raises:
-        FrameworkError: If there is no such function, it raises, or returns no nn.Module.
+        UserCodeError: If there is no such function, or it raises.
+        FrameworkError: If it returns no nn.Module.
     """
     model = call_by_name(place, folder)
     if not isinstance(model, nn.Module):

@@ -38,7 +38,8 @@ def _differing(recipe: Recipe, named: Recipe) -> list[str]:
 
 
 def _options(config: RunConfig) -> Iterator[str]:
-    yield from ("--variant", config.variant)
+    own = "" if config.network is None else "FILE.py:"  # run folders keep no path of it
+    yield from ("--variant", f"{own}{config.variant}")
     yield from ("--width", f"{config.width:g}")
     for name, value in config.data.to_dict().items():
         if value is not None and value != ():

@@ -46,14 +46,12 @@ def prepare_request(
     config = request.config
     if request.source is None:
         return prepare_job(config, dataset)
-    found = find_given(request.source, config.variant, config.recipe, config.framework, progress)
+    found = find_given(request.source, config, progress)
     if not request.experiment.unpermuted:
         return prepare_job(config, dataset, found, interpreters=interpreters)
     mistaken = replace(found, name=str(config.weights), path=Path(str(config.weights)))
     run = prepare_run(config, dataset, mistaken)
-    readable = make_readable(
-        found, run.spec, config.width, frameworks=(), interpreters=interpreters
-    )
+    readable = make_readable(found, run.spec, config, frameworks=(), interpreters=interpreters)
     write_unpermuted(mistaken.path, readable, run.spec, config.width)
     return run
 
