@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from rich.console import Console
 
 from alexnet_impl.errors import DivergedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
+from alexnet_impl.machine.interference import LOOK_S
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.processes.training_worker import WorkerSeries, worker_series
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.folder import RunFolder, hold_folder
+from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import PreparedRun
 
+MOST_SEEDS = 1000
 COMPARISON = "compare.json"
 """The config of a comparison, written into its folder first."""
 
@@ -132,6 +134,48 @@ def _note_other_work(path: Path, earlier: Iterable[str], watch: MachineWatch) ->
     if timing != result.timing:
         with hold_folder(path):
             RunFolder(path).write_result(replace(result, timing=timing))
+
+
+def compare_in(
+    run: PreparedRun,
+    folder: Path,
+    console: Console,
+    interpreters: Mapping[str, str],
+    *,
+    seeds: Sequence[int],
+    is_new: bool = True,
+) -> list[RunFolder]:
+    """Holds the folder of a comparison and trains in it, watching the machine; see compare().
+
+    A new one keeps its config first, so that it can be resumed.
+
+    Raises:
+        RunError: If the folder holds files already, or another process writes to it.
+    """
+    with hold_folder(folder):
+        if is_new:
+            check_free(folder)
+            write_comparison(folder, run.config, seeds)
+        with MachineWatch(warn_on(console), LOOK_S) as watch:
+            runs = compare(run, folder, console, interpreters, watch, seeds=seeds)
+            watch.after()
+    return runs
+
+
+def comparison_seeds(first: int, count: int) -> tuple[int, ...]:
+    """`count` seeds, counted up from the first.
+
+    Raises:
+        RunError: If there are none, or too many.
+    """
+    if not 1 <= count <= MOST_SEEDS:
+        raise RunError(f"--seeds {count}: must be from 1 to {MOST_SEEDS}.")
+    return tuple(range(first, first + count))
+
+
+def warn_on(console: Console) -> Callable[[str], None]:
+    """A function that prints a warning on the console as one line."""
+    return lambda text: console.print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def run_path(folder: Path, framework: str, seed: int, seeds: Sequence[int]) -> Path:

@@ -1,9 +1,9 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -16,16 +16,13 @@ from alexnet_impl.cli.shared import (
     parse_interpreters,
     run_config,
     settled,
-    warn_on,
 )
-from alexnet_impl.compare import check_frameworks
+from alexnet_impl.compare import check_frameworks, warn_on
 from alexnet_impl.data.progress import Ticker, time_text
-from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
-from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.errors import RunError, StoppedError
 from alexnet_impl.machine.fact import Facts
-from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.machine.watch import MachineWatch
-from alexnet_impl.measurement.case import Case, of_batch_size
+from alexnet_impl.measurement.case import Case, make_case
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
@@ -47,9 +44,9 @@ from alexnet_impl.measurement.rounds import (
     measure,
     seconds_left,
 )
+from alexnet_impl.measurement.sides import parse_side
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
-from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
 from alexnet_impl.report.bench.rounds_figure import rounds_figure
@@ -254,56 +251,18 @@ class Measurement:
         }
 
 
-def case_of(side: str, command: Bench) -> Case:
-    """The case of one side: FRAMEWORK[,workload=WORKLOAD][,FIELD=VALUE...]."""
-    framework, *changes = side.split(",")
-    if framework not in FRAMEWORKS:
-        raise UnknownNameError("framework", framework, FRAMEWORKS)
+def case_of(text: str, command: Bench) -> Case:
+    """The case of one side; see parse_side()."""
+    side = parse_side(text)
+    get_workload(command.workload)
     options = TrainingOptions(**vars(command.options))
     if options.dataset is None and options.data_dir is None:
         options = replace(options, dataset="synthetic")
+    recipe = options.recipe
     if command.batch_size is not None:
-        recipe = replace(options.recipe, global_batch_size=command.batch_size)
-        options = replace(options, recipe=recipe)
-    workload, own = command.workload, dict[str, Any]()
-    for change in changes:
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise RunError(f"{side}: {change!r} must be workload=WORKLOAD or FIELD=VALUE.")
-        if name == "workload":
-            workload = text
-        else:
-            own[_field(name)] = _value(name, text)
-    get_workload(workload)
-    recipe = replace(options.recipe, **own)  # at once: one field may need another
-    config = run_config(replace(options, recipe=recipe), framework)
-    config = replace(config, threads=config.threads or usable_cores())
-    case = Case(workload=workload, config=config)
-    return of_batch_size(case, recipe.global_batch_size)
-
-
-def _field(name: str) -> str:
-    known = [field.name for field in fields(Recipe)]
-    if (field := name.replace("-", "_")) not in known:
-        raise UnknownNameError("recipe field", name, known)
-    return field
-
-
-def _value(name: str, text: str) -> Any:
-    """The value of a field of the Recipe, from its text."""
-    hint = get_type_hints(Recipe)[_field(name)]
-    kinds = get_args(hint) or (hint,)
-    if bool in kinds and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if type(None) in kinds and text.lower() == "none":
-        return None
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-    return text
+        recipe = replace(recipe, global_batch_size=command.batch_size)
+    config = run_config(replace(options, recipe=side.recipe(recipe)), side.framework)
+    return make_case(side.workload or command.workload, config)
 
 
 def _plan(command: Bench) -> RoundsPlan:

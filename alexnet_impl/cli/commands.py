@@ -19,15 +19,19 @@ from alexnet_impl.cli.flags import (
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import (
     check_target,
-    continued_by,
     load_images,
     new_folder,
     parse_interpreters,
     settle_run,
     settled,
-    warn_on,
 )
-from alexnet_impl.compare import check_frameworks, compare, read_comparison, write_comparison
+from alexnet_impl.compare import (
+    COMPARISON,
+    check_frameworks,
+    compare_in,
+    comparison_seeds,
+    read_comparison,
+)
 from alexnet_impl.convert import convert
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
@@ -35,8 +39,6 @@ from alexnet_impl.data.progress import terminal_progress
 from alexnet_impl.errors import CollapsedError, RunError, StoppedError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
-from alexnet_impl.machine.interference import LOOK_S
-from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.network.own_network import is_own, load_own_variant
 from alexnet_impl.network.variants import refuse_library
 from alexnet_impl.predict import (
@@ -68,8 +70,7 @@ from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.start import check_resumable, resume_run, start_run
-
-MOST_SEEDS = 1000
+from alexnet_impl.training.stopping import continued_by
 
 
 def train_command(command: Train, console: Console) -> int:
@@ -137,14 +138,13 @@ def compare_command(command: Compare, console: Console) -> int:
         folder = command.resume
         config, seeds = read_comparison(folder)
     else:
-        if not 1 <= command.seeds <= MOST_SEEDS:
-            raise RunError(f"--seeds {command.seeds}: must be from 1 to {MOST_SEEDS}.")
+        comparison_seeds(0, command.seeds)  # refuses too many
         if command.options.own is None:
             refuse_library(command.options.variant)  # before weights are downloaded
         folder = new_folder(command.options, "compare")
         check_free(folder)
         config, given = settle_run(command.options, FRAMEWORKS[0])
-        seeds = tuple(range(config.recipe.seed, config.recipe.seed + command.seeds))
+        seeds = comparison_seeds(config.recipe.seed, command.seeds)
     for name in FRAMEWORKS:
         replace(config, framework=name)  # refuses what one of them cannot do
     dataset = load_images(config, console)
@@ -160,15 +160,13 @@ def compare_command(command: Compare, console: Console) -> int:
         f"{config.variant} at width {config.width:g}, recipe {recipe}"
         f"{' with changes' if differing else ''}, {_seeds_text(seeds)}"
     )
-    with hold_folder(folder):
-        if command.resume is None:
-            check_free(folder)
-            write_comparison(folder, config, seeds)
-        with continued_by(f"continue with: alexnet compare --resume {folder}"):
-            with MachineWatch(warn_on(console), LOOK_S) as watch:
-                runs = compare(run, folder, console, interpreters, watch, seeds=seeds)
-                watch.after()
-            _show_report(runs, folder / "report.html", console)
+    begun = folder / COMPARISON if command.resume is None else None
+    how = f"continue with: alexnet compare --resume {folder}"
+    with hold_folder(folder), continued_by(how, begun):
+        runs = compare_in(
+            run, folder, console, interpreters, seeds=seeds, is_new=command.resume is None
+        )
+        _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
     return 0
 

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import Explain
 from alexnet_impl.cli.shared import (
-    continued_by,
     load_images,
     new_folder,
     parse_interpreters,
@@ -34,6 +33,7 @@ from alexnet_impl.network.variants import get_variant
 from alexnet_impl.processes.precision import ask_workers, settle_precision
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import check_free, hold_folder
+from alexnet_impl.training.stopping import continued_by
 from alexnet_impl.weights.pretrained_files import Pretrained
 
 WIDTH = 0.125

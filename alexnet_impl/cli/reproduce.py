@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
-from alexnet_impl.cli.shared import check_output, continued_by, load_images, parse_interpreters
+from alexnet_impl.cli.shared import check_output, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
@@ -32,6 +32,7 @@ from alexnet_impl.reproduction.runs.runner import (
 )
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.training.stopping import continued_by
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import Published, find_published, published_of
 

@@ -1,11 +1,7 @@
 """Steps that several commands share: flags to a RunConfig, loading images, checking paths."""
 
 import os
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,98 +9,49 @@ from rich.console import Console
 from alexnet_impl.cli.flags import NetworkOptions, TrainingOptions
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
-from alexnet_impl.data.loading import settle
 from alexnet_impl.data.progress import terminal_progress
-from alexnet_impl.errors import AlexNetWarning, RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.machine.facts import usable_cores
-from alexnet_impl.network.variants import get_variant
 from alexnet_impl.processes.precision import Ask, settle_precision
-from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
+from alexnet_impl.runs.folder import stamped_folder
 from alexnet_impl.training.feeding import run_images
-from alexnet_impl.training.prepare import find_given
-from alexnet_impl.weights.pretrained_files import (
-    Pretrained,
-    adopt_preprocessing,
-    check_preprocessing,
-)
-
-DEMO_WIDTH = 0.25
-"""Default width for the digits: the first command ends in under two minutes on two cores."""
-PREPROCESSING_FIELDS = {"input_scaling", "resize_to"}
-"""Recipe fields that pretrained weights determine too."""
-
-
-def warn_on(console: Console) -> Callable[[str], None]:
-    """A function that prints a warning on the console as one line."""
-    return lambda text: console.print(f"warning: {text}", style="yellow", soft_wrap=True)
+from alexnet_impl.training.run_request import RunRequest, settle_request
+from alexnet_impl.weights.pretrained_files import Pretrained
 
 
 def run_config(options: TrainingOptions, framework: str) -> RunConfig:
-    """The RunConfig of these flags; see settle_run()."""
+    """The RunConfig of these flags."""
     return settle_run(options, framework)[0]
 
 
 def settle_run(options: TrainingOptions, framework: str) -> tuple[RunConfig, Pretrained | None]:
-    """The RunConfig of these flags, and the weights that --weights names.
-
-    The weights are downloaded if needed, and the run adopts their preprocessing of images.
-
-    Raises:
-        WeightsError: If the weights cannot be found, or belong to another network.
-        RecipeError: If a flag asks for another preprocessing than the weights'.
-    """
-    if options.own is None:
-        get_variant(options.variant)
-    data = settle(
-        DataConfig(
+    """The RunConfig of these flags, and the weights that --weights names; see settle_request()."""
+    request = RunRequest(
+        framework=framework,
+        variant=options.own or options.variant,
+        recipe=options.recipe,
+        stated=options.given,
+        data=DataConfig(
             dataset=options.dataset,
             data_dir=options.data_dir,
             train_images=options.train_images,
             test_images=options.test_images,
             classes=options.classes,
             image_size=options.image_size,
-        )
-    )
-    recipe, network = options.recipe, None
-    if options.seed is not None:
-        recipe = replace(recipe, seed=options.seed)
-    if options.own is not None:
-        network = options.own.network(input_size=recipe.input_size, width=options.width)
-    is_demo = network is None and data.dataset == "digits"
-    width = options.width if options.width is not None else DEMO_WIDTH if is_demo else 1.0
-    config = RunConfig(
-        framework=framework,
-        variant=options.display_name,
-        width=width,
-        recipe=recipe,
-        data=data,
+        ),
+        width=options.width,
+        seed=options.seed,
         device=options.device,
         threads=options.threads,
         on_collapse=options.on_collapse,
         weights=options.weights,
         cache_features=options.cache_features,
-        network=network,
     )
-    given = None
-    if options.weights is not None:
-        with terminal_progress() as progress:
-            given = find_given(options.weights, config, progress)
-        config = replace(config, recipe=_fed_as_trained(options, recipe, given))
-    _warn_of_threads(options.threads)
-    return config, given
-
-
-def _warn_of_threads(threads: int | None) -> None:
-    """Warn if there are fewer cores than threads."""
-    if threads is not None and threads > (cores := usable_cores()):
-        warnings.warn(
-            f"--threads {threads}: only {cores} CPU cores are available; more threads would slow "
-            "it down.",
-            AlexNetWarning,
-            stacklevel=2,
-        )
+    if options.weights is None:
+        return settle_request(request)
+    with terminal_progress() as progress:
+        return settle_request(request, progress)
 
 
 def refuse_weights(options: TrainingOptions, command: str) -> None:
@@ -118,14 +65,6 @@ def refuse_weights(options: TrainingOptions, command: str) -> None:
             raise RunError(
                 f"--{name.replace('_', '-')} belongs to trainings; {command} draws its own weights."
             )
-
-
-def _fed_as_trained(options: TrainingOptions, recipe: Recipe, given: Pretrained) -> Recipe:
-    """The recipe with the preprocessing of the given weights, unless the user states another."""
-    if PREPROCESSING_FIELDS.isdisjoint(options.given):
-        return adopt_preprocessing(recipe, given)
-    check_preprocessing(recipe, given)
-    return recipe
 
 
 def settled(configs: Sequence[RunConfig], ask: Ask, console: Console) -> list[RunConfig]:
@@ -148,22 +87,7 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
 
 def new_folder(options: NetworkOptions, what: str) -> Path:
     """The folder that --output names, or a new one under runs/ named by time and `what`."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return options.output or Path("runs") / f"{stamp}-{what}-{options.display_name}"
-
-
-@contextmanager
-def continued_by(how: str, begun: Path | None = None) -> Iterator[None]:
-    """Adds to the error of a block that the user stops how to continue it.
-
-    Without the file `begun` there is nothing to continue yet.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, StoppedError) as error:
-        if begun is not None and not begun.is_file():
-            raise
-        raise StoppedError(f"{str(error) or 'Stopped'}; {how}") from None
+    return options.output or stamped_folder(what, options.display_name)
 
 
 def check_target(flag: str, path: Path | None) -> None:

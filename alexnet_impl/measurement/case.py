@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from alexnet_impl.data.data_config import DataConfig
+from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.config import RunConfig
@@ -209,6 +210,12 @@ def synthetic_data(
         test_images=100,
         image_size=image_size,
     )
+
+
+def make_case(workload: str, config: RunConfig) -> Case:
+    """The case of a config that leaves the threads and the number of images open."""
+    config = replace(config, threads=config.threads or usable_cores())
+    return of_batch_size(Case(workload=workload, config=config), config.recipe.global_batch_size)
 
 
 def of_batch_size(case: Case, batch_size: int) -> Case:

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -292,8 +292,22 @@ def load_own_variant(place: str, folder: Path | None = None) -> OwnVariant:
     kinds = (FUNCTION, Variant, Body)
     loaded = load_user_object(f"{source}:{name}", (folder or Path()).resolve(), kinds)
     forget_modules_of(loaded.folders, known)
+    _refuse_taken(loaded.place, name)
+    return OwnVariant(name=rest, loaded=loaded)
+
+
+def own_variant(name: str, network: Callable[..., Spec] | Variant | Body) -> OwnVariant:
+    """Names a network that was made in Python; see load_own_variant().
+
+    Raises:
+        SpecError: If its name is that of a variant of the package.
+    """
+    _refuse_taken(name, name)
+    return OwnVariant(name=name, loaded=UserObject(place=name, value=network, folders=()))
+
+
+def _refuse_taken(place: str, name: str) -> None:
     if name in VARIANTS | BACKBONE_VARIANTS:
         raise SpecError(
-            f"{loaded.place}: {name} is a variant of this package; give your network another name."
+            f"{place}: {name} is a variant of this package; give your network another name."
         )
-    return OwnVariant(name=rest, loaded=loaded)

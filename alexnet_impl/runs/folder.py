@@ -16,6 +16,7 @@ computed from run folders.
 import io
 import json
 import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -291,6 +292,11 @@ class RunFolder:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not valid JSON")
+
+
+def stamped_folder(what: str, variant: str) -> Path:
+    """The folder that a job writes unless it is told another one: runs/TIME-WHAT-VARIANT."""
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}-{variant}"
 
 
 def check_free(path: Path) -> None:

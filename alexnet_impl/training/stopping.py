@@ -5,7 +5,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
+
+from alexnet_impl.errors import StoppedError
 
 ENDING_SIGNALS: tuple[int, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -66,3 +69,17 @@ def handle_signals(numbers: tuple[int, ...], act: Callable[[int], None]) -> Iter
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def continued_by(how: str, begun: Path | None = None) -> Iterator[None]:
+    """Adds to the error of a block that the user stops how to continue it.
+
+    Without the file `begun` there is nothing to continue yet.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as error:
+        if begun is not None and not begun.is_file():
+            raise
+        raise StoppedError(f"{str(error) or 'Stopped'}; {how}") from None

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alexnet_impl.cli import commands, main, parsing
+from alexnet_impl.cli import main, parsing
 from alexnet_impl.errors import StoppedError
 from alexnet_impl.network.own_network import load_own_variant
 from alexnet_impl.recipe.named import RECIPES
@@ -64,7 +64,7 @@ def test_compare_is_resumed_evaluated_and_reported_without_the_files(
         raise StoppedError("stopped")
 
     folder = tmp_path / "compare"
-    monkeypatch.setattr(commands, "compare", stopped)
+    monkeypatch.setattr("alexnet_impl.compare.compare", stopped)
     assert main(["compare", *flags, "--output", str(folder)]) == 130
     assert not (tmp_path / "nets.py").exists()
     monkeypatch.undo()

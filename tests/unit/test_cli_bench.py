@@ -11,7 +11,7 @@ from support.measured import DIFFERS, EQUAL, pair, side
 
 from alexnet_impl import compare as comparison
 from alexnet_impl import frameworks
-from alexnet_impl.cli import bench, main, shared
+from alexnet_impl.cli import bench, main
 from alexnet_impl.cli.bench import case_of
 from alexnet_impl.cli.flags import Bench
 from alexnet_impl.data.progress import Ticker
@@ -160,7 +160,7 @@ def test_bench_compare_is_called_as_it_was_typed(arguments, capsys):
 def test_more_threads_than_cores_are_not_taken_without_a_word(
     threads, warned, measured, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(shared, "usable_cores", lambda: 2)
+    monkeypatch.setattr("alexnet_impl.training.run_request.usable_cores", lambda: 2)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() sets its own
     flags = ("--threads", threads, "--output", str(tmp_path / "bench"))
     assert main(["bench", "torch", *flags]) == 0

@@ -42,8 +42,8 @@ def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, mo
         assert isinstance(given[-1], MachineWatch)
         raise fake_framework.Killed
 
-    monkeypatch.setattr(commands, "compare", killed)
-    monkeypatch.setattr(commands, "LOOK_S", 0.001)
+    monkeypatch.setattr(comparison, "compare", killed)
+    monkeypatch.setattr(comparison, "LOOK_S", 0.001)
     (tmp_path / ".lock").touch()
     write_leftover(tmp_path / "compare.json")
     for flags in (("--output", str(tmp_path), *FLAGS), ("--resume", str(tmp_path))):

@@ -35,7 +35,7 @@ TIERS = (
     ("reproduction",),
     ("report",),
     ("testing",),
-    ("cli",),
+    ("api", "cli"),
     ("", "__main__"),
 )
 """Lowest first; '' is the package's own __init__. A unit is a module, or a folder with all that is

@@ -24,4 +24,5 @@ def test_wheel_has_every_file_of_the_package(tmp_path, monkeypatch):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert found == expected
-    assert {Path(entry).suffix for entry in found} >= {".py", ".jinja"}
+    assert {Path(entry).suffix for entry in found} >= {".py", ".jinja", ".csv"}
+    assert "alexnet_impl/py.typed" in found

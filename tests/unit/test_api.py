@@ -1,0 +1,241 @@
+"""The Python API: what it imports, what it refuses, and the example of every function."""
+
+import doctest
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import fake_framework
+from support.fake_worker import fake_python
+
+import alexnet_impl
+from alexnet_impl import api
+from alexnet_impl.cli.parsing import parse
+from alexnet_impl.errors import AlexNetError, RunError, SpecError, UnknownNameError
+from alexnet_impl.network.bodies import Body
+from alexnet_impl.network.spec import Dense, Flatten, Spec
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.recipe.named import RECIPES
+from alexnet_impl.recipe.recipe_file import choose_recipe
+from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.metadata import WeightsInfo, save_weights
+
+FUNCTIONS = [value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))]
+DOCS = Path(alexnet_impl.__file__).parents[1] / "docs"
+QUICK = ("own_network", "describe")
+"""Functions whose examples need no framework."""
+SETTINGS = {
+    "variant": "linear",
+    "dataset": "synthetic",
+    "image_size": 4,
+    "train_images": 50,
+    "test_images": 30,
+}
+SEED = 7
+
+
+def examples_of(function):
+    """The docstring's examples."""
+    globs = {"__name__": "example"}
+    return doctest.DocTestFinder().find(function, function.__name__, globs=globs)[0]
+
+
+def failures_of(function):
+    said = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
+    runner.run(examples_of(function), out=said.append)
+    assert runner.tries > 0
+    return "".join(said)
+
+
+@pytest.mark.fast
+def test_every_function_is_typed_and_has_an_example():
+    assert len(FUNCTIONS) == 11
+    for function in FUNCTIONS:
+        assert examples_of(function).examples, function.__name__
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not inspect.Signature.empty
+        assert all(p.annotation is not p.empty for p in signature.parameters.values())
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_examples_give_what_they_say(name):
+    assert failures_of(getattr(api, name)) == ""
+
+
+@pytest.mark.fast
+def test_wrong_example_is_noticed():
+    def wrong():
+        """Adds.
+
+        >>> 1 + 1
+        3
+        """
+
+    assert "Expected:\n    3\nGot:\n    2" in failures_of(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.tensorflow
+def test_all_examples_give_what_they_say(tmp_path, monkeypatch):
+    """In the order of the module: evaluate() reads the run that train() wrote."""
+    monkeypatch.chdir(tmp_path)
+    functions = sorted(FUNCTIONS, key=lambda function: inspect.getsourcelines(function)[1])
+    for function in functions:
+        assert failures_of(function) == "", function.__name__
+
+
+@pytest.mark.fast
+def test_api_imports_no_framework_and_package_is_typed():
+    code = (
+        "import sys; from alexnet_impl import api; api.describe('cifar');"
+        "print(sorted({'torch', 'tensorflow', 'keras', 'scipy', 'sklearn', 'matplotlib'} "
+        "& set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert (inspect.getfile(alexnet_impl)).endswith("__init__.py")
+
+
+@pytest.mark.fast
+def test_description_is_that_of_the_spec():
+    assert api.describe("slim", num_classes=3).output_shape == (3,)
+    small = api.own_network("small", lambda *, num_classes: linear(num_classes))
+    assert api.describe(small, num_classes=5).output_shape == (5,)
+    with pytest.raises(SpecError, match="cifar is a variant of this package"):
+        api.own_network("cifar", Body(channels=(8,)))
+
+
+def linear(num_classes):
+    layers = (Flatten(name="flat"), Dense(name="fc1", out_features=num_classes))
+    return Spec(name="linear", input_shape=(3, 4, 4), layers=layers)
+
+
+# ---- documents
+
+
+def blocks_of(document, language):
+    text = (DOCS / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.fast
+def test_page_lists_every_function_with_valid_examples():
+    rows = re.findall(r"^\| `(\w+)\(", (DOCS / "api.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(function.__name__ for function in FUNCTIONS)
+    for block in blocks_of("api.md", "python"):
+        compile(block, "docs/api.md", "exec")
+        named = set(re.findall(r"^    (\w+)=", block, re.MULTILINE))
+        assert named <= api.RunSettings.__annotations__.keys()
+
+
+@pytest.mark.fast
+def test_files_and_commands_of_the_page_on_own_networks_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text("".join(blocks_of("own.md", "python")))
+    (tmp_path / "mine.toml").write_text(blocks_of("own.md", "toml")[0])
+    recipe = choose_recipe("mine.toml").recipe
+    assert (recipe.phases[0], recipe.rate_factors) == ("epochs=2,trainable=head", ("fc1=0.5",))
+    lines = "".join(blocks_of("own.md", "sh")).splitlines()
+    commands = [shlex.split(line)[1:] for line in lines]
+    assert len(commands) == 4
+    given = [parse(command)[1] for command in commands]
+    assert given[0].variant == "nets.py:mynet"
+    assert [one.options.display_name for one in given[1:]] == ["mynet", "small+no-dropout", "mynet"]
+    assert given[3].options.recipe.epochs == 3
+
+
+# ---- with the NumPy framework
+
+
+@pytest.fixture
+def numpy_workers(monkeypatch, tmp_path):
+    """Interpreters whose workers compute in NumPy."""
+    fake_framework.install(monkeypatch)
+    python = fake_python(tmp_path)
+    return {"torch": python, "tensorflow": python}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: api.train("torch", epochs=3), "Unknown setting 'epochs'"),
+        (lambda: api.train("torhc"), "Unknown framework 'torhc'"),
+        (lambda: api.train("torch", recipe="quik"), "Unknown recipe 'quik'. Did you mean 'quick'"),
+        (lambda: api.compare(variant="vgg16"), "different backbones"),
+        (lambda: api.compare(seeds=0), "--seeds 0: must be from 1 to 1000"),
+        (lambda: api.parity(weights="a.pt"), "weights belongs to trainings; parity draws its own"),
+        (api.bench, "bench: got 0 sides; give one or two."),
+        (lambda: api.bench("torch", "nothing"), "Unknown framework 'nothing'"),
+        (lambda: api.bench("torch", workload="nothing"), "Unknown workload 'nothing'"),
+        (lambda: api.load_run("no/such/run"), "no/such/run: there is no such run folder."),
+        (lambda: api.convert("gone.pt", "new/a.keras"), "gone.pt: there is no such file."),
+    ],
+)
+def test_mistakes_are_refused_before_any_work(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fake_framework.install(monkeypatch)
+    with pytest.raises(AlexNetError, match=message):
+        call()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.fast
+def test_output_that_holds_files_is_refused(tmp_path, numpy_workers):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RunError, match="holds files already"):
+        api.train("torch", **SETTINGS, interpreters=numpy_workers, output=tmp_path)
+
+
+@pytest.mark.slow
+def test_runs_are_trained_in_workers(tmp_path, numpy_workers, capsys):
+    recipe = RECIPES["quick"]
+    folder = tmp_path / "deep" / "down" / "one"
+    options = {**SETTINGS, "interpreters": numpy_workers, "recipe": recipe}
+    run = api.train("torch", **options, output=folder)
+    assert (run.path, run.config.framework, run.result.status) == (folder, "torch", "finished")
+    done = api.compare(seeds=2, **options, seed=SEED, output=str(tmp_path / "both"))
+    asked = [(run.config.framework, run.config.recipe.seed) for run in done.runs]
+    assert asked[:3] == [("torch", SEED), ("tensorflow", SEED), ("torch", SEED + 1)]
+    assert len(done.over_seeds.pairs) == 2
+    assert (tmp_path / "both" / "report.html").is_file()
+    assert capsys.readouterr().out == ""
+    assert api.evaluate(folder).confusion.sum() == 30
+    api.train("torch", **options, output=tmp_path / "two", progress=True)
+    assert "epoch 1/6" in capsys.readouterr().out
+
+
+@pytest.mark.fast
+def test_model_of_a_file_has_its_weights(tmp_path, monkeypatch):
+    seen = []
+
+    class Adapter:
+        def build_model(self, spec):
+            return {"spec": spec}
+
+        def set_weights(self, _model, spec, weights):
+            seen.append((spec, weights))
+
+    monkeypatch.setattr(api, "get_framework", lambda _: Adapter())
+    spec = build_spec("cifar", width=1 / 32, num_classes=3)
+    weights = initial_weights(spec, RECIPES["quick"])
+    path = tmp_path / "some.safetensors"
+    save_weights(
+        path, weights, WeightsInfo(variant="cifar", num_classes=3, input_size=32, width=1 / 32)
+    )
+    assert api.build_model("torch", weights=str(path))["spec"] == spec
+    assert api.build_model("torch", weights=weights, num_classes=3, width=1 / 32)["spec"] == spec
+    for found, arrays in seen:
+        assert found == spec
+        assert (arrays["fc3.bias"] == weights["fc3.bias"]).all()
+    assert api.build_model("torch")["spec"] == build_spec("cifar")
+    assert len(seen) == 2
+    with pytest.raises(UnknownNameError, match="Unknown variant 'cifra'"):
+        api.build_model("torch", "cifra")
