@@ -16,9 +16,6 @@ from alexnet_impl.weights.initializers import initial_weights
 
 NARROW = 1 / 16
 
-LAYER_COUNTS = dict.fromkeys(VARIANTS, (5, 3, 3)) | {"big": (5, 2, 4)}
-"""Convolutions, pools and dense layers; `big` lost a pool and won a dense layer (R2-tf-big)."""
-
 
 def layer_facts(framework_name, model, images):
     """Of each layer in order: (name, output shape without the batch), channels first."""
@@ -98,7 +95,7 @@ def test_model_has_the_specs_layers_shapes_and_total(variant, framework_name, fr
     by_spec = tuple(
         sum(isinstance(layer, kind) for layer in spec.layers) for kind in (Conv, MaxPool, Dense)
     )
-    assert found == by_spec == LAYER_COUNTS[variant]
+    assert found == by_spec
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import alexnet_impl
+from alexnet_impl.report.listings import markdown_variants
 
 PACKAGE = Path(alexnet_impl.__file__).parent
 ROOT = PACKAGE.parent
@@ -68,6 +69,20 @@ def load_script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_table_of_variants_is_written_into_the_readme(tmp_path, capsys):
+    script = load_script("variants_table")
+    readme = tmp_path / "README.md"
+    whole = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = markdown_variants().splitlines(keepends=True)
+    assert whole.count(rows[-1]) == 1
+    readme.write_text(whole.replace(rows[-1], ""), encoding="utf-8")
+    assert script.main(readme) == 0
+    assert readme.read_text(encoding="utf-8") == whole
+    readme.write_text("No table.")
+    assert script.main(readme) == 1
+    assert "has 0 tables" in capsys.readouterr().out
 
 
 def test_picture_is_of_the_report_that_compare_writes(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """The variants against the figures of their sources; every number here is a literal."""
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,64 +26,107 @@ from alexnet_impl.network.variants import (
 
 pytestmark = pytest.mark.fast
 
-IDS = (
-    "torchvision",
-    "torchvision-same",
-    "krizhevsky2012",
-    "krizhevsky2012-ungrouped",
-    "caffenet-like",
-    "caffenet-like-same",
-    "caffenet-like-pad2",
-    "slim",
-    "big",
-    "cifar",
-    "cifar-dropout",
-)
 
-PUBLISHED_TOTALS = [
-    # torchvision.models.alexnet's documentation, AlexNet_Weights.IMAGENET1K_V1: num_params
-    ("torchvision", 1000, 61_100_840),
-    # R0-torch and R0-tf: torchvision's network with ten classes
-    ("torchvision", 10, 57_044_810),
-    ("torchvision-same", 10, 57_044_810),
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a variant's source says of it, as literals; the shapes are those at its own input size.
+
+    Attributes:
+        totals: Number of classes to the number of parameters.
+        is_published: Whether the source states these totals.
+        channels: Of the five convolutions.
+        padding: Of the first convolution.
+        first: Shape of its output.
+        features: Number of flattened features.
+        dropout: The layers before each Dropout.
+        dense: Features of the dense layers.
+        num_pools: Number of pools.
+        groups: Of the five convolutions.
+        num_norms: Number of local response normalisations.
+    """
+
+    totals: dict[int, int]
+    is_published: bool = True
+    channels: tuple[int, ...] = (96, 256, 384, 384, 256)
+    padding: tuple[int, int]
+    first: tuple[int, int, int]
+    features: int = 9216
+    dropout: tuple[str, ...] = ("relu6", "relu7")
+    dense: tuple[int, ...] = (4096, 4096, 10)
+    num_pools: int = 3
+    groups: tuple[int, ...] = (1, 1, 1, 1, 1)
+    num_norms: int = 0
+
+
+EXPECTED = {
+    # torchvision.models.alexnet's documentation, AlexNet_Weights.IMAGENET1K_V1; R0-torch
+    "torchvision": Expected(
+        totals={1000: 61_100_840, 10: 57_044_810},
+        channels=(64, 192, 384, 256, 256),
+        padding=(2, 2),
+        first=(64, 55, 55),
+        dropout=("flatten", "relu6"),
+    ),
+    # R0-tf: torchvision's network with ten classes
+    "torchvision-same": Expected(
+        totals={10: 57_044_810},
+        channels=(64, 192, 384, 256, 256),
+        padding=(4, 4),
+        first=(64, 57, 57),
+    ),
     # Caffe's bvlc_alexnet, which has the paper's two towers
-    ("krizhevsky2012", 1000, 60_965_224),
+    "krizhevsky2012": Expected(
+        totals={1000: 60_965_224},
+        padding=(0, 0),
+        first=(96, 55, 55),
+        groups=(1, 2, 1, 2, 2),
+        num_norms=2,
+    ),
     # imgclsmob's alexnet and most ports that run on one device
-    ("krizhevsky2012-ungrouped", 1000, 62_378_344),
+    "krizhevsky2012-ungrouped": Expected(
+        totals={1000: 62_378_344}, padding=(0, 0), first=(96, 55, 55), num_norms=2
+    ),
     # The layer table printed in R2-tf; R1-tf and R2-torch have the same layers
-    ("caffenet-like", 10, 58_322_314),
-    ("caffenet-like-same", 10, 58_322_314),
-    ("caffenet-like-pad2", 10, 58_322_314),
+    "caffenet-like": Expected(totals={10: 58_322_314}, padding=(0, 0), first=(96, 55, 55)),
+    "caffenet-like-same": Expected(totals={10: 58_322_314}, padding=(3, 4), first=(96, 56, 56)),
+    "caffenet-like-pad2": Expected(totals={10: 58_322_314}, padding=(2, 2), first=(96, 55, 55)),
     # R1-torch
-    ("slim", 10, 56_278_666),
+    "slim": Expected(
+        totals={10: 56_278_666},
+        channels=(64, 128, 256, 256, 256),
+        padding=(2, 2),
+        first=(64, 55, 55),
+    ),
     # R2-tf-big: "Total params: 202,839,952", 773.77 MB
-    ("big", 1000, 202_839_952),
-    # R3-torch and R3-tf; R4 publishes none, and Dropout has no parameters
-    ("cifar", 10, 29_585_290),
-    ("cifar-dropout", 10, 29_585_290),
-]
-
-SHAPES = [
-    # variant, first convolution's output, flattened features
-    ("torchvision", (64, 55, 55), 9216),
-    ("torchvision-same", (64, 57, 57), 9216),
-    ("krizhevsky2012", (96, 55, 55), 9216),
-    ("krizhevsky2012-ungrouped", (96, 55, 55), 9216),
-    ("caffenet-like", (96, 55, 55), 9216),
-    ("caffenet-like-same", (96, 56, 56), 9216),
-    ("caffenet-like-pad2", (96, 55, 55), 9216),
-    ("slim", (64, 55, 55), 9216),
-    ("big", (96, 56, 56), 43_264),
-    ("cifar", (96, 32, 32), 2304),
-    ("cifar-dropout", (96, 32, 32), 2304),
-]
-
-CHANNELS = {
-    "torchvision": [64, 192, 384, 256, 256],
-    "torchvision-same": [64, 192, 384, 256, 256],
-    "slim": [64, 128, 256, 256, 256],
+    "big": Expected(
+        totals={1000: 202_839_952},
+        padding=(3, 4),
+        first=(96, 56, 56),
+        features=43_264,
+        dropout=(),
+        dense=(4096, 4096, 1000, 10),
+        num_pools=2,
+    ),
+    # R3-torch and R3-tf
+    "cifar": Expected(
+        totals={10: 29_585_290}, padding=(1, 1), first=(96, 32, 32), features=2304, dropout=()
+    ),
+    # R4 publishes no total, and Dropout has no parameters
+    "cifar-dropout": Expected(
+        totals={10: 29_585_290},
+        is_published=False,
+        padding=(1, 1),
+        first=(96, 32, 32),
+        features=2304,
+    ),
 }
-"""Of the five convolutions; [96, 256, 384, 384, 256] where nothing is said."""
+"""Run folders, weight files and published results name these variants."""
+IDS = tuple(EXPECTED)
+PUBLISHED_TOTALS = [
+    (name, num_classes, total)
+    for name, expected in EXPECTED.items()
+    for num_classes, total in expected.totals.items()
+]
 
 
 def layers_of(name, kind, **options):
@@ -93,7 +138,6 @@ def names_of(name, **options):
 
 
 def test_variant_ids_are_stable():
-    """Run folders, weight files and published results name them."""
     assert tuple(VARIANTS) == IDS
 
 
@@ -104,31 +148,32 @@ def test_variant_has_its_published_parameter_total(name, num_classes, total):
 
 @pytest.mark.parametrize("name", IDS)
 def test_variant_states_the_same_totals_as_published(name):
-    literal = {classes: total for known, classes, total in PUBLISHED_TOTALS if known == name}
-    stated = VARIANTS[name].published_num_params
-    assert stated == ({} if name == "cifar-dropout" else literal)
+    expected = EXPECTED[name]
+    assert VARIANTS[name].published_num_params == (expected.totals if expected.is_published else {})
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_variant_has_five_convolutions_three_pools_and_three_dense_layers(name):
-    counts = [len(layers_of(name, kind)) for kind in (Conv, MaxPool, Dense)]
-    assert counts == ([5, 2, 4] if name == "big" else [5, 3, 3])
+def test_variant_has_the_layers_of_its_source(name):
+    expected = EXPECTED[name]
+    convolutions, dense = layers_of(name, Conv), layers_of(name, Dense)
+    assert tuple(layer.out_channels for layer in convolutions) == expected.channels
+    assert tuple(layer.groups for layer in convolutions) == expected.groups
+    assert convolutions[0].padding == expected.padding
+    assert tuple(layer.out_features for layer in dense) == expected.dense
+    assert len(layers_of(name, MaxPool)) == expected.num_pools
+    assert len(layers_of(name, LocalResponseNorm)) == expected.num_norms
+    names = names_of(name)
+    places = [names[names.index(layer.name) - 1] for layer in layers_of(name, Dropout)]
+    assert tuple(places) == expected.dropout
 
 
-@pytest.mark.parametrize(("name", "first", "features"), SHAPES)
-def test_variant_has_its_published_shapes(name, first, features):
+@pytest.mark.parametrize("name", IDS)
+def test_variant_has_its_published_shapes(name):
     steps = trace(build_spec(name)).layers
     shapes = {step.layer.name: step.output_shape for step in steps}
-    assert shapes["conv1"] == first
-    assert shapes["flatten"] == (features,)
-    assert shapes["fc1"] == shapes["fc2"] == (4096,)
+    assert shapes["conv1"] == EXPECTED[name].first
+    assert shapes["flatten"] == (EXPECTED[name].features,)
     assert steps[-1].output_shape == (10,)
-
-
-@pytest.mark.parametrize("name", IDS)
-def test_variant_has_its_published_channels(name):
-    channels = [layer.out_channels for layer in layers_of(name, Conv)]
-    assert channels == CHANNELS.get(name, [96, 256, 384, 384, 256])
 
 
 @pytest.mark.parametrize(
@@ -181,41 +226,6 @@ def test_krizhevsky_ungrouped_differs_in_the_groups_alone():
     assert [layer.groups for layer in layers_of("krizhevsky2012-ungrouped", Conv)] == [1] * 5
     for ours, theirs in zip(grouped.layers, ungrouped.layers, strict=True):
         assert ours == theirs or ours.name in ("conv2", "conv4", "conv5")
-
-
-@pytest.mark.parametrize("name", [name for name in IDS if not name.startswith("krizhevsky")])
-def test_other_variants_have_neither_groups_nor_normalisation(name):
-    assert {layer.groups for layer in layers_of(name, Conv)} == {1}
-    assert layers_of(name, LocalResponseNorm) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "padding"),
-    [
-        ("torchvision", (2, 2)),
-        ("torchvision-same", (4, 4)),
-        ("krizhevsky2012", (0, 0)),
-        ("caffenet-like", (0, 0)),
-        ("caffenet-like-same", (3, 4)),
-        ("caffenet-like-pad2", (2, 2)),
-        ("slim", (2, 2)),
-        ("big", (3, 4)),
-        ("cifar", (1, 1)),
-    ],
-)
-def test_variant_pads_its_first_convolution_as_its_source(name, padding):
-    assert layers_of(name, Conv)[0].padding == padding
-
-
-@pytest.mark.parametrize("name", IDS)
-def test_variant_has_dropout_where_its_source_has_it(name):
-    names = names_of(name)
-    places = [names[names.index(layer.name) - 1] for layer in layers_of(name, Dropout)]
-    if name in ("big", "cifar"):
-        assert places == []
-    else:
-        expected = ["flatten", "relu6"] if name == "torchvision" else ["relu6", "relu7"]
-        assert places == expected
 
 
 def test_big_ends_in_a_linear_layer_of_1000_units():
@@ -273,11 +283,9 @@ def test_build_spec_narrows_all_layers_but_the_last(name):
         for layer in spec.layers
         if isinstance(layer, Conv | Dense)
     ]
-    full = [*CHANNELS.get(name, [96, 256, 384, 384, 256]), 4096, 4096]
-    assert widths[:7] == [channels // 16 for channels in full]
-    assert widths[-1] == 10
-    if name == "big":
-        assert widths[7] == 62
+    expected = EXPECTED[name]
+    full = [*expected.channels, *expected.dense[:-1]]
+    assert widths == [*(count // 32 * 2 for count in full), 10]
 
 
 @given(st.sampled_from(IDS), st.floats(0, 1, exclude_min=True), st.integers(1, 20))
