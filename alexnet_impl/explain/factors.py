@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from alexnet_impl.errors import UnknownNameError
+from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.network.own_network import USUAL_CLASSES, OwnNetwork, find_spec
 from alexnet_impl.network.spec import Dropout, Spec
 from alexnet_impl.network.spec_changes import SEPARATOR
@@ -118,9 +118,16 @@ def _layers(variant: str, setting: Setting) -> object:
 
 
 def _move_dropout(change: str) -> Change:
-    """A change that moves dropout, if there is any."""
+    """A change that moves dropout, if there is any and its place can change."""
     move = _variant(change, instead_of=("dropout-before", "dropout-behind"))
-    return lambda setting: move(setting) if _has_dropout(setting) else setting
+
+    def apply(setting: Setting) -> Setting:
+        try:
+            return move(setting) if _has_dropout(setting) else setting
+        except SpecError:
+            return setting
+
+    return apply
 
 
 def _has_dropout(setting: Setting) -> bool:

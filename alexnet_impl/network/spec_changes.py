@@ -69,7 +69,21 @@ def _with_dropout(spec: Spec, *, before: bool) -> Spec:
     rates = {layer.rate for layer in spec.layers if isinstance(layer, Dropout)} or {RATE}
     if len(rates) > 1:
         raise SpecError(f"{spec.name}: its Dropouts have several rates; their place cannot change.")
+    if (other := next(_elsewhere(spec.layers), None)) is not None:
+        raise SpecError(
+            f"{spec.name}: {other.name} stands neither before a hidden dense layer nor after its "
+            "ReLU; its place cannot change."
+        )
     return replace(spec, layers=tuple(_placed(bare.layers, rates.pop(), before=before)))
+
+
+def _elsewhere(layers: tuple[Layer, ...]) -> Iterator[Dropout]:
+    """Yields the Dropouts at other places than the two between which they can move."""
+    for place, layer in enumerate(layers):
+        around = (layers[place + 1 : place + 3], layers[max(place - 2, 0) : place])
+        kinds = [tuple(map(type, pair)) for pair in around]
+        if isinstance(layer, Dropout) and (Dense, Relu) not in kinds:
+            yield layer
 
 
 def _placed(layers: tuple[Layer, ...], rate: float, *, before: bool) -> Iterator[Layer]:

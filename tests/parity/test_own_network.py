@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from alexnet_impl import api
 from alexnet_impl.cli import main, parsing
 from alexnet_impl.errors import StoppedError
 from alexnet_impl.network.own_network import load_own_variant
@@ -12,6 +13,7 @@ from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.weights.metadata import load_weights
 
+torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 
 NETS = """
@@ -60,7 +62,7 @@ def flags(tmp_path, monkeypatch):
 def test_compare_is_resumed_evaluated_and_reported_without_the_files(
     tmp_path, flags, monkeypatch, capsys
 ):
-    def stopped(*_):
+    def stopped(*_, **__):
         raise StoppedError("stopped")
 
     folder = tmp_path / "compare"
@@ -89,6 +91,34 @@ def test_compare_is_resumed_evaluated_and_reported_without_the_files(
     (ours, info), (back, back_info) = map(load_weights, (weights, tmp_path / "back.safetensors"))
     assert info == back_info
     assert all(np.array_equal(ours[name], back[name]) for name in ours)
+
+
+def test_plain_checkpoint_of_an_own_network_is_converted_and_trained_from(
+    tmp_path, monkeypatch, capsys
+):
+    """A state_dict states no network: --variant FILE.py:NAME does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETS)
+    model = api.build_model("torch", "nets.py:mynet", num_classes=10)
+    torch.save(model.state_dict(), "plain.pt")
+    assert main(["convert", "plain.pt", "mynet.keras", "--variant", "nets.py:mynet"]) == 0
+    network = ("--variant", "nets.py:mynet", "--weights", "plain.pt")
+    flags = ("--framework", "tensorflow", "--recipe.steps", "2", "--output", "run", *DATA[:-2])
+    assert main(["train", *network, *flags]) == 0  # a worker converts the file first
+    run = RunFolder.open(tmp_path / "run")
+    assert (run.config.weights, run.config.variant) == ("plain.pt", "mynet")
+    assert main(["convert", "plain.pt", "other.keras"]) == 1
+    assert "name it with --variant" in capsys.readouterr().err
+
+
+def test_explain_switches_the_factors_of_an_own_network(tmp_path, flags):
+    folder = tmp_path / "explain"
+    quick = ("--only", "dropout-place", "--seeds", "1", "--steps", "2", "--recipe.epochs", "1")
+    plain = flags[:2] + flags[4:]
+    assert main(["explain", *plain, *quick, "--output", str(folder)]) == 0
+    runs = [RunFolder.open(path.parent) for path in folder.glob("runs/*/*/*/run.json")]
+    assert {run.config.variant for run in runs} == {"mynet", "mynet+same-padding"}
+    assert all(run.config.network is not None for run in runs)
 
 
 def test_parity_holds_for_an_own_network(tmp_path, flags):

@@ -19,7 +19,7 @@ from alexnet_impl.errors import (
 from alexnet_impl.explain.factors import Setting, aligned
 from alexnet_impl.network.bodies import Body
 from alexnet_impl.network.own_network import OwnNetwork, is_own, load_own_variant
-from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, trace
+from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, trace
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.recipe.recipe_file import choose_recipe
@@ -271,6 +271,19 @@ def test_factors_of_explain_change_an_own_network(place):
     names = [layer.name for layer in aligned_setting.spec().layers]
     assert names.index("dropout1") == names.index("fc1") - 1
     assert aligned_setting.network == setting.network
+
+
+def test_dropout_at_another_place_stays_there():
+    layers = (
+        *(Conv(name="conv", out_channels=4, kernel_size=3), Dropout(name="drop", rate=0.2)),
+        *(Flatten(name="flat"), Dense(name="fc1", out_features=4), Relu(name="relu")),
+        Dense(name="logits", out_features=10),
+    )
+    network = OwnNetwork(input_size=8, layers=layers)
+    with pytest.raises(SpecError, match="drop stands neither before a hidden dense layer nor aft"):
+        network.spec("mine+dropout-before", 10)
+    setting = Setting(variant="mine", recipe=RECIPES["explain"], network=network)
+    assert aligned(setting).variant == "mine"
 
 
 def test_networks_of_one_name_differ_in_their_digest(place):
