@@ -1,6 +1,8 @@
 """Networks and recipes of the user's own: what a file may hold, and what each refusal says."""
 
 import json
+import sys
+import types
 from dataclasses import replace
 
 import pytest
@@ -145,6 +147,7 @@ def test_edited_file_and_its_neighbours_are_read_anew(tmp_path):
         (tmp_path / "beside.py").write_text(text + "\n" * features)
         own = load_own_variant("types.py:net", tmp_path)
         assert own.loaded.value.channels == (features,)
+        assert sys.modules["types"] is types
 
 
 @pytest.mark.parametrize(
