@@ -162,16 +162,16 @@ def test_signs_of_other_work_are_kept_with_the_times_of_both_runs(tmp_path, monk
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("place", ["compare", "_show_report"])
+@pytest.mark.parametrize("place", [(comparison, "compare"), (commands, "_show_report")])
 def test_stop_between_two_workers_says_how_to_continue(tmp_path, monkeypatch, capsys, place):
     fake_framework.install(monkeypatch)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "compare", lambda *_, **__: [])
-    monkeypatch.setattr(commands, place, stop)
-    monkeypatch.setattr(commands, "LOOK_S", 0.001)
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: [])
+    monkeypatch.setattr(*place, stop)
+    monkeypatch.setattr(comparison, "LOOK_S", 0.001)
     assert main(["compare", "--output", str(tmp_path), *FLAGS]) == 130
     told = capsys.readouterr().err
     assert told == f"Stopped; continue with: alexnet compare --resume {tmp_path}\n"
