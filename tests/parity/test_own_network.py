@@ -99,7 +99,7 @@ def test_plain_checkpoint_of_an_own_network_is_converted_and_trained_from(
     """A state_dict states no network: --variant FILE.py:NAME does."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(NETS)
-    model = api.build_model("torch", "nets.py:mynet", num_classes=10)
+    model = api.build_model("torch", "nets.py:mynet", num_classes=7)
     torch.save(model.state_dict(), "plain.pt")
     assert main(["convert", "plain.pt", "mynet.keras", "--variant", "nets.py:mynet"]) == 0
     network = ("--variant", "nets.py:mynet", "--weights", "plain.pt")
@@ -108,7 +108,7 @@ def test_plain_checkpoint_of_an_own_network_is_converted_and_trained_from(
     run = RunFolder.open(tmp_path / "run")
     assert (run.config.weights, run.config.variant) == ("plain.pt", "mynet")
     assert main(["convert", "plain.pt", "other.keras"]) == 1
-    assert "name it with --variant" in capsys.readouterr().err
+    assert "its weights fit no variant" in capsys.readouterr().err
 
 
 def test_explain_switches_the_factors_of_an_own_network(tmp_path, flags):

@@ -27,6 +27,7 @@ from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.recipe.recipe_file import choose_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.weights.initializers import initial_weights
+from alexnet_impl.weights.matching import classes_of
 from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
 
 pytestmark = pytest.mark.fast
@@ -264,6 +265,13 @@ def test_weight_file_keeps_the_network(place, tmp_path):
 def test_damaged_network_is_refused(values, message):
     with pytest.raises(RecordError, match=message):
         OwnNetwork.from_json(values)
+
+
+def test_number_of_classes_of_a_file_is_found_from_its_shapes(place):
+    own = load_own_variant(place("tiny"))
+    weights = initial_weights(own.build(num_classes=3), RECIPES["quick"])
+    assert classes_of(weights, own.build(num_classes=10)) == 3
+    assert classes_of(weights, load_own_variant(place("mine")).build()) is None
 
 
 def test_factors_of_explain_change_an_own_network(place):
