@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from alexnet_impl.cli.flags import Bench, BenchCompare, TrainingOptions, Versions
 from alexnet_impl.cli.shared import (
@@ -52,6 +51,7 @@ from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows,
 from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
 from alexnet_impl.report.figure_style import write_figure
+from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import hold_new_folder
 
@@ -343,7 +343,7 @@ def versions_command(command: Versions, console: Console) -> int:
     check_target("--output", command.output)
     environments, problems = read_environments(command.folder)
     # Releases side by side: a row for each would be wider than a terminal.
-    table = Table(box=box.SIMPLE, show_header=False)
+    table = FittedTable(box=box.SIMPLE, show_header=False)
     for cells in zip(HEADER, *version_rows(environments), strict=True):
         table.add_row(*cells)
     console.print(table, markup=False)

@@ -8,7 +8,6 @@ from alexnet_impl.cli.flags import Ledger
 from alexnet_impl.cli.shared import check_target
 from alexnet_impl.errors import RunError
 from alexnet_impl.report.ledger.json_file import write_ledger_json
-from alexnet_impl.report.ledger.stacked import widen
 from alexnet_impl.report.ledger.terminal import ledger_renderables, short_renderables
 from alexnet_impl.reproduction.verdicts.ledger import make_ledger
 
@@ -28,9 +27,8 @@ def ledger_command(command: Ledger, console: Console) -> int:
             f"{command.runs}: holds no runs of experiments (BUDGET/ID/seed-N/FRAMEWORK); name the "
             "folder given to reproduce --output."
         )
-    widen(console)
     renderables = ledger_renderables if command.all else short_renderables
-    for renderable in renderables(ledger, console.width):
+    for renderable in renderables(ledger, console.options.max_width):
         console.print(renderable)
     if not command.all:
         console.print("Every claim, pair and finding: alexnet ledger --all")

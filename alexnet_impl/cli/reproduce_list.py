@@ -4,7 +4,6 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
 from alexnet_impl.report.ledger.experiments import assumption_lines, experiments_table
-from alexnet_impl.report.ledger.stacked import widen
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiments
 
 MORE = (
@@ -20,8 +19,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         from alexnet_impl.cli.reproduce import reproduce_command as run  # noqa: PLC0415
 
         return run(command, console)
-    widen(console)
-    console.print(experiments_table(console.width))
+    console.print(experiments_table(console.options.max_width))
     detailed = get_experiments(command.ids) or (EXPERIMENTS.values() if command.all else ())
     for experiment in detailed:
         console.print(experiment.id, style="bold")

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.machine.fact import Facts
 from alexnet_impl.machine.interference import interference_warnings
 from alexnet_impl.processes.diagnosis import Diagnosis
+from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.report.formatting import framework_label, value_text
 
 _APART = (
@@ -163,9 +163,9 @@ _MARKS: dict[bool | None, Any] = {
 
 def doctor_renderables(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     """Every finding on a line, its remedy below it, and a sentence that sums them up."""
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = FittedTable.grid(padding=(0, 2, 0, 0))
     for _ in range(3):
-        table.add_column(overflow="fold")
+        table.add_column()
     for one in findings:
         table.add_row(_MARKS[one.holds].copy(), one.what, one.found)
         if one.remedy:

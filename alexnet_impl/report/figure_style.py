@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from alexnet_impl.files import write_bytes
+from alexnet_impl.report.formatting import COLOURS, shade_variable
 
 INK = "#24292f"
 """Text and axes."""
@@ -26,6 +28,8 @@ MUTED = "#6e7781"
 """Tick labels and explanations."""
 GRID = "#d8dee4"
 """Grid lines."""
+WRONG = "#cf222e"
+"""What does not hold."""
 LEAST_SHOWN = 1e-17
 """Where a difference of 0 is drawn on a logarithmic axis."""
 
@@ -99,6 +103,17 @@ def write_figure(path: Path, figure: Figure) -> None:
 def png_data_uri(png: bytes) -> str:
     """A PNG file's bytes as a data URI, for the src of an <img>."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def inline_svg(figure: Figure) -> Markup:
+    """An <svg> element with the page's typeface and the colours of its light or dark theme."""
+    svg = to_svg(figure)
+    names = {INK: "ink", MUTED: "muted", GRID: "line", WRONG: "bad"}
+    names |= {shade: shade_variable(shade) for shades in COLOURS.values() for shade in shades}
+    for colour, name in names.items():
+        svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
+    return Markup(svg)  # noqa: S704 - matplotlib has escaped the text in it
 
 
 def to_svg(figure: Figure) -> str:

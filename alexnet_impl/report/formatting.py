@@ -18,6 +18,11 @@ COLOURS: dict[str, tuple[str, ...]] = {
 Orange-red and blue also differ for colour-blind eyes."""
 
 
+def shade_variable(colour: str) -> str:
+    """The page's variable for a colour of COLOURS: 'shade-ee4c2c' for '#ee4c2c'."""
+    return f"shade-{colour.removeprefix('#')}"
+
+
 def framework_label(framework: str) -> str:
     """The name that a framework gives itself: 'PyTorch' for 'torch'."""
     return FRAMEWORK_LABELS.get(framework, framework)

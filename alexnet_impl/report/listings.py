@@ -35,6 +35,7 @@ from alexnet_impl.network.variants import BACKBONE_VARIANTS, VARIANTS, Variant, 
 from alexnet_impl.recipe.named import PURPOSES, RECIPES, TRANSFER_RECIPES
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.fitted_table import FittedTable
 
 
 def variants_table() -> Table:
@@ -177,7 +178,7 @@ def _field_docstrings(kind: type) -> dict[str, str]:
 
 
 def _table(title: str, *, narrow: bool = False) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = FittedTable(title=title, title_justify="left")
     if narrow:  # whole on 80 columns
         table.box, table.pad_edge, table.collapse_padding = box.SIMPLE_HEAD, False, True
     return table

@@ -6,6 +6,7 @@ a style, and a terminal would obey their escape sequences.
 
 import codecs
 import io
+import os
 import sys
 from collections.abc import Iterable
 from typing import IO
@@ -19,6 +20,9 @@ _CONTROLS = dict.fromkeys(
         *(*range(0x202A, 0x202F), *range(0x2066, 0x206A)),  # they reverse the order of a line
     )
 )
+PIPED_WIDTH = 160
+"""Width at which text is wrapped if the output is not a terminal."""
+_UNLIMITED = 1_000_000
 _LOOK_ALIKES = {"✓": "+", "✗": "x", "—": "-", "…": "~"}
 """One character each, so that columns stay where they are."""
 
@@ -29,10 +33,24 @@ def printable(text: str) -> str:
 
 
 class PlainConsole(Console):
-    """A console that takes every text as it is, without its control characters."""
+    """A console that takes every text as it is, without its control characters.
 
-    def __init__(self, file: IO[str] | None = None) -> None:
-        super().__init__(file=file, highlight=False, markup=False, emoji=False)
+    A file or a pipe has no width: paragraphs are wrapped at COLUMNS or PIPED_WIDTH there, and
+    nothing wider, such as the row of a table, is cut off.
+    """
+
+    def __init__(self, file: IO[str] | None = None, *, stderr: bool = False) -> None:
+        super().__init__(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+        self._wrap_at = self.width
+        if not self.is_terminal:
+            if not os.environ.get("COLUMNS", "").isdigit():
+                self._wrap_at = PIPED_WIDTH
+            self.width = _UNLIMITED
+
+    @property
+    def options(self) -> ConsoleOptions:
+        """Options of rendering, with the width at which text is wrapped."""
+        return super().options.update(width=self._wrap_at)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

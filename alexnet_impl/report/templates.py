@@ -4,15 +4,38 @@ base.html.jinja holds the frame and the style, macros.html.jinja the tables and 
 pages share. The template of each page fills the base's blocks.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
+from alexnet_impl.report.formatting import COLOURS, shade_variable
 from alexnet_impl.report.printing import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BigFigure:
+    """One figure in large type on the first screen of a page.
+
+    Attributes:
+        label: Its name, above it.
+        value: The figure.
+        unit: Its unit, in small type beside it.
+        details: Muted lines below it.
+        colour: '#rrggbb' of COLOURS for a side; '' for a difference or ratio of two sides.
+    """
+
+    label: str
+    value: str
+    unit: str = ""
+    details: tuple[str, ...] = ()
+    colour: str = ""
 
 
 def render_page(template: str, context: Mapping[str, Any]) -> str:
@@ -20,7 +43,8 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
 
     Args:
         template: Path of the template below this folder, such as 'run/run.html.jinja'.
-        context: Values of the template's variables and of the base page's: title, headline, notes.
+        context: Values of the template's variables and of the base page's: title,
+            headline, notes.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("alexnet_impl.report", package_path=""),
@@ -29,7 +53,17 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["shades"] = {
+        shade_variable(shade): shade for shades in COLOURS.values() for shade in shades
+    }
+    environment.filters |= {"headings": headings, "shade": shade_variable}
     return printable(environment.get_template(template).render(context))
+
+
+def headings(html: str) -> list[tuple[str, str]]:
+    """The id and the text of every heading with an id, for the table of contents."""
+    found = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', html, re.DOTALL)
+    return [(name, Markup(text).striptags()) for name, text in found]  # noqa: S704 - a template's
 
 
 def write_page(path: Path, html: str, png: bytes | None = None) -> None:

@@ -54,6 +54,8 @@ class CollapseReport:
 
 NUM_SAMPLE_IMAGES = 24
 """Test images kept with the predictions, for pictures."""
+NUM_WRONG_IMAGES = 48
+"""Most wrongly classified test images kept with the predictions, for pictures."""
 
 Status = Literal["finished", "interrupted", "diverged", "collapsed"]
 
@@ -240,12 +242,20 @@ class Predictions:
         labels: int64 of shape (num_images,).
         sample_indices: int64 of shape (num_samples,): which test images are kept for pictures.
         sample_images: uint8 of shape (num_samples, height, width, 3).
+        wrong_indices: int64 of shape (num_wrong,): wrongly classified test images that are kept,
+            the first ones in an order that all runs share. Two runs disagree on an image only if
+            one of them is wrong. Empty in runs that were written before 2026-12-01.
+        wrong_images: uint8 of shape (num_wrong, height, width, 3).
     """
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
     sample_indices: NDArray[np.int64]
     sample_images: NDArray[np.uint8]
+    wrong_indices: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    wrong_images: NDArray[np.uint8] = field(
+        default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8)
+    )
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -263,7 +273,8 @@ class Predictions:
         """
         height, width = dataset.image_size
         of_images = dataset.num_test_images * 8 * (len(dataset.class_names) + 1)
-        most = of_images + NUM_SAMPLE_IMAGES * (3 * height * width + 8) + 10_000
+        num_kept = NUM_SAMPLE_IMAGES + NUM_WRONG_IMAGES
+        most = of_images + num_kept * (3 * height * width + 8) + 10_000
         declared = sum(entry.file_size for entry in file.zip.infolist())
         if declared > most:
             raise ValueError(f"{declared:,} bytes of arrays, where at most {most:,} are needed")
@@ -287,13 +298,14 @@ class Predictions:
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= expected[1]:
             raise ValueError(f"labels go from {low} to {high}, but there are {expected[1]} classes")
-        self._validate_samples(expected[0])
+        for kind in ("sample", "wrong"):
+            self._validate_images(kind, expected[0])
 
-    def _validate_samples(self, num_images: int) -> None:
-        indices, images = self.sample_indices, self.sample_images
+    def _validate_images(self, kind: str, num_images: int) -> None:
+        indices, images = (getattr(self, f"{kind}_{name}") for name in ("indices", "images"))
         if indices.ndim != 1 or indices.dtype.kind != "i":
-            raise ValueError(f"sample_indices of type {indices.dtype} have shape {indices.shape}")
+            raise ValueError(f"{kind}_indices of type {indices.dtype} have shape {indices.shape}")
         if indices.size and not 0 <= indices.min() <= indices.max() < num_images:
-            raise ValueError(f"sample_indices are not below {num_images}")
+            raise ValueError(f"{kind}_indices are not below {num_images}")
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(indices):
-            raise ValueError(f"sample_images of type {images.dtype} have shape {images.shape}")
+            raise ValueError(f"{kind}_images of type {images.dtype} have shape {images.shape}")

@@ -4,7 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_impl.runs.environment import process_peak_memory_bytes
-from alexnet_impl.runs.records import NUM_SAMPLE_IMAGES, Predictions, RunResult, Status, Timing
+from alexnet_impl.runs.records import (
+    NUM_SAMPLE_IMAGES,
+    NUM_WRONG_IMAGES,
+    Predictions,
+    RunResult,
+    Status,
+    Timing,
+)
 from alexnet_impl.training.clock import images_per_second
 from alexnet_impl.training.evaluation import loss_and_accuracy
 from alexnet_impl.training.events import Ended
@@ -20,6 +27,7 @@ def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResu
     test = state.dataset.test
     rng = np.random.default_rng(state.recipe.seed)
     samples = np.sort(rng.permutation(len(test))[:NUM_SAMPLE_IMAGES])
+    wrong = _kept_wrong(probabilities.argmax(axis=1) != test.labels)
     state.folder.write_weights(state.whole_weights(), state.spec)
     state.folder.write_predictions(
         Predictions(
@@ -27,11 +35,23 @@ def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResu
             labels=test.labels,
             sample_indices=samples,
             sample_images=test.images[samples],
+            wrong_indices=wrong,
+            wrong_images=test.images[wrong],
         )
     )
     result = _end(state, "finished", figures=loss_and_accuracy(probabilities, test.labels))
     state.folder.remove_checkpoint()
     return result
+
+
+def _kept_wrong(is_wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Indices of the wrong images to keep, in rising order; `is_wrong` has shape (num_images,).
+
+    The order in which they are chosen is random, since files are often sorted by class, and the
+    same in every run, so that two runs that disagree keep the same images.
+    """
+    order = np.random.default_rng(0).permutation(len(is_wrong))
+    return np.sort(order[is_wrong[order]][:NUM_WRONG_IMAGES])
 
 
 def end_interrupted(state: RunState) -> RunResult:

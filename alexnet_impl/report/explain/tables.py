@@ -12,6 +12,7 @@ from alexnet_impl.explain.factors import FACTORS, input_size
 from alexnet_impl.explain.results import METRICS, NUM_LAST_STEPS, Effect, ExplainResults
 from alexnet_impl.explain.study import ALIGNED, DEFAULTS_ROW, FRAMEWORK_ROW, TOGETHER_ROW
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.stats.paired_effects import Estimate
 
@@ -26,7 +27,7 @@ _SIGNIFICANT = 0.05
 
 def effects_table(explanation: ExplainResults) -> Table:
     """Table of all factors, the largest effect first, and of the summary comparisons."""
-    table = Table(
+    table = FittedTable(
         title="Effect of each factor, switched alone",
         title_justify="left",
         box=box.SIMPLE_HEAD,

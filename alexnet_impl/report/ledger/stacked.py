@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 NARROW = 120
 """Terminal width below which the last cell gets a line of its own."""
-PIPED_WIDTH = 160
-"""Width used if the output is not a terminal."""
 _ROOM = 2
 """Thirds of a wide table's width that all cells but the last may take."""
 _LEAST = 10
@@ -73,9 +71,3 @@ def _line(cells: Cells, widths: Sequence[int], style: str) -> Table:
         line.add_column(width=width, overflow="fold", style=style)
     line.add_row(*cells)
     return line
-
-
-def widen(console: Console) -> None:
-    """Give tables room in a file or a pipe, which have no width of their own."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)

@@ -5,9 +5,9 @@ from itertools import groupby
 
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.report.ledger.stacked import lines, stacked
 from alexnet_impl.report.ledger.view import (
     HEADER,
@@ -33,7 +33,7 @@ _CLAIMS = ("experiment", "claim", "published", "verdict", "because")
 def short_renderables(ledger: ClaimLedger, width: int) -> Iterator[RenderableType]:
     """Yields the number of claims with each verdict, by report, and the contradictions."""
     header = ("report", "claims", *VERDICTS)
-    table = Table(*header, title="Verdicts by report", title_justify="left", box=box.SIMPLE)
+    table = FittedTable(*header, title="Verdicts by report", title_justify="left", box=box.SIMPLE)
     for report, group in groupby(ledger.entries, key=lambda entry: entry.claim.report):
         verdicts = [entry.verdict for entry in group]
         counts = (verdicts.count(verdict) for verdict in VERDICTS)

@@ -2,26 +2,34 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
+from statistics import fmean
 from typing import Any
 
 from alexnet_impl.network.spec import Dropout
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.run.groups import (
+    AccuracyDifference,
+    RunGroup,
+    accuracy_difference,
+    group_runs,
+    pairs,
+)
 from alexnet_impl.report.run.views import RunView
-from alexnet_impl.stats.accuracy import Accuracy, difference_interval
+from alexnet_impl.stats.accuracy import Accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRow:
-    """One result of every run, as text.
+    """One result of every group of runs, as text.
 
     Attributes:
         what: Its name, with the unit where the values have none.
-        values: One text per run.
+        values: One text per group; of several runs the mean, with the lowest and the highest.
         difference: First - second, or first / second followed by 'x'; empty unless there are two
-            runs.
+            groups.
     """
 
     what: str
@@ -45,38 +53,69 @@ class Equality:
 
 
 def comparison_rows(views: Sequence[RunView]) -> list[ResultRow]:
-    """The results of runs side by side, with the difference if there are exactly two."""
-    rows = [_row(views, *result) for result in _RESULTS]
+    """The results of groups of runs side by side, with the difference if there are exactly two."""
+    groups = group_runs(views)
+    rows = [_row(groups, *result) for result in _RESULTS]
+    if len(views) > len(groups):  # the range of seeds stands in the place of an interval
+        rows = [replace(row, what=row.what.removesuffix(_WITH_INTERVAL)) for row in rows]
     if all(value == numbers.MISSING for value in rows[-1].values):  # no accelerator
         rows.pop()
     if any(view.collapse is not None for view in views):
-        rows.insert(0, ResultRow(what="collapsed", values=tuple(_collapse(view) for view in views)))
+        rows.insert(0, _state_row("collapsed", groups, _collapse))
     if not all(view.finished for view in views):
-        rows.insert(0, ResultRow(what="state", values=tuple(view.state for view in views)))
+        rows.insert(0, _state_row("state", groups, lambda view: view.state))
     return rows
 
 
+def _state_row(what: str, groups: Sequence[RunGroup], text: Callable[[RunView], str]) -> ResultRow:
+    """A row of words; each different one once."""
+    texts = ("; ".join(dict.fromkeys(map(text, group.views))) for group in groups)
+    return ResultRow(what=what, values=tuple(texts))
+
+
 def _row(
-    views: Sequence[RunView],
+    groups: Sequence[RunGroup],
     what: str,
     value_of: Callable[[RunView], Any],
     text: Callable[[Any], str],
-    difference: Callable[[Any, Any], str],
+    difference: Callable[[Any, Any], str] | None,
 ) -> ResultRow:
-    found = [value_of(view) for view in views]
-    comparable = len(found) == 2 and None not in found
-    texts = [numbers.MISSING if value is None else text(value) for value in found]
+    found = [group.values(value_of) for group in groups]
+    texts = [_cell(values, text) for values in found]
+    comparable = len(found) == 2 and all(found)
+    views = [view for group in groups for view in group.views]
     if what in _SPEEDS and other_work_note(views):
         comparable = False
         texts = [
-            f"{cell}{OTHER_WORK}" if view.is_beside_other_work else cell
-            for view, cell in zip(views, texts, strict=True)
+            f"{cell}{OTHER_WORK}" if group.is_beside_other_work else cell
+            for group, cell in zip(groups, texts, strict=True)
         ]
-    return ResultRow(
-        what=what,
-        values=tuple(texts),
-        difference=difference(*found) if comparable else "",
-    )
+    told = ""
+    if difference is None:
+        told = difference_text(accuracy_difference(groups))
+    elif comparable:
+        told = difference(*(fmean(values) for values in found))
+    return ResultRow(what=what, values=tuple(texts), difference=told)
+
+
+def _cell(values: Sequence[Any], text: Callable[[Any], str]) -> str:
+    """One value, or the mean of several with the lowest and the highest."""
+    if len(values) < 2:
+        return text(values[0]) if values else numbers.MISSING
+    bare = [value.value if isinstance(value, Accuracy) else value for value in values]
+    number = numbers.percent if isinstance(values[0], Accuracy) else text
+    mean, low, high = (number(one) for one in (fmean(bare), min(bare), max(bare)))
+    return f"{mean} ({low} to {high})"
+
+
+def difference_text(found: AccuracyDifference | None) -> str:
+    """A difference of accuracies with its interval: '+5.00 points [-9.96, +19.71]'; '' for None."""
+    if found is None:
+        return ""
+    points = f"{numbers.points(found.value)} points"
+    if found.low is None or found.high is None:
+        return points
+    return f"{points} [{numbers.points(found.low)}, {numbers.points(found.high)}]"
 
 
 def other_work_note(views: Sequence[RunView]) -> str:
@@ -84,7 +123,15 @@ def other_work_note(views: Sequence[RunView]) -> str:
     marked = [view for view in views if view.is_beside_other_work]
     if not marked:
         return ""
-    shares = [f"{view.label}: {view.interference:.0%}" for view in marked if view.interference]
+    found = {
+        group.label: [view.interference for view in group.views if view.interference]
+        for group in group_runs(views)
+    }
+    shares = [
+        f"{label}: {'up to ' if len(busy) > 1 else ''}{max(busy):.0%}"
+        for label, busy in found.items()
+        if busy
+    ]
     used = f" ({', '.join(shares)} of all cores)" if shares else ""
     timings = [view.result.timing for view in marked if view.result is not None]
     signs = dict.fromkeys(sign for timing in timings for sign in timing.other_work)
@@ -109,12 +156,7 @@ def _collapse(view: RunView) -> str:
     return "no" if view.collapse is None else f"by step {view.collapse.step:,}"
 
 
-def _accuracy_difference(first: Accuracy, second: Accuracy) -> str:
-    low, high = difference_interval(first, second)
-    difference = numbers.points(first.value - second.value)
-    return f"{difference} points [{numbers.points(low)}, {numbers.points(high)}]"
-
-
+_WITH_INTERVAL = " [95% interval]"
 OTHER_WORK = " *"
 """Mark of a time that was measured beside other work."""
 _TIMING = (numbers.seconds, numbers.ratio)
@@ -123,10 +165,10 @@ _LOSS = (numbers.loss_text, numbers.loss_difference)
 _RESULTS: tuple[tuple[Any, ...], ...] = (
     ("test loss", _result("test_loss"), *_LOSS),
     (
-        "test top-1 accuracy [95% interval]",
+        f"test top-1 accuracy{_WITH_INTERVAL}",
         attrgetter("accuracy"),
         numbers.accuracy_text,
-        _accuracy_difference,
+        None,  # paired: accuracy_difference()
     ),
     ("last epoch's train loss", _last_train_loss, *_LOSS),
     ("training time without the first step", _result("timing.training_time_s"), *_TIMING),
@@ -141,20 +183,32 @@ _SPEEDS = {name for name, *_ in _RESULTS if "time" in name or name.endswith("ima
 """Rows that other work on the machine changes."""
 
 
-def accuracy_difference(views: Sequence[RunView]) -> tuple[float, float, float] | None:
-    """Difference of two test accuracies with its 95 % interval: (first - second, low, high).
-
-    None unless there are exactly two runs, both finished.
-    """
-    accuracies = [view.accuracy for view in views]
-    if len(accuracies) != 2 or accuracies[0] is None or accuracies[1] is None:
-        return None
-    first, second = accuracies[0], accuracies[1]
-    return first.value - second.value, *difference_interval(first, second)
-
-
 def equalities(views: Sequence[RunView]) -> list[Equality]:
-    """Check that all runs had the same input; empty for fewer than two runs."""
+    """Check that all runs had the same input; empty for fewer than two runs.
+
+    Runs with several seeds are checked pair by pair: equal seeds must have equal input.
+    """
+    found = pairs(group_runs(views))
+    if len(found) < 2:
+        return _equalities(views)
+    each = [(_equalities(pair), pair[0].config.recipe.seed) for pair in found]
+    return [
+        _in_all([(checks[place], seed) for checks, seed in each])
+        for place in range(len(each[0][0]))
+    ]
+
+
+def _in_all(checks: Sequence[tuple[Equality, int]]) -> Equality:
+    """One check of every pair as one: with the first pair in which it does not hold."""
+    what = checks[0][0].what
+    for bad in (False, None):
+        for check, seed in checks:
+            if check.holds is bad:
+                return Equality(what=what, holds=bad, detail=f"seed {seed}: {check.detail}")
+    return Equality(what=what, holds=True, detail=f"equal in all {len(checks)} pairs of one seed")
+
+
+def _equalities(views: Sequence[RunView]) -> list[Equality]:
     if len(views) < 2:
         return []
     return [

@@ -1,33 +1,32 @@
 """The HTML page of runs side by side: one file that opens offline, without scripts."""
 
-import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.network.spec import kernel_text, trace
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figure_style import GRID, INK, MUTED, png_data_uri, to_svg
+from alexnet_impl.report.figure_style import inline_svg
 from alexnet_impl.report.run import plots
 from alexnet_impl.report.run.command_lines import commands, nearest_recipe
-from alexnet_impl.report.run.differences import comparison_rows, equalities, other_work_note
-from alexnet_impl.report.run.verdict import SPEED_NOTE, verdict
-from alexnet_impl.report.run.views import RunView, view_runs, with_predictions
+from alexnet_impl.report.run.differences import comparison_rows, equalities
+from alexnet_impl.report.run.first_screen import (
+    accuracy_side,
+    difference_side,
+    machine_facts,
+    speeds,
+)
+from alexnet_impl.report.run.groups import RunGroup, accuracy_difference, group_runs, pairs
+from alexnet_impl.report.run.pictures import agreement, samples
+from alexnet_impl.report.run.verdict import verdict
+from alexnet_impl.report.run.views import RunView, view_runs
 from alexnet_impl.report.templates import render_page, write_page
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.runs.records import Predictions
-
-_MAX_IMAGE_SIDE = 128
-"""Larger sample images are shrunk, so that the page stays small."""
 
 
 def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None) -> None:
@@ -49,31 +48,35 @@ def write_report(path: Path, runs: Sequence[RunFolder], title: str | None = None
 def render(views: Sequence[RunView], title: str | None = None) -> str:
     """Render the page as HTML text."""
     first, found, checks = views[0], verdict(views), equalities(views)
-    labels = " and ".join(view.label for view in views)
-    classed = plots.with_equal_classes(views)
+    groups = group_runs(views)
+    labels = " and ".join(group.label for group in groups)
+    classed = plots.with_equal_classes(groups)
     context = {
         "title": title or f"{first.config.variant} on {first.dataset.name}: {labels}",
         "views": views,
+        "groups": groups,
         "headline": found.headline,
         "notes": found.sentences,
         "is_settled": found.is_settled,
-        "run_colours": [view.colour for view in views],
-        "speed_note": SPEED_NOTE,
-        "other_work_note": other_work_note(views),
-        "facts": list(_facts(first)),
+        "sides": [accuracy_side(group) for group in groups],
+        "difference": difference_side(groups),
+        "speeds": speeds(groups),
+        "facts": list(_facts(groups)),
+        "machine": list(machine_facts(views)),
         "checks": checks,
         "num_holding": sum(check.holds is True for check in checks),
         "rows": comparison_rows(views),
-        "figures": _figures(views),
+        "figures": _figures(groups),
         "classed": classed,
         "classes": _class_rows(classed),
-        "samples": _samples(views),
+        "agreement": agreement(groups),
+        "samples": samples(views),
         "recipe": _recipe_rows(views),
         "recipe_name": _recipe_name(first.config.recipe),
         "network": trace(first.config.spec(len(first.dataset.class_names))),
         "dataset": first.dataset,
-        "environments": [(view, list(_flat(view.environment))) for view in views],
-        "commands": commands(views),
+        "environments": [(group, list(_flat(group.views[0].environment))) for group in groups],
+        "commands": [line for pair in pairs(groups) or [views] for line in commands(pair)],
         "kernel_text": kernel_text,
         "numbers": numbers,
         "type_name": lambda layer: type(layer).__name__,
@@ -81,7 +84,8 @@ def render(views: Sequence[RunView], title: str | None = None) -> str:
     return render_page("run/run.html.jinja", context)
 
 
-def _facts(view: RunView) -> Iterator[tuple[str, str]]:
+def _facts(groups: Sequence[RunGroup]) -> Iterator[tuple[str, str]]:
+    view = groups[0].views[0]
     recipe, config = view.config.recipe, view.config
     width = "" if config.width == 1 else f", width {config.width:g}"
     yield "variant", f"{config.variant}{width}"
@@ -90,7 +94,8 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
     yield "steps", numbers.count(view.num_steps)
     yield "batch size", numbers.count(recipe.global_batch_size)
     yield "precision", recipe.precision + (" (auto)" if config.auto_precision else "")
-    yield "seed", str(recipe.seed)
+    seeds = [str(one.config.recipe.seed) for one in groups[0].views]
+    yield "seeds" if len(seeds) > 1 else "seed", ", ".join(seeds)
 
 
 def _recipe_name(recipe: Recipe) -> str:
@@ -99,75 +104,29 @@ def _recipe_name(recipe: Recipe) -> str:
     return name + changed if differing else name
 
 
-def _figures(views: Sequence[RunView]) -> dict[str, Markup]:
+def _figures(groups: Sequence[RunGroup]) -> dict[str, list[Markup]]:
     """Inline SVGs by their names in the template; only those that the runs have data for."""
-    figures: dict[str, Figure] = {}
+    views = [view for group in groups for view in group.views]
+    figures: dict[str, list[Figure]] = {}
     if any(view.history.step_loss for view in views):
-        figures["loss"] = plots.loss_figure(views)
+        figures["loss"] = [plots.loss_figure(groups)]
     if any(view.history.epochs for view in views):
-        figures["accuracy"] = plots.accuracy_figure(views)
+        figures["accuracy"] = [plots.accuracy_figure(groups)]
     if len(views) == 2 and all(view.history.step_loss for view in views):
-        figures["difference"] = plots.difference_figure(views)
-    if any(view.predictions is not None for view in views):
-        figures["bars"] = plots.accuracy_bars(views)
-        figures["confusion"] = plots.confusion_figure(views)
-        figures["per_class"] = plots.per_class_bars(views)
-    return {name: _themed(to_svg(figure), views) for name, figure in figures.items()}
+        figures["difference"] = [plots.difference_figure(views)]
+    if measured := [group for group in groups if group.accuracy is not None]:
+        if len(views) > 1:
+            figures["intervals"] = [plots.interval_figure(groups, accuracy_difference(groups))]
+        figures["confusion"] = [plots.confusion_figure(group) for group in measured]
+        figures["per_class"] = [plots.per_class_figure(plots.with_equal_classes(groups))]
+    return {name: [inline_svg(figure) for figure in each] for name, each in figures.items()}
 
 
-def _themed(svg: str, views: Sequence[RunView]) -> Markup:
-    """The figure with the page's typeface and the colours of its light or dark theme."""
-    names = {INK: "ink", MUTED: "muted", GRID: "line"}
-    names |= {view.colour: f"run-{index}" for index, view in enumerate(views)}
-    for colour, name in names.items():
-        svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
-    return Markup(svg)  # noqa: S704 - matplotlib has escaped the text in it
-
-
-def _class_rows(measured: Sequence[RunView]) -> list[tuple[str, list[Any]]]:
+def _class_rows(measured: Sequence[RunGroup]) -> list[tuple[str, list[Any]]]:
     if not measured:
         return []
     accuracies, names = plots.class_accuracies(measured)
     return [(name, [row[k] for row in accuracies]) for k, name in enumerate(names)]
-
-
-def _samples(views: Sequence[RunView]) -> list[dict[str, Any]]:
-    """The images stored by the first finished run, with every run's predictions for them."""
-    measured = with_predictions(views)
-    if not measured:
-        return []
-    first, shown = measured[0]
-    same = [one for one in measured if one[0].dataset.fingerprint == first.dataset.fingerprint]
-    names = first.dataset.class_names
-    return [
-        {
-            "data_uri": _png_data_uri(image),
-            "class_name": names[shown.labels[index]],
-            "predictions": [_prediction(*one, int(index)) for one in same],
-        }
-        for index, image in zip(shown.sample_indices, shown.sample_images, strict=True)
-    ]
-
-
-def _prediction(view: RunView, predictions: Predictions, index: int) -> dict[str, Any]:
-    probabilities = predictions.probabilities[index]
-    predicted = int(probabilities.argmax())
-    return {
-        "view": view,
-        "class_name": view.dataset.class_names[predicted],
-        "probability": f"{probabilities[predicted]:.1%}",
-        "is_correct": predicted == int(predictions.labels[index]),
-    }
-
-
-def _png_data_uri(pixels: NDArray[np.uint8]) -> str:
-    """An image of shape (height, width, 3) as a PNG data URI."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((_MAX_IMAGE_SIDE, _MAX_IMAGE_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return png_data_uri(buffer.getvalue())
 
 
 def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:

@@ -22,57 +22,103 @@ from matplotlib.ticker import (
 from numpy.typing import NDArray
 
 from alexnet_impl.report.figure_style import INK, MUTED, house_style
+from alexnet_impl.report.run.groups import AccuracyDifference, RunGroup
 from alexnet_impl.report.run.views import RunView, with_predictions
-from alexnet_impl.runs.records import Predictions
 from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
 
 MAX_WRITTEN_CLASSES = 20
 """A confusion matrix with more classes is drawn without counts and names."""
-MAX_BAR_CLASSES = 20
-"""Per-class bars show at most this number of classes: those with the lowest accuracy."""
+MAX_SHOWN_CLASSES = 20
+"""The figure of classes shows at most this number of classes: those with the lowest accuracy."""
 _MAX_POINTS = 1200
 _MARKERS = ("o", "s", "D", "^", "v")
-_WIDTH_INCHES = 5.4
+_WIDTH_INCHES = 4.8
+"""Narrow enough that the text can be read on a phone."""
 
 
 @house_style()
-def loss_figure(views: Sequence[RunView]) -> Figure:
-    """Loss by step: every step (faint), the running mean, and the evaluated loss of each epoch."""
+def loss_figure(groups: Sequence[RunGroup]) -> Figure:
+    """Loss by step: every step (faint), the running mean, and the evaluated loss of each epoch.
+
+    Of several seeds the mean of the running means, with the band from the lowest to the highest.
+    """
     figure, axes = _figure(3.7)
-    for rank, view in enumerate(views):
-        steps, losses = _finite(view.history.step_loss)
-        axes.plot(*_thinned(steps, losses), color=view.colour, alpha=0.28, linewidth=0.7)
-        axes.plot(*_thinned(steps, _running_mean(losses)), **_line(view, rank))
-        epochs = [epoch for epoch in view.history.epochs if math.isfinite(epoch.eval_loss)]
-        axes.plot(
-            [epoch.step for epoch in epochs],
-            [epoch.eval_loss for epoch in epochs],
-            **_marks(view, rank),
-        )
-    _limit_loss(axes, views)
+    for rank, group in enumerate(groups):
+        curves = [_finite(view.history.step_loss) for view in group.views]
+        smooth = [(steps, _running_mean(losses)) for steps, losses in curves]
+        if len(curves) == 1:
+            axes.plot(*_thinned(*curves[0]), color=group.colour, alpha=0.28, linewidth=0.7)
+        _draw_band(axes, group, rank, smooth)
+        epochs = [
+            [(epoch.step, epoch.eval_loss) for epoch in view.history.epochs] for view in group.views
+        ]
+        axes.plot(*_means(epochs), **_marks(group, rank))
+    _limit_loss(axes, groups)
     _titles(axes, "Loss", "step")
-    _run_legend(axes, views, "upper right")
-    kinds = {"each step": "faint", "running mean": "solid", _evaluated_on(views): "mark"}
-    _kind_legend(figure, kinds)
+    _end_labels(axes, groups)
+    kinds = {"running mean": "solid", _evaluated_on(groups): "mark"}
+    if any(len(group.views) == 1 for group in groups):
+        kinds = {"each step": "faint"} | kinds
+    _kind_legend(figure, kinds | _band_kind(groups))
     return figure
 
 
 @house_style()
-def accuracy_figure(views: Sequence[RunView]) -> Figure:
-    """Accuracy by epoch: on the training images (dashed) and on the evaluated images (solid)."""
+def accuracy_figure(groups: Sequence[RunGroup]) -> Figure:
+    """Accuracy by epoch: on the training images (dashed) and on the evaluated images (solid).
+
+    Of several seeds the mean, with the band from the lowest to the highest on evaluated images.
+    """
     figure, axes = _figure(3.7)
-    for rank, view in enumerate(views):
-        epochs = [record.epoch for record in view.history.epochs]
-        train = [record.train_top1_accuracy for record in view.history.epochs]
-        evaluated = [record.eval_top1_accuracy for record in view.history.epochs]
-        axes.plot(epochs, train, **_line(view, rank) | {"linestyle": _DASHES})
-        axes.plot(epochs, evaluated, **_line(view, rank))
-        axes.plot(epochs, evaluated, **_marks(view, rank))
+    for rank, group in enumerate(groups):
+        train, evaluated = (
+            [
+                [(one.epoch, getattr(one, name)) for one in view.history.epochs]
+                for view in group.views
+            ]
+            for name in ("train_top1_accuracy", "eval_top1_accuracy")
+        )
+        axes.plot(*_means(train), **_line(group, rank) | {"linestyle": _DASHES})
+        curves = [tuple(np.array(column) for column in zip(*one, strict=True)) for one in evaluated]
+        _draw_band(axes, group, rank, [one for one in curves if one])
+        axes.plot(*_means(evaluated), **_marks(group, rank))
     _titles(axes, "Top-1 accuracy", "epoch")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    _run_legend(axes, views, "lower right")
-    _kind_legend(figure, {"training images": "dashed", _evaluated_on(views): "solid"})
+    _end_labels(axes, groups)
+    kinds = {"training images": "dashed", _evaluated_on(groups): "solid"}
+    _kind_legend(figure, kinds | _band_kind(groups))
     return figure
+
+
+def _draw_band(axes: Axes, group: RunGroup, rank: int, curves: Sequence[tuple[Any, Any]]) -> None:
+    """Draw the mean of curves, and with several the band from the lowest to the highest.
+
+    A curve is places and values, both of shape (num_points,); the band covers common places.
+    """
+    curves = [curve for curve in curves if len(curve[0])]
+    if not curves:
+        return
+    if len(curves) == 1:
+        axes.plot(*_thinned(*curves[0]), **_line(group, rank))
+        return
+    common = sorted(set.intersection(*({*map(float, places)} for places, _ in curves)))
+    stack = np.stack([np.interp(common, places, values) for places, values in curves])
+    places = np.array(common)
+    axes.fill_between(
+        places, stack.min(axis=0), stack.max(axis=0), color=group.colour, alpha=0.22, linewidth=0
+    )
+    axes.plot(*_thinned(places, stack.mean(axis=0)), **_line(group, rank))
+
+
+def _means(runs: Sequence[Sequence[tuple[float, float]]]) -> tuple[list[float], list[float]]:
+    """Mean value at every place that all runs reached; values that are not finite are left out."""
+    found: dict[float, list[float]] = {}
+    for run in runs:
+        for place, value in run:
+            if math.isfinite(value):
+                found.setdefault(place, []).append(value)
+    means = {place: np.mean(one) for place, one in found.items() if len(one) == len(runs)}
+    return list(means), [float(mean) for mean in means.values()]
 
 
 @house_style()
@@ -103,85 +149,138 @@ def step_loss_difference(first: RunView, second: RunView) -> NDArray[np.float64]
 
 
 @house_style()
-def accuracy_bars(views: Sequence[RunView]) -> Figure:
-    """Test accuracy of each finished run with its 95 % interval."""
-    measured = [(view, view.accuracy) for view in views if view.accuracy is not None]
-    figure, axes = _figure(1.0 + 0.55 * len(measured))
-    for row, (view, accuracy) in enumerate(measured):
-        axes.barh(row, accuracy.value, height=0.62, color=view.colour, alpha=0.85)
-        axes.errorbar(accuracy.value, row, xerr=_reach([accuracy]), **_WHISKER)
-        axes.annotate(
-            f"{accuracy.value:.2%}", (0, row), (8, 0), textcoords="offset points", va="center",
-            color="#ffffff", weight="bold",
-        )  # fmt: skip
-    _bar_rows(axes, [view.label for view, _ in measured])
-    axes.set_title("Test top-1 accuracy, 95% interval")
+def interval_figure(groups: Sequence[RunGroup], difference: AccuracyDifference | None) -> Figure:
+    """Test accuracies on a scale that shows their difference, and the difference beside 0.
+
+    A run is a point with its 95 % interval; several seeds are points, and their mean is a line.
+    """
+    shown = [group for group in groups if group.accuracy is not None]
+    panels = 1 if difference is None else 2
+    heights = [0.75 + 0.5 * len(shown), 1.15][:panels]
+    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights)), layout="constrained", dpi=144)
+    axes = figure.subplots(panels, 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, group in enumerate(shown):
+        _draw_accuracies(axes[0], row, group)
+    _rows(axes[0], [group.label for group in shown])
+    axes[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    alone = all(len(group.views) == 1 for group in shown)
+    axes[0].set_title(f"Test top-1 accuracy, {'95% interval' if alone else 'each seed and mean'}")
+    if difference is not None:
+        _draw_difference(axes[1], difference)
     return figure
 
 
+def _draw_accuracies(axes: Axes, row: int, group: RunGroup) -> None:
+    found = [view.accuracy for view in group.views if view.accuracy is not None]
+    values = [one.value for one in found]
+    if len(found) == 1:
+        axes.errorbar(values, [row], xerr=_reach(found), **_WHISKER | {"ecolor": group.colour})
+    else:
+        mean = float(np.mean(values))
+        axes.plot([mean, mean], [row - 0.3, row + 0.3], color=group.colour, linewidth=2.4)
+    axes.plot(values, [row] * len(values), "o", color=group.colour, markersize=7, alpha=0.9)
+
+
+def _draw_difference(axes: Axes, difference: AccuracyDifference) -> None:
+    axes.axvline(0, color=MUTED, linewidth=1.2, linestyle=_DASHES)
+    if difference.low is not None and difference.high is not None:
+        ends = [100 * difference.low, 100 * difference.high]
+        axes.plot(ends, [0, 0], color=INK, linewidth=2.4)
+    axes.plot(100 * difference.value, 0, "o", color=INK, markersize=7)
+    _rows(axes, ["difference"])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+    axes.set_title("Paired difference, points" + (", 95% interval" if difference.low else ""))
+
+
 @house_style()
-def per_class_bars(views: Sequence[RunView]) -> Figure:
-    """Accuracy of each class in each finished run, with 95 % intervals."""
-    measured = with_equal_classes(views)
-    rows, classes = class_accuracies(measured)
+def per_class_figure(groups: Sequence[RunGroup]) -> Figure:
+    """Accuracy per class: of a run with its 95 % interval, of seeds the mean and the range."""
+    rows, classes = class_accuracies(groups)
     chosen = _lowest_classes(rows)
-    height = 0.8 / len(measured)
-    figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(measured)))
-    for index, (view, accuracies) in enumerate(zip(measured, rows, strict=True)):
+    apart = 0.72 / len(rows)
+    figure, axes = _figure(0.9 + len(chosen) * (0.14 + 0.15 * len(rows)))
+    for index, (group, accuracies) in enumerate(zip(groups, rows, strict=True)):
         shown = [accuracies[k] for k in chosen]
-        places = np.arange(len(chosen)) + (index - (len(measured) - 1) / 2) * height
+        places = np.arange(len(chosen)) + (index - (len(rows) - 1) / 2) * apart
         values = [accuracy.value for accuracy in shown]
-        axes.barh(places, values, height=height * 0.9, color=view.colour, alpha=0.85)
-        axes.errorbar(values, places, xerr=_reach(shown), **_WHISKER | {"elinewidth": 0.8})
-    _bar_rows(axes, [_short(classes[k]) for k in chosen])
+        whisker = _WHISKER | {"ecolor": group.colour, "elinewidth": 1.6}
+        axes.errorbar(values, places, xerr=_reach(shown), **whisker)
+        axes.plot(values, places, color=group.colour, **_DOTS | {"marker": _MARKERS[index % 5]})
+    _rows(axes, [_short(classes[k]) for k in chosen])
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     few = f": the {len(chosen)} lowest of {len(classes)}" if len(chosen) < len(classes) else ""
-    axes.set_title(f"Accuracy per class{few}" if few else "Accuracy per class, 95% interval")
-    handles = [Line2D([], [], color=v.colour, linewidth=5, label=v.label) for v in measured]
+    alone = all(len(group.views) == 1 for group in groups)
+    of_what = "95% interval" if alone else "mean and range of the seeds"
+    axes.set_title(f"Accuracy per class{few}" if few else f"Accuracy per class, {of_what}")
+    handles = [
+        Line2D([], [], color=group.colour, label=group.label, **_DOTS | {"marker": _MARKERS[n % 5]})
+        for n, group in enumerate(groups)
+    ]
     figure.legend(handles=handles, **_BELOW, ncols=len(handles))
     return figure
 
 
-def with_equal_classes(views: Sequence[RunView]) -> list[RunView]:
-    """The finished runs whose classes equal those of the first finished run."""
-    measured = [view for view, _ in with_predictions(views)]
-    names = [view.dataset.class_names for view in measured]
-    return [view for view, own in zip(measured, names, strict=True) if own == names[0]]
+def with_equal_classes(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """The groups whose runs are finished and have the classes of the first of them."""
+    measured = [group for group in groups if group.accuracy is not None]
+    names = [group.views[0].dataset.class_names for group in measured]
+    return [group for group, own in zip(measured, names, strict=True) if own == names[0]]
 
 
-def class_accuracies(views: Sequence[RunView]) -> tuple[list[list[Accuracy]], tuple[str, ...]]:
-    """Accuracy per class of each of with_equal_classes(), and the names of the classes."""
-    classes = views[0].dataset.class_names
-    return [
-        per_class_accuracy(predictions.predicted, predictions.labels, len(classes))
-        for _, predictions in with_predictions(views)
-    ], classes
+def class_accuracies(groups: Sequence[RunGroup]) -> tuple[list[list[Accuracy]], tuple[str, ...]]:
+    """Accuracy per class of each of with_equal_classes(), and the names of the classes.
+
+    Of several seeds the mean, with the lowest and the highest in place of the interval.
+    """
+    classes = groups[0].views[0].dataset.class_names
+    return [_class_accuracies(group, len(classes)) for group in groups], classes
+
+
+def _class_accuracies(group: RunGroup, num_classes: int) -> list[Accuracy]:
+    found = [
+        per_class_accuracy(predictions.predicted, predictions.labels, num_classes)
+        for _, predictions in with_predictions(group.views)
+    ]
+    return found[0] if len(found) == 1 else [_over_seeds(one) for one in zip(*found, strict=True)]
+
+
+def _over_seeds(accuracies: Sequence[Accuracy]) -> Accuracy:
+    values = [one.value for one in accuracies if one.num_images]
+    return Accuracy(
+        value=float(np.mean(values)) if values else math.nan,
+        low=min(values, default=0.0),
+        high=max(values, default=1.0),
+        num_images=sum(one.num_images for one in accuracies),
+    )
 
 
 @house_style()
-def confusion_figure(views: Sequence[RunView]) -> Figure:
-    """Confusion matrices of the finished runs; colour is the fraction of the true class."""
-    measured = with_predictions(views)
-    num_classes = len(measured[0][0].dataset.class_names)
+def confusion_figure(group: RunGroup) -> Figure:
+    """Confusion matrix of a group's finished runs; colour is the fraction of the true class."""
+    num_classes = len(group.views[0].dataset.class_names)
     side = min(5.2, max(3.2, 0.9 + 0.36 * num_classes))
-    figure = Figure(figsize=(side * len(measured), side + 0.25), layout="constrained", dpi=144)
-    grid = figure.subplots(1, len(measured), squeeze=False)[0]
-    for axes, (view, predictions) in zip(grid, measured, strict=True):
-        _confusion(axes, view, predictions)
+    figure = Figure(figsize=(side, side + 0.25), layout="constrained", dpi=144)
+    _confusion(figure.subplots(), group)
     return figure
 
 
-def _confusion(axes: Axes, view: RunView, predictions: Predictions) -> None:
-    names = view.dataset.class_names
-    matrix = confusion_matrix(predictions.predicted, predictions.labels, len(names))
+def _confusion(axes: Axes, group: RunGroup) -> None:
+    names = group.views[0].dataset.class_names
+    matrix = sum(
+        confusion_matrix(predictions.predicted, predictions.labels, len(names))
+        for _, predictions in with_predictions(group.views)
+    )
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    # The run's colour with varying opacity is legible on a light and on a dark page.
+    # The run's colour with varying opacity is legible on a light and on a dark page: at most half
+    # of it, so that the ink of either page stands out.
     cells = np.empty((*matrix.shape, 4))
-    cells[..., :3] = mpl.colors.to_rgb(view.colour)
-    cells[..., 3] = np.where(matrix > 0, 0.10 + 0.85 * shares, 0.03)
+    cells[..., :3] = mpl.colors.to_rgb(group.colour)
+    cells[..., 3] = np.where(matrix > 0, 0.10 + 0.42 * shares, 0.03)
     edges = np.arange(len(names) + 1) - 0.5
     many = len(names) > MAX_WRITTEN_CLASSES
     axes.pcolormesh(edges, edges, cells, rasterized=many)
-    axes.set(aspect="equal", title=view.label, xlabel="predicted class", ylabel="true class")
+    title = group.label if len(group.views) == 1 else f"{group.label}, {len(group.views)} seeds"
+    axes.set(aspect="equal", title=title, xlabel="predicted class", ylabel="true class")
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
@@ -194,12 +293,12 @@ def _confusion(axes: Axes, view: RunView, predictions: Predictions) -> None:
     axes.set_yticks(range(len(names)), labels)
     for (row, column), value in np.ndenumerate(matrix):
         if value:
-            colour = "#ffffff" if cells[row, column, 3] > 0.5 else INK
-            axes.text(column, row, f"{value}", ha="center", va="center", color=colour, size=8)
+            axes.text(column, row, f"{value}", ha="center", va="center", color=INK, size=8)
 
 
 _TURNED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-_WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
+_WHISKER: dict[str, Any] = {"fmt": "none", "elinewidth": 2.4, "capsize": 0}
+_DOTS: dict[str, Any] = {"linestyle": "none", "markersize": 5.5}
 
 
 def _figure(height_inches: float) -> tuple[Figure, Axes]:
@@ -213,14 +312,14 @@ def _titles(axes: Axes, title: str, unit: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _line(view: RunView, rank: int) -> dict[str, Any]:
+def _line(group: RunGroup, rank: int) -> dict[str, Any]:
     """Later runs are thinner and on top, so that curves that coincide remain visible."""
-    return {"color": view.colour, "linewidth": max(1.4, 3.4 - 2.0 * rank)}
+    return {"color": group.colour, "linewidth": max(1.4, 3.4 - 2.0 * rank)}
 
 
-def _marks(view: RunView, rank: int) -> dict[str, Any]:
+def _marks(group: RunGroup, rank: int) -> dict[str, Any]:
     return {
-        "color": view.colour,
+        "color": group.colour,
         "linestyle": "none",
         "marker": _MARKERS[rank % len(_MARKERS)],
         "markersize": max(4.0, 8.0 - 3.5 * rank),
@@ -231,9 +330,13 @@ def _marks(view: RunView, rank: int) -> dict[str, Any]:
     }
 
 
-def _evaluated_on(views: Sequence[RunView]) -> str:
-    kinds = {record.evaluated_on for view in views for record in view.history.epochs}
+def _evaluated_on(groups: Sequence[RunGroup]) -> str:
+    kinds = {record.evaluated_on for view in _views(groups) for record in view.history.epochs}
     return f"{' or '.join(sorted(kinds)) or 'evaluated'} images"
+
+
+def _views(groups: Sequence[RunGroup]) -> list[RunView]:
+    return [view for group in groups for view in group.views]
 
 
 def _finite(values: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -268,8 +371,9 @@ def _thinned(
     return steps[kept], values[kept]
 
 
-def _limit_loss(axes: Axes, views: Sequence[RunView]) -> None:
+def _limit_loss(axes: Axes, groups: Sequence[RunGroup]) -> None:
     """Start the loss axis at 0 and cut off spikes that would flatten the curves."""
+    views = _views(groups)
     losses = [_finite(view.history.step_loss)[1] for view in views]
     losses += [_finite([record.eval_loss for record in view.history.epochs])[1] for view in views]
     everything = np.concatenate(losses)
@@ -297,13 +401,52 @@ def _power_of_ten(value: float, _: int) -> str:
     return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPTS)
 
 
-def _run_legend(axes: Axes, views: Sequence[RunView], place: str) -> None:
-    """Add a legend of the runs in the corner that such curves leave empty."""
-    handles = [
-        Line2D([], [], label=view.label, **_marks(view, rank) | _line(view, rank) | _SOLID)
-        for rank, view in enumerate(views)
+def _end_labels(axes: Axes, groups: Sequence[RunGroup]) -> None:
+    """Name each run beside the end of its curve, with a line of its colour; one alone needs none.
+
+    Names whose curves end close together are moved apart, in the order of their curves.
+    """
+    if len(groups) < 2:
+        return
+    low, high = axes.get_ylim()
+    ends = [_curve_end(axes, group.colour) for group in groups]
+    wanted = [(0.5 if math.isnan(end) else (end - low) / (high - low)) for end in ends]
+    for rank, place in zip(np.argsort(wanted, kind="stable"), _spread(sorted(wanted)), strict=True):
+        group = groups[int(rank)]
+        axes.annotate(
+            group.label, (1.07, place), xycoords="axes fraction", va="center", color=INK, size=9,
+            annotation_clip=False,
+        )  # fmt: skip
+        axes.plot(
+            [1.015, 1.055], [place, place], transform=axes.transAxes, color=group.colour,
+            linewidth=3, clip_on=False, solid_capstyle="butt",
+        )  # fmt: skip
+
+
+def _curve_end(axes: Axes, colour: str) -> float:
+    """Height of the last point of the last curve of this colour."""
+    ends = [
+        line.get_ydata()[-1]
+        for line in axes.lines
+        if line.get_color() == colour and len(line.get_ydata())
     ]
-    axes.legend(handles=handles, loc=place, handlelength=1.7)  # type: ignore[call-overload]
+    return float(ends[-1]) if ends else math.nan
+
+
+def _spread(places: Sequence[float], apart: float = 0.09) -> list[float]:
+    """Rising places between 0 and 1, moved so that neighbours are at least `apart`."""
+    found = list(places)
+    for index in range(1, len(found)):
+        found[index] = max(found[index], found[index - 1] + apart)
+    found[-1] = min(found[-1], 1.0)
+    for index in range(len(found) - 2, -1, -1):
+        found[index] = min(found[index], found[index + 1] - apart)
+    return found
+
+
+def _band_kind(groups: Sequence[RunGroup]) -> dict[str, str]:
+    several = max(len(group.views) for group in groups)
+    return {f"range of {several} seeds": "band"} if several > 1 else {}
 
 
 def _kind_legend(figure: Figure, kinds: dict[str, str]) -> None:
@@ -313,7 +456,6 @@ def _kind_legend(figure: Figure, kinds: dict[str, str]) -> None:
 
 
 _DASHES = (0, (3, 1.5))
-_SOLID: dict[str, Any] = {"linestyle": "-"}
 _BELOW: dict[str, Any] = {"loc": "outside lower left", "columnspacing": 1.4, "handlelength": 1.7}
 _KINDS: dict[str, Callable[[str], Line2D]] = {
     "faint": lambda label: Line2D([], [], color=MUTED, alpha=0.6, linewidth=0.7, label=label),
@@ -321,6 +463,7 @@ _KINDS: dict[str, Callable[[str], Line2D]] = {
     "dashed": lambda label: Line2D(
         [], [], color=MUTED, linewidth=1.6, linestyle=_DASHES, label=label
     ),
+    "band": lambda label: Line2D([], [], color=MUTED, alpha=0.4, linewidth=7, label=label),
     "mark": lambda label: Line2D([], [], color=MUTED, linestyle="none", marker="o", label=label),
 }
 
@@ -331,19 +474,18 @@ def _reach(accuracies: Sequence[Accuracy]) -> NDArray[np.float64]:
     return np.array(reaches).clip(min=0).T
 
 
-def _bar_rows(axes: Axes, labels: Sequence[str]) -> None:
+def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels, color=INK)
     axes.set_ylim(len(labels) - 0.45, -0.55)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.margins(x=0.06)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
-    axes.spines["bottom"].set_visible(False)
 
 
 def _lowest_classes(rows: Sequence[Sequence[Accuracy]]) -> list[int]:
     """Indices of the classes with the lowest mean accuracy, in class order."""
     means = np.mean([[accuracy.value for accuracy in row] for row in rows], axis=0)
-    return sorted(int(k) for k in np.argsort(means, kind="stable")[:MAX_BAR_CLASSES])
+    return sorted(int(k) for k in np.argsort(means, kind="stable")[:MAX_SHOWN_CLASSES])
 
 
 def _short(name: str, limit: int = 16) -> str:

@@ -131,7 +131,8 @@ def seed_comparison(views: Sequence[RunView]) -> SeedComparison | None:
         for seed in seeds
     )
     finished = [pair for pair in pairs if pair.finished]
-    accuracies = [_accuracy(pair.first) - _accuracy(pair.second) for pair in finished]
+    # Rounded: equal differences of whole images would differ in the last bit.
+    accuracies = [round(_accuracy(one.first) - _accuracy(one.second), 12) for one in finished]
     losses = [_test_loss(pair.first) - _test_loss(pair.second) for pair in finished]
     return SeedComparison(
         labels=(numbers.framework_label(frameworks[0]), numbers.framework_label(frameworks[1])),

@@ -11,8 +11,10 @@ from rich.text import Text
 from alexnet_impl.convert import Conversion
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.report.formatting import framework_label
 from alexnet_impl.report.run.differences import comparison_rows, equalities, other_work_note
+from alexnet_impl.report.run.groups import group_runs
 from alexnet_impl.report.run.seeds import SeedComparison, SeedPair
 from alexnet_impl.report.run.verdict import collapses
 from alexnet_impl.report.run.views import view_runs
@@ -39,20 +41,21 @@ def predictions_table(predictions: Sequence[ImagePrediction], *, top: int) -> Ta
 
 
 def comparison_table(runs: Sequence[RunFolder]) -> Table:
-    """Results of runs, one column each, and the difference if there are exactly two."""
+    """Results of runs, one column for each group, and the difference if there are exactly two."""
     views = view_runs(runs)
+    groups = group_runs(views)
     table = _table(title="Comparison" if len(views) > 1 else "Result")
     table.add_column("")
-    for view in views:
-        table.add_column(Text(view.label, style=f"bold {view.colour}"), justify="right")
-    if len(views) == 2:
+    for group in groups:
+        table.add_column(Text(group.label, style=f"bold {group.colour}"), justify="right")
+    if len(groups) == 2:
         table.add_column("difference", justify="right")
-        labels = [view.label for view in views]
+        labels = [group.label for group in groups]
         table.caption = f"Difference: {labels[0]} - {labels[1]}; with x: {labels[0]} / {labels[1]}."
     if note := other_work_note(views):
         table.caption = f"{table.caption}\n{note}" if table.caption else note
     for row in comparison_rows(views):
-        cells = [*row.values, row.difference] if len(views) == 2 else row.values
+        cells = [*row.values, row.difference] if len(groups) == 2 else row.values
         table.add_row(row.what, *(Text(cell) for cell in cells))
     return table
 
@@ -206,6 +209,7 @@ def _classification_report(predictions: Predictions, names: Sequence[str]) -> st
 
 def _confusion_table(matrix: NDArray[np.int64], names: Sequence[str]) -> Table:
     table = _table(title="Confusion matrix (rows: true class, columns: predicted class)")
+    table.may_shorten = True
     table.add_column("", style="bold", no_wrap=True)
     for name in names:
         table.add_column(Text(name, overflow="ellipsis"), justify="right", no_wrap=True)
@@ -241,5 +245,5 @@ def _largest_confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> Tabl
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", caption_justify="left")
+def _table(title: str) -> FittedTable:
+    return FittedTable(title=title, title_justify="left", caption_justify="left")

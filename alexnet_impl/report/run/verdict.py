@@ -4,14 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.run.differences import accuracy_difference, equalities, other_work_note
-from alexnet_impl.report.run.views import RunView, with_predictions
+from alexnet_impl.report.run.differences import equalities
+from alexnet_impl.report.run.groups import accuracy_difference, group_runs
+from alexnet_impl.report.run.seeds import seed_comparison
+from alexnet_impl.report.run.views import RunView
 from alexnet_impl.training.collapse import collapse_text
-
-SPEED_NOTE = (
-    "Times and images/s come from one run of each, neither repeated nor interleaved. "
-    "A fair comparison of speed needs the paired rounds of the benchmark."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +29,18 @@ class Verdict:
 
 def verdict(views: Sequence[RunView]) -> Verdict:
     """Compare the accuracies of runs, and name what prevents a comparison."""
+    if (seeds := seed_comparison(views)) is not None:
+        alike = all(check.holds for check in equalities(views))
+        return Verdict(
+            headline=seeds.headline,
+            sentences=(*collapses(views), *seeds.sentences),
+            is_settled=alike and not seeds.ended_badly,
+        )
     unfinished = [view for view in views if not view.finished]
     if unfinished:
         return Verdict(
             headline=_and([f"{view.label} {_end(view)}" for view in unfinished]),
-            sentences=(*(_state(view) for view in unfinished), *_accuracies(views)),
+            sentences=tuple(_state(view) for view in unfinished),
             is_settled=False,
         )
     broken = [check.what for check in equalities(views) if check.holds is not True]
@@ -45,10 +49,8 @@ def verdict(views: Sequence[RunView]) -> Verdict:
         headline=_and([f"{view.label} collapsed" for view in lost]) if lost else _headline(views),
         sentences=(
             *collapses(views),
-            *_accuracies(views),
-            *_difference(views),
             *([f"Not shown to be equal in all runs: {', '.join(broken)}."] if broken else []),
-            *([] if other_work_note(views) else [f"{_and(_speeds(views))}."]),
+            *_reach(views),
         ),
         is_settled=not broken and not lost,
     )
@@ -69,65 +71,34 @@ def collapses(views: Sequence[RunView]) -> Iterator[str]:
 
 
 def _headline(views: Sequence[RunView]) -> str:
-    found = accuracy_difference(views)
-    if found is None:
+    groups = group_runs(views)
+    if len(groups) != 2:
         shares = [
-            f"{view.label} {numbers.percent(view.accuracy.value)}"
-            for view in views
-            if view.accuracy is not None
+            f"{group.label} {numbers.percent(group.accuracy)}"
+            for group in groups
+            if group.accuracy is not None
         ]
         return f"Test images classified correctly: {_and(shares)}"
-    if not _same_images(views):
-        return "Trained on different images: the accuracies cannot be compared"
-    difference, low, high = found
-    first, second = views[0].label, views[1].label
-    if low <= 0 <= high:
-        count = numbers.count(min(view.accuracy.num_images for view in views if view.accuracy))
+    found = accuracy_difference(groups)
+    if found is None:
+        several = any(len(group.views) > 1 for group in groups)
+        why = "Trained with different seeds" if several else "Trained on different images"
+        return f"{why}: the accuracies cannot be compared"
+    first, second = (group.label for group in groups)
+    if not found.is_measurable:
+        count = numbers.count(groups[0].views[0].dataset.num_test_images)
         return f"No measurable difference between {first} and {second} on these {count} test images"
-    better = first if difference > 0 else second
-    return f"{better} is more accurate by {abs(100 * difference):.2f} points in these two runs"
+    better = first if found.value > 0 else second
+    return f"{better} is more accurate by {abs(100 * found.value):.2f} points in these two runs"
 
 
-def _same_images(views: Sequence[RunView]) -> bool:
-    return len({view.dataset.fingerprint for view in views}) == 1
-
-
-def _accuracies(views: Sequence[RunView]) -> Iterator[str]:
-    for view in views:
-        if view.accuracy is not None:
-            yield (
-                f"{view.label} classifies {numbers.percent(view.accuracy.value)} of "
-                f"{numbers.count(view.accuracy.num_images)} test images correctly (95% interval "
-                f"{numbers.percent(view.accuracy.low)} to {numbers.percent(view.accuracy.high)})."
-            )
-
-
-def _difference(views: Sequence[RunView]) -> Iterator[str]:
-    found = accuracy_difference(views)
-    if found is None or not _same_images(views):
-        return
-    difference, low, high = found
-    where = "contains 0" if low <= 0 <= high else "does not contain 0"
-    yield (
-        f"The difference is {numbers.points(difference)} points; its 95% interval, "
-        f"{numbers.points(low)} to {numbers.points(high)}, {where}. The interval covers the "
-        "choice of test images only. Runs of one framework also differ by seed and by rounding; "
-        "only runs with several seeds show how much."
-    )
-    predicted = [predictions.predicted for _, predictions in with_predictions(views)]
-    agreed = int((predicted[0] == predicted[1]).sum())
-    yield (
-        f"Same prediction for {numbers.count(agreed)} of "
-        f"{numbers.count(len(predicted[0]))} test images."
-    )
-
-
-def _speeds(views: Sequence[RunView]) -> list[str]:
-    return [
-        f"{view.label} trained {numbers.rate(view.result.timing.images_per_second)} images/s"
-        for view in views
-        if view.result is not None
-    ]
+def _reach(views: Sequence[RunView]) -> Iterator[str]:
+    """A sentence on what the interval of the difference covers."""
+    if accuracy_difference(group_runs(views)) is not None:
+        yield (
+            "The interval covers the choice of test images only. Runs of one framework also "
+            "differ by seed and by rounding: `alexnet compare --seeds 5` shows how much."
+        )
 
 
 def _and(parts: Sequence[str]) -> str:

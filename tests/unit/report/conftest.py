@@ -20,6 +20,13 @@ CLASSES = ("airplane", "car", "bird", "cat")
 RECIPE = dataclasses.replace(
     RECIPES["quick"], learning_rate=0.02, epochs=2, global_batch_size=20, seed=3
 )
+ENVIRONMENT = {
+    "python": "3.11.7",
+    "cpu": "Fast Processor 9000",
+    "logical_cpus": 8,
+    "packages": {"torch": "2.14.1", "tensorflow": "2.21.0", "keras": "3.15.1"},
+    "framework": {"threads": 2},
+}
 TIMING = {
     "torch": timing(first_step_time_s=0.25, training_time_s=4.0, images_per_second=195.0),
     "tensorflow": timing(first_step_time_s=1.5, training_time_s=5.0, images_per_second=156.0),
@@ -42,6 +49,7 @@ class FakeRun:
     image_size: int = 8
     data_seed: int = 0
     noise: float = 1e-6
+    wrong_seed: int = 5
     batches: str = "ab" * 32
     weights: str = "cd" * 32
 
@@ -58,7 +66,7 @@ def write_run(path, fake):
     )
     dataset = make_dataset(fake)
     folder = RunFolder.create(path, config, dataset, fake.weights)
-    folder.write_json("environment.json", {"python": "3.11.7", "framework": {"threads": 2}})
+    folder.write_json("environment.json", ENVIRONMENT)
     history = make_history(fake, len(dataset.train))
     folder.write_history(history)
     if fake.status is not None:
@@ -144,8 +152,8 @@ def make_predictions(fake, dataset):
     labels = dataset.test.labels
     num_classes = len(fake.classes)
     named = labels.copy()
-    order = np.random.default_rng(5).permutation(fake.num_test)
-    wrong = order[fake.num_correct :]
+    order = np.random.default_rng(fake.wrong_seed).permutation(fake.num_test)
+    wrong = np.sort(order[fake.num_correct :])
     named[wrong] = (labels[wrong] + 1) % num_classes
     sure = np.random.default_rng(6).uniform(0.6, 0.99, fake.num_test)
     probabilities = np.repeat(((1 - sure) / (num_classes - 1))[:, None], num_classes, axis=1)
@@ -156,6 +164,8 @@ def make_predictions(fake, dataset):
         labels=labels,
         sample_indices=samples,
         sample_images=dataset.test.images[samples],
+        wrong_indices=wrong[:48],
+        wrong_images=dataset.test.images[wrong[:48]],
     )
 
 
@@ -165,6 +175,25 @@ def make_run(tmp_path):
 
     def make(name, **changes):
         return write_run(tmp_path / name, FakeRun(**changes))
+
+    return make
+
+
+@pytest.fixture
+def make_seeds(make_run):
+    """Writes runs of both frameworks with these seeds; PyTorch classifies more images correctly."""
+
+    def make(seeds=(0, 1, 2), correct=((48, 50, 49), (45, 46, 47))):
+        return [
+            make_run(
+                f"{framework}-{seed}",
+                framework=framework,
+                recipe=dataclasses.replace(RECIPE, seed=seed),
+                num_correct=number,
+            )
+            for framework, numbers in zip(("torch", "tensorflow"), correct, strict=True)
+            for seed, number in zip(seeds, numbers, strict=True)
+        ]
 
     return make
 
