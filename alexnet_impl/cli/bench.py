@@ -46,6 +46,7 @@ from alexnet_impl.measurement.rounds import (
 from alexnet_impl.measurement.sides import parse_side
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
+from alexnet_impl.report.bench.page import write_bench_page
 from alexnet_impl.report.bench.regressions import regression_lines
 from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
 from alexnet_impl.report.bench.rounds_figure import rounds_figure
@@ -122,10 +123,15 @@ class Measurement:
             entries, pairs, code = self._one() if len(self.cases) == 1 else self._two(has_gate)
             after = self.watch.after()
         self._write(entries, pairs, after)
+        figure = None
         for done, gate in pairs:
             if gate is None or gate.holds:
-                write_figure(self.folder / "rounds.png", rounds_figure(done))
+                figure = rounds_figure(done)
+                write_figure(self.folder / "rounds.png", figure)
+        page = self.folder / "bench.html"
+        write_bench_page(page, read_recording(self.folder), figure)
         self.console.print(f"Benchmark folder: {self.folder}", soft_wrap=True)
+        self.console.print(f"Page: {page}", soft_wrap=True)
         return code
 
     def _write(

@@ -121,7 +121,7 @@ def to_svg(figure: Figure) -> str:
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with house_style():
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        figure.savefig(buffer, format="svg", metadata=nothing, facecolor="none")
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     # A <style> inside an inline SVG would apply to the whole page.

@@ -1,6 +1,7 @@
 """Text of numbers and framework names, the same in a terminal, on a page and in a figure."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alexnet_impl.stats.accuracy import Accuracy
@@ -107,3 +108,15 @@ def value_text(value: Any) -> str:
             return ", ".join(value_text(item) for item in value) or "none"
         case _:
             return str(value)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of a nested mapping as rows, their keys joined by dots."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{name}.")
+        elif name.endswith("_bytes") and isinstance(value, int):
+            yield name.removesuffix("_bytes"), mebibytes(value)
+        else:
+            yield name, value_text(value)

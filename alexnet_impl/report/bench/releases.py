@@ -15,9 +15,10 @@ from alexnet_impl.report.figure_style import (
     INK,
     LEAST_SHOWN,
     MUTED,
+    WRONG,
     figure_png,
     house_style,
-    png_data_uri,
+    inline_svg,
     scale_logarithmically,
 )
 from alexnet_impl.report.formatting import COLOURS, framework_label
@@ -151,7 +152,7 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
     checks = [(place, one.lockstep) for place, one in enumerate(environments)]
     found = [(place, check) for place, check in checks if check is not None]
     for place, check in found:
-        colour = INK if check.holds else "#cf222e"
+        colour = INK if check.holds else WRONG
         axes.plot(place, max(check.measured, LEAST_SHOWN), "o", color=colour, markersize=5)
     scale_logarithmically(axes)
     for bound in {check.tolerance for _, check in found}:
@@ -161,14 +162,14 @@ def _draw_lockstep(axes: Axes, environments: Sequence[Environment]) -> None:
 
 def write_versions_page(path: Path, environments: Sequence[Environment]) -> None:
     """Write the page, and its figure as a PNG beside it."""
-    png = figure_png(trend_figure(environments))
+    figure = trend_figure(environments)
     titles = [entry.title for name in FRAMEWORKS if (entry := environments[0].entry(name))]
     context = {
         "title": f"Over releases: {', '.join(titles)}",
         "headline": conclusion(environments),
         "notes": [TURNS_NOTE],
-        "image": png_data_uri(png),
+        "image": inline_svg(figure),
         "header": HEADER,
         "rows": version_rows(environments),
     }
-    write_page(path, render_page("bench/releases.html.jinja", context), png)
+    write_page(path, render_page("bench/releases.html.jinja", context), figure_png(figure))

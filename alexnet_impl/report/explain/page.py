@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from alexnet_impl.explain.results import Effect, ExplainResults
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.explain.tables import METRIC_LABELS, effect_text, headline, notes, verdict
-from alexnet_impl.report.figure_style import GRID, INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.figure_style import GRID, INK, MUTED, figure_png, house_style, inline_svg
 from alexnet_impl.report.formatting import COLOURS, framework_label
 from alexnet_impl.report.templates import render_page, write_page
 
@@ -26,18 +27,18 @@ def write_explain_page(path: Path, explanation: ExplainResults) -> None:
     Raises:
         RunError: If a file cannot be written.
     """
-    png = figure_png(forest_figure(explanation))
-    write_page(path, render(explanation, png), png)
+    figure = forest_figure(explanation)
+    write_page(path, render(explanation, inline_svg(figure)), figure_png(figure))
 
 
-def render(explanation: ExplainResults, png: bytes) -> str:
-    """The page as text with the PNG figure embedded."""
+def render(explanation: ExplainResults, image: Markup) -> str:
+    """The page as text with the figure as an inline SVG."""
     config = explanation.plan.request.config
     context = {
         "title": f"PyTorch's and Keras's defaults: {config.variant} on {explanation.dataset.name}",
         "headline": headline(explanation),
         "notes": notes(explanation),
-        "image": png_data_uri(png),
+        "image": image,
         "metrics": list(METRIC_LABELS.values()),
         "factors": [_row_text(effect) for effect in explanation.factors],
         "summaries": [_row_text(effect) for effect in explanation.summaries],

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figure_style import INK, MUTED, figure_png, house_style, png_data_uri
+from alexnet_impl.report.figure_style import INK, MUTED, house_style, inline_svg
 from alexnet_impl.report.formatting import COLOURS
 from alexnet_impl.report.ledger.view import (
     HEADER,
@@ -78,7 +78,7 @@ def render(ledger: ClaimLedger) -> str:
         "pair_note": NOTE,
         "times": [time_cells(ratio) for ratio in compare_times(ledger.evidence, ledger.findings)],
         "curves": [_curve_cells(curve) for curve in ledger.curves],
-        "image": png_data_uri(figure_png(curves_figure(ledger.curves))),
+        "image": inline_svg(curves_figure(ledger.curves)),
         "class_tables": list(_class_tables(ledger.evidence)),
         "signs": SIGNS,
     }

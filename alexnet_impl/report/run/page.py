@@ -1,6 +1,6 @@
 """The HTML page of runs side by side: one file that opens offline, without scripts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def render(views: Sequence[RunView], title: str | None = None) -> str:
         "recipe_name": _recipe_name(first.config.recipe),
         "network": trace(first.config.spec(len(first.dataset.class_names))),
         "dataset": first.dataset,
-        "environments": [(group, list(_flat(group.views[0].environment))) for group in groups],
+        "environments": [(group, list(numbers.flat(group.views[0].environment))) for group in groups],
         "commands": [line for pair in pairs(groups) or [views] for line in commands(pair)],
         "kernel_text": kernel_text,
         "numbers": numbers,
@@ -148,15 +148,3 @@ def _recipe_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of a nested mapping as rows, their keys joined by dots."""
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
-        elif name.endswith("_bytes") and isinstance(value, int):
-            yield name.removesuffix("_bytes"), numbers.mebibytes(value)
-        else:
-            yield name, numbers.value_text(value)

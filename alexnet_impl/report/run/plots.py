@@ -32,7 +32,7 @@ MAX_SHOWN_CLASSES = 20
 """The figure of classes shows at most this number of classes: those with the lowest accuracy."""
 _MAX_POINTS = 1200
 _MARKERS = ("o", "s", "D", "^", "v")
-_WIDTH_INCHES = 4.8
+_WIDTH_INCHES = 4.5
 """Narrow enough that the text can be read on a phone."""
 
 

@@ -1,0 +1,86 @@
+"""The page of a parity comparison: every check, the loss curves, the request and the machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from alexnet_impl.parity.record import CheckResult, ParityRecord
+from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.figure_style import inline_svg
+from alexnet_impl.report.formatting import flat
+from alexnet_impl.report.parity.terminal import failure_line
+from alexnet_impl.report.templates import BigFigure, render_page, write_page
+
+_NOTE = (
+    "A check holds if the largest difference is at most the one that rounding explains. Causes are "
+    "sought by applying known mistakes to the other framework."
+)
+
+
+def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -> None:
+    """Write the page of a record, whole or not at all.
+
+    Args:
+        path: The .html file.
+        record: The comparison, which may have stopped at a mismatch.
+        figure: Its loss curves; None if it has none.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
+    request = dict(flat(record.request))
+    what = request.get("variant") or f"{request.get('torch')} and {request.get('tensorflow')}"
+    context = {
+        "title": f"Parity of PyTorch and TensorFlow: {what}",
+        "headline": _headline(record),
+        "notes": [_NOTE],
+        "holds": record.holds,
+        "figures": list(_big(record)),
+        "checks": [_row(check) for check in record.checks],
+        "image": None if figure is None else inline_svg(figure),
+        "request": list(request.items()),
+        "environment": list(flat(record.environment)),
+    }
+    write_page(path, render_page("parity/parity.html.jinja", context))
+
+
+def _headline(record: ParityRecord) -> str:
+    if record.holds:
+        return f"PyTorch and TensorFlow compute the same: all {len(record.checks)} checks hold"
+    return failure_line(record)
+
+
+def _big(record: ParityRecord) -> Iterator[BigFigure]:
+    """The number of checks that hold, and the check that comes closest to its tolerance."""
+    held = sum(check.holds for check in record.checks)
+    yield BigFigure(label="checks that hold", value=f"{held} of {len(record.checks)}")
+    measured = [check for check in record.checks if check.tolerance > 0]
+    if measured:
+        closest = max(measured, key=_share)
+        yield BigFigure(
+            label="largest difference",
+            value=f"{100 * _share(closest):.3g}%",
+            unit="of its tolerance",
+            details=(f"{closest.name} {closest.precision}".strip(),),
+        )
+
+
+def _share(check: CheckResult) -> float:
+    """Measured difference as a share of the tolerance; a NaN counts as the largest."""
+    share = check.measured / check.tolerance
+    return share if share == share else float("inf")  # noqa: PLR0124 - NaN equals nothing
+
+
+def _row(check: CheckResult) -> dict[str, Any]:
+    return {
+        "holds": check.holds,
+        "name": check.name,
+        "precision": check.precision or numbers.MISSING,
+        "measured": f"{check.measured:.1e}",
+        "tolerance": f"{check.tolerance:.1e}",
+        "where": "" if check.holds else f"at {check.where or 'every value'}",
+        "reason": check.reason,
+        "causes": [str(cause) for cause in check.causes],
+    }
