@@ -10,10 +10,10 @@ import warnings
 from typing import Any, TextIO, cast
 
 from alexnet_impl.cli.flags import Worker
-from alexnet_impl.cli.output import Output
+from alexnet_impl.cli.output import Output, json_text
 from alexnet_impl.cli.parsing import UsageError, parse
 from alexnet_impl.errors import AlexNetError, AlexNetWarning, StoppedError
-from alexnet_impl.report.printing import PlainConsole, encode_everything, printable
+from alexnet_impl.report.printing import JsonConsole, PlainConsole, encode_everything, printable
 from alexnet_impl.training.stopping import ENDING_SIGNALS, handle_signals
 
 STOPPED = 130
@@ -71,8 +71,12 @@ def _run(arguments: list[str]) -> int:
     output = Output(sys.stdout)
     # A worker ends at once, except while it trains: its parent cleans up.
     ending = () if isinstance(flags, Worker) else ENDING_SIGNALS
+    wants_json = getattr(flags, "json", False)
+    console = JsonConsole() if wants_json else PlainConsole(file=cast("TextIO", output))
     with handle_signals(ending, _interrupt):
-        code = command.run(flags, PlainConsole(file=cast("TextIO", output)))
+        code = command.run(flags, console)
+    if isinstance(console, JsonConsole):
+        output.write(f"{json_text(console.result)}\n")
     output.flush()
     if output.failure is not None:
         raise output.failure

@@ -1,5 +1,6 @@
 """Handlers of `alexnet bench`, `alexnet bench compare` and `alexnet versions`."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich import box
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Bench, BenchCompare, TrainingOptions, Versions
+from alexnet_impl.cli.output import keep_result
 from alexnet_impl.cli.shared import (
     check_target,
     new_folder,
@@ -28,6 +30,7 @@ from alexnet_impl.measurement.gate import check_comparable, pass_gate
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
 from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
 from alexnet_impl.measurement.recording import (
+    FILE_NAME,
     Interference,
     entry_of,
     read_recording,
@@ -47,8 +50,14 @@ from alexnet_impl.measurement.sides import parse_side
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.report.bench.page import write_bench_page
-from alexnet_impl.report.bench.regressions import regression_lines
-from alexnet_impl.report.bench.releases import HEADER, conclusion, version_rows, write_versions_page
+from alexnet_impl.report.bench.regressions import regression_lines, regressions_json
+from alexnet_impl.report.bench.releases import (
+    HEADER,
+    conclusion,
+    releases_json,
+    version_rows,
+    write_versions_page,
+)
 from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
 from alexnet_impl.report.figure_style import write_figure
@@ -130,6 +139,7 @@ class Measurement:
                 write_figure(self.folder / "rounds.png", figure)
         page = self.folder / "bench.html"
         write_bench_page(page, read_recording(self.folder), figure)
+        keep_result(self.console, lambda: json.loads((self.folder / FILE_NAME).read_text()))
         self.console.print(f"Benchmark folder: {self.folder}", soft_wrap=True)
         self.console.print(f"Page: {page}", soft_wrap=True)
         return code
@@ -313,6 +323,7 @@ def bench_compare_command(command: BenchCompare, console: Console) -> int:
         allow_other_machine=command.other_machine,
     )
     done = find_regressions(read_recording(command.old), read_recording(command.new), options)
+    keep_result(console, lambda: regressions_json(done))
     *lines, last = regression_lines(done)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
@@ -348,6 +359,7 @@ def versions_command(command: Versions, console: Console) -> int:
     """Print the table and write the page; the exit code is 1 if releases were not shown equal."""
     check_target("--output", command.output)
     environments, problems = read_environments(command.folder)
+    keep_result(console, lambda: releases_json(environments, problems))
     # Releases side by side: a row for each would be wider than a terminal.
     table = FittedTable(box=box.SIMPLE, show_header=False)
     for cells in zip(HEADER, *version_rows(environments), strict=True):

@@ -16,6 +16,7 @@ from alexnet_impl.cli.flags import (
     TrainingOptions,
     WeightsFlags,
 )
+from alexnet_impl.cli.output import keep_result
 from alexnet_impl.cli.quiet import quiet_stderr
 from alexnet_impl.cli.shared import (
     check_target,
@@ -54,6 +55,7 @@ from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.precision import ask_here, ask_workers
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.report.run.command_lines import nearest_recipe
+from alexnet_impl.report.run.json_values import evaluation_json, predictions_json, runs_json
 from alexnet_impl.report.run.seeds import seed_comparison
 from alexnet_impl.report.run.tables import (
     comparison_table,
@@ -103,6 +105,7 @@ def train_command(command: Train, console: Console) -> int:
         if result.status == "interrupted":
             raise StoppedError(f"Stopped after step {result.steps}")
     console.print(comparison_table([folder]))
+    keep_result(console, lambda: runs_json([folder]))
     console.print(f"Run folder: {folder.path}", soft_wrap=True)
     _refuse_collapsed([folder])
     return 0
@@ -176,6 +179,7 @@ def _seeds_text(seeds: Sequence[int]) -> str:
 
 
 def _show_report(runs: Sequence[RunFolder], path: Path, console: Console) -> int:
+    keep_result(console, lambda: runs_json(runs))
     if (found := seed_comparison(view_runs(runs))) is not None:
         console.print(seeds_table(found))
         for sentence in (f"{found.headline}.", *found.sentences):
@@ -201,6 +205,7 @@ def evaluate_command(command: Evaluate, console: Console) -> int:
     _refuse_given(command, _WEIGHTS_FLAGS, "belongs to weight files; a run states it")
     folder = RunFolder.open(command.run)
     folder.finished_result()
+    keep_result(console, lambda: evaluation_json(folder))
     for renderable in evaluation_renderables(folder):
         console.print(renderable)
     return 0
@@ -276,6 +281,7 @@ def predict_command(command: Predict, console: Console) -> int:
     with quiet_stderr():
         predictions = predict_files(network, command.images, command.device)
     console.print(predictions_table(predictions, top=command.top))
+    keep_result(console, lambda: predictions_json(predictions, top=command.top))
     return 0
 
 

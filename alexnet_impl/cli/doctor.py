@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Doctor
+from alexnet_impl.cli.output import keep_result
 from alexnet_impl.cli.shared import parse_interpreters
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.facts import machine_fingerprint
@@ -25,6 +26,7 @@ def doctor_command(command: Doctor, console: Console) -> int:
             )
         )
     findings = find_all(diagnoses, machine)
+    keep_result(console, lambda: {"findings": findings})
     for renderable in doctor_renderables(findings):
         console.print(renderable)
     return int(any(one.holds is False for one in findings))

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Explain
+from alexnet_impl.cli.output import keep_result
 from alexnet_impl.cli.shared import (
     load_images,
     new_folder,
@@ -15,7 +16,7 @@ from alexnet_impl.cli.shared import (
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.errors import RunError
-from alexnet_impl.explain.results import read_explanation, write_explanation
+from alexnet_impl.explain.results import read_explanation, to_dict, write_explanation
 from alexnet_impl.explain.study import (
     ExplainPlan,
     ExplainRequest,
@@ -78,7 +79,7 @@ def _warn_of_slow_arms(plan: ExplainPlan, interpreters: dict[str, str]) -> None:
 
 def _resumed(command: Explain) -> ExplainRequest:
     """The request of an interrupted study; other flags are refused, as they would be ignored."""
-    given = replace(command, resume=None, interpreter=())
+    given = replace(command, resume=None, interpreter=(), json=False)
     if given != Explain() or command.resume is None:
         raise RunError(
             "--resume continues a study with the flags it was started with; leave other flags out."
@@ -134,6 +135,7 @@ def _config(command: Explain) -> tuple[RunConfig, Pretrained | None]:
 def _show(folder: Path, console: Console) -> int:
     explanation = read_explanation(folder)
     write_explanation(explanation)
+    keep_result(console, lambda: to_dict(explanation))
     # matplotlib and jinja2 take a second, which only a report should cost.
     from alexnet_impl.report.explain.page import write_explain_page  # noqa: PLC0415
     from alexnet_impl.report.explain.tables import effects_table, not_applicable_lines, notes  # noqa: PLC0415

@@ -42,6 +42,14 @@ _NO_FLAG: Any = PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tabled:
+    """The flag of every command that prints a table."""
+
+    json: bool = False
+    """Print the result as JSON on standard output, and everything else on standard error."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
     """Options that training and benchmarks share: network, recipe, images and machine."""
 
@@ -141,12 +149,12 @@ def explain_options() -> TrainingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variants:
+class Variants(Tabled):
     """List the variants: parameters, MACs, published totals, sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor:
+class Doctor(Tabled):
     """Check what is installed, which devices are seen, what clashes, and what to do about it.
 
     The exit code is 1 if something does not work. A bug report needs its output.
@@ -157,7 +165,7 @@ class Doctor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipes:
+class Recipes(Tabled):
     """List the named recipes, or all fields of a recipe."""
 
     fields: bool = False
@@ -165,7 +173,7 @@ class Recipes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describe:
+class Describe(Tabled):
     """Print the layers of a variant: kernel, output shape, parameters, MACs."""
 
     variant: Annotated[Positional[str], arg(metavar="VARIANT|FILE.py:NAME")]
@@ -180,7 +188,7 @@ class Describe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Tabled):
     """Train one framework and write a run folder."""
 
     framework: FrameworkFlag = "torch"
@@ -191,7 +199,7 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class Compare(Tabled):
     """Train both frameworks with equal weights and batches, and report.
 
     With --seeds N it says, with an interval over the seeds, whether the frameworks differ in
@@ -208,7 +216,7 @@ class Compare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parity:
+class Parity(Tabled):
     """Prove that both frameworks compute the same, or find the first mismatch.
 
     Initial weights are He's and dropout masks are shared, whatever the recipe says; otherwise
@@ -231,7 +239,7 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explain:
+class Explain(Tabled):
     """Switch each default that differs between PyTorch and Keras, and rank the effects."""
 
     framework: FrameworkFlag = "torch"
@@ -270,7 +278,7 @@ class WeightsFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(WeightsFlags):
+class Evaluate(WeightsFlags, Tabled):
     """Print a run's accuracy, figures per class and confusion matrix.
 
     A weight file is evaluated anew, on the test images of --data-dir or --dataset; and so is a run
@@ -301,7 +309,7 @@ class Evaluate(WeightsFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(WeightsFlags):
+class Predict(WeightsFlags, Tabled):
     """Predict the classes of image files."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN|WEIGHTS")]
@@ -321,7 +329,7 @@ class Predict(WeightsFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert(WeightsFlags):
+class Convert(WeightsFlags, Tabled):
     """Convert a weight file to another format, and compare the outputs.
 
     Formats: .pt, .pth, .safetensors, .keras and .weights.h5; .h5, .ckpt, .bin and .tar can be read.
@@ -335,7 +343,7 @@ class Convert(WeightsFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Tabled):
     """Write report.html again from run folders."""
 
     runs: Annotated[
@@ -347,7 +355,7 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Bench(Tabled):
     """Time one side, or two sides in turns.
 
     SIDE = FRAMEWORK[,workload=WORKLOAD][,FIELD=VALUE...], with fields of the recipe, as in
@@ -385,7 +393,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchCompare:
+class BenchCompare(Tabled):
     """Report regressions between two benchmark files, of `alexnet bench` or of pytest-benchmark.
 
     Cases are matched by what was measured, not by the names of tests. The exit code is 1 if a case
@@ -411,7 +419,7 @@ class BenchCompare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Versions:
+class Versions(Tabled):
     """Show parity and speed over releases: one table, an HTML page and a figure.
 
     `tox run -m versions` measures in all of its environments and then runs this. The exit code is 1
@@ -426,7 +434,7 @@ class Versions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reproduce:
+class Reproduce(Tabled):
     """Run experiments of the five reports, each framework in a process of its own.
 
     The reports, R0 to R4, are course reports of 2025 that train AlexNet on CIFAR-10. A run that has
@@ -460,7 +468,7 @@ class Reproduce:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
+class Ledger(Tabled):
     """Judge every figure of the five reports: by arithmetic, and by the runs of `reproduce`."""
 
     runs: Annotated[Positional[Path | None], value("[DIR]")] = None
@@ -469,8 +477,6 @@ class Ledger:
     """Print every claim, pair and finding, not only counts and contradictions."""
     html: Annotated[Path | None, value("PATH")] = None
     """Write the page with every claim, the curves and the tables."""
-    json: Annotated[Path | None, value("PATH")] = None
-    """Write every claim with its verdict and evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)

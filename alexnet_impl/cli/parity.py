@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Parity, TrainingOptions
+from alexnet_impl.cli.output import keep_result
 from alexnet_impl.cli.shared import (
     load_images,
     new_folder,
@@ -20,7 +21,7 @@ from alexnet_impl.compare import check_frameworks
 from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.prove import prove
-from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
+from alexnet_impl.parity.record import CheckResult, ParityRecord, record_values, write_record
 from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
@@ -51,6 +52,7 @@ def parity_command(command: Parity, console: Console) -> int:
             record = _compare_pair(pair, interpreters, folder, console)
         else:
             record = _prove(command, interpreters, folder, console)
+    keep_result(console, lambda: record_values(record))
     _write_pictures(folder, record)
     console.print(f"Record: {folder}", soft_wrap=True)
     console.print(f"Page: {folder / 'parity.html'}", soft_wrap=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
-from alexnet_impl.cli.shared import check_output, load_images, parse_interpreters
+from alexnet_impl.cli.output import keep_result
+from alexnet_impl.cli.shared import check_output, continued_by, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
@@ -18,6 +19,7 @@ from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImage
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.run.json_values import runs_json
 from alexnet_impl.report.run.tables import comparison_table
 from alexnet_impl.reproduction.catalogue.budget import get_budget
 from alexnet_impl.reproduction.catalogue.experiment import Experiment
@@ -79,6 +81,7 @@ def _show(runs: list[RunFolder], problems: list[str], output: Path, console: Con
         RunError: If one did not.
     """
     if runs:
+        keep_result(console, lambda: runs_json(runs))
         console.print(comparison_table(runs))
         console.print(f"Runs: {output}; judge them with: alexnet ledger {output}", soft_wrap=True)
     if len(problems) == 1:

@@ -3,7 +3,12 @@
 from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
-from alexnet_impl.report.ledger.experiments import assumption_lines, experiments_table
+from alexnet_impl.cli.output import keep_result
+from alexnet_impl.report.ledger.experiments import (
+    assumption_lines,
+    experiments_json,
+    experiments_table,
+)
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS, get_experiments
 
 MORE = (
@@ -19,6 +24,7 @@ def reproduce_command(command: Reproduce, console: Console) -> int:
         from alexnet_impl.cli.reproduce import reproduce_command as run  # noqa: PLC0415
 
         return run(command, console)
+    keep_result(console, experiments_json)
     console.print(experiments_table(console.options.max_width))
     detailed = get_experiments(command.ids) or (EXPERIMENTS.values() if command.all else ())
     for experiment in detailed:

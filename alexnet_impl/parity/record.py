@@ -120,11 +120,16 @@ class ParityRecord:
 def write_record(folder: Path, record: ParityRecord) -> Path:
     """Write parity.json into a folder, whole or not at all."""
     path = folder / FILE_NAME
+    write_bytes(path, json.dumps(record_values(record), indent=1).encode())
+    return path
+
+
+def record_values(record: ParityRecord) -> dict[str, Any]:
+    """The content of parity.json, in which numbers that are not finite are text."""
     values = {"schema_version": SCHEMA_VERSION, "holds": record.holds, **asdict(record)}
     for check, entry in zip(record.checks, values["checks"], strict=True):
         entry["holds"] = check.holds
-    write_bytes(path, json.dumps(_finite(values), indent=1).encode())
-    return path
+    return {key: _finite(value) for key, value in values.items()}
 
 
 def _finite(value: Any) -> Any:

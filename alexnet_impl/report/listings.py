@@ -49,6 +49,26 @@ def variants_table() -> Table:
     return table
 
 
+def variants_json() -> list[dict[str, Any]]:
+    """Every variant with its totals and its source, for --json."""
+    found = []
+    for name, variant in (VARIANTS | BACKBONE_VARIANTS).items():
+        spec = build_spec(name)
+        totals = trace(spec)
+        found.append(
+            {
+                "variant": name,
+                "num_params": totals.num_params,
+                "published_num_params": variant.published_num_params,
+                "input_size": variant.input_size,
+                "num_macs": None if backbone_of(spec) else totals.num_macs,
+                "about": variant.about,
+                "source": variant.source,
+            }
+        )
+    return found
+
+
 def sources_table() -> Table:
     """Every variant with what sets it apart and its source, one a row."""
     table = _table(title="Sources", narrow=True)
@@ -114,6 +134,28 @@ def describe_table(spec: Spec) -> Table:
     return table
 
 
+def describe_json(spec: Spec) -> dict[str, Any]:
+    """The layers of a network with its totals, for --json."""
+    totals, uncounted = trace(spec), backbone_of(spec)
+    return {
+        "name": spec.name,
+        "input_shape": spec.input_shape,
+        "num_params": totals.num_params,
+        "num_macs": None if uncounted else totals.num_macs,
+        "layers": [
+            {
+                "layer": step.layer.name,
+                "kind": _KINDS[type(step.layer)],
+                "kernel": kernel_text(step.layer),
+                "output_shape": step.output_shape,
+                "num_params": step.num_params,
+                "num_macs": None if step.layer is uncounted else step.num_macs,
+            }
+            for step in totals.layers
+        ],
+    }
+
+
 _KINDS: dict[type, str] = {
     Conv: "conv",
     Relu: "ReLU",
@@ -142,6 +184,28 @@ def recipes_table() -> Table:
         )
         table.add_row(name, PURPOSES[name], ", ".join(changes))
     return table
+
+
+def recipes_json() -> dict[str, Any]:
+    """Every named recipe with its purpose and all of its fields, for --json."""
+    return {
+        name: {"purpose": PURPOSES[name], **recipe.to_dict()}
+        for name, recipe in (RECIPES | TRANSFER_RECIPES).items()
+    }
+
+
+def fields_json() -> list[dict[str, Any]]:
+    """Every field of a recipe with its values, default and meaning, for --json."""
+    hints, meanings = get_type_hints(Recipe), _field_docstrings(Recipe)
+    return [
+        {
+            "field": field.name,
+            "values": _values(hints[field.name]),
+            "default": field.default,
+            "meaning": meanings[field.name],
+        }
+        for field in fields(Recipe)
+    ]
 
 
 def recipe_fields() -> Iterator[RenderableType]:

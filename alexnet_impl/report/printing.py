@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -58,6 +58,18 @@ class PlainConsole(Console):
         """Render to segments, whose own styles and cursor movements stay."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+class JsonConsole(PlainConsole):
+    """The console of a command with --json: it prints on standard error and keeps the result.
+
+    Attributes:
+        result: What the command found; None until it is known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+        self.result: Any = None
 
 
 def encode_everything() -> None:

@@ -185,7 +185,10 @@ def _facts(recording: Recording) -> Iterator[tuple[str, str]]:
     if gpus := recording.machine.get("gpus"):
         yield "GPU", ", ".join(str(gpu.get("name")) for gpu in gpus)
     threads = {
-        str(entry.rest["framework"].get("threads") or entry.rest["framework"].get("intra_op_threads"))
+        str(
+            entry.rest["framework"].get("threads")
+            or entry.rest["framework"].get("intra_op_threads")
+        )
         for entry in recording.entries
         if entry.rest.get("framework")
     } - {"None"}

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from alexnet_impl.measurement.regressions import CaseChange, RegressionReport
 from alexnet_impl.report import formatting as numbers
@@ -25,6 +27,21 @@ def regression_lines(report: RegressionReport) -> list[str]:
         *(f"only in NEW: {title}" for title in report.only_new),
         conclusion(report),
     ]
+
+
+def regressions_json(report: RegressionReport) -> dict[str, Any]:
+    """The report as values, each case with its outcome, for --json."""
+    cases = [
+        asdict(case)
+        | {
+            "old_per_second": case.old_per_second,
+            "new_per_second": case.new_per_second,
+            "regression": case.regression,
+            "cleared": case.cleared,
+        }
+        for case in report.cases
+    ]
+    return asdict(report) | {"cases": cases, "conclusion": conclusion(report)}
 
 
 def conclusion(report: RegressionReport) -> str:

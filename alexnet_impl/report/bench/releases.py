@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -56,6 +57,32 @@ def _stopped(one: Environment) -> str:
     """Words on a bench that was stopped, whose rounds are fewer than were asked for."""
     entries = one.bench.entries
     return one.bench.stopped_after(entries[0]) if entries else ""
+
+
+def releases_json(environments: Sequence[Environment], problems: Sequence[str]) -> dict[str, Any]:
+    """Parity, speeds and ratio of every set of releases, for --json."""
+    return {
+        "environments": [
+            {
+                "name": one.name,
+                "releases": one.releases,
+                "holds": one.holds,
+                "checks": len(one.parity.checks),
+                "failures": [check.name for check in one.parity.failures],
+                "lockstep": None if one.lockstep is None else one.lockstep.measured,
+                "speeds": {
+                    name: {key: entry.rest.get(key) for key in ("per_second", "fraction_of_peak")}
+                    for name in FRAMEWORKS
+                    if (entry := one.entry(name))
+                },
+                "pair": one.pair,
+                "stopped": _stopped(one),
+                "measured_at": one.bench.measured_at,
+            }
+            for one in environments
+        ],
+        "problems": list(problems),
+    }
 
 
 def _parity_text(one: Environment) -> str:

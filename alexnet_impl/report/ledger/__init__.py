@@ -1,1 +1,1 @@
-"""Reports on the ledger of published claims: terminal tables, a page and a JSON file."""
+"""Reports on the ledger of published claims: terminal tables, a page and JSON."""

@@ -1,6 +1,7 @@
 """The list of `alexnet reproduce --list`: experiments, budgets, and what each report leaves out."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -33,6 +34,21 @@ def experiments_table(width: int) -> RenderableType:
     ]
     lines = [Text(f"{budget.name}: {budget.about}") for budget in BUDGETS.values()]
     return Group(stacked("", header, rows, width, unbroken=set(header[:4])), *lines)
+
+
+def experiments_json() -> list[dict[str, Any]]:
+    """Every experiment with what it does and assumes, for --json."""
+    return [
+        {
+            "id": experiment.id,
+            "framework": experiment.framework,
+            "variant": experiment.variant,
+            "about": experiment.about,
+            "published": distinct_texts(final_claims(experiment.id, "test_top1_accuracy")) or None,
+            "details": list(assumption_lines(experiment)),
+        }
+        for experiment in EXPERIMENTS.values()
+    ]
 
 
 def _tflop_text(experiment: Experiment) -> str:

@@ -75,7 +75,9 @@ def render(views: Sequence[RunView], title: str | None = None) -> str:
         "recipe_name": _recipe_name(first.config.recipe),
         "network": trace(first.config.spec(len(first.dataset.class_names))),
         "dataset": first.dataset,
-        "environments": [(group, list(numbers.flat(group.views[0].environment))) for group in groups],
+        "environments": [
+            (group, list(numbers.flat(group.views[0].environment))) for group in groups
+        ],
         "commands": [line for pair in pairs(groups) or [views] for line in commands(pair)],
         "kernel_text": kernel_text,
         "numbers": numbers,

@@ -1,11 +1,8 @@
-"""The ledger as a JSON file: every claim with its verdict and evidence, findings and pairs."""
+"""The ledger as values that JSON can hold: claims with their verdicts, findings and pairs."""
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from alexnet_impl.files import write_bytes
 from alexnet_impl.report.ledger.view import pair_tables
 from alexnet_impl.reproduction.verdicts.ledger import ClaimLedger, JudgedClaim
 
@@ -46,8 +43,3 @@ def _entry_json(entry: JudgedClaim) -> dict[str, Any]:
         "ours": None if measured is None else [measured.value, measured.low, measured.high],
         "runs": [str(path) for path in entry.runs],
     }
-
-
-def write_ledger_json(path: Path, ledger: ClaimLedger) -> None:
-    """Write the file, whole or not at all."""
-    write_bytes(path, json.dumps(ledger_json(ledger), indent=1).encode())
