@@ -69,7 +69,7 @@ def pytest_configure(config):
         raise pytest.UsageError(str(error)) from error
     promised = os.environ.get("ALEXNET_REQUIRE", "")
     for name in filter(None, promised.split(",")):
-        if name == "gpu":
+        if name in ("gpu", "browser"):
             continue  # looked for by the first test that needs one
         if name not in FRAMEWORKS:
             raise pytest.UsageError(f"ALEXNET_REQUIRE={promised}: {name} is none of {FRAMEWORKS}.")

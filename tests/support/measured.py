@@ -10,6 +10,11 @@ from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.stats.speed_ratios import paired_ratio
 
 HELD = CheckResult(name="logits", precision="float32", measured=1e-6, tolerance=1e-5, reason="sums")
+MACHINE_FACTS = {
+    "cpu": "a processor",
+    "logical_cpus": 2,
+    "packages": {"torch": "2.14.1", "tensorflow": "2.21.0", "keras": "3.15.1"},
+}
 EQUAL, DIFFERS = Gate(checks=(HELD,)), Gate(checks=(replace(HELD, measured=0.5, where="fc3"),))
 
 

@@ -378,7 +378,6 @@ def test_output_that_cannot_be_written_is_refused(refusal, monkeypatch, tmp_path
 
 TARGETS = {
     "ledger --html": ("ledger", "--html"),
-    "ledger --json": ("ledger", "--json"),
     "report": ("report", "run", "--output"),
     "versions": ("versions", ".", "--output"),
     "convert": ("convert", "in.pt"),

@@ -135,7 +135,7 @@ def _ratio(pair: dict[str, Any]) -> BigFigure:
 
 
 def _warnings(recording: Recording) -> Iterator[str]:
-    """What may have interfered, then the doubts about each side's times."""
+    """Yields what may have interfered, then the doubts about the times of each side."""
     yield from recording.interference.warnings
     for entry in recording.entries:
         yield from (f"{entry.title}: {warning}" for warning in entry.rest.get("warnings", ()))

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from types import SimpleNamespace
@@ -15,9 +15,8 @@ from support.tables import shown
 
 from alexnet_impl.cli import main
 from alexnet_impl.report.ledger.experiments import experiments_table
-from alexnet_impl.report.ledger.json_file import ledger_json
+from alexnet_impl.report.ledger.json_values import ledger_json
 from alexnet_impl.report.ledger.page import curves_figure, shift_text, time_cells
-from alexnet_impl.report.ledger.stacked import PIPED_WIDTH
 from alexnet_impl.report.ledger.terminal import grouped, ledger_renderables, short_renderables
 from alexnet_impl.report.ledger.view import (
     FRAMEWORKS_TITLE,
@@ -26,6 +25,7 @@ from alexnet_impl.report.ledger.view import (
     pair_note,
     run_lines,
 )
+from alexnet_impl.report.printing import PIPED_WIDTH
 from alexnet_impl.reproduction.catalogue.budget import BUDGETS
 from alexnet_impl.reproduction.catalogue.scratch import EXPERIMENTS
 from alexnet_impl.reproduction.claims.queries import CLAIMS, curve_claims
@@ -785,13 +785,15 @@ def reported(tmp_path_factory):
         write_experiment(root, name)
     left_out = write_experiment(root, "R3-torch", seed=1).path
     put(left_out.parent / "experiment.json", "R3-torhc", "experiment")
-    page, values = root / "ledger.html", root / "ledger.json"
+    page = root / "ledger.html"
     with redirect_stdout(StringIO()) as out:
-        assert main(["ledger", str(root), "--all", "--html", str(page), "--json", str(values)]) == 0
+        assert main(["ledger", str(root), "--all", "--html", str(page)]) == 0
+    with redirect_stdout(StringIO()) as values, redirect_stderr(StringIO()):
+        assert main(["ledger", str(root), "--json"]) == 0
     return SimpleNamespace(
         ledger=make_ledger(root),
         page=page.read_text(),
-        values=json.loads(values.read_text()),
+        values=json.loads(values.getvalue()),
         printed=out.getvalue(),
         left_out=left_out,
     )
@@ -904,7 +906,7 @@ def test_page_has_answers_curves_tables_and_verdicts(reported):
     assert "<td>pretrained</td>" in page
     assert "Our answer" in page
     assert page.count('class="good">reproduced') >= 1
-    assert "data:image/png;base64," in page
+    assert "<svg " in page
     assert "http" not in page.replace("http-equiv", "")
     titles = [axes.get_title(loc="left") for axes in curves_figure(reported.ledger.curves).axes]
     assert titles[:2] == ["R0-torch", "R0-tf"]
