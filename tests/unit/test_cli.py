@@ -181,6 +181,18 @@ def test_recipes_prints_every_recipe(alexnet):
         assert text in out
 
 
+TWO_SCREENS = 72
+"""Lines of two screens of 36 lines."""
+
+
+@pytest.mark.parametrize("command", [name for name, one in COMMANDS.items() if one.group])
+def test_help_of_a_command_stays_within_two_screens(alexnet, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = alexnet(*command.split(), "--help")
+    assert code == 0
+    assert len(out.splitlines()) <= TWO_SCREENS
+
+
 # ---- hostile text and streams
 
 

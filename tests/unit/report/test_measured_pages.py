@@ -1,0 +1,101 @@
+"""The pages of a benchmark and of a parity comparison, from their files."""
+
+from dataclasses import replace
+
+import pytest
+from support.measured import DIFFERS, EQUAL, MACHINE_FACTS, pair
+
+from alexnet_impl.measurement.recording import (
+    Interference,
+    entry_of,
+    read_recording,
+    write_recording,
+)
+from alexnet_impl.parity.record import Cause, CheckResult, ParityRecord
+from alexnet_impl.report.bench.page import write_bench_page
+from alexnet_impl.report.parity.page import write_parity_page
+from alexnet_impl.stats.speed_ratios import paired_ratio
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture
+def bench_page(tmp_path):
+    """The page of two sides with this gate, ratio and verdict, as text."""
+
+    def bench_page(gate=EQUAL, warnings=(), **changes):
+        done = pair(**changes)
+        entries = [entry_of(one, gate) for one in (done.first, done.second)]
+        write_recording(
+            tmp_path, MACHINE_FACTS, entries, [(done, gate)], Interference(warnings=warnings)
+        )
+        write_bench_page(tmp_path / "bench.html", read_recording(tmp_path), None)
+        return (tmp_path / "bench.html").read_text(encoding="utf-8")
+
+    return bench_page
+
+
+def test_bench_page_has_speeds_ratio_and_verdict(bench_page):
+    page = bench_page()
+    assert "PyTorch is faster than TensorFlow by more than 2.00%</h1>" in page
+    for text in ("1,280", "640", "2.000x", "3 rounds", "torch 2.14.1", "a processor, 2 cores"):
+        assert text in page
+    assert "doubtful" not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline"),
+    [
+        ({"verdict": "slower"}, "PyTorch is slower than TensorFlow by more than 2.00%"),
+        ({"verdict": "undecided"}, "No speed difference above 2.00% was shown between"),
+        ({"ratio": paired_ratio([1, 1], [2, 2])}, "PyTorch / TensorFlow: too few rounds"),
+        ({"gate": DIFFERS}, "No ratio: the models of PyTorch and TensorFlow differ"),
+    ],
+)
+def test_bench_page_says_when_there_is_no_faster_side(bench_page, changes, headline):
+    assert headline in bench_page(**changes)
+
+
+def test_bench_page_shows_no_ratio_of_models_that_differ(bench_page):
+    page = bench_page(gate=DIFFERS)
+    assert "2.000x" not in page
+    assert "differs: logits" in page
+
+
+def test_bench_page_marks_a_busy_machine_on_its_first_screen(bench_page):
+    page = bench_page(warnings=("Other processes used 45% of all cores.",))
+    assert "The times are doubtful: 1 warning" in page
+    assert page.index("Other processes used 45%") < page.index("</header>")
+
+
+def parity_page(path, *checks, **changes):
+    record = ParityRecord(
+        request={"variant": "cifar", "recipe": {"steps": 20}},
+        environment={"cpu": "a processor"},
+        checks=checks,
+        **changes,
+    )
+    write_parity_page(path, record, None)
+    return path.read_text(encoding="utf-8")
+
+
+CHECK = CheckResult(
+    name="logits", precision="float64", measured=2.5e-13, tolerance=1e-12, reason="sums <of>"
+)
+
+
+def test_parity_page_says_that_all_checks_hold(tmp_path):
+    page = parity_page(tmp_path / "parity.html", CHECK, replace(CHECK, measured=0.0))
+    assert "PyTorch and TensorFlow compute the same: all 2 checks hold</h1>" in page
+    for text in ("2 of 2", "25%", "of its tolerance", "recipe.steps", "sums &lt;of&gt;"):
+        assert text in page
+
+
+@pytest.mark.parametrize("measured", [0.5, float("nan")])
+def test_parity_page_names_the_first_mismatch_and_its_causes(tmp_path, measured):
+    cause = Cause(side="tensorflow", what="conv1 leant", remedy="straighten it")
+    failed = replace(CHECK, measured=measured, where="conv1", causes=(cause,))
+    page = parity_page(tmp_path / "parity.html", CHECK, failed)
+    assert "First mismatch: logits (float64), conv1</h1>" in page
+    assert "likely cause: tensorflow computes as if conv1 leant" in page
+    assert "1 of 2" in page
