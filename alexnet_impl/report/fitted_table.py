@@ -42,8 +42,8 @@ class FittedTable(Table):
                 column.width = one
             yield from super().__rich_console__(console, options.update(width=width))
         finally:
-            for column, one in zip(self.columns, before, strict=True):
-                column.width = one
+            for column, width_before in zip(self.columns, before, strict=True):
+                column.width = width_before
 
     def _sizes(self, console: Console, options: ConsoleOptions, column: Column) -> tuple[int, int]:
         """Widths of a column that break no word, and that wrap nothing."""

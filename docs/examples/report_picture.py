@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTH, HEIGHT = 1100, 1750
-"""Pixels: the header, the equality checks, the comparison and the first curves of the page."""
+WIDTH, HEIGHT = 1100, 1040
+"""Pixels: the first screen of the page, the accuracies' intervals and the equality checks."""
 REPORT_PNG = Path(__file__).parents[1] / "report.png"
 
 

@@ -20,10 +20,11 @@ _THREADS = ("threads", "intra_op_threads")
 def accuracy_side(group: RunGroup) -> BigFigure:
     """Accuracy of a group in large type, with its interval and number of images or seeds."""
     if group.accuracy is None:
-        unfinished = next(view for view in group.views if view.accuracy is None)
-        value, details = numbers.MISSING, (unfinished.state,)
-    else:
-        value, details = numbers.percent(group.accuracy), tuple(_accuracy_details(group))
+        states = tuple(view.state for view in group.views)
+        return BigFigure(
+            label=group.label, value=numbers.MISSING, details=states, colour=group.colour
+        )
+    value, details = numbers.percent(group.accuracy), tuple(_accuracy_details(group))
     return BigFigure(label=group.label, value=value, details=details, colour=group.colour)
 
 

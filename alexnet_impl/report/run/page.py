@@ -78,12 +78,23 @@ def render(views: Sequence[RunView], title: str | None = None) -> str:
         "environments": [
             (group, list(numbers.flat(group.views[0].environment))) for group in groups
         ],
-        "commands": [line for pair in pairs(groups) or [views] for line in commands(pair)],
+        "commands": _commands(groups),
         "kernel_text": kernel_text,
         "numbers": numbers,
         "type_name": lambda layer: type(layer).__name__,
     }
     return render_page("run/run.html.jinja", context)
+
+
+def _commands(groups: Sequence[RunGroup]) -> list[str]:
+    """The command of all pairs of runs, or those of all runs if they are no pairs."""
+    found = pairs(groups)
+    if len(found) < 2:
+        return commands([view for group in groups for view in group.views])
+    seeds = [first.config.recipe.seed for first, _ in found]
+    each = [line for pair in found for line in commands(pair)]
+    in_turn = seeds == list(range(seeds[0], seeds[0] + len(seeds))) and len(each) == len(seeds)
+    return [f"{each[0]} --seeds {len(seeds)}"] if in_turn else each
 
 
 def _facts(groups: Sequence[RunGroup]) -> Iterator[tuple[str, str]]:

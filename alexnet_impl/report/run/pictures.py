@@ -57,7 +57,7 @@ def _alone(view: RunView) -> RunGroup:
 
 def _kept(predictions: Predictions) -> dict[int, NDArray[np.uint8]]:
     """Every image that a run kept, uint8 of shape (height, width, 3), by its index."""
-    found = {}
+    found: dict[int, NDArray[np.uint8]] = {}
     for indices, images in (
         (predictions.sample_indices, predictions.sample_images),
         (predictions.wrong_indices, predictions.wrong_images),

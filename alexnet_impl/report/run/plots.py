@@ -79,8 +79,8 @@ def accuracy_figure(groups: Sequence[RunGroup]) -> Figure:
             for name in ("train_top1_accuracy", "eval_top1_accuracy")
         )
         axes.plot(*_means(train), **_line(group, rank) | {"linestyle": _DASHES})
-        curves = [tuple(np.array(column) for column in zip(*one, strict=True)) for one in evaluated]
-        _draw_band(axes, group, rank, [one for one in curves if one])
+        curves = [tuple(zip(*one, strict=True)) for one in evaluated if one]
+        _draw_band(axes, group, rank, [(np.array(x), np.array(y)) for x, y in curves])
         axes.plot(*_means(evaluated), **_marks(group, rank))
     _titles(axes, "Top-1 accuracy", "epoch")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -266,9 +266,12 @@ def confusion_figure(group: RunGroup) -> Figure:
 
 def _confusion(axes: Axes, group: RunGroup) -> None:
     names = group.views[0].dataset.class_names
-    matrix = sum(
-        confusion_matrix(predictions.predicted, predictions.labels, len(names))
-        for _, predictions in with_predictions(group.views)
+    matrix = np.sum(
+        [
+            confusion_matrix(predictions.predicted, predictions.labels, len(names))
+            for _, predictions in with_predictions(group.views)
+        ],
+        axis=0,
     )
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     # The run's colour with varying opacity is legible on a light and on a dark page: at most half
@@ -425,11 +428,8 @@ def _end_labels(axes: Axes, groups: Sequence[RunGroup]) -> None:
 
 def _curve_end(axes: Axes, colour: str) -> float:
     """Height of the last point of the last curve of this colour."""
-    ends = [
-        line.get_ydata()[-1]
-        for line in axes.lines
-        if line.get_color() == colour and len(line.get_ydata())
-    ]
+    curves = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_color() == colour]
+    ends = [curve[-1] for curve in curves if curve.size]
     return float(ends[-1]) if ends else math.nan
 
 

@@ -1,6 +1,7 @@
 """Runs that differ only by their seed are one group, and groups are compared pair by pair."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -90,4 +91,6 @@ def test_page_of_seeds_shows_both_groups(make_seeds):
     page = render(view_runs(make_seeds()))
     assert "mean of 3 seeds" in page
     assert "range of 3 seeds" in page
-    assert page.count("alexnet compare --variant cifar") == 3
+    (command,) = re.findall("<pre>(alexnet compare .*)</pre>", page)
+    assert "--seed 0 " in command
+    assert command.endswith(" --seeds 3")
