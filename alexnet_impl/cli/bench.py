@@ -326,7 +326,7 @@ def bench_compare_command(command: BenchCompare, console: Console) -> int:
     keep_result(console, lambda: regressions_json(done))
     *lines, last = regression_lines(done)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=isinstance(line, str))
     fails = done.worse or (command.strict and done.doubtful)
     style = "bold red" if fails else "yellow" if done.doubtful else "green"
     console.print(last, style=style, markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alexnet_impl.errors import RunError
 from alexnet_impl.files import write_bytes
@@ -56,7 +56,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
     environment.globals["shades"] = {
         shade_variable(shade): shade for shades in COLOURS.values() for shade in shades
     }
-    environment.filters |= {"headings": headings, "shade": shade_variable}
+    environment.filters |= {"headings": headings, "shade": shade_variable, "code": code}
     return printable(environment.get_template(template).render(context))
 
 
@@ -64,6 +64,12 @@ def headings(html: str) -> list[tuple[str, str]]:
     """The id and the text of every heading with an id, for the table of contents."""
     found = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', html, re.DOTALL)
     return [(name, Markup(text).striptags()) for name, text in found]  # noqa: S704 - a template's
+
+
+def code(text: str) -> Markup:
+    """A sentence, escaped, with what stands between backticks as code."""
+    marked = re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(marked)  # noqa: S704 - escaped just before
 
 
 def write_page(path: Path, html: str, png: bytes | None = None) -> None:

@@ -13,6 +13,7 @@ import pytest
 import tyro
 from rich.console import Console
 from support.measured import noise_config, pair, side
+from support.tables import shown
 
 from alexnet_impl.cli.bench import bench_compare_command, parse_thresholds
 from alexnet_impl.cli.flags import BenchCompare
@@ -88,7 +89,7 @@ def run(old, new, **flags):
     """The exit code and what is printed."""
     told = io.StringIO()
     command = BenchCompare(old=old.path, new=new.path, **flags)
-    return bench_compare_command(command, Console(file=told, width=80)), told.getvalue()
+    return bench_compare_command(command, Console(file=told, width=200)), told.getvalue()
 
 
 # Slower or not
@@ -129,7 +130,7 @@ def test_slowdown_of_one_case_is_caught_and_named(recording):
     assert code == 1
     flagged = [line for line in told.splitlines() if "REGRESSION" in line]
     assert len(flagged) == 1
-    assert flagged[0].startswith("inference torch cifar")
+    assert flagged[0].strip().startswith("inference torch cifar")
     assert "1 regression beyond 5% in 3 cases: 2 shown to have none." in told
 
 
@@ -157,7 +158,7 @@ def test_regression_is_called_slower_whatever_the_margin(one):
 def test_faster_is_no_regression(one):
     code, told = run(one("old", [0.1] * 6), one("new", [0.05] * 6))
     assert code == 0
-    line = next(line for line in told.splitlines() if line.startswith(TITLE))
+    line = next(line for line in told.splitlines() if line.strip().startswith(TITLE))
     assert line.split()[5:] == ["1,280", "2,560", "2.000", "[2.000,", "2.000]", "faster"]
 
 
@@ -339,7 +340,7 @@ def test_other_units_are_refused_and_rates_say_theirs(one):
         RunError, match=r"new/bench.json: .* counted in images, but in models in .*old"
     ):
         find_regressions(old, new, OPTIONS)
-    assert "2 models/s" in "".join(regression_lines(find_regressions(old, old, OPTIONS)))
+    assert "2 models/s" in shown(*regression_lines(find_regressions(old, old, OPTIONS)))
 
 
 def test_files_with_nothing_in_common_are_refused(recording):

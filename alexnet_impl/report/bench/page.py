@@ -136,6 +136,8 @@ def _ratio(pair: dict[str, Any]) -> BigFigure:
 
 def _warnings(recording: Recording) -> Iterator[str]:
     """Yields what may have interfered, then the doubts about the times of each side."""
+    if recording.entries and (told := recording.stopped_after(recording.entries[0])):
+        yield f"The benchmark was {told}."
     yield from recording.interference.warnings
     for entry in recording.entries:
         yield from (f"{entry.title}: {warning}" for warning in entry.rest.get("warnings", ()))

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
+from rich.text import Text
+
 from alexnet_impl.measurement.regressions import CaseChange, RegressionReport
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.fitted_table import FittedTable
 
 
-def regression_lines(report: RegressionReport) -> list[str]:
+def regression_lines(report: RegressionReport) -> list[FittedTable | str]:
     """The table of cases, the notes, the cases that only one file holds, and the conclusion.
 
     The verdict is at the margin; 'REGRESSION' marks a case that is slower beyond its threshold.
@@ -20,7 +24,7 @@ def regression_lines(report: RegressionReport) -> list[str]:
     header = ["case", f"OLD {unit}/s", f"NEW {unit}/s", f"{ratio} [low, high]", "verdict"]
     rows = [header, *(_cells(case, unit) for case in report.cases)]
     return [
-        *_aligned(rows),
+        _table(rows),
         *(f"note: {label}" for label in report.labels),
         *(f"out of memory in NEW: {title}" for title in report.out_of_memory),
         *(f"only in OLD: {title}" for title in report.only_old),
@@ -90,14 +94,11 @@ def _share(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Table rows with columns two spaces apart; rates are aligned to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if place in (1, 2) else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def _table(rows: Sequence[Sequence[str]]) -> FittedTable:
+    """A table of rows, the first of which is its header; rates are aligned to the right."""
+    table = FittedTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, header in enumerate(rows[0]):
+        table.add_column(Text(header), justify="right" if place in (1, 2) else "left")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    return table

@@ -68,6 +68,14 @@ def test_bench_page_marks_a_busy_machine_on_its_first_screen(bench_page):
     assert page.index("Other processes used 45%") < page.index("</header>")
 
 
+def test_bench_page_says_that_a_bench_was_stopped(tmp_path):
+    done = pair()
+    entries = [entry_of(one, EQUAL) for one in (done.first, done.second)]
+    write_recording(tmp_path, MACHINE_FACTS, entries, [(done, EQUAL)], complete=False)
+    write_bench_page(tmp_path / "bench.html", read_recording(tmp_path), None)
+    assert "was stopped after 2 rounds." in (tmp_path / "bench.html").read_text(encoding="utf-8")
+
+
 def parity_page(path, *checks, **changes):
     record = ParityRecord(
         request={"variant": "cifar", "recipe": {"steps": 20}},

@@ -16,6 +16,7 @@ from alexnet_impl.report.run.command_lines import commands
 from alexnet_impl.report.run.first_screen import SPEED_NOTE
 from alexnet_impl.report.run.verdict import verdict
 from alexnet_impl.report.run.views import view_runs
+from alexnet_impl.report.templates import code
 from alexnet_impl.runs.records import ActivationStatistics, CollapseReport
 
 pytestmark = pytest.mark.fast
@@ -182,7 +183,7 @@ def test_verdict_says_that_a_network_collapsed(make_run, num_correct, headline):
 def test_page_says_that_speed_is_an_observation(pair_html):
     assert "PyTorch <b>195</b> images/s" in pair_html
     assert "ratio <b>1.25x</b>" in pair_html
-    assert SPEED_NOTE in pair_html
+    assert code(SPEED_NOTE) in pair_html
 
 
 def test_page_marks_the_recipe_fields_that_are_not_the_default(pair_html):
@@ -230,3 +231,7 @@ def test_tables_import_neither_matplotlib_nor_jinja_nor_scikit_learn():
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.stderr.strip() == "set()"
+
+
+def test_words_between_backticks_are_code_and_the_rest_is_escaped():
+    assert code("see `a <b>` & `c") == "see <code>a &lt;b&gt;</code> &amp; `c"
