@@ -107,7 +107,7 @@ def png_data_uri(png: bytes) -> str:
 
 def inline_svg(figure: Figure) -> Markup:
     """An <svg> element with the page's typeface and the colours of its light or dark theme."""
-    svg = to_svg(figure)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", to_svg(figure))  # HTML needs no namespaces
     names = {INK: "ink", MUTED: "muted", GRID: "line", WRONG: "bad"}
     names |= {shade: shade_variable(shade) for shades in COLOURS.values() for shade in shades}
     for colour, name in names.items():
