@@ -15,6 +15,7 @@ SPEED_NOTE = "One run of each, not in turns: `alexnet bench` compares speeds."
 _PACKAGES = ("torch", "tensorflow", "keras")
 _THREADS = ("threads", "intra_op_threads")
 """Names of the frameworks' number of threads in environment.json."""
+_TENSORFLOW_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
 def accuracy_side(group: RunGroup) -> BigFigure:
@@ -129,7 +130,11 @@ def _gpu(environment: dict[str, Any]) -> str:
 
 
 def _threads(view: RunView) -> str:
-    """The number of threads of a run's framework; 0 is TensorFlow's word for all cores."""
+    """The number of threads of a run's framework; 0 is TensorFlow's word for its own choice."""
     own = view.environment.get("framework", {})
     found = next((own[name] for name in _THREADS if own.get(name) is not None), None)
-    return "" if found is None else str(found or view.environment.get("logical_cpus", "all cores"))
+    if found is None:
+        return ""
+    variables = view.environment.get("variables", {})
+    chosen = variables.get(_TENSORFLOW_THREADS) or view.environment.get("logical_cpus", "all cores")
+    return str(found or chosen)

@@ -903,7 +903,7 @@ def test_json_has_every_claim_with_its_line(without_runs):
 def test_page_has_answers_curves_tables_and_verdicts(reported):
     page = reported.page
     assert headline(reported.ledger) in page
-    assert "<td>pretrained</td>" in page
+    assert ">pretrained</td>" in page
     assert "Our answer" in page
     assert page.count('class="good">reproduced') >= 1
     assert "<svg " in page
