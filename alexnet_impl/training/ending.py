@@ -27,7 +27,7 @@ def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResu
     test = state.dataset.test
     rng = np.random.default_rng(state.recipe.seed)
     samples = np.sort(rng.permutation(len(test))[:NUM_SAMPLE_IMAGES])
-    wrong = _kept_wrong(probabilities.argmax(axis=1) != test.labels)
+    wrong = kept_wrong(probabilities.argmax(axis=1) != test.labels)
     state.folder.write_weights(state.whole_weights(), state.spec)
     state.folder.write_predictions(
         Predictions(
@@ -44,7 +44,7 @@ def end_finished(state: RunState, probabilities: NDArray[np.float64]) -> RunResu
     return result
 
 
-def _kept_wrong(is_wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
+def kept_wrong(is_wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Indices of the wrong images to keep, in rising order; `is_wrong` has shape (num_images,).
 
     The order in which they are chosen is random, since files are often sorted by class, and the

@@ -486,6 +486,16 @@ def test_predictions_come_back(run):
     assert found.predicted.dtype == np.int64
 
 
+def test_predictions_of_before_have_no_wrong_images(run):
+    """Files written before 2026-12-01 hold a sample alone."""
+    predictions = make_predictions()
+    arrays = {name: value for name, value in asdict(predictions).items() if "wrong" not in name}
+    np.savez_compressed(run.path / "predictions.npz", **arrays)
+    found = run.read_predictions()
+    assert len(found.wrong_indices) == len(found.wrong_images) == 0
+    assert np.array_equal(found.sample_images, predictions.sample_images)
+
+
 def test_missing_predictions_are_named(run):
     path = run.path / "predictions.npz"
     assert (
@@ -508,8 +518,10 @@ def test_truncated_predictions_are_refused(run, keep):
         ({"probabilities": np.zeros((10, 10**4), np.float32)}, "40.,... bytes of arrays, where"),
         ({"sample_images": np.zeros((2, 6, 8, 3))}, "sample_images of type float64 have shape"),
         ({"sample_indices": np.full(2, 10)}, "sample_indices are not below 10"),
+        ({"wrong_indices": np.full(2, 10)}, "wrong_indices are not below 10"),
+        ({"wrong_images": np.zeros((3, 6, 8, 3), np.uint8)}, "wrong_images of type uint8 have"),
     ],
-    ids=["bomb", "pixels", "places"],
+    ids=["bomb", "pixels", "places", "wrong places", "wrong images"],
 )
 def test_predictions_that_no_run_has_are_refused(run, changes, told):
     run.write_predictions(replace(make_predictions(), **changes))

@@ -37,9 +37,11 @@ from alexnet_impl.machine import interference
 from alexnet_impl.recipe.recipe import Recipe, learning_rate_at
 from alexnet_impl.runs import folder as folders
 from alexnet_impl.runs.folder import RunFolder
+from alexnet_impl.runs.records import NUM_WRONG_IMAGES
 from alexnet_impl.stats.accuracy import mean_cross_entropy, softmax
 from alexnet_impl.training import epoch_end, start, stopping
 from alexnet_impl.training import run as training
+from alexnet_impl.training.ending import kept_wrong
 from alexnet_impl.training.events import Evaluating, Started, Stepped
 from alexnet_impl.training.feeding import batch_plan
 from alexnet_impl.weights import safetensors_io as weights_module
@@ -218,6 +220,22 @@ def test_result_is_that_of_the_final_weights(uninterrupted, dataset):
     samples = dataset.test.images[predictions.sample_indices]
     assert np.array_equal(predictions.sample_images, samples)
     assert len(set(predictions.sample_indices.tolist())) == 24
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    assert 0 < len(wrong) <= NUM_WRONG_IMAGES
+    assert np.array_equal(predictions.wrong_indices, wrong)
+    assert np.array_equal(predictions.wrong_images, dataset.test.images[wrong])
+
+
+def test_wrong_images_that_are_kept_are_the_same_ones_in_every_run():
+    """Files are often sorted by class: the kept ones come from all over the test images."""
+    is_wrong = np.arange(10_000) % 5 > 0
+    kept = kept_wrong(is_wrong)
+    assert len(kept) == NUM_WRONG_IMAGES
+    assert is_wrong[kept].all()
+    assert kept.min() < 2_000
+    assert kept.max() > 8_000
+    fewer = is_wrong & (np.arange(10_000) % 7 > 0)
+    assert set(kept[fewer[kept]]) <= set(kept_wrong(fewer))
 
 
 @pytest.mark.parametrize(
