@@ -6,7 +6,6 @@ a style, and a terminal would obey their escape sequences.
 
 import codecs
 import io
-import os
 import sys
 from collections.abc import Iterable
 from typing import IO, Any
@@ -21,7 +20,7 @@ _CONTROLS = dict.fromkeys(
     )
 )
 PIPED_WIDTH = 160
-"""Width at which text is wrapped if the output is not a terminal."""
+"""Least width at which text is wrapped if the output is not a terminal."""
 _UNLIMITED = 1_000_000
 _LOOK_ALIKES = {"✓": "+", "✗": "x", "—": "-", "…": "~"}
 """One character each, so that columns stay where they are."""
@@ -35,16 +34,15 @@ def printable(text: str) -> str:
 class PlainConsole(Console):
     """A console that takes every text as it is, without its control characters.
 
-    A file or a pipe has no width: paragraphs are wrapped at COLUMNS or PIPED_WIDTH there, and
-    nothing wider, such as the row of a table, is cut off.
+    A file or a pipe has no width: paragraphs are wrapped at PIPED_WIDTH there, or at COLUMNS if
+    that is more, and nothing wider, such as the row of a table, is cut off.
     """
 
     def __init__(self, file: IO[str] | None = None, *, stderr: bool = False) -> None:
         super().__init__(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
         self._wrap_at = self.width
         if not self.is_terminal:
-            if not os.environ.get("COLUMNS", "").isdigit():
-                self._wrap_at = PIPED_WIDTH
+            self._wrap_at = max(self.width, PIPED_WIDTH)
             self.width = _UNLIMITED
 
     @property
