@@ -190,6 +190,17 @@ def test_comparison_is_read_on_a_phone_without_scrolling(visit, pages):
     assert heads == '"PyTorch"'
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_fit_a_desk_and_a_phone(visit, pages, name):
+    """Tables with a dozen columns or with paragraphs in them may scroll in their card on a desk."""
+    for viewport in (PHONE,) if name in ("versions", "ledger") else (DESK, PHONE):
+        page, *_ = visit(pages[name], viewport)
+        wider = page.eval_on_selector_all(
+            ".scroll", "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).length"
+        )
+        assert wider == 0
+
+
 LOW_CONTRAST = """() => {
   const channel = c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4
   const luminance = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b)
