@@ -55,7 +55,13 @@ from alexnet_impl.processes.host_memory import keep_freed_memory
 from alexnet_impl.processes.precision import ask_here, ask_workers
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.report.run.command_lines import nearest_recipe
-from alexnet_impl.report.run.json_values import evaluation_json, predictions_json, runs_json
+from alexnet_impl.report.run.json_values import (
+    anew_json,
+    conversion_json,
+    evaluation_json,
+    predictions_json,
+    runs_json,
+)
 from alexnet_impl.report.run.seeds import seed_comparison
 from alexnet_impl.report.run.tables import (
     comparison_table,
@@ -230,9 +236,9 @@ def _evaluate_anew(command: Evaluate, console: Console) -> int:
     with quiet_stderr():
         predictions = evaluate_network(network, dataset, command.device)
     loss, _ = loss_and_accuracy(predictions.probabilities, predictions.labels)
-    for renderable in predictions_renderables(
-        predictions, network.class_names, network.framework, dataset.name, loss=loss
-    ):
+    shown = predictions, network.class_names, network.framework, dataset.name
+    keep_result(console, lambda: anew_json(*shown, loss=loss))
+    for renderable in predictions_renderables(*shown, loss=loss):
         console.print(renderable)
     return 0
 
@@ -290,6 +296,7 @@ def convert_command(command: Convert, console: Console) -> int:
     check_target("OUT", command.target)
     with terminal_progress() as progress, quiet_stderr():
         done = convert(command.source, command.target, _hints(command), progress)
+    keep_result(console, lambda: conversion_json(done))
     if done.pairing:
         console.print(pairing_table(done))
     console.print(

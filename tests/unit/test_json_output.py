@@ -19,7 +19,7 @@ from alexnet_impl.recipe.named import RECIPES
 
 pytestmark = pytest.mark.fast
 
-WITHOUT_A_TABLE = {"convert", "worker"}
+WITHOUT_A_TABLE = {"worker"}
 
 
 @pytest.fixture

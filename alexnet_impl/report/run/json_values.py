@@ -1,16 +1,23 @@
 """Results of runs as values that JSON can hold, for --json: numbers, not their text."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
+from alexnet_impl.convert import Conversion
 from alexnet_impl.predict import ImagePrediction
 from alexnet_impl.report.run.differences import equalities
 from alexnet_impl.report.run.groups import accuracy_difference, group_runs
 from alexnet_impl.report.run.verdict import verdict
 from alexnet_impl.report.run.views import RunView, view_runs
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.stats.accuracy import Accuracy, confusion_matrix, per_class_accuracy
+from alexnet_impl.runs.records import Predictions
+from alexnet_impl.stats.accuracy import (
+    Accuracy,
+    confusion_matrix,
+    per_class_accuracy,
+    top1_accuracy,
+)
 
 
 def runs_json(runs: Sequence[RunFolder]) -> dict[str, Any]:
@@ -60,15 +67,37 @@ def evaluation_json(folder: RunFolder) -> dict[str, Any]:
         RunError: If the run is not finished, or its predictions are missing or damaged.
     """
     (view,) = view_runs([folder])
-    predictions, names = folder.read_predictions(), folder.dataset.class_names
+    return _run(view) | _classes(folder.read_predictions(), folder.dataset.class_names)
+
+
+def anew_json(
+    predictions: Predictions, names: Sequence[str], framework: str, dataset: str, *, loss: float
+) -> dict[str, Any]:
+    """The accuracy of weights that were evaluated anew, as evaluation_json() gives a run's."""
+    accuracy = top1_accuracy(predictions.predicted, predictions.labels)
+    return {
+        "framework": framework,
+        "dataset": dataset,
+        "test_loss": loss,
+        "test_top1_accuracy": _accuracy(accuracy),
+    } | _classes(predictions, names)
+
+
+def _classes(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]:
     predicted, labels = predictions.predicted, predictions.labels
     accuracies = per_class_accuracy(predicted, labels, len(names))
-    return _run(view) | {
+    return {
         "classes": [
             {"class": name, **_accuracy(one)} for name, one in zip(names, accuracies, strict=True)
         ],
         "confusion_matrix": confusion_matrix(predicted, labels, len(names)).tolist(),
     }
+
+
+def conversion_json(done: Conversion) -> dict[str, Any]:
+    """A conversion: the network, the frameworks, how weights were paired, how outputs differ."""
+    values = {one.name: getattr(done, one.name) for one in fields(done) if one.name != "spec"}
+    return {"network": done.spec.name} | values
 
 
 def predictions_json(predictions: Sequence[ImagePrediction], *, top: int) -> list[dict[str, Any]]:

@@ -5,7 +5,15 @@ import json
 import pytest
 
 from alexnet_impl.cli import main
-from alexnet_impl.report.run.json_values import evaluation_json, runs_json
+from alexnet_impl.cli.output import json_text
+from alexnet_impl.convert import Conversion
+from alexnet_impl.network.variants import build_spec
+from alexnet_impl.report.run.json_values import (
+    anew_json,
+    conversion_json,
+    evaluation_json,
+    runs_json,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -31,6 +39,26 @@ def test_evaluation_has_classes_and_the_confusion_matrix(pair):
     found = evaluation_json(pair[0])
     assert sum(map(sum, found["confusion_matrix"])) == 60
     assert [one["class"] for one in found["classes"]] == list(pair[0].dataset.class_names)
+
+
+def test_weights_that_are_evaluated_anew_have_the_figures_of_a_run(pair):
+    predictions, names = pair[0].read_predictions(), pair[0].dataset.class_names
+    found = anew_json(predictions, names, "torch", "noise", loss=0.5)
+    assert found.items() <= (evaluation_json(pair[0]) | {"test_loss": 0.5}).items()
+
+
+def test_conversion_names_the_network_and_the_differences():
+    done = Conversion(
+        spec=build_spec("cifar"),
+        num_weights=16,
+        source="torch",
+        target="tensorflow",
+        max_absolute_difference=1e-6,
+        max_relative_difference=1e-7,
+    )
+    found = json.loads(json_text(conversion_json(done)))
+    assert (found["network"], found["max_absolute_difference"]) == ("cifar", 1e-6)
+    assert found["pairing"] == []
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report"])
