@@ -65,7 +65,7 @@ def compare(old, new, **flags):
     """The exit code and what is printed."""
     told = io.StringIO()
     command = BenchCompare(old=old, new=new, **flags)
-    return bench_compare_command(command, Console(file=told, width=80)), told.getvalue()
+    return bench_compare_command(command, Console(file=told, width=200)), told.getvalue()
 
 
 def test_benchmarks_are_compared_by_name(write):
@@ -74,7 +74,7 @@ def test_benchmarks_are_compared_by_name(write):
     new = write("new.json", slower, benchmark("test_a", times(3)), benchmark("test_c", times(5)))
     code, told = compare(old, new)
     assert code == 1
-    lines = told.splitlines()
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
     assert lines[0].split()[:5] == ["case", "OLD", "calls/s", "NEW", "calls/s"]
     (flagged,) = (line for line in lines if "REGRESSION" in line)
     assert flagged.startswith("test_x.py::test_b")
