@@ -8,7 +8,7 @@ from rich.console import Console
 
 from alexnet_impl.cli.flags import Reproduce
 from alexnet_impl.cli.output import keep_result
-from alexnet_impl.cli.shared import check_output, continued_by, load_images, parse_interpreters
+from alexnet_impl.cli.shared import check_output, load_images, parse_interpreters
 from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
