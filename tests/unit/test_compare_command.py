@@ -18,6 +18,7 @@ from alexnet_impl.data.loading import load_dataset
 from alexnet_impl.errors import StoppedError
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.run import page
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.training.prepare import prepare_run
@@ -75,6 +76,7 @@ def test_seeds_train_pairs_and_go_on_where_they_stopped(tmp_path, monkeypatch, c
         yield Series()
 
     monkeypatch.setattr(comparison, "worker_series", series)
+    monkeypatch.setattr(page, "write_report", lambda *_: None)  # the figures take a second
     with pytest.raises(fake_framework.Killed):
         main(["compare", *FLAGS, "--seeds", "3", "--seed", "5", "--output", str(tmp_path)])
     assert main(["compare", "--resume", str(tmp_path)]) == 0
