@@ -12,9 +12,10 @@ pytest imports this module in every project, so it imports the rest of the packa
 """
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
@@ -24,12 +25,22 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 120
 """Letters of a test's name that its folder of --parity-report bears."""
+FOLLOWS = "the layers above"
+"""Where the logits differ if a layer before them does."""
 KEYWORDS = {
     "--image-size": "input_shape=(height, width, channels)",
     "--names": "names=",
-    "--copy-weights": "copy_weights=",
+    "--copy-weights": "copy_weights",
 }
 """Words of messages for the command line, and what a caller of assert_parity() has instead."""
+FORMS = {
+    "names": "PyTorch's layer names to Keras's, such as {'features.0': 'conv1'}",
+    "input_shape": "(height, width, channels), whole numbers of at least 1",
+    "tolerances": "stages to numbers, such as {'layers': 1e-4}",
+    "seed": "a whole number of at least 0",
+    "xfail": "a list of stages, such as ['layers', 'logits']",
+}
+"""What assert_parity() accepts, by keyword."""
 
 
 def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
@@ -79,19 +90,24 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     __tracebackhide__ = True
     from alexnet_impl.errors import AlexNetError, ParityError  # noqa: PLC0415
     from alexnet_impl.ports.model_workers import ModelWorkers, project_path  # noqa: PLC0415
-    from alexnet_impl.ports.request import PairRequest  # noqa: PLC0415
+    from alexnet_impl.ports.request import STAGES, CopyWeights, PairRequest  # noqa: PLC0415
     from alexnet_impl.ports.user_pair import compare_given  # noqa: PLC0415
 
+    _check_values(
+        names=names, input_shape=input_shape, tolerances=tolerances, seed=seed, xfail=xfail
+    )
     expected = (xfail,) if isinstance(xfail, str) else tuple(xfail)
-    _check_stages((*expected, *(tolerances or {})))
+    _check_known("stage", (*expected, *(tolerances or {})), STAGES)
+    _check_known("copy_weights", (copy_weights,), get_args(CopyWeights))
+    shape: Any = input_shape and tuple(int(size) for size in input_shape)
     request = PairRequest(
         torch=_title(torch_model),
         tensorflow=_title(other),
         names=None if names is None else dict(names),
         copy_weights=copy_weights,
-        input_shape=input_shape,
-        tolerances=dict(tolerances or {}),
-        seed=seed,
+        input_shape=shape,
+        tolerances={stage: float(bound) for stage, bound in (tolerances or {}).items()},
+        seed=int(seed),
     )
     given = {"torch": torch_model, "tensorflow": other}
     objects: Any = {name: model for name, model in given.items() if not isinstance(model, str)}
@@ -99,10 +115,10 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     try:
         record = compare_given(request, objects, workers or own, path=project_path())
     except ParityError as error:
-        message = f"the two models cannot be compared: {_in_keywords(error)}"
+        message = f"the two models cannot be compared: {_in_keywords(str(error))}"
         raise AssertionError(message) from None
     except AlexNetError as error:
-        error.args = (_in_keywords(error),)
+        error.args = (_in_keywords(str(error)),)
         raise error.with_traceback(None) from None
     finally:
         own.close()
@@ -110,7 +126,7 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
         _RUNNING[-1].keep(record)
         expected = () if _RUNNING[-1].item.config.option.runxfail else expected
     if message := _verdict(record, expected):
-        raise AssertionError(message)
+        raise AssertionError(_in_keywords(message))
     if expected and _RUNNING:
         _RUNNING[-1].reasons.extend(_place(check) for check in record.failures)
     return record
@@ -121,21 +137,50 @@ def _title(model: Any) -> str:
     return model if isinstance(model, str) else f"{type(model).__module__}.{type(model).__name__}"
 
 
-def _check_stages(names: Iterable[str]) -> None:
+def _check_values(**given: Any) -> None:
+    """Refuses values of another form than FORMS says."""
+    __tracebackhide__ = True
+    from alexnet_impl.errors import ParityError  # noqa: PLC0415
+
+    names, shape, bounds = given["names"], given["input_shape"], given["tolerances"]
+    valid = {
+        "names": names is None or _is_map(names, str),
+        "input_shape": shape is None
+        or (isinstance(shape, Sequence) and [_is_whole(size, 1) for size in shape] == [True] * 3),
+        "tolerances": bounds is None or _is_map(bounds, Real),
+        "seed": _is_whole(given["seed"], 0),
+        "xfail": isinstance(given["xfail"], Iterable),
+    }
+    for name, form in FORMS.items():
+        if not valid[name]:
+            raise ParityError(f"{name}={given[name]!r} is not valid; give {form}.")
+
+
+def _is_map(value: Any, kind: type) -> bool:
+    """Whether a value maps names to values of one type."""
+    return isinstance(value, Mapping) and (
+        all(isinstance(key, str) and isinstance(entry, kind) for key, entry in value.items())
+    )
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and int(value) >= least
+
+
+def _check_known(kind: str, names: Iterable[str], known: Sequence[str]) -> None:
+    __tracebackhide__ = True
     from alexnet_impl.errors import UnknownNameError  # noqa: PLC0415
-    from alexnet_impl.ports.request import STAGES  # noqa: PLC0415
 
     for name in names:
-        if name not in STAGES:
-            raise UnknownNameError("stage", name, STAGES)
+        if name not in known:
+            raise UnknownNameError(kind, str(name), known)
 
 
-def _in_keywords(error: Exception) -> str:
-    """An error's message, with this function's keywords in place of flags."""
-    text = str(error)
+def _in_keywords(message: str) -> str:
+    """A message with this function's keywords in place of flags."""
     for flag, keyword in KEYWORDS.items():
-        text = text.replace(flag, keyword)
-    return text
+        message = message.replace(flag, keyword)
+    return message
 
 
 def _verdict(record: "ParityRecord", expected: tuple[str, ...]) -> str:
@@ -145,6 +190,8 @@ def _verdict(record: "ParityRecord", expected: tuple[str, ...]) -> str:
     for check in failed.values():
         if check.name not in expected:
             lines += _told(check)
+            if check.where == FOLLOWS and "layers" in expected:
+                lines.append(f"remedy  add '{check.name}' to xfail, since the layers differ")
     run = [check.name for check in record.checks]
     for name in expected:
         if name not in run:
@@ -165,7 +212,7 @@ def _told(check: "CheckResult") -> Iterator[str]:
         how = "" if cause.distance is None else f" (explains it to {cause.distance:.1e})"
         yield f"cause   {cause.side} computes as if {cause.what}{how}"
         yield f"remedy  {cause.remedy}"
-    if not check.causes and check.where != "the layers above":
+    if not check.causes and check.where != FOLLOWS:
         yield "cause   none that this release knows"
 
 
@@ -215,7 +262,7 @@ def folder_name(test: str) -> str:
     return f"{name}-{sha256(test.encode()).hexdigest()[:8]}"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: "pytest.Parser") -> None:
     """Adds --parity-report."""
     group = parser.getgroup("alexnet_impl", "comparison of PyTorch and Keras models")
     group.addoption(
@@ -226,33 +273,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config: "pytest.Config") -> None:
     """Refuses a --parity-report that is a file."""
     folder = config.getoption("parity_report")
     if folder and (config.invocation_params.dir / folder).is_file():
         raise pytest.UsageError(f"--parity-report {folder}: is a file; give a folder.")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+# hookwrapper, and not wrapper, and types in quotes: for users with an old pluggy or pytest.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
     """Knows which test runs."""
     _RUNNING.append(RunningTest(item))
     try:
-        return (yield)
+        yield
     finally:
         _RUNNING.pop()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    call: pytest.CallInfo[None],
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call: "pytest.CallInfo[None]") -> Generator[None, Any, None]:
     """Reports a test as xfailed that has passed with stages that were expected to fail."""
-    report = yield
-    if call.when == "call" and report.passed and _RUNNING and _RUNNING[-1].reasons:
-        report.outcome = "skipped"
-        report.wasxfail = "; ".join(_RUNNING[-1].reasons)
-    return report
+    outcome = yield
+    if call.when == "call" and _RUNNING and _RUNNING[-1].reasons:
+        report = outcome.get_result()
+        if report.passed:
+            report.outcome = "skipped"
+            report.wasxfail = "; ".join(_RUNNING[-1].reasons)
 
 
 @pytest.fixture(scope="session")

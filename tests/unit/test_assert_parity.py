@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from support.plain_model import PlainModel
 
 from alexnet_impl import testing
-from alexnet_impl.errors import FrameworkError, UnknownNameError
+from alexnet_impl.errors import FrameworkError, ParityError, UnknownNameError
 from alexnet_impl.frameworks import ADAPTERS, FRAMEWORKS
 from alexnet_impl.parity.record import read_record
 from alexnet_impl.ports import model_workers
@@ -78,7 +79,11 @@ def test_stages_that_are_expected_to_fail_may():
     ("port", "xfail", "message"),
     [
         ({}, ["logits"], r"^logits holds, and was expected to fail; take it out of xfail\nmodels"),
-        ({"relu": False}, ["layers"], r"^logits differs at the layers above"),
+        (
+            {"relu": False},
+            ["layers"],
+            r"^logits differs at the layers above(.|\n)*\nremedy  add 'logits' to xfail, since",
+        ),
         ({"relu": False}, ["layers", "logits", "loss"], r"^loss was not reached after logits"),
         (
             {"frozen": ("conv.bias",)},
@@ -135,6 +140,52 @@ def test_float32_rounding_is_told_by_the_usual_tolerances():
 def test_unknown_stage_is_refused(given):
     with pytest.raises(UnknownNameError, match=r"Unknown stage '(layer|logit)'.*'(layers|logits)'"):
         assert_parity(PlainModel(), PlainModel(), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "form"),
+    [
+        ({"names": "conv=conv"}, "PyTorch's layer names to Keras's, such as"),
+        ({"names": {"conv": 1}}, "PyTorch's layer names to Keras's, such as"),
+        ({"input_shape": 5}, r"\(height, width, channels\), whole numbers of at least 1\."),
+        ({"input_shape": (5, 5)}, r"\(height, width, channels\), whole"),
+        ({"input_shape": (5, 5, 0)}, r"\(height, width, channels\), whole"),
+        ({"tolerances": {"layers": "1e-3"}}, "stages to numbers"),
+        ({"tolerances": 0}, "stages to numbers"),
+        ({"seed": -1}, r"a whole number of at least 0\."),
+        ({"seed": 1.5}, "a whole number"),
+        ({"xfail": 3}, "a list of stages"),
+    ],
+)
+def test_a_value_of_another_form_is_refused(given, form):
+    (name,) = given
+    with pytest.raises(ParityError, match=rf"^{name}=(.*) is not valid; give {form}"):
+        assert_parity(PlainModel(), PlainModel(), **given)
+
+
+def test_unknown_copy_weights_is_refused():
+    with pytest.raises(UnknownNameError, match=r"Unknown copy_weights 'nevr'.*mean 'never'"):
+        assert_parity(PlainModel(), PlainModel(), copy_weights="nevr")
+
+
+def test_remedy_of_a_failing_stage_is_in_the_words_of_python():
+    port = PlainModel()
+    port.held["fc.weight"] = port.held["fc.weight"] + 1
+    with pytest.raises(AssertionError, match=r"\nremedy  load .*leave copy_weights at auto"):
+        assert_parity(PlainModel(), port, copy_weights="never", xfail=["weights", "logits"])
+
+
+@pytest.mark.usefixtures("running")
+def test_numbers_of_numpy_are_values(tmp_path):
+    assert_parity(
+        PlainModel(),
+        PlainModel(),
+        input_shape=[np.int64(5), 5, 3],
+        seed=np.int64(1),
+        tolerances={"layers": np.float32(1)},
+    )
+    request = read_record(tmp_path / "records" / "tests.test_a.py.test_b").request
+    assert (request["seed"], request["tolerances"]) == (1, {"layers": 1.0})
 
 
 def test_models_that_do_not_pair_fail_in_the_words_of_python():
@@ -294,10 +345,16 @@ def make_report(outcome="passed", when="call"):
     report = SimpleNamespace(outcome=outcome, passed=outcome == "passed")
     hook = testing.pytest_runtest_makereport(SimpleNamespace(when=when))
     next(hook)
-    with pytest.raises(StopIteration) as ended:
-        hook.send(report)
-    assert ended.value.value is report
+    with pytest.raises(StopIteration):
+        hook.send(SimpleNamespace(get_result=lambda: report))
     return report
+
+
+def test_plugin_is_imported_beside_an_old_pluggy_and_pytest():
+    for hook in (testing.pytest_runtest_protocol, testing.pytest_runtest_makereport):
+        assert hook.pytest_impl["hookwrapper"]
+    for hook in (testing.pytest_addoption, testing.pytest_configure):
+        assert [*map(type, hook.__annotations__.values())] == [str, type(None)]
 
 
 def test_a_test_with_stages_that_fail_as_expected_is_xfailed(running):
