@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from numbers import Integral
+from typing import Literal, TypeAlias, get_args
 
-from alexnet_impl.errors import SpecError
+from alexnet_impl.errors import SpecError, UnknownNameError
 from alexnet_impl.network.spec import (
     Conv,
     Dense,
@@ -22,6 +23,8 @@ Scale: TypeAlias = Callable[[int], int]
 """Maps a number of channels or features to that of the narrowed network."""
 LayersOf: TypeAlias = Callable[[int, int, Scale], Iterator[Layer]]
 """Maps (input_size, num_classes, scale) to the layers of a network."""
+DropoutPlace: TypeAlias = Literal["none", "before", "after"]
+UsualPadding: TypeAlias = Literal["half", "same"]
 
 
 def scale_by(width: float) -> Scale:
@@ -40,8 +43,9 @@ class Body:
     Layers are named conv1, relu1, norm1, pool1, ..., flatten, fc1, relu3, dropout1, fc2.
 
     Raises:
-        SpecError: If a tuple with a number for each convolution has another length, or a place
-            names no convolution.
+        SpecError: If a number is not a whole one of at least 1, a tuple with a number for each
+            convolution has another length, or a place names no convolution.
+        UnknownNameError: If dropout or conv1_padding is an unknown word.
     """
 
     channels: tuple[int, ...]
@@ -50,7 +54,7 @@ class Body:
     """Height and width of each kernel; empty: 3."""
     conv1_stride: int = 1
     """Stride of the first convolution; the others have 1."""
-    conv1_padding: Padding | Literal["half", "same"] = "half"
+    conv1_padding: Padding | UsualPadding = "half"
     """Padding of the first convolution. half: half its kernel, as the others have it; same:
     TensorFlow's, which depends on the input size."""
     groups: tuple[int, ...] = ()
@@ -65,7 +69,7 @@ class Body:
     """Stride of the pools."""
     hidden: tuple[int, ...] = (4096, 4096)
     """Features of each hidden dense layer, which a ReLU follows."""
-    dropout: Literal["none", "before", "after"] = "none"
+    dropout: DropoutPlace = "none"
     """before each hidden dense layer (torchvision), or after its ReLU."""
     dropout_rate: float = 0.5
     """Probability of a value to be zeroed."""
@@ -73,6 +77,22 @@ class Body:
     """Features of dense layers without a ReLU between the hidden ones and the logits."""
 
     def __post_init__(self) -> None:
+        self._check_counts()
+        self._check_places()
+        self._check_words()
+
+    def _check_counts(self) -> None:
+        for name in ("channels", "kernel_sizes", "groups", "hidden", "linear_head"):
+            if not _are_counts(found := getattr(self, name)):
+                raise SpecError(
+                    f"{name}={found!r}: must be a tuple of whole numbers of at least 1, such as "
+                    "(1, 2)."
+                )
+        for name in ("conv1_stride", "pool_size", "pool_stride"):
+            if not _are_counts((found := getattr(self, name),)):
+                raise SpecError(f"{name}={found!r}: must be a whole number of at least 1.")
+
+    def _check_places(self) -> None:
         count = len(self.channels)
         for name in ("kernel_sizes", "groups"):
             if (found := getattr(self, name)) and len(found) != count:
@@ -81,10 +101,15 @@ class Body:
                     "be left out."
                 )
         for name in ("lrn", "pooled"):
-            if any(not 1 <= place <= count for place in getattr(self, name)):
-                raise SpecError(
-                    f"{name}={getattr(self, name)}: must name convolutions from 1 to {count}."
-                )
+            if not _are_counts(found := getattr(self, name)) or max(found, default=0) > count:
+                raise SpecError(f"{name}={found!r}: must name convolutions from 1 to {count}.")
+
+    def _check_words(self) -> None:
+        if self.dropout not in (known := get_args(DropoutPlace)):
+            raise UnknownNameError("dropout of a Body", str(self.dropout), known)
+        padding = self.conv1_padding
+        if isinstance(padding, str) and padding not in (known := get_args(UsualPadding)):
+            raise UnknownNameError("conv1_padding of a Body", padding, known)
 
     def layers(self, input_size: int, num_classes: int, scale: Scale) -> Iterator[Layer]:
         """Yields the layers for images of `input_size` pixels in height and width."""
@@ -131,6 +156,13 @@ class Body:
         yield Relu(name=f"relu{len(self.channels) + number}")
         if self.dropout == "after":
             yield dropout
+
+
+def _are_counts(found: object) -> bool:
+    """Whether it is a tuple of whole numbers of at least 1."""
+    return isinstance(found, tuple | list) and all(
+        isinstance(number, Integral) and int(number) >= 1 for number in found
+    )
 
 
 def _at(numbers: Sequence[int], number: int, usual: int) -> int:
