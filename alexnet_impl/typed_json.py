@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import (
@@ -93,7 +94,8 @@ def read(kind: type[Kind], value: object, where: object = "") -> Kind:
 def to_json(value: object) -> Any:
     """Returns a dataclass as dicts, lists and tuples that json.dumps() takes.
 
-    Paths become text; an object with a to_json() of its own (see Jsonable) becomes what it returns.
+    Paths become text, and NumPy's numbers those of Python; an object with a to_json() of its own
+    (see Jsonable) becomes what it returns.
     """
     return msgspec.to_builtins(value, enc_hook=_encoded)
 
@@ -114,6 +116,8 @@ class Jsonable(Protocol):
 
 
 def _encoded(value: Any) -> Any:
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else float(value)
     return value.to_json() if hasattr(value, "to_json") else str(value)
 
 

@@ -7,6 +7,8 @@ keras.applications' own. The two libraries' networks of one name differ: see doc
 from collections.abc import Callable
 from dataclasses import dataclass
 
+LIBRARIES = ("torchvision", "keras")
+"""Libraries with pretrained networks; names of published weights are LIBRARY:NAME."""
 SMALLEST_INPUT = 32
 """Smallest height and width in pixels that keras.applications accepts."""
 

@@ -7,13 +7,15 @@ OwnNetwork that came of it, so that nothing needs the file again.
 import hashlib
 import inspect
 import json
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import RecordError, SpecError, UserCodeError
+from alexnet_impl.network.backbones import LIBRARIES
 from alexnet_impl.network.bodies import Body
 from alexnet_impl.network.spec import Dense, Layer, Spec, backbone_of, trace
 from alexnet_impl.network.spec_changes import SEPARATOR
@@ -29,6 +31,7 @@ from alexnet_impl.network.variants import (
     check_changes,
     check_numbers,
 )
+from alexnet_impl.typed_json import read, to_json
 
 USUAL_SIZE = 32
 """Height and width of the images of a network that does not say which it reads, in pixels."""
@@ -201,10 +204,26 @@ class OwnVariant:
             )
         else:
             spec = self._call(name, num_classes, input_size, width)
-        spec = with_classes(replace(spec, name=name), num_classes)
+        spec = with_classes(replace(self._typed(spec), name=name), num_classes)
         trace(spec)
         self._check(spec, input_size)
         return spec
+
+    def _typed(self, spec: Spec) -> Spec:
+        """The Spec as its JSON gives it back: a NumPy integer becomes an int, text is refused."""
+        place = self.loaded.place
+        if not isinstance(spec.layers, Sequence):
+            raise SpecError(f"{place}: layers={spec.layers!r}: must be a tuple of layers.")
+        for layer in spec.layers:
+            if not isinstance(layer, Layer):
+                raise SpecError(f"{place}: {layer!r} is no layer, such as Relu(name='relu1').")
+        try:
+            layers = layers_from_json(layers_to_json(tuple(spec.layers)))
+            shape = read(tuple[int, ...], to_json(spec.input_shape), "input_shape")
+        except RecordError as error:
+            remedy = " Write padding=(before, after), such as (1, 1)." * ("padding=" in str(error))
+            raise SpecError(f"{place}: {error}{remedy}") from error
+        return replace(spec, input_shape=shape, layers=layers)
 
     def _call(
         self, name: str, num_classes: int, input_size: int | None, width: float | None
@@ -234,9 +253,15 @@ class OwnVariant:
 
     def _parameters(self) -> dict[str, bool]:
         """Names of the numbers that the user's function takes, and whether each has no default."""
-        function = self.loaded.value
+        try:
+            parameters = inspect.signature(self.loaded.value).parameters.values()
+        except (TypeError, ValueError):
+            raise UserCodeError(
+                f"{self.loaded.place}: {self.loaded.value!r} has no parameters that can be read; "
+                "it must be a Body, a Variant, or a function that returns a Spec."
+            ) from None
         found: dict[str, bool] = {}
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in parameters:
             is_required = parameter.default is parameter.empty
             match parameter.kind:
                 case parameter.VAR_KEYWORD:
@@ -286,13 +311,17 @@ def load_own_variant(place: str, folder: Path | None = None) -> OwnVariant:
         raise UserCodeError(
             f"'{place}': does not say which network of the file is meant; write {place}:NAME."
         )
+    if source in LIBRARIES:
+        raise UserCodeError(
+            f"{place}: is a name of weights, not of a network; give it as the weights (--weights)."
+        )
     name, *changes = rest.split(SEPARATOR)
     check_changes(changes)
     known = frozenset(sys.modules)
     kinds = (FUNCTION, Variant, Body)
     loaded = load_user_object(f"{source}:{name}", (folder or Path()).resolve(), kinds)
     forget_modules_of(loaded.folders, known)
-    _refuse_taken(loaded.place, name)
+    _refuse_taken(loaded.place, rest)
     return OwnVariant(name=rest, loaded=loaded)
 
 
@@ -300,13 +329,33 @@ def own_variant(name: str, network: Callable[..., Spec] | Variant | Body) -> Own
     """Names a network that was made in Python; see load_own_variant().
 
     Raises:
-        SpecError: If its name is that of a variant of the package.
+        SpecError: If its name is that of a variant of the package, or cannot name a folder.
+        UnknownNameError: If a change is unknown.
     """
+    check_name(name)
     _refuse_taken(name, name)
     return OwnVariant(name=name, loaded=UserObject(place=name, value=network, folders=()))
 
 
+def check_name(name: str) -> None:
+    """Refuses a name of a network of the user's own that cannot be part of a folder's name.
+
+    Raises:
+        SpecError: If it has other characters than letters, digits, '_', '-' and '.', or does not
+            start with a letter or '_'.
+        UnknownNameError: If a change, after a plus, is unknown.
+    """
+    base, *changes = name.split(SEPARATOR)
+    if not re.fullmatch(r"[^\W\d][\w.-]*", base):
+        raise SpecError(
+            f"'{base}': cannot name a network; start with a letter, and use only letters, digits, "
+            "'_', '-' and '.'."
+        )
+    check_changes(changes)
+
+
 def _refuse_taken(place: str, name: str) -> None:
+    name = name.partition(SEPARATOR)[0]
     if name in VARIANTS | BACKBONE_VARIANTS:
         raise SpecError(
             f"{place}: {name} is a variant of this package; give your network another name."

@@ -243,19 +243,20 @@ def build_spec(
         UnknownNameError: If there is no such variant or change.
         SpecError: If the network does not allow these numbers.
     """
-    return build_variant(
-        get_variant(name), name, num_classes=num_classes, input_size=input_size, width=width
+    variant = get_variant(name)
+    return changed(
+        build_variant(variant, name, num_classes=num_classes, input_size=input_size, width=width)
     )
 
 
 def build_variant(
     variant: Variant, name: str, *, num_classes: int, input_size: int | None, width: float
 ) -> Spec:
-    """Builds the Spec of a variant that need not be one of VARIANTS; see build_spec()."""
+    """Builds the Spec of a variant that need not be one of VARIANTS, unchecked and unchanged."""
     size = variant.input_size if input_size is None else input_size
     check_numbers(name, num_classes=num_classes, input_size=size, width=width)
     layers = variant.layers(size, num_classes, scale_by(width))
-    return changed(Spec(name=name, input_shape=(3, size, size), layers=tuple(layers)))
+    return Spec(name=name, input_shape=(3, size, size), layers=tuple(layers))
 
 
 def check_numbers(name: str, *, num_classes: int, input_size: int, width: float) -> None:
@@ -276,9 +277,12 @@ def changed(spec: Spec) -> Spec:
     """The Spec with the changes that its name carries, each after a plus.
 
     Raises:
+        UnknownNameError: If there is no such change.
         SpecError: If no framework could build it.
     """
-    for change in spec.name.split(SEPARATOR)[1:]:
+    changes = spec.name.split(SEPARATOR)[1:]
+    check_changes(changes)
+    for change in changes:
         spec = SPEC_CHANGES[change](spec)
     trace(spec)
     return spec

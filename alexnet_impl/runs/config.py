@@ -5,7 +5,7 @@ from typing import Any, Self, get_args
 
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.errors import RunError
-from alexnet_impl.network.own_network import OwnNetwork, find_spec
+from alexnet_impl.network.own_network import OwnNetwork, check_name, find_spec
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
@@ -40,6 +40,8 @@ class RunConfig:
         RunError: If device or on_collapse is unknown, threads is out of range, or features are to
             be cached although images differ from epoch to epoch.
         RecipeError: If the recipe's phases are not valid.
+        SpecError: If the name of a network of the user's own is not valid.
+        UnknownNameError: If that name has an unknown change.
     """
 
     framework: str
@@ -57,6 +59,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         phase_recipes(self.recipe)
+        if self.network is not None:
+            check_name(self.variant)
         if self.cache_features:
             self._check_cacheable()
         if self.device not in DEVICES:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
-from alexnet_impl.network.own_network import OwnNetwork, find_spec
+from alexnet_impl.network.own_network import OwnNetwork, check_name, find_spec
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.typed_json import parse_json, read, to_json
 from alexnet_impl.weights.canonical import SCHEMA_VERSION, Weights
@@ -33,6 +33,9 @@ class WeightsInfo:
         resize_to: Recipe.resize_to used in training.
         class_names: One name per logit; empty if they are not known.
         network: The user's own network as data; None: a variant of the package.
+
+    Raises:
+        AlexNetError: If the name of a network of the user's own is not valid; see check_name().
     """
 
     variant: str
@@ -43,6 +46,10 @@ class WeightsInfo:
     resize_to: int | None = None
     class_names: tuple[str, ...] = ()
     network: OwnNetwork | None = None
+
+    def __post_init__(self) -> None:
+        if self.network is not None:
+            check_name(self.variant)
 
     def spec(self) -> Spec:
         """Returns the network of the weights."""

@@ -9,6 +9,7 @@ from alexnet_impl.data.download import RemoteFile, download
 from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.errors import DataError, UnknownNameError, WeightsError
+from alexnet_impl.network.backbones import LIBRARIES
 from alexnet_impl.network.spec_changes import SEPARATOR
 
 _TORCH = "https://download.pytorch.org/models/"
@@ -136,7 +137,7 @@ def published_of(path: Path) -> Published | None:
 
 def is_published_name(text: str) -> bool:
     """Whether a text names published weights instead of a file."""
-    return text.partition(":")[0] in ("torchvision", "keras") and ":" in text
+    return text.partition(":")[0] in LIBRARIES and ":" in text
 
 
 def fetch_published(entry: Published, progress: Progress = silent) -> Path:

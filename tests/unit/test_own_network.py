@@ -4,7 +4,9 @@ import json
 import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alexnet_impl.cli import main
@@ -17,18 +19,25 @@ from alexnet_impl.errors import (
     SpecError,
     UnknownNameError,
     UserCodeError,
+    WeightsError,
 )
 from alexnet_impl.explain.factors import Setting, aligned
 from alexnet_impl.network.bodies import Body
-from alexnet_impl.network.own_network import OwnNetwork, is_own, load_own_variant
-from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, trace
-from alexnet_impl.network.variants import build_spec
+from alexnet_impl.network.own_network import OwnNetwork, is_own, load_own_variant, own_variant
+from alexnet_impl.network.spec import Conv, Dense, Dropout, Flatten, MaxPool, Relu, Spec, trace
+from alexnet_impl.network.variants import Variant, build_spec
 from alexnet_impl.recipe.named import RECIPES, TRANSFER_RECIPES
 from alexnet_impl.recipe.recipe_file import choose_recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.matching import classes_of
-from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
+from alexnet_impl.weights.metadata import (
+    WeightsInfo,
+    info_from_metadata,
+    info_to_metadata,
+    load_weights,
+    save_weights,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -213,6 +222,113 @@ def test_names_of_files_are_told_from_names_of_variants():
     assert is_own("my.nets:net+no-dropout")
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("torchvision:IMAGENET1K_V1", "IMAGENET1K_V1: is a name of weights, not of a network"),
+        ("builtins:min", "builtins:min: .* has no parameters that can be read; it must be a Body"),
+    ],
+)
+def test_weights_and_unreadable_functions_are_no_networks(place, message):
+    with pytest.raises(UserCodeError, match=message):
+        load_own_variant(place).network()
+
+
+@pytest.mark.parametrize("network", [dict, 3])
+def test_other_object_is_no_network(network):
+    with pytest.raises(UserCodeError, match=r"m: .* has no parameters that can be read"):
+        own_variant("m", network).build()
+
+
+# ---- types of a user's layers
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"out_channels": 8.0}, r"mine: layers\[0\]: out_channels=8.0: expected int, got float."),
+        ({"out_channels": "8"}, "out_channels='8': expected int, got str."),
+        ({"kernel_size": (3, 3)}, r"kernel_size=\(3, 3\): expected int, got array."),
+        ({"padding": 1}, r"padding=1: expected array, got int. Write padding=\(before, after\), s"),
+        ({"name": None}, "name=None: expected str"),
+    ],
+)
+def test_field_of_another_type_is_refused(fields, message):
+    layer = Conv(**{"name": "conv1", "out_channels": 8, "kernel_size": 3} | fields)
+    with pytest.raises(SpecError, match=message):
+        own_of(layer).network()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": ("conv1",)}, "mine: 'conv1' is no layer"),
+        ({"layers": None}, "mine: layers=None: must be a tuple of layers."),
+        ({"input_shape": 8}, "mine: input_shape: 8: expected array, got int."),
+        ({"input_shape": (3, 8, 8.0)}, "mine: .*: expected int, got float"),
+    ],
+)
+def test_spec_of_other_types_is_refused(values, message):
+    layers = (Flatten(name="flat"), Dense(name="logits", out_features=3))
+    spec = Spec(**{"name": "mine", "input_shape": (3, 8, 8), "layers": layers} | values)
+    with pytest.raises(SpecError, match=message):
+        own_variant("mine", lambda: spec).network()
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    conv = Conv(
+        name="c", out_channels=np.int64(8), kernel_size=3, padding=(np.int32(1), np.int32(1))
+    )
+    network = own_of(conv, Dropout(name="d", rate=np.float32(0.25))).network()
+    assert OwnNetwork.from_json(json.loads(json.dumps(network.to_json()))) == network
+    assert type(network.layers[0].out_channels) is int
+    assert network.layers[1].rate == 0.25
+
+
+def own_of(*layers):
+    """A network of these layers, for images of 8 pixels."""
+    end = (Flatten(name="flat"), Dense(name="logits", out_features=10))
+    return own_variant(
+        "mine",
+        Variant(source="", about="", input_size=8, layers=lambda *_: (*layers, *end)),
+    )
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("name", ["", "small/../../esc", "../esc", ".hid", "-x", "a b", "a\n"])
+def test_name_that_cannot_be_part_of_a_folders_name_is_refused(name):
+    network = OwnNetwork(input_size=8, layers=(Flatten(name="flat"),))
+    with pytest.raises(SpecError, match="cannot name a network; start with a letter, and use only"):
+        own_variant(name, Body(channels=(8,)))
+    with pytest.raises(SpecError, match="cannot name a network"):
+        WeightsInfo(variant=name, num_classes=3, input_size=8, width=1.0, network=network)
+    with pytest.raises(SpecError, match="cannot name a network"):
+        replace(run_config(TrainingOptions(), "torch"), variant=name, network=network)
+
+
+def test_change_after_a_name_is_checked_where_it_is_read(place):
+    for name in ("my+net", "small+/../../esc"):
+        with pytest.raises(UnknownNameError, match="Unknown change of a variant"):
+            own_variant(name, Body(channels=(8,)))
+    with pytest.raises(SpecError, match="cifar is a variant of this package"):
+        own_variant("cifar+no-dropout", Body(channels=(8,)))
+    own = load_own_variant(place("tiny"))
+    assert own_variant("netz_1.b-c+no-dropout", own.loaded.value).build().name.startswith("netz")
+    with pytest.raises(UnknownNameError, match="Unknown change of a variant 'zzz'"):
+        own.network().spec("tiny+zzz", 10)
+
+
+def test_weight_file_with_an_unknown_change_is_refused_by_name(place):
+    network = load_own_variant(place("tiny")).network()
+    info = WeightsInfo(variant="tiny", num_classes=3, input_size=32, width=1.0, network=network)
+    metadata = info_to_metadata(info)
+    for name in ("tiny+zzz", "a/b"):
+        with pytest.raises(WeightsError, match=r"w.safetensors: its metadata is damaged"):
+            info_from_metadata(metadata | {"variant": name}, Path("w.safetensors"))
+
+
 # ---- kept as data
 
 
@@ -345,11 +461,27 @@ def test_body_names_its_layers_in_order():
         ({"groups": (1, 1, 1)}, r"groups=\(1, 1, 1\): must have a number for each of the 2"),
         ({"pooled": (3,)}, r"pooled=\(3,\): must name convolutions from 1 to 2."),
         ({"lrn": (0,)}, r"lrn=\(0,\): must name convolutions from 1 to 2."),
+        ({"lrn": (1.5,)}, r"lrn=\(1.5,\): must name convolutions from 1 to 2."),
+        ({"pooled": 1}, "pooled=1: must name convolutions from 1 to 2."),
+        ({"hidden": (-3,)}, r"hidden=\(-3,\): must be a tuple of whole numbers of at least 1"),
+        ({"hidden": 128}, "hidden=128: must be a tuple of whole numbers of at least 1"),
+        ({"channels": (4.5, 8)}, r"channels=\(4.5, 8\): must be a tuple of whole numbers"),
+        ({"kernel_sizes": ("3", 3)}, r"kernel_sizes=\('3', 3\): must be a tuple of whole"),
+        ({"pool_size": 0}, "pool_size=0: must be a whole number of at least 1."),
+        ({"conv1_stride": 1.5}, "conv1_stride=1.5: must be a whole number of at least 1."),
     ],
 )
 def test_body_refuses_numbers_of_other_convolutions(numbers, message):
     with pytest.raises(SpecError, match=message):
-        Body(channels=(8, 16), **numbers)
+        Body(**{"channels": (8, 16)} | numbers)
+
+
+def test_body_refuses_misspelled_words():
+    with pytest.raises(UnknownNameError, match=r"Unknown dropout of a Body 'befor'. Did you mean"):
+        Body(channels=(8,), dropout="befor")
+    with pytest.raises(UnknownNameError, match=r"Unknown conv1_padding of a Body 'sane'. Did you"):
+        Body(channels=(8,), conv1_padding="sane")
+    assert Body(channels=(np.int64(8),), conv1_padding=(1, 2)).channels == (8,)
 
 
 # ---- recipes
