@@ -13,6 +13,7 @@ from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed
 from alexnet_impl.machine.interference import LOOK_S
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.processes.training_worker import WorkerSeries, worker_series
+from alexnet_impl.recipe.recipe import LARGEST_SEED
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder, check_free, hold_folder
 from alexnet_impl.training.observers import make_observer
@@ -166,11 +167,34 @@ def comparison_seeds(first: int, count: int) -> tuple[int, ...]:
     """`count` seeds, counted up from the first.
 
     Raises:
-        RunError: If there are none, or too many.
+        RunError: If there are none, or too many, or the last one is too large for a recipe.
     """
     if not 1 <= count <= MOST_SEEDS:
         raise RunError(f"--seeds {count}: must be from 1 to {MOST_SEEDS}.")
+    if (last := first + count - 1) > LARGEST_SEED:
+        raise RunError(
+            f"--seeds {count}: the last seed, {last}, must be at most {LARGEST_SEED}; give a "
+            "smaller --seed."
+        )
     return tuple(range(first, first + count))
+
+
+def require_finished_pair(runs: Sequence[RunFolder]) -> None:
+    """Refuses a comparison over seeds of which no seed has two finished runs.
+
+    `runs` are those of compare().
+
+    Raises:
+        DivergedError: If there is none.
+    """
+    results = [run.result for run in runs]
+    ended = [result is not None and result.status == "finished" for result in results]
+    if not any(map(all, zip(ended[::2], ended[1::2], strict=True))):
+        reason = next((one.message for one in results if one is not None and one.message), "")
+        raise DivergedError(
+            f"No seed of {len(runs) // 2} finished in both frameworks, so that there is nothing to "
+            f"compare. The first error: {reason}"
+        )
 
 
 def warn_on(console: Console) -> Callable[[str], None]:

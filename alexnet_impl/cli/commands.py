@@ -32,6 +32,7 @@ from alexnet_impl.compare import (
     compare_in,
     comparison_seeds,
     read_comparison,
+    require_finished_pair,
 )
 from alexnet_impl.convert import convert
 from alexnet_impl.data.data_config import DataConfig
@@ -177,6 +178,8 @@ def compare_command(command: Compare, console: Console) -> int:
         )
         _show_report(runs, folder / "report.html", console)
     _refuse_collapsed(runs)
+    if len(seeds) > 1:
+        require_finished_pair(runs)
     return 0
 
 

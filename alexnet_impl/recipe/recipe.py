@@ -38,6 +38,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 singular values towards 1: quickly rather than exactly."""
 NEWTON_SCHULZ_STEPS = 5
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy's and Keras's global seeds end here."""
 LOSS_SCALE = 2.0**15
 """First scale of the loss in float16: halved, and the step skipped, where a gradient overflows."""
 LOSS_SCALE_GROWTH_STEPS = 2000
@@ -315,7 +317,7 @@ _AT_LEAST: dict[str, float] = {
 _AT_MOST: dict[str, float] = {
     "learning_rate": 3e38,  # beyond, float32 has only infinity
     "step_factor": 1,  # or learning_rate would not be the highest
-    "seed": 2**32 - 1,  # NumPy's and Keras's global seeds end here
+    "seed": LARGEST_SEED,
     # Far above any use, and far below what exhausts the machine before a first step.
     "epochs": 10**6,
     "steps": 10**8,

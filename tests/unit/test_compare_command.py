@@ -105,13 +105,43 @@ def test_seeds_train_pairs_and_go_on_where_they_stopped(tmp_path, monkeypatch, c
     ("flags", "message"),
     [
         (("--seeds", "0"), "--seeds 0: must be from 1"),
+        (
+            (*FLAGS, "--seeds", "3", "--seed", "4294967295"),
+            "--seeds 3: the last seed, 4294967297, must be at most 4294967295; give a smaller",
+        ),
         (("--resume", "x", "--seeds", "2"), "leave other flags out"),
     ],
 )
-def test_seeds_that_cannot_be_are_refused(monkeypatch, capsys, flags, message):
+def test_seeds_that_cannot_be_are_refused(tmp_path, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(tmp_path)
+    fake_framework.install(monkeypatch)
     monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
     assert main(["compare", *flags]) == 1
     assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fast
+def test_seeds_of_which_no_pair_finished_end_with_an_error(tmp_path, monkeypatch, capsys):
+    """The report is written all the same."""
+    fake_framework.install(monkeypatch)
+    reported, statuses = [], ["finished", "diverged", "diverged", "finished"]
+
+    def runs(*_, **__):
+        results = [SimpleNamespace(status=status, message="nan") for status in statuses]
+        return [SimpleNamespace(result=result) for result in results]
+
+    monkeypatch.setattr(commands, "check_frameworks", lambda _: None)
+    monkeypatch.setattr(commands, "compare_in", runs)
+    monkeypatch.setattr(commands, "_show_report", lambda *_: reported.append(1))
+    command = ["compare", *FLAGS, "--seeds", "2", "--output"]
+    assert main([*command, str(tmp_path / "a")]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No seed of 2 finished in both frameworks" in said
+    assert said.endswith("The first error: nan")
+    statuses[1] = "finished"
+    assert main([*command, str(tmp_path / "b")]) == 0
+    assert reported == [1, 1]
 
 
 @pytest.mark.fast

@@ -90,17 +90,15 @@ class SeedComparison:
                 f"Mean difference of {count} pairs of runs: {numbers.points(found.mean)} points, "
                 f"95% interval {numbers.points(found.low)} to {numbers.points(found.high)}. "
                 f"{count} seeds would show a true difference of {100 * self.detectable:.2f} points "
-                "in 80% of such comparisons; more seeds would show smaller ones."
+                "in 80% of such comparisons; more seeds would show smaller ones. The interval is "
+                "over seeds, which draw initial weights, validation images, the order of the "
+                "images and dropout; the test images are the same."
             )
         elif count >= 2:
             told.append(
                 f"Every pair differs by {numbers.points(found.mean)} points, so that the spread "
                 "over the seeds is unknown: take more test images."
             )
-        told.append(
-            "The interval is over seeds, which draw initial weights, validation images, the order "
-            "of the images and dropout; the test images are the same."
-        )
         if lost := self.ended_badly:
             seeds = ", ".join(str(pair.seed) for pair in lost)
             told.append(f"Left out, since a run did not finish: seed {seeds}.")

@@ -47,6 +47,7 @@ def test_interval_is_over_the_differences_of_the_pairs(pairs):
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx((expected.low, expected.high))
     assert found.headline == "PyTorch is more accurate by 5.42 points over 4 seeds"
     assert f"{100 * found.detectable:.2f} points in 80%" in found.sentences[0]
+    assert "The interval is over seeds" in found.sentences[0]
 
 
 def test_frameworks_that_take_turns_do_not_differ(pairs):
@@ -58,6 +59,7 @@ def test_pairs_that_all_differ_alike_have_no_interval(pairs):
     found = pairs({0: (48, 45), 1: (47, 44)})
     assert found.headline == "PyTorch and TensorFlow differ by the same amount with every seed"
     assert "the spread over the seeds is unknown" in found.sentences[0]
+    assert "The interval" not in " ".join(found.sentences)
     assert found.detectable is None
 
 
