@@ -78,8 +78,8 @@ class Conversion:
 def convert(source: Path, target: Path, hints: Hints, progress: Progress = silent) -> Conversion:
     """Converts a weight file, reads the new one back, and compares the outputs of both.
 
-    The target is written, or replaced, only after that. The source may also be the name of
-    published weights, such as torchvision:IMAGENET1K_V1.
+    The target is written, or replaced, only after that; its folder is made if there is none. The
+    source may also be the name of published weights, such as torchvision:IMAGENET1K_V1.
 
     Raises:
         WeightsError: If a format is unknown, the file is damaged or belongs to another network,
@@ -99,13 +99,12 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     refuse_wrong_file(source)
     if (known := published_of(source)) is not None:
         check_copy(known, source)
-    if not target.parent.is_dir():
-        raise WeightsError(f"{target}: its folder does not exist.")
     given = read_network(source, hints)
     info, spec, weights = given.info, given.info.spec(), given.weights
     readers = _readers(*kinds)
     before = _logits(readers[0], spec, weights)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with replace_whole(target) as unproven:
             _write(unproven, spec, weights, info)
             after = _logits(readers[1], spec, read_weights(unproven, spec))

@@ -55,7 +55,7 @@ def decode_image(data: bytes | Path, *, where: str) -> NDArray[np.uint8]:
         Shape (height, width, 3), RGB.
 
     Raises:
-        DataError: If it has more than MOST_PIXELS, or does not decode to its end.
+        DataError: If it has more than MOST_PIXELS, does not decode to its end, or is missing.
     """
     with _opened(data, where) as image, _turn(image):
         image.load()
@@ -108,6 +108,8 @@ def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
         raise DataError(
             f"{where}: not an image of a known format; replace or remove it."
         ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{where}: there is no such file.") from error
     # Pillow's readers raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error ...
     except Exception as error:
         raise DataError(f"{where}: does not decode ({error}); replace or remove it.") from error

@@ -169,9 +169,14 @@ def test_conversion_onto_itself_is_refused(source):
     assert source.read_bytes() == before
 
 
-def test_conversion_into_a_folder_that_is_not_there_is_refused(source, tmp_path):
-    target = tmp_path / "none" / "out.pt"
-    assert refusal_of(source, target) == f"{target}: its folder does not exist."
+def test_folder_of_a_target_is_made_after_the_checks(source, tmp_path):
+    target = tmp_path / "new" / "out.xyz"
+    assert "out.xyz: must end in one of" in refusal_of(source, target)
+    assert not target.parent.exists()
+    convert(source, target.with_suffix(".safetensors"), Hints())
+    assert [path.name for path in target.parent.iterdir()] == ["out.safetensors"]
+    inside = source / "out.safetensors"
+    assert refusal_of(source, inside) == f"{inside}: cannot be written (File exists)."
 
 
 def test_network_that_fits_several_variants_must_be_named(tmp_path):
