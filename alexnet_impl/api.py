@@ -15,7 +15,13 @@ from typing import Any, TypeAlias, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_impl.compare import COMPARISON, check_frameworks, compare_in, comparison_seeds
+from alexnet_impl.compare import (
+    COMPARISON,
+    check_frameworks,
+    compare_in,
+    comparison_seeds,
+    require_finished_pair,
+)
 from alexnet_impl.convert import Conversion
 from alexnet_impl.convert import convert as convert_file
 from alexnet_impl.data.data_config import DataConfig
@@ -61,6 +67,7 @@ from alexnet_impl.processes.weight_files import (
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 from alexnet_impl.recipe.recipe_file import ChosenRecipe, choose_recipe
 from alexnet_impl.report.printing import PlainConsole
+from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.seeds import SeedComparison, seed_comparison
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.config import RunConfig
@@ -81,7 +88,7 @@ from alexnet_impl.stats.accuracy import (
 from alexnet_impl.training.feeding import run_images
 from alexnet_impl.training.observers import make_observer
 from alexnet_impl.training.prepare import prepare_run
-from alexnet_impl.training.run_request import RunRequest, settle_request
+from alexnet_impl.training.run_request import PREPROCESSING_FIELDS, RunRequest, settle_request
 from alexnet_impl.training.stopping import continued_by
 from alexnet_impl.weights.canonical import Weights
 from alexnet_impl.weights.pretrained_files import Pretrained, find_pretrained
@@ -327,7 +334,7 @@ def compare(*, seeds: int = 1, **settings: Unpack[RunSettings]) -> Comparison:
         **settings: The network, the recipe and the images.
 
     Raises:
-        AlexNetError: If a setting is not valid, or the only pair diverged.
+        AlexNetError: If a setting is not valid, or every pair diverged.
         StoppedError: If Ctrl-C stopped it; continue it with `alexnet compare --resume`.
 
     Example:
@@ -345,17 +352,19 @@ def compare(*, seeds: int = 1, **settings: Unpack[RunSettings]) -> Comparison:
     comparison_seeds(0, seeds)  # refuses too many
     folder = job.folder("compare")
     config, given = job.settle(FRAMEWORKS[0])
+    chosen = comparison_seeds(config.recipe.seed, seeds)
     sides = [replace(config, framework=name) for name in FRAMEWORKS]
     dataset = job.images(config)
     config = settle_precision(sides, ask_workers(job.interpreters), job.say)[0]
     run = prepare_job(config, dataset, given, frameworks=FRAMEWORKS, interpreters=job.interpreters)
     from alexnet_impl.report.run.page import write_report  # noqa: PLC0415 - takes a second
 
-    chosen = comparison_seeds(config.recipe.seed, seeds)
     how = f"continue with: alexnet compare --resume {folder}"
     with hold_folder(folder), continued_by(how, folder / COMPARISON):
         found = compare_in(run, folder, job.console, job.interpreters, seeds=chosen)
         write_report(folder / "report.html", found)
+    if seeds > 1:
+        require_finished_pair(found)
     verdict = seed_comparison(view_runs(found)) if seeds > 1 else None
     return Comparison(folder=folder, runs=tuple(found), over_seeds=verdict)
 
@@ -483,13 +492,15 @@ def evaluate(run: RunFolder | str | Path) -> Evaluation:
 
 
 def predict(
-    run: RunFolder | str | Path, images: Sequence[str | Path], framework: str | None = None
+    run: RunFolder | str | Path,
+    images: str | Path | Sequence[str | Path],
+    framework: str | None = None,
 ) -> list[ImagePrediction]:
     """Classifies image files of any kind and size, each cut to its middle square.
 
     Args:
         run: A run folder, a weight file, or a published name such as torchvision:IMAGENET1K_V1.
-        images: Paths of the files.
+        images: Paths of the files, or the path of one.
         framework: The framework that computes; by default the run's own, and torch for a file.
 
     Returns:
@@ -508,7 +519,8 @@ def predict(
         >>> found.probabilities.shape, len(found.top(3))
         ((10,), 3)
     """
-    paths = [Path(image) for image in images]
+    images = [images] if isinstance(images, str | Path) else images
+    paths = [Path(image).expanduser() for image in images]
     if isinstance(run, RunFolder) or not is_weights(Path(run)):
         network = network_of_run(load_run(run), framework)
     else:
@@ -540,9 +552,8 @@ def convert(
         >>> done.spec.name, done.max_relative_difference < 1e-4
         ('cifar', True)
     """
-    path = Path(target).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return convert_file(Path(source), path, _hints(variant, numbers))
+    paths = Path(source).expanduser(), Path(target).expanduser()
+    return convert_file(*paths, _hints(variant, numbers))
 
 
 def load_run(path: RunFolder | str | Path) -> RunFolder:
@@ -604,7 +615,9 @@ class _Job:
         """The recipe, and the fields of it that the user stated."""
         recipe = self.settings.get("recipe", "quick")
         if isinstance(recipe, Recipe):
-            return ChosenRecipe(recipe=recipe)
+            _, differing = nearest_recipe(recipe)  # an object does not say what was stated
+            stated = tuple(name for name in differing if name in PREPROCESSING_FIELDS)
+            return ChosenRecipe(recipe=recipe, stated=stated)
         return choose_recipe(str(recipe))
 
     def settle(

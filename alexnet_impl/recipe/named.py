@@ -65,6 +65,7 @@ TRANSFER_RECIPES: dict[str, Recipe] = {
     "fine-tune": replace(_SGD, resize_to=256, reset_layers=("fc3",)),
     "fine-tune-in-phases": replace(
         _SGD,
+        epochs=10,
         global_batch_size=64,
         reset_layers=("fc3",),
         phases=("epochs=5,trainable=head", "epochs=5,learning_rate=0.0001"),

@@ -61,6 +61,24 @@ def num_epochs(recipe: Recipe) -> int:
     return sum(part.epochs for part in phase_recipes(recipe))
 
 
+def with_epochs_of_phases(recipe: Recipe, *, stated: bool) -> Recipe:
+    """The recipe with the sum of its phases' epochs, if each of them has its own.
+
+    Its own number of epochs has no effect then, and is `stated` only by mistake.
+
+    Raises:
+        RecipeError: If a stated number is not the sum.
+    """
+    if not recipe.phases or not all("epochs" in _own(text) for text in recipe.phases):
+        return recipe
+    if stated and recipe.epochs != num_epochs(recipe):
+        raise RecipeError(
+            f"epochs={recipe.epochs} has no effect, since the phases have their own, "
+            f"{num_epochs(recipe)} in all; omit it, or change phases."
+        )
+    return replace(recipe, epochs=num_epochs(recipe))
+
+
 def shorten(recipe: Recipe, most_epochs: int) -> Recipe:
     """Limits the epochs of a recipe; phases share them evenly, and each keeps at least one.
 

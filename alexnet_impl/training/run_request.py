@@ -10,6 +10,7 @@ from alexnet_impl.errors import AlexNetWarning
 from alexnet_impl.machine.facts import usable_cores
 from alexnet_impl.network.own_network import OwnVariant
 from alexnet_impl.network.variants import get_variant
+from alexnet_impl.recipe.phases import with_epochs_of_phases
 from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.prepare import find_given
@@ -68,13 +69,15 @@ def settle_request(
     Raises:
         UnknownNameError: If there is no such variant.
         WeightsError: If the weights cannot be found, or belong to another network.
-        RecipeError: If the recipe states another preprocessing than the weights'.
+        RecipeError: If the recipe states another preprocessing than the weights', or other epochs
+            than its phases.
         UserCodeError: If the user's own network cannot be built.
     """
     variant, recipe, network = request.variant, request.recipe, None
     if isinstance(variant, str):
         get_variant(variant)
     data = settle(request.data)
+    recipe = with_epochs_of_phases(recipe, stated="epochs" in request.stated)
     if request.seed is not None:
         recipe = replace(recipe, seed=request.seed)
     if isinstance(variant, OwnVariant):

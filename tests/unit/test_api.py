@@ -6,21 +6,32 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support import fake_framework
 from support.fake_worker import fake_python
 
 import alexnet_impl
 from alexnet_impl import api
 from alexnet_impl.cli.parsing import parse
-from alexnet_impl.errors import AlexNetError, RunError, SpecError, UnknownNameError
+from alexnet_impl.cli.shared import settle_run
+from alexnet_impl.errors import (
+    AlexNetError,
+    DataError,
+    RecipeError,
+    RunError,
+    SpecError,
+    UnknownNameError,
+)
 from alexnet_impl.network.bodies import Body
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe_file import choose_recipe
+from alexnet_impl.recipe.trainable import rate_factors
 from alexnet_impl.weights.initializers import initial_weights
 from alexnet_impl.weights.metadata import WeightsInfo, save_weights
 
@@ -141,14 +152,56 @@ def test_files_and_commands_of_the_page_on_own_networks_work(tmp_path, monkeypat
     (tmp_path / "nets.py").write_text("".join(blocks_of("own.md", "python")))
     (tmp_path / "mine.toml").write_text(blocks_of("own.md", "toml")[0])
     recipe = choose_recipe("mine.toml").recipe
-    assert (recipe.phases[0], recipe.rate_factors) == ("epochs=2,trainable=head", ("fc1=0.5",))
+    assert (recipe.phases[0], recipe.rate_factors) == ("epochs=2,trainable=head", ("conv1=0.5",))
     lines = "".join(blocks_of("own.md", "sh")).splitlines()
     commands = [shlex.split(line)[1:] for line in lines]
     assert len(commands) == 4
     given = [parse(command)[1] for command in commands]
     assert given[0].variant == "nets.py:mynet"
     assert [one.options.display_name for one in given[1:]] == ["mynet", "small+no-dropout", "mynet"]
-    assert given[3].options.recipe.epochs == 3
+    config, _ = settle_run(given[3].options, "torch")
+    assert (config.recipe.learning_rate, config.recipe.epochs) == (0.01, 12)
+    assert rate_factors(config.spec(num_classes=10), config.recipe) == {"conv1": 0.5}
+    (_, more) = parse([*commands[3], "--recipe.epochs", "3"])
+    with pytest.raises(RecipeError, match="epochs=3 has no effect"):
+        settle_run(more.options, "torch")
+
+
+@pytest.mark.fast
+def test_preprocessing_that_a_recipe_object_states_is_not_replaced_by_that_of_weights(
+    tmp_path, monkeypatch
+):
+    """As of a file that states it. That of a named recipe is replaced."""
+    fake_framework.install(monkeypatch)
+    monkeypatch.setattr(api, "settle_precision", lambda configs, *_: pytest.fail(str(configs)))
+    path = tmp_path / "some.safetensors"
+    recipe = replace(RECIPES["quick"], input_scaling="unit")
+    info = WeightsInfo(variant="linear", num_classes=10, input_size=4, width=1.0)
+    weights = initial_weights(build_spec("linear"), recipe)
+    save_weights(path, weights, replace(info, input_scaling="cifar10"))
+    settings = {**SETTINGS, "weights": path, "output": tmp_path / "run"}
+    with pytest.raises(RecipeError, match="the recipe would feed it unit"):
+        api.train("torch", recipe=recipe, **settings)
+    with pytest.raises(pytest.fail.Exception, match="input_scaling='cifar10'"):
+        api.train("torch", recipe=RECIPES["quick"], **settings)
+
+
+@pytest.mark.fast
+def test_paths_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fake_framework.install(monkeypatch)
+    spec = build_spec("linear", input_size=32)
+    info = WeightsInfo(
+        variant="linear", num_classes=10, input_size=32, width=1.0, input_scaling="unit"
+    )
+    save_weights(tmp_path / "a.safetensors", initial_weights(spec, RECIPES["quick"]), info)
+    Image.new("RGB", (6, 5)).save(tmp_path / "b.png")
+    assert api.convert("~/a.safetensors", "~/new/c.safetensors").spec == spec
+    for images in ("~/b.png", Path("~/b.png"), ["~/b.png"]):
+        (found,) = api.predict("~/new/c.safetensors", images)
+        assert found.path == tmp_path / "b.png"
+    with pytest.raises(DataError, match=r"gone\.png: there is no such file"):
+        api.predict("~/a.safetensors", "~/gone.png")
 
 
 # ---- with the NumPy framework
@@ -184,7 +237,7 @@ def test_mistakes_are_refused_before_any_work(call, message, tmp_path, monkeypat
     fake_framework.install(monkeypatch)
     with pytest.raises(AlexNetError, match=message):
         call()
-    assert not (tmp_path / "runs").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.fast

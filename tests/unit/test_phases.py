@@ -1,7 +1,7 @@
 import pytest
 
 from alexnet_impl.errors import RecipeError, UnknownNameError
-from alexnet_impl.recipe.phases import phase_recipes, phases
+from alexnet_impl.recipe.phases import phase_recipes, phases, with_epochs_of_phases
 from alexnet_impl.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.fast
@@ -53,3 +53,12 @@ def test_a_phase_that_cannot_be_is_refused(phase, error, what):
 def test_phases_have_epochs_and_no_steps():
     with pytest.raises(RecipeError, match="omit it"):
         phase_recipes(Recipe(steps=5, phases=("epochs=1",)))
+
+
+def test_epochs_are_the_sum_of_the_phases_unless_one_leaves_them_to_the_recipe():
+    assert with_epochs_of_phases(TWO, stated=False).epochs == 5
+    with pytest.raises(RecipeError, match="since the phases have their own, 5 in all"):
+        with_epochs_of_phases(TWO, stated=True)
+    shared = Recipe(epochs=9, phases=("epochs=2", "learning_rate=0.1"))
+    for recipe in (shared, Recipe(epochs=3)):
+        assert with_epochs_of_phases(recipe, stated=True) == recipe
