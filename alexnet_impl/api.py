@@ -21,6 +21,7 @@ from alexnet_impl.compare import (
     compare_in,
     comparison_seeds,
     require_finished_pair,
+    warn_on,
 )
 from alexnet_impl.convert import Conversion
 from alexnet_impl.convert import convert as convert_file
@@ -29,13 +30,12 @@ from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.progress import Progress, silent, terminal_progress
 from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
-from alexnet_impl.machine.facts import machine_fingerprint
+from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case import Case, make_case
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
+from alexnet_impl.measurement.kept_rounds import KeptRounds, entries_of
 from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
-from alexnet_impl.measurement.recording import entry_of, write_recording
-from alexnet_impl.measurement.rounds import compare as compare_speeds
-from alexnet_impl.measurement.rounds import from_now, measure
+from alexnet_impl.measurement.rounds import from_now
 from alexnet_impl.measurement.sides import parse_side
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.network.bodies import Body
@@ -71,7 +71,6 @@ from alexnet_impl.report.run.command_lines import nearest_recipe
 from alexnet_impl.report.run.seeds import SeedComparison, seed_comparison
 from alexnet_impl.report.run.views import view_runs
 from alexnet_impl.runs.config import RunConfig
-from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import (
     RunFolder,
     check_free,
@@ -428,12 +427,14 @@ def bench(
 
     Returns:
         A MeasuredCase with the seconds per call of one side; a MeasuredPair with the ratio of two,
-        and its interval. bench.json in the output folder holds the same.
+        and its interval. bench.json in the output folder holds the same, and what may have
+        interfered.
 
     Raises:
         RunError: If there are not one or two sides, or they have no ratio: two frameworks whose
             models differ have none.
-        OutOfMemoryError: If a batch does not fit.
+        OutOfMemoryError: If a batch does not fit; rounds before are kept and returned.
+        StoppedError: If Ctrl-C stopped it; the rounds so far are in bench.json.
 
     Example:
         >>> from alexnet_impl import api
@@ -459,7 +460,15 @@ def bench(
     cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
     plan = from_now(plan or RoundsPlan())
     with hold_new_folder(folder):
-        return _measure(cases, plan, job.interpreters, folder)
+        watch = MachineWatch(warn_on(job.console))
+        rounds = KeptRounds(cases, plan, job.interpreters, folder, watch)
+        with rounds.told_if_stopped():
+            with watch:
+                gate = _gate(rounds)
+                found = rounds.measure(_ignore, gate)
+                after = watch.after()
+            rounds.write(*entries_of(found, gate), after)
+    return found
 
 
 def evaluate(run: RunFolder | str | Path) -> Evaluation:
@@ -674,33 +683,15 @@ class _Job:
             yield progress
 
 
-def _measure(
-    cases: list[Case], plan: RoundsPlan, interpreters: Mapping[str, str], folder: Path
-) -> MeasuredCase | MeasuredPair:
-    """Measures one case or two, and writes bench.json."""
-    packages = environment_fingerprint()["packages"]
-    machine = {**machine_fingerprint(), "packages": packages}
-    if len(cases) == 1:
-        one = measure(cases[0], plan, interpreters, _ignore)
-        write_recording(folder, machine, [entry_of(one)], [])
-        return one
-    gate = _gate(cases, interpreters)
-    pair = compare_speeds(cases[0], cases[1], plan, interpreters, _ignore)
-    entries = [entry_of(side, gate) for side in (pair.first, pair.second)]
-    write_recording(folder, machine, entries, [(pair, gate)])
-    return pair
-
-
-def _gate(cases: list[Case], interpreters: Mapping[str, str]) -> Gate | None:
+def _gate(rounds: KeptRounds) -> Gate | None:
     """The check that two frameworks are equal; None where there is nothing to check.
 
     Raises:
         RunError: If they differ.
     """
-    frameworks = {case.config.framework for case in cases}
-    if len(frameworks) == 1 or not get_workload(cases[0].workload).gated:
+    if not rounds.has_gate:
         return None
-    gate = pass_gate(cases[0], interpreters)
+    gate = pass_gate(rounds.cases[0], rounds.interpreters)
     if not gate.holds:
         raise RunError(f"gate: {gate.outcome}. The models differ, so that there is no ratio.")
     return gate

@@ -3,8 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -20,30 +19,30 @@ from alexnet_impl.cli.shared import (
 )
 from alexnet_impl.compare import check_frameworks, warn_on
 from alexnet_impl.data.progress import Ticker, time_text
-from alexnet_impl.errors import RunError, StoppedError
-from alexnet_impl.machine.fact import Facts
+from alexnet_impl.errors import RunError
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case import Case, make_case
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.gate import check_comparable, pass_gate
+from alexnet_impl.measurement.kept_rounds import (
+    Compared,
+    KeptRounds,
+    Measured,
+    entries_of,
+)
 from alexnet_impl.measurement.largest_batch import OutOfMemory, find_largest_batch
-from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, MeasuredPair, RoundsPlan
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredCase, RoundsPlan
 from alexnet_impl.measurement.recording import (
     FILE_NAME,
-    Interference,
-    entry_of,
     read_recording,
-    write_recording,
 )
 from alexnet_impl.measurement.regressions import RegressionOptions, find_regressions
 from alexnet_impl.measurement.releases import read_environments
 from alexnet_impl.measurement.rounds import (
     RoundPace,
     calibration_s,
-    compare,
     from_now,
-    measure,
     seconds_left,
 )
 from alexnet_impl.measurement.sides import parse_side
@@ -62,7 +61,6 @@ from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.report.fitted_table import FittedTable
-from alexnet_impl.runs.environment import environment_fingerprint
 from alexnet_impl.runs.folder import hold_new_folder
 
 MOST_SIDES = 2
@@ -82,56 +80,31 @@ def bench_command(command: Bench, console: Console) -> int:
     with hold_new_folder(folder):
         configs = settled([case.config for case in cases], ask_workers(interpreters), console)
         cases = [replace(case, config=one) for case, one in zip(cases, configs, strict=True)]
-        return _run(Measurement(cases, command.sides, plan, interpreters, folder, console))
-
-
-def _run(bench: "Measurement") -> int:
-    """Measure; the exit code. When it is stopped, say where the rounds so far are."""
-    try:
-        return bench.run()
-    except KeyboardInterrupt:
-        if not bench.is_written:
-            raise
-        raise StoppedError(f"Stopped; the rounds so far are in {bench.folder}") from None
-
-
-Found = tuple[list[dict[str, Any]], list[tuple[MeasuredPair, Gate | None]], int]
-"""Entries and pairs of a benchmark file, and the exit code."""
-
-
-Measured = TypeVar("Measured", MeasuredCase, MeasuredPair)
+        watch = MachineWatch(warn_on(console))
+        kept = KeptRounds(cases, plan, interpreters, folder, watch)
+        with kept.told_if_stopped():
+            return Measurement(kept, command.sides, console).run()
 
 
 class Measurement:
     """One call of `alexnet bench`: what it measures is printed, and written as it is measured."""
 
-    def __init__(
-        self,
-        cases: list[Case],
-        asked: tuple[str, ...],
-        plan: RoundsPlan,
-        interpreters: dict[str, str],
-        folder: Path,
-        console: Console,
-    ) -> None:
-        self.cases, self.asked = cases, asked
-        self.plan = plan
-        self.interpreters, self.folder, self.console = interpreters, folder, console
-        self.is_written = False
+    def __init__(self, rounds: KeptRounds, asked: tuple[str, ...], console: Console) -> None:
+        self.rounds, self.asked, self.console = rounds, asked, console
+        self.cases, self.folder = rounds.cases, rounds.folder
         self.ticker = Ticker()
         self.pace = RoundPace()
-        self.watch = MachineWatch(warn_on(console))
 
     def run(self) -> int:
         """Measure, print and write the results; returns the exit code."""
-        has_gate = len({case.config.framework for case in self.cases}) > 1
-        has_gate = has_gate and get_workload(self.cases[0].workload).gated
-        expected = forecast(self.cases, self.plan, has_gate=has_gate, machine=self.watch.before)
-        with self.watch:
+        kept = self.rounds
+        machine = kept.watch.before
+        expected = forecast(self.cases, kept.plan, has_gate=kept.has_gate, machine=machine)
+        with kept.watch:
             self.console.print(expected, soft_wrap=True)
-            entries, pairs, code = self._one() if len(self.cases) == 1 else self._two(has_gate)
-            after = self.watch.after()
-        self._write(entries, pairs, after)
+            entries, pairs, code = self._measure()
+            after = kept.watch.after()
+        kept.write(entries, pairs, after)
         figure = None
         for done, gate in pairs:
             if gate is None or gate.holds:
@@ -144,18 +117,6 @@ class Measurement:
         self.console.print(f"Page: {page}", soft_wrap=True)
         return code
 
-    def _write(
-        self,
-        entries: list[dict[str, Any]],
-        pairs: list[tuple[MeasuredPair, Gate | None]],
-        after: Facts | None = None,
-    ) -> None:
-        """Write the benchmark file; without a look at the machine after it, as one of a part."""
-        machine = self.watch.before | {"packages": environment_fingerprint()["packages"]}
-        found = Interference(machine_after=dict(after or {}), warnings=tuple(self.watch.warnings))
-        write_recording(self.folder, machine, entries, pairs, found, complete=after is not None)
-        self.is_written = True
-
     def log(self, text: str) -> None:
         """Say every 30 seconds how far the timing is, where no status line does."""
         if not self.console.is_terminal and self.ticker.is_due():
@@ -165,71 +126,49 @@ class Measurement:
         """Say after the second round how long the others take."""
         if (round_s := self.pace.round_s(count)) is None:
             return
-        left_s = seconds_left(self.plan) - sum(calibration_s(side.case) for side in sides)
-        more = int(min(self.plan.max_rounds - count, left_s / max(round_s, 1e-9)))
+        left_s = seconds_left(self.rounds.plan) - sum(calibration_s(side.case) for side in sides)
+        more = int(min(self.rounds.plan.max_rounds - count, left_s / max(round_s, 1e-9)))
         if more > 0:
             left = f"at most {more} more, {time_text(more * round_s)}"
             self.console.print(f"A round takes {round_s:.1f} s: {left}.", soft_wrap=True)
 
-    def _one(self) -> Found:
-        kept: list[MeasuredCase] = []
-
-        def keep(done: MeasuredCase) -> None:
-            kept[:] = [done]
-            self._say_rounds(len(done.times_s), done)
-            self.log(f"group {len(done.times_s)} of at most {self.plan.max_rounds}")
-            self._write([entry_of(done)], [])
-
-        case = self.cases[0]
+    def _measure(self) -> tuple[list[dict[str, Any]], Compared, int]:
+        """Entries and pairs of the benchmark file, and the exit code."""
+        gate = self._gate() if self.rounds.has_gate else None
+        sides = "one side" if len(self.cases) == 1 else "both sides"
         try:
-            done = measure(case, self.plan, self.interpreters, keep)
-        except OutOfMemoryError as error:
-            if not kept:
-                return [self._no_memory(error)], [], 0
-            done = self._as_kept(kept[0], error)
-        _show(done, self.console)
-        return [entry_of(done)], [], 0
+            with self.console.status(f"starting {sides}") as status:
 
-    def _two(self, has_gate: bool) -> Found:  # noqa: FBT001 - its only caller is run()
-        gate = self._gate() if has_gate else None
-        first, second = self.cases
-
-        kept: list[MeasuredPair] = []
-
-        def entries_of(done: MeasuredPair) -> list[dict[str, Any]]:
-            return [entry_of(side, gate) for side in (done.first, done.second)]
-
-        try:
-            with self.console.status("starting both sides") as status:
-
-                def keep(done: MeasuredPair) -> None:
-                    kept[:] = [done]
-                    self._say_rounds(done.ratio.rounds, done.first, done.second)
-                    text = f"round {done.ratio.rounds}"
-                    if gate is None or gate.holds:
-                        text = f"{text}: {ratio_text(done.ratio)}"
+                def announce(done: Measured) -> None:
+                    text = self._round_text(done, gate)
                     status.update(text)
                     self.log(text)
-                    self._write(entries_of(done), [(done, gate)])
 
-                done = compare(first, second, self.plan, self.interpreters, keep)
+                done = self.rounds.measure(announce, gate)
         except OutOfMemoryError as error:
-            if not kept:
-                entry = self._no_memory(error, beside=True)
+            beside = len(self.cases) == MOST_SIDES
+            entry = self._no_memory(error, beside=beside)
+            if beside:
                 self._name_dropped(error.case)
-                return [entry], [], 1
-            done = self._as_kept(kept[0], error)
-        for side in (done.first, done.second):
-            _show(side, self.console)
-        for line in pair_lines(done, gate):
-            self.console.print(line, soft_wrap=True)
-        return entries_of(done), [(done, gate)], 0 if gate is None or gate.holds else 1
+            return [entry], [], int(beside)
+        if isinstance(done, MeasuredCase):
+            _show(done, self.console)
+        else:
+            for side in (done.first, done.second):
+                _show(side, self.console)
+            for line in pair_lines(done, gate):
+                self.console.print(line, soft_wrap=True)
+        return *entries_of(done, gate), 0 if gate is None or gate.holds else 1
 
-    def _as_kept(self, done: Measured, error: OutOfMemoryError) -> Measured:
-        """Keep the rounds before one, or the calibration, ran out of memory, and say so."""
-        told = f"{error.case.title}: out of memory after these rounds ({error}); they are kept."
-        self.console.print(told, style="yellow", soft_wrap=True)
-        return done
+    def _round_text(self, done: Measured, gate: Gate | None) -> str:
+        """A line on the latest round; after the second, prints how long the others take."""
+        if isinstance(done, MeasuredCase):
+            count = len(done.times_s)
+            self._say_rounds(count, done)
+            return f"group {count} of at most {self.rounds.plan.max_rounds}"
+        self._say_rounds(done.ratio.rounds, done.first, done.second)
+        text = f"round {done.ratio.rounds}"
+        return f"{text}: {ratio_text(done.ratio)}" if gate is None or gate.holds else text
 
     def _name_dropped(self, met: Case) -> None:
         """Name the side that was not measured since the other ran out of memory."""
@@ -241,7 +180,7 @@ class Measurement:
 
     def _gate(self) -> Gate:
         with self.console.status("comparing both models in this precision"):
-            gate = pass_gate(self.cases[0], self.interpreters)
+            gate = pass_gate(self.cases[0], self.rounds.interpreters)
         if not gate.holds:
             told = f"gate: {gate.outcome}. The models differ: times are shown, and no speed ratio."
             self.console.print(told, style="yellow", soft_wrap=True)
@@ -252,7 +191,7 @@ class Measurement:
         case = error.case
         with self.console.status("searching the largest batch that fits"):
             found: OutOfMemory = find_largest_batch(
-                case, str(error), self.interpreters, beside=beside
+                case, str(error), self.rounds.interpreters, beside=beside
             )
         self.console.print(f"{case.title}: {found}", soft_wrap=True)
         return {

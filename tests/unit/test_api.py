@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from support import fake_framework
 from support.fake_worker import fake_python
+from support.measured import side
 
 import alexnet_impl
 from alexnet_impl import api
@@ -24,8 +25,12 @@ from alexnet_impl.errors import (
     RecipeError,
     RunError,
     SpecError,
+    StoppedError,
     UnknownNameError,
 )
+from alexnet_impl.machine import watch
+from alexnet_impl.measurement import kept_rounds
+from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.network.bodies import Body
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.network.variants import build_spec
@@ -245,6 +250,33 @@ def test_output_that_holds_files_is_refused(tmp_path, numpy_workers):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RunError, match="holds files already"):
         api.train("torch", **SETTINGS, interpreters=numpy_workers, output=tmp_path)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("stopped", [False, True])
+def test_bench_writes_every_round_and_what_interfered(tmp_path, monkeypatch, stopped):
+    busy = "Other processes kept 70% of all cores busy just before the start."
+    folder = tmp_path / "bench"
+
+    def measure(case, _plan, _interpreters, keep):
+        done = side(case.config.framework, 0.1, 0.1)
+        keep(done)
+        assert read_recording(folder).complete is False
+        if stopped:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(kept_rounds, "measure", measure)
+    monkeypatch.setattr(watch, "measure_interference", lambda _: 0.7)
+    if stopped:
+        with pytest.raises(StoppedError, match=f"the rounds so far are in {folder}"):
+            api.bench("torch", output=folder)
+    else:
+        assert api.bench("torch", output=folder).times_s == (0.1, 0.1)
+    found = read_recording(folder)
+    assert (found.complete, found.entries[0].times_s) == (not stopped, (0.1, 0.1))
+    assert busy in found.interference.warnings
+    assert bool(found.interference.machine_after) != stopped
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from alexnet_impl.cli.flags import Bench
 from alexnet_impl.data.progress import Ticker
 from alexnet_impl.errors import RunError
 from alexnet_impl.machine import watch
-from alexnet_impl.measurement import rounds
+from alexnet_impl.measurement import kept_rounds, rounds
 from alexnet_impl.measurement.case_worker import OutOfMemoryError
 from alexnet_impl.measurement.forecast import forecast
 from alexnet_impl.measurement.largest_batch import OutOfMemory
@@ -76,7 +76,7 @@ def measured(monkeypatch):
         cases.append(case)
         return side(case.config.framework, 0.1, 0.1, 0.1)
 
-    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(kept_rounds, "measure", measure)
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     return cases
 
@@ -116,7 +116,7 @@ def test_a_measurement_that_fails_leaves_no_folder(measured, tmp_path, monkeypat
     def fail(*_):
         raise RunError("the worker died.")
 
-    monkeypatch.setattr(bench, "measure", fail)
+    monkeypatch.setattr(kept_rounds, "measure", fail)
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 1
     assert not list(tmp_path.iterdir())
     assert not measured
@@ -208,7 +208,7 @@ def test_a_side_of_its_own_recipe_is_a_case_of_its_own():
 
 
 def test_what_disturbed_a_bench_is_printed_and_kept(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bench, "measure", lambda *_: side("torch", 0.1, 0.1))
+    monkeypatch.setattr(kept_rounds, "measure", lambda *_: side("torch", 0.1, 0.1))
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.7)
     assert main(["bench", "torch", "--output", str(tmp_path / "bench")]) == 0
     busy = "Other processes kept 70% of all cores busy just before the start."
@@ -223,7 +223,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
         raise OutOfMemoryError("no room", first.on("cpu"))
 
     found = OutOfMemory(asked=64, fits=3, too_large=4, message="no room")
-    monkeypatch.setattr(bench, "compare", out_of_memory)
+    monkeypatch.setattr(kept_rounds, "compare", out_of_memory)
     monkeypatch.setattr(bench, "find_largest_batch", lambda *_, beside: found if beside else None)
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     asked = ["bench", "torch", "torch,clip_norm=1", "--output", str(tmp_path / "bench")]
@@ -242,7 +242,7 @@ def test_memory_that_ends_after_the_rounds_loses_none_of_them(tmp_path, capsys, 
         announce(pair())
         raise OutOfMemoryError("no room", first.on("cpu"))
 
-    monkeypatch.setattr(bench, "compare", out_of_memory)
+    monkeypatch.setattr(kept_rounds, "compare", out_of_memory)
     monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     assert main(["bench", "--output", str(tmp_path / "bench")]) == 0
@@ -257,7 +257,7 @@ def test_a_bench_that_is_stopped_keeps_its_rounds(tmp_path, capsys, monkeypatch)
         announce(pair())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "compare", stopped)
+    monkeypatch.setattr(kept_rounds, "compare", stopped)
     monkeypatch.setattr(bench, "pass_gate", lambda *_: EQUAL)
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     folder = tmp_path / "bench"
@@ -295,7 +295,7 @@ def test_budget_counts_what_settles_the_precision(measured, tmp_path, monkeypatc
         return side("torch", 0.1, 0.1)
 
     monkeypatch.setattr(bench, "settled", settled)
-    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(kept_rounds, "measure", measure)
     asked = ["bench", "torch", "--budget", "60", "--output", str(tmp_path / "bench")]
     assert main(asked) == 0
     assert [left_s for _, left_s in seen] == [40.0]
@@ -320,7 +320,7 @@ def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, mo
             announce(side("torch", *times_s) if len(sides) == 1 else pair(ratio=ratio))
         return side("torch", *times_s) if len(sides) == 1 else pair()
 
-    monkeypatch.setattr(bench, "measure" if len(sides) == 1 else "compare", three_rounds)
+    monkeypatch.setattr(kept_rounds, "measure" if len(sides) == 1 else "compare", three_rounds)
     flags = ["--budget", "116", "--output", str(tmp_path / "bench")]
     assert main(["bench", *sides, *flags]) == 0
     left = "32 more, 96 s" if len(sides) == 1 else "31 more, 93 s"
@@ -339,7 +339,7 @@ def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, mo
             announce(pair())
         return pair()
 
-    monkeypatch.setattr(bench, "compare", four_rounds)
+    monkeypatch.setattr(kept_rounds, "compare", four_rounds)
     monkeypatch.setattr(bench, "pass_gate", lambda *_: gate)
     monkeypatch.setattr(bench, "Ticker", lambda: Ticker(lambda: now[0]))
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)

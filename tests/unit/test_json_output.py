@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from support.measured import EQUAL, MACHINE_FACTS, pair, side
 
-from alexnet_impl.cli import bench, main, output
+from alexnet_impl.cli import main, output
 from alexnet_impl.cli.command_table import COMMANDS
 from alexnet_impl.cli.flags import Tabled
 from alexnet_impl.machine import watch
+from alexnet_impl.measurement import kept_rounds
 from alexnet_impl.measurement.recording import entry_of, write_recording
 from alexnet_impl.network.variants import VARIANTS
 from alexnet_impl.recipe.named import RECIPES
@@ -84,7 +85,9 @@ def test_regressions_are_numbers_with_their_outcome(result, tmp_path):
 
 
 def test_bench_gives_what_its_file_holds_and_writes_a_page(result, monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "measure", lambda case, *_: side(case.config.framework, 0.1, 0.1))
+    monkeypatch.setattr(
+        kept_rounds, "measure", lambda case, *_: side(case.config.framework, 0.1, 0.1)
+    )
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
     folder = tmp_path / "bench"
     code, found = result("bench", "torch", "--output", folder)
