@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from alexnet_impl.errors import RunError, UnknownNameError
@@ -340,6 +340,7 @@ class _Pool:
             the summary of its entry is known.
         scaled_by: The calibration kernel of the machine units; '' for seconds.
         where: The file and the title, for errors.
+        summary: Mean and deviation of its times, for other tests.
     """
 
     entry: BenchmarkEntry
@@ -347,6 +348,7 @@ class _Pool:
     values: tuple[float, ...]
     scaled_by: str
     where: str
+    summary: Summary | None
 
 
 def _pool(
@@ -371,8 +373,17 @@ def _pool(
         own_s = [time_s / amount for time_s in entry.times_s]
         times_s += own_s
         values += [time_s * peak for time_s in own_s]
-    measured, compared = median(times_s), _thinned(values)
-    return _Pool(entry=first, typical_s=measured, values=compared, scaled_by=kernel, where=where)
+    summary = first.summary
+    if summary and len(entries) > 1:
+        summary = Summary(mean_s=fmean(times_s), stddev_s=stdev(times_s), rounds=len(times_s))
+    return _Pool(
+        entry=first,
+        typical_s=median(times_s),
+        values=_thinned(values),
+        scaled_by=kernel,
+        where=where,
+        summary=summary,
+    )
 
 
 def _pool_of_summary(entries: Sequence[BenchmarkEntry], kernel: str, where: str) -> _Pool:
@@ -386,7 +397,14 @@ def _pool_of_summary(entries: Sequence[BenchmarkEntry], kernel: str, where: str)
     if kernel:
         _positive(first.peaks.get(kernel), where, f"peak '{kernel}'")
     mean_s = _positive(first.summary.mean_s, where, "mean")
-    return _Pool(entry=first, typical_s=mean_s, values=(), scaled_by="", where=where)
+    return _Pool(
+        entry=first,
+        typical_s=mean_s,
+        values=(),
+        scaled_by="",
+        where=where,
+        summary=first.summary,
+    )
 
 
 def _thinned(values: Sequence[float]) -> tuple[float, ...]:
@@ -463,9 +481,9 @@ def _ratio(old: _Pool, new: _Pool, confidence: float) -> Ratio:
 
 
 def _summary(pool: _Pool) -> Summary:
-    if pool.entry.summary is None:
+    if pool.summary is None:
         raise RunError(f"{pool.where}: has no mean and deviation; measure again.")
-    return pool.entry.summary
+    return pool.summary
 
 
 def _interval_labels(

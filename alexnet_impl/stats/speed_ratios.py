@@ -30,6 +30,7 @@ _LARGEST_STDDEV = 0.10
 _LARGEST_SPIKE = 0.50
 _LARGEST_DRIFT = 0.05
 _SHORTEST_GROUP_S = 1e-3
+_LARGEST_REACH = 700  # of a logarithm: exp(710) overflows
 
 _FALLING_Z = -1.645
 """One-sided 5 % quantile of the normal distribution: of 5 values, at most one pair is out of
@@ -188,14 +189,19 @@ def ratio_of_means(old: Summary, new: Summary, *, confidence: float = 0.95) -> R
     ratio, count = old.mean_s / new.mean_s, min(old.rounds, new.rounds)
     low, high = 0.0, math.inf
     if count >= FEWEST_FOR_INTERVAL:
-        parts = [(run.stddev_s / run.mean_s) ** 2 / run.rounds for run in (old, new)]
+        spreads = [run.stddev_s / run.mean_s for run in (old, new)]
+        # Products, since ** raises where they give infinity.
+        parts = [
+            spread * spread / run.rounds for spread, run in zip(spreads, (old, new), strict=True)
+        ]
         variance = sum(parts)
         weights = sum(
-            part**2 / (run.rounds - 1) for part, run in zip(parts, (old, new), strict=True)
+            part * part / (run.rounds - 1) for part, run in zip(parts, (old, new), strict=True)
         )
-        degrees = variance**2 / weights if weights else math.inf
+        degrees = variance * variance / weights if weights else math.inf
         reach = _student((1 - confidence) / 2, degrees) * math.sqrt(variance)
-        low, high = ratio * math.exp(-reach), ratio * math.exp(reach)
+        factor = math.exp(reach) if reach < _LARGEST_REACH else math.inf
+        low, high = ratio / factor, ratio * factor
     return Ratio(ratio=ratio, low=low, high=high, confidence=confidence, rounds=count)
 
 

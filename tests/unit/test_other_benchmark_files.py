@@ -173,6 +173,15 @@ def test_two_benchmarks_of_one_name_without_times_are_refused(write):
         compare(good, bad)
 
 
+def test_two_benchmarks_of_one_name_are_pooled_against_one_without_times(write):
+    first, second = times(1, count=5), times(2, median_s=3e-3, count=5)
+    old = write("old.json", benchmark("test_a", first), benchmark("test_a", second))
+    new = write("new.json", benchmark("test_a", times(3), raw=False))
+    (case,) = find_regressions(read_recording(old), read_recording(new), OPTIONS).cases
+    assert case.old_s == pytest.approx(np.mean(first + second))
+    assert case.ratio == ratio_of_means(summary(first + second), summary(times(3)))
+
+
 def test_files_without_a_name_in_common_are_refused(write):
     old = write("old.json", benchmark("test_a", times(1)))
     new = write("new.json", benchmark("test_b", times(1)))
@@ -245,6 +254,13 @@ def test_equal_times_without_deviation_have_an_interval_of_no_width():
     run = Summary(mean_s=0.1, stddev_s=0.0, rounds=5)
     ratio = ratio_of_means(run, run)
     assert (ratio.low, ratio.ratio, ratio.high) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("deviation", [1e3, 1e200, 1e308])
+def test_deviation_far_above_the_mean_gives_an_interval_without_an_end(deviation):
+    good = Summary(mean_s=0.1, stddev_s=0.001, rounds=5)
+    ratio = ratio_of_means(good, Summary(mean_s=0.1, stddev_s=deviation, rounds=5))
+    assert (ratio.low, ratio.ratio, ratio.high) == (0, 1, math.inf)
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (math.nan, 1), (1, -1), (1, math.inf)])
