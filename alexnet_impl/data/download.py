@@ -98,19 +98,27 @@ def _fetch(remote: RemoteFile, part: Path, path: Path, progress: Progress) -> No
         if not mismatch:
             return
         if not start:
-            part.unlink()
-            _version_file(part).unlink(missing_ok=True)
+            _remove(part)
             raise DataError(
                 f"{remote.url}: the downloaded file {mismatch}; it was removed. Try again, or get "
                 f"it elsewhere and put it at {path}."
             )
         os.truncate(part, 0)  # it may have been begun with another version of the file
-    received = f", it continues after the {part.stat().st_size:,} bytes received"
+    received = ""
+    if not (size := part.stat().st_size):
+        _remove(part)
+    elif _can_continue(remote, _version_of(part)[1]):
+        received = f", it continues after the {size:,} bytes received"
     raise DataError(
-        f"{remote.url}: cannot be downloaded ({failure}). Try again"
-        f"{received if _can_continue(remote, _version_of(part)[1]) else ''}; or get it elsewhere "
+        f"{remote.url}: cannot be downloaded ({failure}). Try again{received}; or get it elsewhere "
         f"and put it at {path}."
     ) from failure
+
+
+def _remove(part: Path) -> None:
+    """Removes the part and its version."""
+    part.unlink()
+    _version_file(part).unlink(missing_ok=True)
 
 
 def _version_file(part: Path) -> Path:

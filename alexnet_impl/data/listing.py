@@ -260,9 +260,11 @@ def _rows(data: bytes, where: str, images: Mapping[str, str]) -> dict[str, str]:
     """
     rows: dict[str, str] = {}
     missing: list[str] = []
-    for line, (identifier, label) in _cells(data, where):
+    cells = list(_cells(data, where))
+    others = {label for _, (_, label) in cells[1:]}
+    for line, (identifier, label) in cells:
         name = identifier if identifier in images else PurePosixPath(identifier).stem
-        if line == 1 and name not in images:
+        if line == 1 and name not in images and label not in others:
             continue  # the head
         if name in rows:
             raise DataError(f"{where}: line {line} names '{identifier}' again; remove one line.")

@@ -166,7 +166,14 @@ def test_download_without_a_connection_says_where_to_put_the_file(target):
     remote = RemoteFile(url="http://127.0.0.1:1/data.tar.gz", sha256=SHA256)
     with pytest.raises(DataError, match=rf"cannot be downloaded.*or get it .* put it at {target}"):
         download(remote, target)
-    assert not target.exists()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_download_that_received_nothing_promises_no_continuation(server, target):
+    server.breaks_after = [0] * 20
+    with pytest.raises(DataError, match=r"ended too early.*\)\. Try again; or get it elsewhere"):
+        fetch(server, target)
+    assert list(target.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [404, 503])

@@ -173,6 +173,14 @@ def test_table_with_an_image_that_is_missing_names_it(kaggle):
         load_image_folder(kaggle)
 
 
+def test_first_row_of_a_table_without_a_head_is_no_head_if_its_image_is_missing(kaggle):
+    table = kaggle / "trainLabels.csv"
+    table.write_text(table.read_text().removeprefix("id,label\n"))
+    (kaggle / "train" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"1 of its 30 images are not in train/, such as '0'"):
+        load_image_folder(kaggle)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
