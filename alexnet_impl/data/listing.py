@@ -6,7 +6,7 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,16 @@ class Listing:
     test: ListedPart
     held_out: str = ""
     left_out: str = ""
+
+
+def has_own_images(folder: Path) -> bool:
+    """Whether a folder itself, not one below it, has train/CLASS/ or train/ and a label table."""
+    train = folder / "train"
+    try:
+        has_table = train.is_dir() and any(p.name.lower() in _TABLES for p in folder.iterdir())
+        return any(is_image(path.name) for path in train.glob("**/*" if has_table else "*/**/*"))
+    except OSError:  # whoever reads the folder names it
+        return False
 
 
 def list_images(source: ImageSource) -> Listing:

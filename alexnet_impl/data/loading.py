@@ -11,6 +11,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.data.digits import load_digits
 from alexnet_impl.data.image_folder import load_image_folder, load_images
+from alexnet_impl.data.listing import has_own_images
 from alexnet_impl.data.parquet import ParquetSource, is_parquet
 from alexnet_impl.data.paths import require_existing, require_home
 from alexnet_impl.data.progress import Progress, silent
@@ -80,6 +81,8 @@ def settle(config: DataConfig) -> DataConfig:
 
 def _dataset_in(data_dir: Path) -> str:
     """The name of the dataset that a file or folder holds."""
+    if has_own_images(data_dir):
+        return "image_folder"
     if found := find_cifar(data_dir):
         return found.release.dataset
     return "parquet" if is_parquet(data_dir) else "image_folder"

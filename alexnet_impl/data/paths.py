@@ -55,7 +55,7 @@ def require_home(remedy: str) -> Iterator[None]:
 def near_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
     """Yields the folders down to a small depth, level by level, with the names of their files.
 
-    Hidden folders, and those below `root` that cannot be read, are left out.
+    Pipes and devices, hidden folders, and those below `root` that cannot be read, are left out.
 
     Raises:
         OSError: If `root` cannot be read.
@@ -70,7 +70,7 @@ def near_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
                 if folder == root:
                     raise
                 continue
-            yield folder, {entry.name for entry in entries if not entry.is_dir()}
+            yield folder, {entry.name for entry in entries if entry.is_file()}
             visible = (e.name for e in entries if e.is_dir() and not e.name.startswith("."))
             deeper += [folder / name for name in sorted(visible)]
         count += len(level)

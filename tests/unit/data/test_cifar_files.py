@@ -16,7 +16,8 @@ from alexnet_impl.data import archives, cifar, cifar_files
 from alexnet_impl.data.cifar import parse_pickle
 from alexnet_impl.data.cifar_files import find_cifar
 from alexnet_impl.data.data_config import DataConfig
-from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.loading import load_dataset, settle
+from alexnet_impl.data.paths import near_folders
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast
@@ -223,6 +224,27 @@ def test_folder_with_both_datasets_asks_which(official, official100):
     with pytest.raises(DataError, match=r"holds CIFAR-10 .* and CIFAR-100 .*--dataset cifar10 or"):
         load_dataset(DataConfig(data_dir=official100))
     assert load_dataset(DataConfig(dataset="cifar100", data_dir=official100)).name == "cifar100"
+
+
+def test_class_folders_at_the_path_itself_come_before_cifar_below_it(official, image_tree):
+    official.rename(image_tree / "downloads")
+    assert load_dataset(DataConfig(data_dir=image_tree)).name == "image_folder"
+    assert load_dataset(DataConfig(dataset="cifar10", data_dir=image_tree)).name == "cifar10"
+
+
+@pytest.mark.parametrize(("table", "dataset"), [("labels.csv", "image_folder"), ("a", "cifar10")])
+def test_label_table_at_the_path_itself_comes_before_cifar_below_it(official, table, dataset):
+    (official / "train").mkdir()
+    (official / "train" / "1.png").touch()
+    (official / table).touch()
+    assert settle(DataConfig(data_dir=official)).dataset == dataset
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among files")
+def test_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cifar-pipe")
+    assert [names for _, names in near_folders(tmp_path)] == [set()]
+    assert find_cifar(tmp_path) is None
 
 
 KERAS = [
