@@ -7,6 +7,7 @@ its sizes is checked before memory is taken for it.
 import bz2
 import gzip
 import lzma
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -75,23 +76,25 @@ def _is_tar_header(block: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A file or folder in an archive.
+    """A file, folder or link in an archive.
 
     Attributes:
         name: Its path with forward slashes; a folder's ends with one.
         size: Its size in bytes.
-        read: Returns its content, until the next member is asked for.
+        read: Returns its content, until the next member is asked for; not that of a link.
+        link: The path in the archive that a link leads to; otherwise empty.
     """
 
     name: str
     size: int
     read: Callable[[], bytes]
+    link: str = ""
 
 
 def members(path: Path) -> Iterator[Member]:
     """Yields the members of a zip, or of a tar of any compression, in stored order.
 
-    Links and devices are left out. A tar is read to its end, so that a damaged one is noticed.
+    Devices are left out. A tar is read to its end, so that a damaged one is noticed.
 
     Raises:
         ArchiveError: If the file is no archive, is damaged, or claims impossible sizes.
@@ -131,10 +134,17 @@ def _tar_members(file: IO[bytes], path: Path) -> Iterator[Member]:
         while entry := archive.next():
             archive.members.clear()  # otherwise it remembers all of them
             name = entry.name.removeprefix("./") + ("/" if entry.isdir() else "")
-            if entry.isreg() or entry.isdir():
+            link = _target(entry) if entry.issym() or entry.islnk() else ""
+            if entry.isreg() or entry.isdir() or link:
                 read = _reader(partial(archive.extractfile, entry), entry.size)
-                yield Member(name=name, size=entry.size, read=read)
+                yield Member(name=name, size=entry.size, read=read, link=link)
         _check_end(bounded, archive.offset)
+
+
+def _target(entry: tarfile.TarInfo) -> str:
+    """The path that a link leads to: from its folder if it is symbolic, otherwise from the top."""
+    folder = posixpath.dirname(entry.name) if entry.issym() else ""
+    return posixpath.normpath(posixpath.join(folder, entry.linkname))
 
 
 def _reader(opened: Callable[[], IO[bytes] | None], size: int) -> Callable[[], bytes]:

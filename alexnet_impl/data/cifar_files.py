@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from alexnet_impl.data.archives import ARCHIVES, ArchiveError, file_kind, members
+from alexnet_impl.data.archives import ARCHIVES, ArchiveError, Member, file_kind, members
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.cifar import RELEASES, SIDE, URL, Release
 from alexnet_impl.data.dataset import Dataset, Split
@@ -60,7 +60,7 @@ class FoundRelease:
     def _read_archive(self) -> Iterator[tuple[str, bytes]]:
         try:
             for member in members(self.path):
-                if _is_file_of(self.release, member.name):
+                if _is_file_of(self.release, member):
                     yield PurePosixPath(member.name).name, member.read()
         except ArchiveError as error:
             size = self.path.stat().st_size
@@ -145,7 +145,7 @@ def _release_in_archive(path: Path) -> Release | None:
         passed = 0
         for member in members(path):
             for release in RELEASES:
-                if _is_file_of(release, member.name):
+                if _is_file_of(release, member):
                     return release
             passed += member.size
             if passed > _FIRST_BYTES:  # to go on, it would be unpacked
@@ -155,11 +155,12 @@ def _release_in_archive(path: Path) -> Release | None:
     return named
 
 
-def _is_file_of(release: Release, name: str) -> bool:
-    """Whether a path in an archive is one of the release's files."""
-    path = PurePosixPath(name)
+def _is_file_of(release: Release, member: Member) -> bool:
+    """Whether a member of an archive is one of the release's files."""
+    path = PurePosixPath(member.name)
     in_place = not release.marker or path.parent.name == release.folder
-    return in_place and path.name in release.files and not name.endswith("/")
+    is_file = not (member.link or member.name.endswith("/"))
+    return in_place and path.name in release.files and is_file
 
 
 def load_cifar(

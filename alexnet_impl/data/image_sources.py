@@ -20,6 +20,7 @@ _TABLE_SUFFIX = ".csv"
 _CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # as good as hidden
 # Folders that link to each other would be walked forever.
 _MAX_DEPTH = 8
+_MOST_HOPS = 40  # from link to link, as Linux follows them
 _PIECE_BYTES = 4096
 _LOOK_EVERY_BYTES = 1 << 26
 _LARGEST_FILE_BYTES = 3 * MOST_PIXELS + (1 << 20)  # pixels that are not compressed, and a header
@@ -35,6 +36,10 @@ class ImageSource(Protocol):
 
     path: Path
     dataset: str
+
+    @property
+    def dead_links(self) -> tuple[str, ...]:
+        """Paths of links to what was not read."""
 
     @property
     def digest(self) -> str:
@@ -96,6 +101,7 @@ class FolderSource:
     """The image files below a folder; links are followed."""
 
     dataset = "image_folder"
+    dead_links = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -147,6 +153,7 @@ class ZipSource:
     """
 
     dataset = "image_folder"
+    dead_links = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -215,7 +222,7 @@ class TarSource:
     """The image files in a tar, compressed or not, which are held in memory as they are encoded.
 
     A compressed tar can be read in one direction only. As in a zip, entries whose name leads out
-    of the archive are ignored; so are links.
+    of the archive are ignored. Links to images in it are followed.
     """
 
     dataset = "image_folder"
@@ -245,19 +252,29 @@ class TarSource:
         """
         return self._read_all[0]
 
+    @property
+    def dead_links(self) -> tuple[str, ...]:
+        """Paths of links to what was not read: out of the archive, to a folder, or to no image."""
+        return self._read_all[2]
+
     def read(self, path: str) -> bytes:
         """Returns the content of an image or a table."""
         return self._read_all[1][path]
 
     @cached_property
-    def _read_all(self) -> tuple[dict[str, int], dict[str, bytes]]:
-        """Sizes and contents by path."""
+    def _read_all(self) -> tuple[dict[str, int], dict[str, bytes], tuple[str, ...]]:
+        """Sizes and contents by path, and the dead links."""
         sizes: dict[str, int] = {}
         contents: dict[str, bytes] = {}
+        links: dict[str, str] = {}
         held, looked_at = 0, 0
         try:
             for member in members(self.path):
                 if not _is_in_sight(member.name):
+                    continue
+                links.pop(member.name, None)
+                if member.link:
+                    links[member.name] = member.link
                     continue
                 sizes |= _checked(self.path, {member.name: member.size})
                 if _is_read(member.name):
@@ -268,7 +285,10 @@ class TarSource:
                     contents[member.name] = member.read()
         except ArchiveError as error:
             raise DataError(f"{self.path}: does not unpack ({error}); get it again.") from error
-        return sizes, contents
+        found = {name: contents.get(_end(links, name)) for name in links if _is_read(name)}
+        followed = {name: content for name, content in found.items() if content is not None}
+        sizes |= {name: len(content) for name, content in followed.items()}
+        return sizes, contents | followed, tuple(name for name in links if name not in followed)
 
     def _check_memory(self, size: int) -> None:
         available = psutil.virtual_memory().available
@@ -280,6 +300,13 @@ class TarSource:
 
     def close(self) -> None:
         """Does nothing: no file is open."""
+
+
+def _end(links: dict[str, str], name: str) -> str:
+    """The path at the end of a chain of links; of a circle any of its links."""
+    for _ in range(_MOST_HOPS):
+        name = links.get(name, name)
+    return name
 
 
 def _checked(source: Path, sizes: dict[str, int]) -> dict[str, int]:

@@ -139,7 +139,9 @@ class _Tree:
             class_names=names,
             train=_by_class(train, names),
             test=_by_class(test, names),
-            left_out=_left_out(unread, outside, f"train/CLASS/ and {part}/CLASS/"),
+            left_out=_left_out(
+                unread, outside, f"train/CLASS/ and {part}/CLASS/", _dead_links(self.source)
+            ),
         )
 
     def _check_classes(self, used: Mapping[tuple[str, str], ByClass]) -> None:
@@ -185,7 +187,19 @@ def _instead(unread: list[str]) -> str:
     )
 
 
-def _left_out(unread: list[str], outside: list[str], places: str) -> str:
+def _dead_links(source: ImageSource) -> list[str]:
+    """The dead links that may stand for images: by their suffix, or in a part."""
+    return [path for path in source.dead_links if is_image(path) or _place(f"{path}/-/-")]
+
+
+def _told(links: list[str]) -> str:
+    return (
+        f"{_count(len(links), 'link')} without an image in the archive, such as '{links[0]}' (pack "
+        "it with tar --dereference --hard-dereference)"
+    )
+
+
+def _left_out(unread: list[str], outside: list[str], places: str, links: list[str]) -> str:
     """Counts and names what is left out."""
     parts = []
     if unread:
@@ -194,9 +208,12 @@ def _left_out(unread: list[str], outside: list[str], places: str) -> str:
         )
     if outside:
         parts.append(f"{_count(len(outside), 'image')} outside of {places}, such as '{outside[0]}'")
+    if links:
+        parts.append(_told(links))
     if not parts:
         return ""
-    return f"{_count(len(unread) + len(outside), 'file')} left out: {'; '.join(parts)}"
+    count = len(unread) + len(outside) + len(links)
+    return f"{_count(count, 'file')} left out: {'; '.join(parts)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -242,7 +259,9 @@ def _list_by_table(source: ImageSource, tables: list[str]) -> Listing:
         test=listed([name for name in rows if name in held_out]),
         held_out=f"{len(held_out):,} of the {len(rows):,} images with a label in {table} are held "
         f"out as the test part: one in {HELD_OUT} of each class, always the same",
-        left_out=_left_out(unread, sorted(outside), f"{table}, without a label"),
+        left_out=_left_out(
+            unread, sorted(outside), f"{table}, without a label", _dead_links(source)
+        ),
     )
 
 
@@ -322,6 +341,8 @@ def _no_images_error(source: ImageSource) -> DataError:
             f"{source.path}: {len(images)} images, none of them in train/CLASS/ (one is "
             f"'{images[0]}'); {LAYOUT}."
         )
+    if links := _dead_links(source):
+        return DataError(f"{source.path}: contains no images; it has {_told(links)}.")
     readable = [path for path in files if path.endswith((".zip", ".tar", ".tar.gz", ".tgz"))]
     if readable and source.path.is_dir():
         hint = f" Did you mean '{source.path / readable[0]}'?"

@@ -136,6 +136,7 @@ class ParquetSource:
     """
 
     dataset = "parquet"
+    dead_links = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path

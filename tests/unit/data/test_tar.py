@@ -13,7 +13,7 @@ from alexnet_impl.data.archives import file_kind
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.image_folder import load_image_folder
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import DataError
+from alexnet_impl.errors import AlexNetWarning, DataError
 
 pytestmark = pytest.mark.fast
 
@@ -67,7 +67,47 @@ def test_tar_in_a_folder_is_offered(pack, tmp_path):
         load_image_folder(tmp_path / "empty")
 
 
-def test_members_that_lead_out_and_links_are_left_out(image_tree, pack, tmp_path):
+def test_links_to_images_in_the_tar_are_followed(image_tree, pack):
+    def add(tar):
+        put(tar, "train/cat/9.png", type=tarfile.LNKTYPE, linkname="./train/dog/0.png")
+        put(tar, "train/dog/9.png", type=tarfile.SYMTYPE, linkname="../cat/8.png")  # leads on
+        put(tar, "train/cat/8.png", type=tarfile.SYMTYPE, linkname="0.png")
+
+    path = pack(add=add)
+    image = {name: (image_tree / f"train/{name}/0.png").read_bytes() for name in ("cat", "dog")}
+    for name, source in {"cat/9": "dog", "dog/9": "cat", "cat/8": "cat"}.items():
+        (image_tree / f"train/{name}.png").write_bytes(image[source])
+    assert load_image_folder(path).fingerprint == load_image_folder(image_tree).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("train/cat/9.png", "../../../pets/train/cat/0.png"),
+        ("train/cat/9.png", "9.png"),
+        ("train/cat/9.png", "../dog"),
+        ("9.png", "missing.png"),
+        ("train/cow", "cat"),
+        ("test", "elsewhere"),
+    ],
+)
+def test_links_that_lead_to_no_image_are_counted_and_named(pack, name, target):
+    path = pack(add=lambda tar: put(tar, name, type=tarfile.SYMTYPE, linkname=target))
+    told = rf"1 file left out: 1 link without an image in the archive, such as '{name}' \(pack it"
+    with pytest.warns(AlexNetWarning, match=told):
+        dataset = load_image_folder(path)
+    assert len(dataset.train) == 6
+    assert "1 link without" in dataset.source
+
+
+def test_tar_of_links_alone_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        put(tar, "train/cat/0.png", type=tarfile.SYMTYPE, linkname="../../real.png")
+    with pytest.raises(DataError, match="contains no images; it has 1 link without an image in"):
+        load_image_folder(tmp_path / "a.tar")
+
+
+def test_members_that_lead_out_are_left_out(image_tree, pack, tmp_path):
     picture = (image_tree / "train" / "cat" / "0.png").read_bytes()
 
     def add(tar):
@@ -78,7 +118,8 @@ def test_members_that_lead_out_and_links_are_left_out(image_tree, pack, tmp_path
 
     path = pack(add=add)
     before = sorted(tmp_path.rglob("*"))
-    assert len(load_image_folder(path).train) == 6
+    with pytest.warns(AlexNetWarning, match=r"1 link without .* such as 'train/cat/8\.png'"):
+        assert len(load_image_folder(path).train) == 6
     assert sorted(p for p in tmp_path.rglob("*") if "cache" not in p.parts) == before
 
 
