@@ -27,6 +27,7 @@ def shown(monkeypatch):
         monkeypatch.delenv("COLUMNS", raising=False)
         if width is not None:
             monkeypatch.setenv("COLUMNS", str(width))
+            monkeypatch.setenv("LINES", "100")  # without it a dumb terminal is 80 wide
         console = PlainConsole(file=io.StringIO() if width is None else Terminal())
         console.print(table)
         return console.file.getvalue()
