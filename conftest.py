@@ -18,7 +18,6 @@ from alexnet_impl.processes.channel import open_channel
 
 hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("alexnet")
-gc.set_threshold(100_000, 50, 100)  # frameworks make so many objects that walks took 3 % of fast
 
 
 def pytest_addoption(parser):
@@ -205,7 +204,9 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError(f"{item.nodeid}: has none of the markers {', '.join(SPEEDS)}.")
 
 
-def pytest_collection_finish():
-    """Takes what was collected off the collector's walks."""
+def pytest_collection_finish(session):
+    """Takes what was collected off the collector's walks, and among small networks walks less."""
     gc.collect()
     gc.freeze()
+    if all(item.get_closest_marker("fast") for item in session.items):
+        gc.set_threshold(100_000, 50, 100)  # walks took 3 % of the time
