@@ -70,7 +70,7 @@ def state_of(model):
     }
 
 
-@fast
+@pytest.mark.slow
 @pytest.mark.usefixtures("frameworks")
 def test_model_objects_are_compared_and_left_as_they_were():
     import torch

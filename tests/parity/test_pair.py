@@ -225,12 +225,8 @@ def stop_at_failure(check):
         raise FirstFailureError(check)
 
 
-IN_FAST = {"same_padding", "softmax"}
-"""One mistake of a layer and one behind the layers."""
-
-
 @pytest.mark.parametrize(
-    "mistake", [pytest.param(name, marks=fast if name in IN_FAST else slow) for name in MISTAKES]
+    "mistake", [pytest.param(name, marks=fast if name == "softmax" else slow) for name in MISTAKES]
 )
 def test_mistake_is_named_with_its_layer(compare, mistake):
     check, where, what = MISTAKES[mistake]

@@ -12,7 +12,7 @@ from alexnet_impl.ports.user_pair import compare_models
 from alexnet_impl.report.parity.terminal import check_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
-fast, slow = pytest.mark.fast, pytest.mark.slow
+slow = pytest.mark.slow
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "examples" / "port"
@@ -62,10 +62,8 @@ def test_finished_port_holds(compare):
     assert f"All {len(record.checks)} checks hold." in quoted("finished")
 
 
-@pytest.mark.parametrize(
-    "function",
-    [pytest.param(name, marks=fast if name == "with_padding" else slow) for name in BROKEN],
-)
+@slow
+@pytest.mark.parametrize("function", BROKEN)
 def test_mistake_is_found_and_quoted(compare, function):
     record = compare(function)
     check, what = BROKEN[function]

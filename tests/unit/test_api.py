@@ -107,7 +107,7 @@ def test_all_examples_give_what_they_say(tmp_path, monkeypatch):
         assert failures_of(function) == "", function.__name__
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_api_imports_no_framework_and_package_is_typed():
     code = (
         "import sys; from alexnet_impl import api; api.describe('cifar');"

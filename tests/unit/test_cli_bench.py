@@ -94,6 +94,7 @@ def test_one_framework_is_timed_without_the_other(measured, tmp_path):
     assert (tmp_path / "bench" / "bench.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_tensorflow")
 @pytest.mark.parametrize("sides", [(), ("tensorflow",)])
 def test_a_framework_that_is_missing_is_refused_first(measured, sides, tmp_path, capsys):
@@ -236,6 +237,7 @@ def test_side_that_was_dropped_for_the_others_memory_is_named(tmp_path, capsys, 
     assert len(read_recording(tmp_path / "bench").out_of_memory) == 1
 
 
+@pytest.mark.slow
 def test_memory_that_ends_after_the_rounds_loses_none_of_them(tmp_path, capsys, monkeypatch):
     def out_of_memory(first, *given):
         *_, announce = given
@@ -327,6 +329,7 @@ def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, mo
     assert capsys.readouterr().out.count(f"A round takes 3.0 s: at most {left}.") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", [EQUAL, DIFFERS], ids=["equal", "differs"])
 def test_log_says_every_30_seconds_how_far_a_bench_is(gate, tmp_path, capsys, monkeypatch):
     """Without a ratio if the models differ."""

@@ -29,6 +29,7 @@ def test_wheel_has_every_file_of_the_package(tmp_path, monkeypatch):
     assert "alexnet_impl/py.typed" in found
 
 
+@pytest.mark.slow
 def test_sdist_has_tests_documents_and_settings(tmp_path, monkeypatch):
     root = PACKAGE.parent
     monkeypatch.chdir(root)

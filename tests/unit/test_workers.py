@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from support import fake_framework
@@ -51,6 +52,8 @@ DONE = 'echo \'{"event": "done"}\''
 @pytest.fixture(autouse=True)
 def _framework(monkeypatch):
     fake_framework.install(monkeypatch)
+    # This process may hold the frameworks, whose objects take long to walk.
+    monkeypatch.setattr(service, "gc", SimpleNamespace(collect=lambda: None))
 
 
 def prepared(config=CONFIG):
