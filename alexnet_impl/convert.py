@@ -24,12 +24,18 @@ from alexnet_impl.frameworks import FRAMEWORKS, Logits, get_framework, is_instal
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.processes.channel import Answer, answer_calls
-from alexnet_impl.processes.weight_files import PUBLISHED_VARIANT, Hints, read_network, read_weights
+from alexnet_impl.processes.weight_files import (
+    PUBLISHED_VARIANT,
+    Hints,
+    NetworkWeights,
+    read_network,
+    read_weights,
+)
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.typed_json import read
 from alexnet_impl.weights.canonical import Weights
-from alexnet_impl.weights.matching import Pairing
-from alexnet_impl.weights.metadata import ZIPS, WeightsInfo, info_to_metadata, store_info
+from alexnet_impl.weights.matching import Pairing, pairing_remark
+from alexnet_impl.weights.metadata import ZIPS, info_to_metadata, remarks_metadata, store_info
 from alexnet_impl.weights.pretrained_files import file_kind
 from alexnet_impl.weights.published_files import (
     check_copy,
@@ -100,13 +106,13 @@ def convert(source: Path, target: Path, hints: Hints, progress: Progress = silen
     if (known := published_of(source)) is not None:
         check_copy(known, source)
     given = read_network(source, hints)
-    info, spec, weights = given.info, given.info.spec(), given.weights
+    spec, weights = given.info.spec(), given.weights
     readers = _readers(*kinds)
     before = _logits(readers[0], spec, weights)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replace_whole(target) as unproven:
-            _write(unproven, spec, weights, info)
+            _write(unproven, given)
             after = _logits(readers[1], spec, read_weights(unproven, spec))
             difference = float(np.abs(before - after).max())
             relative = difference / max(float(np.abs(before).max()), 1e-30)
@@ -143,15 +149,16 @@ def target_kind(path: Path) -> str:
     raise WeightsError(f"{path}: must end in one of {', '.join(SUFFIXES)}.")
 
 
-def _write(path: Path, spec: Spec, weights: Weights, info: WeightsInfo) -> None:
-    """Writes a file that nobody reads yet."""
+def _write(path: Path, given: NetworkWeights) -> None:
+    """Writes a file that nobody reads yet; safetensors with the remarks on the old one."""
     kind = target_kind(path)
     if kind == "safetensors":
-        save_file(weights, path, info_to_metadata(info))
+        remarks = (*given.remarks, *pairing_remark(given.pairing))
+        save_file(given.weights, path, info_to_metadata(given.info) | remarks_metadata(remarks))
     else:
-        get_framework(kind).write_checkpoint(path, spec, weights)
+        get_framework(kind).write_checkpoint(path, given.info.spec(), given.weights)
         if path.suffix in ZIPS:
-            store_info(path, info)
+            store_info(path, given.info)
 
 
 def _readers(source_kind: str, target_kind: str) -> tuple[str, str]:

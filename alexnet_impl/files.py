@@ -21,10 +21,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_PAGE = re.compile(
+    rb"""(?isx) (?:\xef\xbb\xbf)? \s* (?:<\?xml[^>]*>\s*)? (?:<!--.*?-->\s*)*
+    <(?:!doctype(?:\s+html)?|html|head|body|meta|title|script)(?=[\s>])"""
+)
 _ABANDONED_AFTER_S = 3600
 _TEMPORARY = re.compile(r"\.alexnet-[0-9a-f]{8}-\d{1,9}-.+", re.DOTALL)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that has no locks."""
+
+
+def is_web_page(start: bytes) -> bool:
+    """Whether these first bytes of a file are those of an HTML page."""
+    return _PAGE.match(start) is not None
 
 
 @contextmanager

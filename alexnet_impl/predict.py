@@ -20,6 +20,7 @@ from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.runs.records import Predictions
 from alexnet_impl.training.evaluation import eval_batch_size, predict_probabilities
 from alexnet_impl.weights.canonical import Weights
+from alexnet_impl.weights.matching import Pairing
 from alexnet_impl.weights.pretrained_files import FILE_KINDS, find_pretrained
 from alexnet_impl.weights.published_files import is_published_name
 
@@ -56,6 +57,7 @@ class Network:
         class_names: One name per logit.
         image_size: Height and width of the images that it is fed, in pixels.
         remarks: Phrases on what was stripped, chosen or converted while reading its weights.
+        pairing: How its weights were paired by their shapes; empty if names decided it.
     """
 
     framework: str
@@ -65,6 +67,7 @@ class Network:
     class_names: tuple[str, ...]
     image_size: int
     remarks: tuple[str, ...] = ()
+    pairing: tuple[Pairing, ...] = ()
 
 
 def is_weights(path: Path) -> bool:
@@ -127,6 +130,7 @@ def network_of_weights(
         class_names=info.class_names or _numbered(info.num_classes),
         image_size=info.resize_to or info.input_size,
         remarks=given.remarks,
+        pairing=given.pairing,
     )
 
 

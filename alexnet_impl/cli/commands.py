@@ -253,6 +253,8 @@ def _network(path: Path, framework: str | None, flags: WeightsFlags, console: Co
         return network_of_run(RunFolder.open(path), framework)
     with terminal_progress() as progress, quiet_stderr():
         network = network_of_weights(str(path), framework, _hints(flags), progress)
+    if network.pairing:
+        console.print(pairing_table(network))
     if network.remarks:
         console.print(_remarked(path.name, network.remarks).strip(), soft_wrap=True)
     return network

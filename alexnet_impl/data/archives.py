@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from alexnet_impl.errors import DataError
+from alexnet_impl.files import is_web_page
 
 MOST_MEMBER_BYTES = 1 << 28
 """The largest file that is read from an archive: CIFAR-100's largest has 155 MB."""
@@ -61,7 +62,7 @@ def file_kind(path: Path) -> str:
     for magic, kind in _MAGIC:
         if start.startswith(magic):
             return kind
-    if start.lstrip()[:9].lower() in (b"<!doctype", b"<html>") or b"<html" in start.lower():
+    if is_web_page(start):
         return "web page"
     return "tar" if _is_tar_header(start) else ""
 

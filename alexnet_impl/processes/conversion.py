@@ -3,10 +3,13 @@
 So a process that trains loads one framework only.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alexnet_impl.data.cache import cache_dir
 from alexnet_impl.data.dataset import Dataset
@@ -17,8 +20,12 @@ from alexnet_impl.processes.channel import open_channel
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.prepare import PreparedRun, prepare_run
 from alexnet_impl.typed_json import to_json
+from alexnet_impl.weights.metadata import stored_info
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
 from alexnet_impl.weights.safetensors_io import read_metadata
+
+_READER_VERSION = 2
+"""Raised whenever a file is read otherwise, so that conversions in the cache are made anew."""
 
 
 def prepare_job(
@@ -83,19 +90,26 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _converted(path: Path, spec: Spec, config: RunConfig, interpreter: str) -> Path:
-    """The same weights as safetensors, kept in the cache for the next time."""
-    digest = file_digest(path, "sha256")[:16]
-    target = cache_dir() / "weights" / f"{path.stem}-{spec.name}-{digest}.safetensors"
-    if target.is_file() and _is_whole(target):
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    network = {
+def _network_of(spec: Spec, config: RunConfig) -> dict[str, Any]:
+    """Hints for a file that does not state its network."""
+    return {
         "variant": spec.name,
         "input_size": spec.input_shape[1],
         "width": config.width,
         "network": to_json(config.network),
     }
+
+
+def _converted(path: Path, spec: Spec, config: RunConfig, interpreter: str) -> Path:
+    """The same weights as safetensors, kept in the cache for the next time."""
+    stated = stored_info(path) is not None
+    network = {} if stated else _network_of(spec, config)
+    of = f"{_READER_VERSION} {json.dumps(network, sort_keys=True)} {file_digest(path, 'sha256')}"
+    digest = hashlib.sha256(of.encode()).hexdigest()[:16]
+    target = cache_dir() / "weights" / f"{path.stem}-{spec.name}-{digest}.safetensors"
+    if target.is_file() and _is_whole(target):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open_channel(file_kind(path), "conversion", interpreter=interpreter) as channel:
             files = {"source": str(path.resolve()), "target": str(target.resolve())}

@@ -1,6 +1,6 @@
 """Reads weight files of either framework: the network they belong to, and their weights."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
@@ -91,7 +91,7 @@ def read_network(source: Path, hints: Hints) -> NetworkWeights:
     base = (info.variant if info else hints.variant or "").partition(SEPARATOR)[0]
     if base in BACKBONE_VARIANTS:
         info = info or _named_network(hints)
-        return NetworkWeights(info=info, weights=read_weights(source, info.spec()))
+        return NetworkWeights(info=info, weights=read_weights(source, info.spec(), hints.key))
     stored = read_stored(source, hints.key)
     info = info or _found_network(source, stored, hints)
     weights, pairing = to_network(stored, info.spec(), str(source))
@@ -123,8 +123,8 @@ def read_stored(path: Path, key: str | None = None) -> StoredWeights:
     return read_stored_safetensors(path)
 
 
-def read_weights(path: Path, spec: Spec) -> Weights:
-    """Reads the weights of a network from a file of any kind.
+def read_weights(path: Path, spec: Spec, key: str | None = None) -> Weights:
+    """Reads the weights of a network from a file of any kind, a checkpoint's under its key.
 
     Returns:
         Arrays by canonical name, in the shapes of weight_shapes(spec).
@@ -133,8 +133,8 @@ def read_weights(path: Path, spec: Spec) -> Weights:
         WeightsError: If the file is damaged or belongs to another network.
     """
     kind = file_kind(path)
-    if backbone_of(spec) is None:
-        return to_network(read_stored(path), spec, str(path))[0]
+    if backbone_of(spec) is None or key is not None:
+        return to_network(read_stored(path, key), spec, str(path))[0]
     if kind != "safetensors":
         return get_framework(kind).read_checkpoint(path, spec)
     weights, _ = load_weights(path)
@@ -143,10 +143,13 @@ def read_weights(path: Path, spec: Spec) -> Weights:
 
 
 def _refuse_contradiction(source: Path, info: WeightsInfo, hints: Hints) -> None:
-    for name, said in asdict(info).items():
-        asked = getattr(hints, name, None)
+    for name in (field.name for field in fields(info)):
+        said, asked = getattr(info, name), getattr(hints, name, None)
         if asked is not None and said is not None and asked != said:
-            raise WeightsError(f"{source}: states {name}={said}, not {asked}; leave that flag out.")
+            different = f"{name}={said}, not {asked}"
+            if name == "network":  # too long to be shown
+                different = f"other layers of {info.variant} than those given"
+            raise WeightsError(f"{source}: states {different}; leave that flag out.")
 
 
 def _named_network(hints: Hints) -> WeightsInfo:

@@ -5,6 +5,8 @@ those of finished runs in their metadata. A recipe that would feed something els
 """
 
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 
 from alexnet_impl.errors import AlexNetWarning, UnknownNameError, WeightsError
 from alexnet_impl.frameworks import get_framework
@@ -14,8 +16,8 @@ from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.training.prepare import PreparedRun
 from alexnet_impl.weights.canonical import Weights, check_weights, is_of_backbone
 from alexnet_impl.weights.initializers import initial_weights
-from alexnet_impl.weights.matching import classes_of, to_network
-from alexnet_impl.weights.metadata import load_weights, stored_info
+from alexnet_impl.weights.matching import classes_of, pairing_remark, to_network
+from alexnet_impl.weights.metadata import load_weights, stored_info, stored_remarks
 from alexnet_impl.weights.pretrained_files import Pretrained, file_kind
 from alexnet_impl.weights.safetensors_io import read_stored
 from alexnet_impl.weights.stored import StoredWeights
@@ -83,6 +85,8 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str) -> Weights:
     if kind == "safetensors" and (info := stored_info(path)) is not None:
         if info.variant != spec.name:
             raise WeightsError(f"{path}: holds weights of {info.variant}, not of {spec.name}.")
+        if found.converted is not None:
+            _warn(found.path, stored_remarks(path))
         return load_weights(path)[0]
     if backbone_of(spec) is not None:
         return get_framework(framework).read_backbone(path, spec)
@@ -94,10 +98,13 @@ def read_pretrained(found: Pretrained, spec: Spec, framework: str) -> Weights:
     safe = kind == "safetensors"
     stored = read_stored(path) if safe else get_framework(framework).read_stored(path)
     weights, pairing = to_network(stored, _with_its_classes(stored, spec), str(path))
-    paired = ("names are not known: layers were paired by shape",) if pairing else ()
-    for remark in (*stored.remarks(), *paired):
-        warnings.warn(f"{path}: {remark}.", AlexNetWarning, stacklevel=2)
+    _warn(path, (*stored.remarks(), *pairing_remark(pairing)))
     return weights
+
+
+def _warn(path: Path, remarks: Iterable[str]) -> None:
+    for remark in remarks:
+        warnings.warn(f"{path}: {remark}.", AlexNetWarning, stacklevel=3)
 
 
 def _with_its_classes(stored: StoredWeights, spec: Spec) -> Spec:

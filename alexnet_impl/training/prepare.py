@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from alexnet_impl.data.batches import num_batches
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.progress import Progress, silent
+from alexnet_impl.errors import WeightsError
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.network.variants import get_variant
 from alexnet_impl.recipe.phases import phase_recipes
@@ -17,6 +18,7 @@ from alexnet_impl.recipe.trainable import rate_factors, trainable_layers
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.training.features import cut_network
 from alexnet_impl.training.feeding import batch_plan
+from alexnet_impl.weights.metadata import stored_info
 from alexnet_impl.weights.pretrained_files import (
     Pretrained,
     check_preprocessing,
@@ -24,6 +26,7 @@ from alexnet_impl.weights.pretrained_files import (
     find_pretrained,
     refuse_other_library,
 )
+from alexnet_impl.weights.published_files import published_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,4 +88,11 @@ def find_given(name: str, config: RunConfig, progress: Progress = silent) -> Pre
     """
     known = get_variant(config.variant) if config.network is None else config.network
     size = config.recipe.input_size or known.input_size
-    return find_pretrained(name, config.variant, size, progress, framework=config.framework)
+    found = find_pretrained(name, config.variant, size, progress, framework=config.framework)
+    info = None if published_of(found.path) else stored_info(found.path)
+    if info is not None and info.variant != config.variant:
+        raise WeightsError(
+            f"{found.path}: holds weights of {info.variant}, not of {config.variant}; train that "
+            "network, or give its own weights."
+        )
+    return found

@@ -17,7 +17,7 @@ from alexnet_impl.network.own_network import with_classes
 from alexnet_impl.network.spec import Shape, Spec, backbone_of, trace, weight_shapes
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.weights.canonical import Array, Weights, check_weights, flattened_kernels
-from alexnet_impl.weights.stored import StoredWeights
+from alexnet_impl.weights.stored import StoredWeights, ordered_by_numbers
 
 LARGEST_SEARCHED_INPUT = 512
 """Largest height and width in pixels that are tried for a first dense layer of an odd size."""
@@ -93,6 +93,8 @@ def stored_layers(arrays: Mapping[str, Array]) -> list[StoredLayer] | None:
     """
     kernels = {n: a for n, a in arrays.items() if a.ndim > 1}
     biases = {n.rpartition(".")[0]: n for n, a in arrays.items() if a.ndim == 1}
+    if len(biases) < sum(a.ndim == 1 for a in arrays.values()):
+        return None  # a layer with a second array of one axis, such as a scale
     layers = [
         StoredLayer(
             kernel=name,
@@ -230,23 +232,39 @@ def to_network(
         if neither our names nor torchvision's did it.
 
     Raises:
-        WeightsError: If they belong to another network, or are no floats.
+        WeightsError: If they belong to another network, have no order that pairs layers of one
+            shape, or are no floats that float32 can hold.
     """
     arrays = stored.arrays
     if backbone_of(spec) is None:  # its library has counters
         arrays = {name: array for name, array in arrays.items() if array.ndim}
     names, pairing = _names(arrays, spec, where)
+    if not stored.ordered:
+        _check_order(pairing, spec, where)
     weights = {ours: arrays[theirs] for ours, theirs in names.items()}
     if stored.channels_last:
         for name, map_shape in flattened_kernels(spec).items():
             weights[name] = _channels_first(weights[name], map_shape)
     for ours, theirs in names.items():
+        _check_range(weights[ours], f"{where}: {theirs}")
         if weights[ours].dtype.kind != "f":
             raise WeightsError(
                 f"{where}: {theirs} has numbers of type {weights[ours].dtype}; weights are floats. "
                 "A quantised network cannot be converted: give the one it was made from."
             )
     return {n: np.ascontiguousarray(a, dtype=np.float32) for n, a in weights.items()}, pairing
+
+
+def _check_range(array: Array, what: str) -> None:
+    """Checks that no number is finite in float64, and infinite in float32."""
+    if array.dtype != np.float64 or not array.size:
+        return
+    largest = float(np.max(np.abs(array), where=np.isfinite(array), initial=0.0))
+    if largest > float(np.finfo(np.float32).max):
+        raise WeightsError(
+            f"{what} has a number of magnitude {largest:.3g} in float64, which float32 cannot "
+            "hold; weights are float32. Has its training diverged?"
+        )
 
 
 def _names(
@@ -286,6 +304,38 @@ def _by_shape(arrays: Mapping[str, Array], spec: Spec) -> tuple[Pairing, ...]:
     return () if left else tuple(paired)
 
 
+def _check_order(pairing: Sequence[Pairing], spec: Spec, where: str) -> None:
+    """Checks that numbers in the names order the layers of one shape, for files without an order.
+
+    Raises:
+        WeightsError: If two layers could be exchanged.
+    """
+    latest: dict[Shape, str] = {}
+    for one in pairing:
+        if len(one.shape) == 1:
+            continue
+        name = one.theirs.rpartition(".")[0]
+        before = latest.setdefault(one.shape, name)
+        latest[one.shape] = name
+        if before != name and not ordered_by_numbers(before, name):
+            raise WeightsError(
+                f"{where}: keeps no order of its layers, so that {before} and {name}, both of "
+                f"shape {one.shape}, could be exchanged. Name the layers as in `alexnet describe "
+                f"{spec.name}`, or give a .pt or .keras file, which keeps their order."
+            )
+
+
+def pairing_remark(pairing: Sequence[Pairing]) -> tuple[str, ...]:
+    """Returns a phrase that names the pairs of layers, if shapes paired them."""
+    pairs = (
+        f"{one.theirs.rpartition('.')[0]} as {one.ours.rpartition('.')[0]}"
+        for one in pairing
+        if len(one.shape) > 1
+    )
+    said = "names are not known: layers were paired by shape"
+    return (f"{said} ({', '.join(pairs)})",) if pairing else ()
+
+
 def _difference(arrays: Mapping[str, Array], spec: Spec, where: str) -> str:
     """The first layer that a file lacks or has too many, for an error message."""
     layers = stored_layers(arrays)
@@ -313,7 +363,7 @@ def unpaired(arrays: Mapping[str, Array]) -> str:
     kernels = {n.rpartition(".")[0]: a for n, a in arrays.items() if a.ndim > 1}
     for name, array in arrays.items():
         stem = name.rpartition(".")[0]
-        if array.ndim == 1 and len(array) != len(kernels.get(stem, ())):
+        if array.ndim == 1 and (stem not in kernels or len(array) != len(kernels[stem])):
             return f"{name} {tuple(array.shape)} is the bias of no layer"
         if array.ndim == 1:
             del kernels[stem]

@@ -6,7 +6,7 @@ in an extra member that Keras and PyTorch ignore. Published files are recognised
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +158,20 @@ def info_to_metadata(info: WeightsInfo) -> dict[str, str]:
     return {"schema_version": SCHEMA_VERSION, **values, "variant": info.variant}
 
 
+def remarks_metadata(remarks: Sequence[str]) -> dict[str, str]:
+    """Converts phrases on how another file was read to metadata of the file made from it."""
+    return {"remarks": json.dumps(remarks)} if remarks else {}
+
+
+def stored_remarks(path: Path) -> tuple[str, ...]:
+    """Returns the phrases that remarks_metadata() put into a safetensors file.
+
+    Raises:
+        WeightsError: If it is missing or damaged.
+    """
+    return tuple(json.loads(read_metadata(path).get("remarks", "[]")))
+
+
 def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
     """Parses the strings that a file stores.
 
@@ -181,6 +195,10 @@ def info_from_metadata(metadata: Mapping[str, str], path: Path) -> WeightsInfo:
             "class_names": parse_json(metadata.get("class_names", "[]")),
             "network": parse_json(metadata.get("network", "null")),
         }
-        return read(WeightsInfo, values)
+        info = read(WeightsInfo, values)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError(f"{path}: its metadata is damaged ({error}).") from error
+    if len(info.class_names) not in (0, info.num_classes):
+        counts = f"{len(info.class_names)} class_names for {info.num_classes} classes"
+        raise WeightsError(f"{path}: its metadata is damaged ({counts}).")
+    return info

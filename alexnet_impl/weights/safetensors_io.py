@@ -82,6 +82,7 @@ def read_stored(path: Path) -> StoredWeights:
         arrays=stripped,
         types=frozenset(_FLOATS.get(kind, kind) for kind in kinds),
         notes=(f"the prefix '{prefix}' was stripped",) if prefix else (),
+        ordered=False,
     )
 
 

@@ -33,6 +33,7 @@ class StoredWeights:
         model_name: Name of the model, where the file has one; '' otherwise.
         input_size: Height and width in pixels, where the file states them.
         class_names: One name per logit; empty if they are not known.
+        ordered: Whether the file keeps its order; otherwise names decide it.
     """
 
     arrays: Weights
@@ -42,6 +43,7 @@ class StoredWeights:
     model_name: str = ""
     input_size: int | None = None
     class_names: tuple[str, ...] = ()
+    ordered: bool = True
 
     def remarks(self) -> tuple[str, ...]:
         """Returns the notes, and a phrase for each number type that became float32."""
@@ -84,9 +86,11 @@ def find_state_dict(
         return key, found[key]
     if len(found) > 1:
         names = " and ".join(f"'{name}'" for name in found)
+        place = "".join(f"[{part!r}]" for part in next(iter(found)).split("."))
         raise WeightsError(
-            f"{where}: holds {len(found)} state_dicts, under {names:.300}; choose one with --key, "
-            f"as in: alexnet convert {where} weights.safetensors --key {next(iter(found))}"
+            f"{where}: holds {len(found)} state_dicts, under {names:.300}; choose one with --key "
+            "of convert, predict or evaluate, or save it alone: "
+            f"torch.save(torch.load({where!r}, weights_only=True){place}, 'weights.pt')"
         )
     return next(iter(found.items()))
 
@@ -135,6 +139,20 @@ def natural_key(name: str) -> list[Any]:
     """Returns a sort key that puts 'conv2d_2' before 'conv2d_10'."""
     parts = re.split(r"([0-9]+)", name)  # texts and numbers in turns
     return [(len(p.lstrip("0")), p.lstrip("0")) if n % 2 else p for n, p in enumerate(parts)]
+
+
+def ordered_by_numbers(first: str, second: str) -> bool:
+    """Whether two names of layers differ first in a number: 'a1.x' and 'a2.y', not 'a.1' and 'b.2'.
+
+    A name may lack the number of the first: 'conv2d' and 'conv2d_1'.
+    """
+    for one, other in zip(first.split("."), second.split("."), strict=False):
+        if one != other:
+            same = re.sub(r"_?[0-9]+", "", one) == re.sub(r"_?[0-9]+", "", other)
+            return same and (
+                len(natural_key(one)) == len(natural_key(other)) or other.startswith(one)
+            )
+    return False
 
 
 def widen_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

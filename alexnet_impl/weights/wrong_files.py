@@ -5,12 +5,10 @@ import zipfile
 from pathlib import Path
 
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.files import is_web_page
 
 _HEAD_BYTES = 1024
 _LFS = b"version https://git-lfs.github.com/spec/"
-_PAGE = re.compile(
-    rb"""(?isx) \s* (?:<\?xml[^>]*>\s*)? (?:<!--.*?-->\s*)* <(?:!doctype\s+html|html)\b"""
-)
 _TITLE = re.compile(rb"(?is)<title[^>]*>\s*(.*?)\s*</title>")
 
 
@@ -32,7 +30,7 @@ def refuse_wrong_file(path: Path) -> None:
             f"{path}: is a Git LFS pointer of {len(head)} bytes, not the file that it stands for; "
             "run `git lfs pull` in its repository, or download the file itself."
         )
-    if _PAGE.match(head):
+    if is_web_page(head):
         title = _TITLE.search(head)
         named = f" ('{title[1].decode(errors='replace'):.80}')" if title else ""
         raise WeightsError(

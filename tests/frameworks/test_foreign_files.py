@@ -362,6 +362,40 @@ def test_keras_file_of_keras_2_is_read(tmp_path, h5):
 
 @keras_only
 @pytest.mark.fast
+@pytest.mark.parametrize("place", ["layers/conv2d{}/vars", "{}/vars"], ids=["list", "attributes"])
+def test_keras_weights_keep_the_order_of_a_list_of_layers_and_of_no_attributes(tmp_path, place):
+    import h5py
+
+    from alexnet_impl.frameworks.tensorflow.weights import from_canonical
+
+    spec = build_spec("slim", width=1 / 64)
+    weights = random_weights(spec)
+    names = ("stem", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+    with h5py.File(path := tmp_path / "a.weights.h5", "w") as file:
+        for number, (name, array) in enumerate(weights.items()):
+            layer = names[number // 2]
+            count = f"_{number // 2}" if number > 1 else ""
+            group = file.require_group(place.format(count if "conv2d" in place else layer))
+            group.attrs["name"] = layer
+            group[str(number % 2)] = from_canonical(name, array, spec)
+    if "conv2d" in place:
+        assert_same(read_network(path, Hints()).weights, weights)
+    else:
+        assert "no order of its layers, so that fifth and fourth, both" in refusal_of(path, Hints())
+
+
+@torch_only
+@pytest.mark.fast
+def test_key_of_a_backbones_checkpoint_is_not_ignored(tmp_path):
+    path = saved(tmp_path / "a.pt", {"model": tensors(), "model_ema": tensors()})
+    assert "holds 2 state_dicts" in refusal_of(path, Hints(variant="vgg16"))
+    assert "has shape (128, 72), but vgg16 needs" in refusal_of(
+        path, Hints(variant="vgg16", key="model")
+    )
+
+
+@keras_only
+@pytest.mark.fast
 def test_keras_layers_of_one_shape_are_told_apart_by_their_numbers(tmp_path):
     import h5py
 

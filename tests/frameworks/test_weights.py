@@ -171,6 +171,20 @@ def test_torch_checkpoint_that_is_larger_than_its_file_is_refused(tmp_path, kind
         read_checkpoint(path, build_spec("cifar", width=1 / 16))
 
 
+@pytest.mark.torch
+def test_many_tensors_of_one_storage_are_refused_and_tied_layers_are_read(tmp_path):
+    import torch
+
+    from alexnet_impl.frameworks.torch.stored_files import read_stored
+
+    shared, path = torch.zeros(64, 64), tmp_path / "a.pt"
+    torch.save({f"fc{n}.weight": shared for n in range(3)}, path)
+    assert len(read_stored(path).arrays) == 3
+    torch.save({f"fc{n}.weight": shared for n in range(40)}, path)
+    with pytest.raises(WeightsError, match=r"declares 655,360 bytes of tensors in a file of"):
+        read_stored(path)
+
+
 def test_compressed_checkpoint_is_refused_before_it_is_unpacked(
     tmp_path, framework, framework_name
 ):

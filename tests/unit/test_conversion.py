@@ -15,7 +15,7 @@ from alexnet_impl.network.variants import build_spec
 from alexnet_impl.processes.weight_files import Hints
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.weights.initializers import initial_weights
-from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
+from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights, stored_remarks
 from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = pytest.mark.fast
@@ -222,6 +222,7 @@ def test_safetensors_file_of_another_program_is_read(source, tmp_path):
     assert done.pairing == ()
     found, info = load_weights(tmp_path / "out.safetensors")
     assert info == INFO
+    assert stored_remarks(tmp_path / "out.safetensors") == done.remarks
     assert all(found[name].tobytes() == weights[name].tobytes() for name in weights)
 
 

@@ -1,16 +1,24 @@
 """Evaluating a weight file on a dataset: the classes of both are matched by name."""
 
+import io
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support import fake_framework
 
+from alexnet_impl.cli import commands
+from alexnet_impl.cli.flags import WeightsFlags
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.errors import WeightsError
+from alexnet_impl.network.spec import weight_shapes
 from alexnet_impl.network.variants import build_spec
 from alexnet_impl.predict import Network, evaluate_network
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.weights.matching import spec_layers
+from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = pytest.mark.fast
 
@@ -74,3 +82,19 @@ def test_weights_of_other_names_are_evaluated_by_number():
     unnamed = replace(network("a", "b"), class_names=("class 0", "class 1"))
     found = evaluate_network(unnamed, dataset("class 1", "class 0"), "cpu")
     assert (found.labels == [1, 1, 1, 0]).all()
+
+
+def test_how_weights_of_other_names_were_paired_is_printed(tmp_path):
+    spec = build_spec("cifar", width=1 / 64)
+    names = dict(zip(spec_layers(spec), "abcdefgh", strict=True))
+    arrays = {
+        f"{names[name.partition('.')[0]]}.{name.partition('.')[2]}": np.zeros(shape, np.float32)
+        for name, shape in weight_shapes(spec).items()
+    }
+    write_safetensors(path := tmp_path / "a.safetensors", arrays, {})
+    console = Console(file=io.StringIO(), width=100)
+    flags = WeightsFlags(variant="cifar", input_scaling="unit")
+    found = commands._network(path, "torch", flags, console)  # noqa: SLF001 - what it prints
+    assert [one.theirs for one in found.pairing][::2] == [f"{name}.weight" for name in "abcdefgh"]
+    assert "Paired by shape and order with cifar" in console.file.getvalue()
+    assert re.search(r"c\.weight .* conv3\.weight", console.file.getvalue())

@@ -1,7 +1,11 @@
 """A job prepares its run once: it builds the Spec, finds the weights, and hands both down."""
 
+import warnings
+import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support import fake_framework
@@ -11,19 +15,30 @@ from support.fake_worker import fake_python, shell_script
 from alexnet_impl.cli import commands, main
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import load_dataset
-from alexnet_impl.errors import WeightsError
+from alexnet_impl.errors import AlexNetWarning, WeightsError
+from alexnet_impl.network import spec as s
 from alexnet_impl.network import variants
+from alexnet_impl.network.own_network import OwnNetwork
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.processes import conversion
 from alexnet_impl.processes.conversion import make_readable, prepare_job
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
-from alexnet_impl.training.initial_weights import first_weights
-from alexnet_impl.training.prepare import prepare_run
+from alexnet_impl.training.initial_weights import first_weights, read_pretrained
+from alexnet_impl.training.prepare import find_given, prepare_run
 from alexnet_impl.training.start import start_run
 from alexnet_impl.weights import pretrained_files
 from alexnet_impl.weights.canonical import weights_sha256
 from alexnet_impl.weights.initializers import initial_weights
-from alexnet_impl.weights.metadata import WeightsInfo, load_weights, save_weights
+from alexnet_impl.weights.metadata import (
+    WeightsInfo,
+    info_to_metadata,
+    load_weights,
+    remarks_metadata,
+    save_weights,
+    store_info,
+)
+from alexnet_impl.weights.pretrained_files import Pretrained
 from alexnet_impl.weights.safetensors_io import write_safetensors
 
 pytestmark = pytest.mark.fast
@@ -110,7 +125,80 @@ def test_compare_prepares_its_run_once_and_its_workers_never(canonical, tmp_path
         assert run.given_weights_sha256 is not None
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_file_of_another_network_is_refused_before_the_framework_matters(
+    tmp_path, given, framework
+):
+    path = tmp_path / "other.pt"
+    write_safetensors(content := tmp_path / "x", given, {})
+    with zipfile.ZipFile(path, "w") as file:
+        file.write(content, "other/data.pkl")
+    store_info(path, WeightsInfo(variant="cifar-dropout", num_classes=10, input_size=32, width=1))
+    with pytest.raises(WeightsError) as caught:
+        find_given(str(path), config_of(path, framework))
+    assert str(caught.value) == (
+        f"{path}: holds weights of cifar-dropout, not of linear; train that network, or give its "
+        "own weights."
+    )
+
+
 # ---- files of the other framework
+
+
+class Recorded:
+    """The channel to a conversion worker that writes what it is asked for."""
+
+    def __init__(self, given):
+        self.given, self.asked = given, []
+
+    def ask(self, _, values):
+        self.asked.append(values)
+        write_safetensors(Path(values["target"]), self.given, {})
+
+
+def test_conversion_in_the_cache_is_of_one_network_and_of_one_reader(of_torch, given, monkeypatch):
+    channel = Recorded(given)
+    monkeypatch.setattr(conversion, "open_channel", lambda *_, **__: nullcontext(channel))
+    spec, other = (build_spec("linear", input_size=size) for size in (32, 16))
+    config = config_of(of_torch, "tensorflow")
+
+    def converted(spec, config=config):
+        found = Pretrained(name="", path=of_torch, preprocessing=None)
+        return make_readable(
+            found, spec, config, frameworks=["tensorflow"], interpreters={}
+        ).converted
+
+    own = [
+        OwnNetwork(input_size=32, layers=layers)
+        for layers in (
+            (s.Flatten(name="flatten"), s.Dense(name="fc1", out_features=10)),
+            (s.Flatten(name="flatten"), s.Relu(name="r"), s.Dense(name="fc1", out_features=10)),
+        )
+    ]
+    paths = [
+        converted(spec),
+        converted(other),
+        converted(spec, replace(config, width=0.5)),
+        *(converted(spec, replace(config, network=network)) for network in own),
+    ]
+    assert len(set(paths)) == len(channel.asked) == 5
+    assert converted(spec) == paths[0]
+    assert len(channel.asked) == 5
+    monkeypatch.setattr(conversion, "_READER_VERSION", 0)
+    assert converted(spec) not in paths
+
+
+def test_remarks_on_a_converted_file_are_warnings_of_its_source(of_torch, tmp_path, given):
+    info = WeightsInfo(variant="linear", num_classes=10, input_size=32, width=1)
+    metadata = info_to_metadata(info) | remarks_metadata(["float16 became float32"])
+    write_safetensors(converted := tmp_path / "b.safetensors", given, metadata)
+    spec = build_spec("linear", input_size=32)
+    found = Pretrained(name="", path=of_torch, preprocessing=None, converted=converted)
+    with pytest.warns(AlexNetWarning) as caught:
+        read_pretrained(found, spec, "tensorflow")
+    assert [str(one.message) for one in caught] == [f"{of_torch}: float16 became float32."]
+    with warnings.catch_warnings(action="error"):  # the user converted it, and was told then
+        read_pretrained(replace(found, path=converted, converted=None), spec, "tensorflow")
 
 
 def config_of(path, framework):

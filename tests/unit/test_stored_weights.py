@@ -10,13 +10,21 @@ from alexnet_impl.errors import UnknownNameError, WeightsError
 from alexnet_impl.network.spec import weight_shapes
 from alexnet_impl.network.variants import VARIANTS, build_spec
 from alexnet_impl.processes.weight_files import Hints, read_network
-from alexnet_impl.weights.matching import find_fits, spec_layers, to_network, torchvision_names
+from alexnet_impl.weights.matching import (
+    find_fits,
+    pairing_remark,
+    spec_layers,
+    to_network,
+    torchvision_names,
+    unpaired,
+)
 from alexnet_impl.weights.safetensors_io import write_safetensors
 from alexnet_impl.weights.stored import (
     StoredWeights,
     common_prefix,
     find_state_dict,
     natural_key,
+    ordered_by_numbers,
     strip_prefix,
 )
 from alexnet_impl.weights.wrong_files import refuse_wrong_file
@@ -88,8 +96,9 @@ def test_two_state_dicts_are_refused_and_a_key_chooses():
     with pytest.raises(WeightsError) as caught:
         found_in(both)
     assert str(caught.value) == (
-        "a.pt: holds 2 state_dicts, under 'model' and 'model_ema'; choose one with --key, as in: "
-        "alexnet convert a.pt weights.safetensors --key model"
+        "a.pt: holds 2 state_dicts, under 'model' and 'model_ema'; choose one with --key of "
+        "convert, predict or evaluate, or save it alone: torch.save(torch.load('a.pt', "
+        "weights_only=True)['model'], 'weights.pt')"
     )
     assert found_in(both, "model_ema")[1]["fc1.weight"][0, 0] == 1
     with pytest.raises(UnknownNameError, match=r"Unknown key in a.pt 'modle'. Did you mean 'model"):
@@ -221,6 +230,68 @@ def test_other_names_are_paired_by_shape_and_order(tmp_path):
     assert all(np.array_equal(found.weights[name], ours[name]) for name in ours)
 
 
+NAMES = ("stem", "second", "third", "fourth", "fifth", "fc6", "fc7", "fc8")
+"""Names of slim's layers whose alphabetical order is not the network's."""
+
+
+def test_layers_of_one_shape_whose_names_have_no_order_are_refused_in_safetensors(tmp_path):
+    spec = build_spec("slim", width=1 / 16, num_classes=5)  # conv4 and conv5 have one shape
+    names = dict(zip(spec_layers(spec), NAMES, strict=True))
+    arrays = arrays_of(
+        spec,
+        lambda name: name.replace(
+            name.partition(".")[0],
+            names[name[:-7]] if name.endswith("weight") else names[name[:-5]],
+        ),
+    )
+    write_safetensors(path := tmp_path / "a.safetensors", arrays, {})
+    with pytest.raises(WeightsError) as caught:
+        read_network(path, Hints())
+    assert str(caught.value) == (
+        f"{path}: keeps no order of its layers, so that fifth and fourth, both of shape "
+        "(16, 16, 3, 3), could be exchanged. Name the layers as in `alexnet describe slim`, or "
+        "give a .pt or .keras file, which keeps their order."
+    )
+    found, pairing = to_network(StoredWeights(arrays=arrays), spec, "a.pt")  # which has an order
+    assert np.array_equal(found["conv4.weight"], arrays["fourth.weight"])
+    (remark,) = pairing_remark(pairing)
+    assert remark == (
+        "names are not known: layers were paired by shape (stem as conv1, second as conv2, third "
+        "as conv3, fourth as conv4, fifth as conv5, fc6 as fc1, fc7 as fc2, fc8 as fc3)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ordered"),
+    [
+        ("features.8", "features.10", True),
+        ("block1_conv2", "block2_conv1", True),
+        ("conv2d", "conv2d_1", True),
+        ("layers.conv2d.vars", "layers.conv2d_1.vars", True),
+        ("block6.op", "block7.norm", True),
+        ("fifth", "fourth", False),
+        ("a.1", "b.2", False),
+        ("x1_y", "x_y", False),
+    ],
+)
+def test_names_are_ordered_where_a_number_tells_them_apart(first, second, ordered):
+    assert ordered_by_numbers(first, second) is ordered
+
+
+@pytest.mark.parametrize("short", ["scale", "alpha"])
+def test_second_array_of_a_layer_does_not_take_the_place_of_its_bias(short):
+    spec = build_spec("cifar", width=1 / 64)
+    arrays = arrays_of(spec, lambda name: f"net_{name}")
+    arrays[f"net_conv1.{short}"] = np.full_like(arrays["net_conv1.bias"], 7)
+    assert find_fits(arrays, ["cifar"]) == []
+    with pytest.raises(WeightsError, match=rf"net_conv1.{short} \(2,\) is the bias of no layer"):
+        to_network(StoredWeights(arrays=arrays), spec, "a.pt")
+
+
+def test_empty_array_is_named():
+    assert unpaired({**STATE, "z.bias": np.zeros(0)}) == "z.bias (0,) is the bias of no layer"
+
+
 def test_network_with_another_layer_fits_nothing():
     spec = build_spec("cifar", width=1 / 64)
     more = arrays_of(spec) | {"bn.weight": np.zeros(3), "bn.bias": np.zeros(3)}
@@ -303,6 +374,14 @@ def test_other_floats_become_float32_and_it_is_said(tmp_path, kind, said):
         assert np.array_equal(found.weights[name], array.astype(kind).astype(np.float32))
 
 
+def test_number_beyond_float32_is_named():
+    spec = build_spec("cifar", width=1 / 64)
+    arrays = {name: array.astype(np.float64) for name, array in arrays_of(spec).items()}
+    arrays["conv2.bias"][:2] = -1e300, np.inf
+    with pytest.raises(WeightsError, match=r"conv2\.bias has a number of magnitude 1e\+300 in fl"):
+        to_network(StoredWeights(arrays=arrays), spec, "a.pt")
+
+
 def test_integers_are_no_weights():
     spec = build_spec("cifar", width=1 / 64)
     arrays = {name: array.astype(np.int8) for name, array in arrays_of(spec).items()}
@@ -335,13 +414,15 @@ def test_git_lfs_pointer_is_named(tmp_path):
     [
         "<!DOCTYPE html><html><head><title>Virus scan warning</title></head></html>",
         "\n <!-- x -->\n<HTML lang='en'>\n<title>\nVirus scan warning </title>",
+        "\ufeff<html><title>Virus scan warning</title>",
+        "<head><title>Virus scan warning</title>",
         '<?xml version="1.0"?><!doctype HTML><title>Virus scan warning</title>',
     ],
 )
 @pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.keras", "a.h5"])
 def test_html_page_is_named_with_its_title(tmp_path, text, name):
     path = tmp_path / name
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(WeightsError, match=r"is an HTML page \('Virus scan warning'\), which"):
         read_network(path, Hints())
 

@@ -343,6 +343,7 @@ def test_weights_of_another_program_or_release_are_refused(tmp_path, metadata, v
         ({"num_classes": "ten"}, "'ten'"),
         ({"input_size": "32.5"}, "'32.5'"),
         ({"width": "wide"}, "'wide'"),
+        ({"class_names": '["a", "b"]'}, "2 class_names for "),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -4,6 +4,7 @@ Keras 3 names the arrays of a layer LAYER/vars/0 and /1, in a .keras file beside
 the .keras and .weights.h5 files of Keras 2. Its .h5 files have LAYER/LAYER/kernel:0.
 """
 
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,7 +42,9 @@ def read_stored(path: Path, key: str | None = None) -> StoredWeights:
         with open_arrays(path) as (file, read_config):
             datasets = _datasets(file, path)
             config = read_config()
-            layers = _layers_of(datasets, _layer_order(file, config))
+            order = _layer_order(file, config)
+            layers = _layers_of(datasets, order)
+            ordered = set(layers) <= set(order) or _are_numbered(layers)
             types = frozenset(_type_of(item) for items in layers.values() for item in items)
             arrays = dict(_named_arrays(layers))
     except WeightsError:
@@ -62,6 +65,7 @@ def read_stored(path: Path, key: str | None = None) -> StoredWeights:
         channels_last=True,
         model_name=described.name.replace(NAME_SEPARATOR, SEPARATOR),
         input_size=described.input_size,
+        ordered=ordered,
     )
 
 
@@ -120,6 +124,15 @@ def _layers_of(
     if set(names) <= set(order):
         layers = {name: layers[name] for name in order if name in layers}
     return layers
+
+
+_NUMBERED = re.compile(r"/(layers|_layer_checkpoint_dependencies)/[^/]+/vars")
+
+
+def _are_numbered(layers: Mapping[str, list[h5py.Dataset]]) -> bool:
+    """Whether the layers lie in one list, whose groups Keras numbers by class: conv2d, conv2d_1."""
+    groups = (str(items[0].parent.name) for items in layers.values())
+    return all(_NUMBERED.fullmatch(group) for group in groups)
 
 
 def _layer_name(group: h5py.Group) -> str:

@@ -21,6 +21,9 @@ from alexnet_impl.weights.wrong_files import refuse_wrong_file
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
+_MOST_SHARING = 4
+"""Bytes of tensors over bytes of their file: a few layers may share a tensor, not hundreds."""
+
 
 def read_stored(path: Path, key: str | None = None) -> StoredWeights:
     """Reads the state_dict in a file of torch.save under its own names, without a common prefix.
@@ -106,9 +109,21 @@ def load_tensors(path: Path, key: str | None = None) -> tuple[dict[str, Tensor],
                 f"{path}: {name} is a {tensor.layout} tensor of {tensor.dtype}, perhaps expanded; "
                 "only dense tensors of integers or floats are read."
             )
+    _check_sharing(path, tensors)
     prefix, stripped = strip_prefix(tensors)
     notes = (f"the state_dict under '{found}' was taken",) if found else ()
     return stripped, (*notes, *([f"the prefix '{prefix}' was stripped"] if prefix else []))
+
+
+def _check_sharing(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Checks that copies of the tensors need memory in proportion to their file."""
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    size = path.stat().st_size
+    if num_bytes > _MOST_SHARING * size:
+        raise WeightsError(
+            f"{path}: declares {num_bytes:,} bytes of tensors in a file of {size:,}, since many "
+            "share one storage. Where it was made, save tensor.clone() of each."
+        )
 
 
 def _is_tensor(value: Any) -> bool:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_impl.convert import Conversion
-from alexnet_impl.predict import ImagePrediction
+from alexnet_impl.predict import ImagePrediction, Network
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.report.formatting import framework_label
@@ -166,7 +166,7 @@ def predictions_renderables(
     ]
 
 
-def pairing_table(done: Conversion) -> Table:
+def pairing_table(done: Conversion | Network) -> Table:
     """How the weights of a file of other names were paired with a network's by their shapes."""
     table = _table(title=f"Paired by shape and order with {done.spec.name}")
     table.add_column("in the file", overflow="fold")

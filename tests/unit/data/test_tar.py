@@ -201,6 +201,8 @@ def test_gzip_of_something_else_is_refused(tmp_path):
     [
         (b"", "empty", "an empty file; get it again"),
         (b"\n<!DOCTYPE html><p>", "web page", "a web page, not the file"),
+        (b"\xef\xbb\xbf<!-- x --><html>", "web page", "a web page, not the file"),
+        (b"<head><title>Sign in</title>", "web page", "a web page, not the file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer", "git lfs pull"),
         (b"7z\xbc\xaf\x27\x1c rest", "7z", "a 7z archive; unpack it"),
         (b"Rar!\x1a\x07", "rar", "a RAR archive; unpack it"),
