@@ -220,7 +220,8 @@ def test_file_of_the_other_framework_is_converted_once(of_torch, tmp_path, given
         config_of(of_torch, "tensorflow"), dataset, interpreters={"torch": "/no/such/python"}
     )
     assert again == run
-    for_numpy = make_readable(run.given, run.spec, 1.0, frameworks=(), interpreters={})
+    config = config_of(of_torch, "tensorflow")
+    for_numpy = make_readable(run.given, run.spec, config, frameworks=(), interpreters={})
     assert for_numpy == run.given
     result = start_run(tmp_path / "run", run, dataset, RecordingObserver())
     assert result.status == "finished"
