@@ -35,7 +35,7 @@ def mynet(*, num_classes, input_size=16, width=1.0):
 """
 RECIPE = """
 base = "quick"
-epochs = 1
+epochs = 2
 learning-rate = 0.02
 phases = [{epochs = 1}, {epochs = 1, learning_rate = 0.005}]
 """
