@@ -28,7 +28,7 @@ from alexnet_impl.convert import convert as convert_file
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.progress import Progress, silent, terminal_progress
-from alexnet_impl.errors import RunError, StoppedError, UnknownNameError
+from alexnet_impl.errors import RunError, UnknownNameError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case import Case, make_case
@@ -316,12 +316,9 @@ def train(framework: str, **settings: Unpack[RunSettings]) -> RunFolder:
     run = prepare_job(config, dataset, given, interpreters=job.interpreters)
     interpreter = job.interpreters.get(framework, sys.executable)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with make_observer(job.console) as observer:
-        result = train_in_worker(run, folder, observer, interpreter=interpreter)
-    if result.status == "interrupted":
-        raise StoppedError(
-            f"Stopped after step {result.steps}; continue with: alexnet train --resume {folder}"
-        )
+    how = f"continue with: alexnet train --resume {folder}"
+    with continued_by(how, folder / "run.json"), make_observer(job.console) as observer:
+        train_in_worker(run, folder, observer, interpreter=interpreter)
     return RunFolder.open(folder)
 
 

@@ -17,7 +17,7 @@ from alexnet_impl.errors import DataError
 _PARTS = ("train", "test", "val")
 _TABLES = frozenset({"trainlabels.csv", "train_labels.csv", "labels.csv"})
 HELD_OUT = 5
-"""Of a dataset whose test images have no labels, one in this many labelled images is held out."""
+"""One in this many labelled images is held out, where the test images have no labels."""
 LAYOUT = (
     "images are expected as train/CLASS/*.jpg and test/CLASS/*.jpg (or of any other kind that "
     "Pillow decodes), or as train/ID.png with Kaggle's trainLabels.csv"

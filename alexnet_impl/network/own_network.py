@@ -43,7 +43,8 @@ NUMBERS = ("num_classes", "input_size", "width")
 class OwnNetwork:
     """The layers of a network of the user's own, for one input size and width.
 
-    Its last layer has as many outputs as a run has classes, whatever the number here.
+    Its last layer has as many outputs as a run has classes, whatever the number here. It is no
+    dataclass, so that typed_json keeps the form of to_json(), which names each layer's class.
     """
 
     __slots__ = ("input_size", "layers")

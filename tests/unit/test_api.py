@@ -176,7 +176,7 @@ def test_files_and_commands_of_the_page_on_own_networks_work(tmp_path, monkeypat
 def test_preprocessing_that_a_recipe_object_states_is_not_replaced_by_that_of_weights(
     tmp_path, monkeypatch
 ):
-    """As of a file that states it. That of a named recipe is replaced."""
+    """A named recipe's own preprocessing is replaced."""
     fake_framework.install(monkeypatch)
     monkeypatch.setattr(api, "settle_precision", lambda configs, *_: pytest.fail(str(configs)))
     path = tmp_path / "some.safetensors"
@@ -250,6 +250,21 @@ def test_output_that_holds_files_is_refused(tmp_path, numpy_workers):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RunError, match="holds files already"):
         api.train("torch", **SETTINGS, interpreters=numpy_workers, output=tmp_path)
+
+
+@pytest.mark.fast
+def test_train_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch, numpy_workers):
+    folder = tmp_path / "run"
+
+    def train_in_worker(_run, path, _observer, **_):
+        path.mkdir()
+        (path / "run.json").touch()
+        raise StoppedError("Stopped torch after step 3")
+
+    monkeypatch.setattr(api, "train_in_worker", train_in_worker)
+    told = f"Stopped torch after step 3; continue with: alexnet train --resume {folder}"
+    with pytest.raises(StoppedError, match=f"^{re.escape(told)}$"):
+        api.train("torch", **SETTINGS, interpreters=numpy_workers, output=folder)
 
 
 @pytest.mark.fast

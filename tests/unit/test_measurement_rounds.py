@@ -388,7 +388,7 @@ def test_memory_is_told_without_the_peaks_own(server, monkeypatch):
 
 
 def test_calibration_is_a_median_as_the_peaks_of_the_rounds_are(server, monkeypatch):
-    """Of three rounds of 1, 2 and 4 seconds; a kernel that is known is not made."""
+    """Three rounds take 1, 2 and 4 seconds; a kernel that is known is not made."""
     kernel = TimedCall(call=lambda: None, amount=8.0, unit="B", synchronize=lambda: None)
     found = iter([1.0, 2.0, 4.0])
     monkeypatch.setattr(worker, "time_calls", lambda *_: next(found))

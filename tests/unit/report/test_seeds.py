@@ -92,7 +92,7 @@ def test_runs_that_are_no_pairs_over_seeds_are_not_paired(pairs, right, change):
 
 
 def test_power_of_a_detectable_difference_is_four_of_five():
-    """Of five differences with a spread of 1, G*Power gives an effect of 1.68."""
+    """G*Power gives an effect of 1.68 for five differences with a spread of 1."""
     spread = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
     unit = spread / spread.std(ddof=1)
     assert detectable_difference(unit) == pytest.approx(1.68, abs=0.01)
