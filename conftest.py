@@ -18,6 +18,7 @@ from alexnet_impl.processes.channel import open_channel
 
 hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("alexnet")
+gc.disable()  # until the tests are collected: nothing of them is garbage
 
 
 def pytest_addoption(parser):
@@ -208,5 +209,6 @@ def pytest_collection_finish(session):
     """Takes what was collected off the collector's walks, and among small networks walks less."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     if all(item.get_closest_marker("fast") for item in session.items):
         gc.set_threshold(100_000, 50, 100)  # walks took 3 % of the time

@@ -10,6 +10,7 @@ from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset, Split
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe import Recipe
+from alexnet_impl.report.run import page
 from alexnet_impl.report.run.page import write_report
 from alexnet_impl.runs.config import RunConfig
 from alexnet_impl.runs.folder import RunFolder
@@ -196,6 +197,12 @@ def make_seeds(make_run):
         ]
 
     return make
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leaves the figures out of run pages, for tests of their words: drawing takes a second."""
+    monkeypatch.setattr(page, "_figures", lambda _: {})
 
 
 @pytest.fixture(scope="session")

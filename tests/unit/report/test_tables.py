@@ -31,6 +31,7 @@ def test_comparison_table_shows_the_numbers_of_the_folders(pair):
     assert row_of(table, "peak memory of the process")[1:] == ["512 MiB", "512 MiB", "1.00x"]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_times_beside_other_work_are_marked_and_no_sentence_speaks_of_speed(make_run):
     """Other processes used 45 % of all cores while PyTorch trained."""
     pair = [make_run("torch"), make_run("tensorflow", framework="tensorflow")]
@@ -54,6 +55,7 @@ def test_times_beside_other_work_are_marked_and_no_sentence_speaks_of_speed(make
     assert row_of(comparison_table(pair), "training images/s")[3] == "1.25x"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_times_are_marked_by_signs_of_other_work_that_no_share_shows(make_run):
     """Both runs saw one sign, which is said once."""
     pair = [make_run("torch"), make_run("tensorflow", framework="tensorflow")]
