@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import inspect
 import os
 import signal
 import zipfile
@@ -16,7 +17,11 @@ from alexnet_impl.errors import AlexNetError
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework, is_installed, keep_frameworks_apart
 from alexnet_impl.processes.channel import open_channel
 
-hypothesis.settings.register_profile("alexnet", deadline=None, derandomize=True, max_examples=50)
+EXAMPLES = 100 if "CI" in os.environ else 25
+"""Examples of a property: few after every edit, many before a change lands."""
+hypothesis.settings.register_profile(
+    "alexnet", deadline=None, derandomize=True, max_examples=EXAMPLES
+)
 hypothesis.settings.load_profile("alexnet")
 gc.disable()  # until the tests are collected: nothing of them is garbage
 
@@ -89,8 +94,8 @@ def pytest_runtest_setup(item):
     is_benchmark = "benchmark" in getattr(item, "fixturenames", ())
     elsewhere = item.config.stash[INTERPRETERS] if is_benchmark else {}
     for name in FRAMEWORKS:
-        here = is_installed(name) or name in elsewhere
-        if item.get_closest_marker(name) and not here:
+        needed = item.get_closest_marker(name) and name not in elsewhere
+        if needed and not is_installed(name):
             pytest.skip(f"{name} is not installed; ALEXNET_REQUIRE={name} makes this an error")
     if item.get_closest_marker("gpu"):
         _require_gpu(item, elsewhere)
@@ -135,9 +140,7 @@ def pytest_generate_tests(metafunc):
 def framework(framework_name):
     """The adapter of each framework in turn."""
     adapter = get_framework(framework_name)
-    # Each creates a million permanent objects, which the collector need not walk repeatedly.
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # a million permanent objects each, which the collector need not walk repeatedly
     return adapter
 
 
@@ -182,6 +185,14 @@ def _no_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _sources_are_found_once():
+    """Remembers where each class stands: help texts look for it in every parsing of flags."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
+        yield
+
+
 SPEEDS = ("fast", "slow", "gpu", "accuracy")
 
 
@@ -207,7 +218,6 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish(session):
     """Takes what was collected off the collector's walks, and among small networks walks less."""
-    gc.collect()
     gc.freeze()
     gc.enable()
     if all(item.get_closest_marker("fast") for item in session.items):

@@ -601,7 +601,7 @@ def test_process_peak_memory_is_this_processs_and_in_bytes():
     """A process with NumPy takes tens of megabytes, and a new array adds its size."""
     before = process_peak_memory_bytes()
     assert 2**24 < before < 2**40
-    block = np.ones(2**26, np.uint8)
+    block = np.ones(2**24, np.uint8)
     assert process_peak_memory_bytes() >= max(before, block.nbytes)
 
 

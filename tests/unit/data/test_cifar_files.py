@@ -59,7 +59,7 @@ def digests(algorithm: str, contents: dict[str, bytes]) -> dict[str, str]:
 
 
 def pack(path: Path, folder: str, contents: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=0) as archive:
         # As in the official ones: other files too, and not in the order of the names.
         for name, data in [("readme.html", b"<p>"), *reversed(contents.items())]:
             member = tarfile.TarInfo(f"{folder}/{name}")
