@@ -89,6 +89,49 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LargestDifference:
+    """The element in which two arrays differ most.
+
+    Attributes:
+        index: (image, channel, row, column) of a map, (image, feature) of a row.
+        values: Framework to the value there.
+    """
+
+    index: tuple[int, ...]
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDifference:
+    """How far a user's two models are apart in one layer, or at their output.
+
+    Attributes:
+        names: Framework to the layer's name; 'output' for the models' output.
+        before: Framework to the names of the operations before it.
+        input: Relative difference of the layer's two inputs, infinite if their shapes differ; None
+            for the output.
+        output: The same of its two outputs.
+        largest: Where the first of the two that differs, differs most; None if both agree or the
+            shapes differ.
+    """
+
+    names: dict[str, str]
+    before: dict[str, tuple[str, ...]]
+    input: float | None
+    output: float
+    largest: LargestDifference | None = None
+
+    @property
+    def worst(self) -> float:
+        """The larger of the two differences; NaN if one is."""
+        return max(self.output, self.output if self.input is None else self.input, key=_nan_last)
+
+
+def _nan_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRecord:
     """The request and results of a parity comparison.
 
@@ -97,6 +140,7 @@ class ParityRecord:
         environment: Machine, and versions by framework.
         checks: In the order of the stages.
         series: Loss curves of the lockstep checks.
+        layers: Of a user's two models, every layer in PyTorch's order, and the output.
         complete: Whether the last stage was reached and held; not if one failed or was stopped.
     """
 
@@ -104,6 +148,7 @@ class ParityRecord:
     environment: dict[str, Any]
     checks: tuple[CheckResult, ...]
     series: tuple[Series, ...] = ()
+    layers: tuple[LayerDifference, ...] = ()
     complete: bool = True
 
     @property

@@ -21,6 +21,7 @@ from alexnet_impl.ports.forward_checks import (
     is_rounding,
     settle_precision,
 )
+from alexnet_impl.ports.layer_differences import layer_differences
 from alexnet_impl.ports.model_workers import ModelWorkers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.session import PairSession, open_session
@@ -111,7 +112,11 @@ def compare_models(
         announce(check)
         checks.append(check)
     return ParityRecord(
-        request=asdict(request), environment={}, checks=tuple(checks), series=tuple(series)
+        request=asdict(request),
+        environment={},
+        checks=tuple(checks),
+        series=tuple(series),
+        layers=layer_differences(session),
     )
 
 

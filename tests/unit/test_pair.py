@@ -17,6 +17,7 @@ from alexnet_impl.frameworks.user_model import (
     same_sides,
 )
 from alexnet_impl.network.spec import Conv, LocalResponseNorm, MaxPool
+from alexnet_impl.parity.record import read_record, write_record
 from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
 from alexnet_impl.ports.chain_hypotheses import chain_hypotheses
 from alexnet_impl.ports.hypotheses import rank, rows_apart
@@ -294,6 +295,21 @@ def test_mismatch_ends_the_checks_at_the_logits():
     )
     assert first.causes[0].what == "the ReLU were missing"
     assert record.failures[1].where == "the layers above"
+
+
+def test_record_has_the_differences_of_every_layer_and_of_the_output(tmp_path):
+    torch, tensorflow = PlainModel(), PlainModel(relu=False)
+    record = compared(tensorflow, torch)
+    conv, fc, output = record.layers
+    assert (conv.input, conv.output, conv.largest) == (0.0, 0.0, None)
+    assert min(fc.input, fc.output, output.output) > 0.01
+    assert output.input is None
+    assert fc.before == {"torch": ("relu", "flatten"), "tensorflow": ("relu", "flatten")}
+    # Without its ReLU the other model reads the most negative value, relative to its image.
+    values = fc.largest.values
+    assert values["torch"] == 0 > values["tensorflow"]
+    write_record(tmp_path, record)
+    assert repr(read_record(tmp_path).layers) == repr(record.layers)
 
 
 def test_what_no_reading_knows_is_said_to_be_unknown():

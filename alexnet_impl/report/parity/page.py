@@ -1,12 +1,14 @@
 """The page of a parity comparison: every check, the loss curves, the request and the machine."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from alexnet_impl.parity.record import CheckResult, ParityRecord
+from alexnet_impl.frameworks import FRAMEWORKS
+from alexnet_impl.parity.record import CheckResult, LayerDifference, ParityRecord
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.figure_style import inline_svg
 from alexnet_impl.report.formatting import flat
@@ -17,6 +19,9 @@ _NOTE = (
     "A check holds if the largest difference is at most the one that rounding explains. Causes are "
     "sought by applying known mistakes to the other framework."
 )
+
+LONG = 1e7
+"""Multiples of a tolerance from here on are shown as powers of ten."""
 
 
 def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -> None:
@@ -39,6 +44,7 @@ def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -
         "holds": record.holds,
         "figures": list(_big(record)),
         "checks": [_row(check) for check in record.checks],
+        "steps": list(_steps(record)),
         "image": None if figure is None else inline_svg(figure),
         "request": list(request.items()),
         "environment": list(flat(record.environment)),
@@ -59,12 +65,17 @@ def _big(record: ParityRecord) -> Iterator[BigFigure]:
     measured = [check for check in record.checks if check.tolerance > 0]
     if measured:
         closest = max(measured, key=_share)
+        share = _share(closest)
         yield BigFigure(
             label="largest difference",
-            value=f"{100 * _share(closest):.3g}%",
-            unit="of its tolerance",
+            value=f"{100 * share:.3g}%" if share <= 1 else _times(share),
+            unit="of its tolerance" if share <= 1 else "times its tolerance",
             details=(f"{closest.name} {closest.precision}".strip(),),
         )
+
+
+def _times(share: float) -> str:
+    return f"{share:,.0f}" if share < LONG else f"{share:.1e}"
 
 
 def _share(check: CheckResult) -> float:
@@ -83,4 +94,42 @@ def _row(check: CheckResult) -> dict[str, Any]:
         "where": "" if check.holds else f"at {check.where or 'every value'}",
         "reason": check.reason,
         "causes": [str(cause) for cause in check.causes],
+    }
+
+
+def _steps(record: ParityRecord) -> Iterator[dict[str, Any]]:
+    """The layers of a user's two models in their order: equal ones, the first mismatch, the rest.
+
+    A record without layers has none.
+    """
+    check = next((check for check in record.checks if check.name == "layers"), None)
+    if check is None:
+        return
+    found = False
+    for equal, group in groupby(record.layers, key=lambda one: one.worst <= check.tolerance):
+        layers = [_layer(layer, equal=equal) for layer in group]
+        if not equal and not found:
+            found = True
+            yield {"layers": layers[:1], "causes": _causes(record), "title": "", "equal": False}
+            layers = layers[1:]
+        if layers:
+            said = "equal" if equal else "after it"
+            title = f"{len(layers)} layer{'s' if len(layers) > 1 else ''} {said}"
+            yield {"layers": layers, "causes": [], "title": title, "equal": equal}
+
+
+def _causes(record: ParityRecord) -> list[str]:
+    checks = (check for check in record.failures if check.name in ("layers", "logits"))
+    return [str(cause) for check in checks for cause in check.causes]
+
+
+def _layer(layer: LayerDifference, *, equal: bool) -> dict[str, Any]:
+    largest = layer.largest
+    return {
+        "equal": equal,
+        "sides": {name: (layer.names[name], layer.before[name]) for name in FRAMEWORKS},
+        "input": None if layer.input is None else f"{layer.input:.1e}",
+        "output": f"{layer.output:.1e}",
+        "largest": largest and [(name, f"{value:.6g}") for name, value in largest.values.items()],
+        "index": largest and ", ".join(map(str, largest.index)),
     }

@@ -9,13 +9,14 @@ import pytest
 from markupsafe import Markup
 from support.measured import EQUAL, MACHINE_FACTS, pair
 
+from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.measurement.recording import (
     Interference,
     entry_of,
     read_recording,
     write_recording,
 )
-from alexnet_impl.parity.record import CheckResult, ParityRecord
+from alexnet_impl.parity.record import CheckResult, LayerDifference, ParityRecord
 from alexnet_impl.report.bench.page import write_bench_page
 from alexnet_impl.report.bench.releases import HEADER
 from alexnet_impl.report.bench.rounds_figure import rounds_figure
@@ -103,11 +104,21 @@ def explain_context():
 def parity_record():
     values = {"precision": "float64", "tolerance": 1e-12, "reason": "sums of 1,000 products"}
     held = CheckResult(name="logits", measured=1e-14, **values)
-    failed = CheckResult(name="gradients", measured=0.5, where="conv1.weight", **values)
+    failed = CheckResult(name="layers", measured=0.5, where="conv1", **values)
+    layers = [
+        LayerDifference(
+            names=dict.fromkeys(FRAMEWORKS, f"features.{number}.a_layer_of_a_long_name"),
+            before=dict.fromkeys(FRAMEWORKS, ("relu", "local_response_norm", "max_pool2d")),
+            input=0.0,
+            output=0.0 if number < 4 else 0.5,
+        )
+        for number in range(9)
+    ]
     return ParityRecord(
         request={"variant": "cifar", "recipe": {"steps": 20}},
         environment={"cpu": "a processor"},
         checks=(held, failed),
+        layers=tuple(layers),
         complete=False,
     )
 

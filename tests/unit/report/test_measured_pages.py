@@ -11,7 +11,13 @@ from alexnet_impl.measurement.recording import (
     read_recording,
     write_recording,
 )
-from alexnet_impl.parity.record import Cause, CheckResult, ParityRecord
+from alexnet_impl.parity.record import (
+    Cause,
+    CheckResult,
+    LargestDifference,
+    LayerDifference,
+    ParityRecord,
+)
 from alexnet_impl.report.bench.page import write_bench_page
 from alexnet_impl.report.parity.page import write_parity_page
 from alexnet_impl.stats.speed_ratios import paired_ratio
@@ -107,3 +113,42 @@ def test_parity_page_names_the_first_mismatch_and_its_causes(tmp_path, measured)
     assert "First mismatch: logits (float64), conv1</h1>" in page
     assert "likely cause: tensorflow computes as if conv1 leant" in page
     assert "1 of 2" in page
+
+
+def layer(name, *distances, before=(), largest=None):
+    return LayerDifference(
+        names={"torch": name, "tensorflow": f"keras_{name}"},
+        before={"torch": before, "tensorflow": before},
+        input=distances[0] if len(distances) > 1 else None,
+        output=distances[-1],
+        largest=largest,
+    )
+
+
+def test_parity_page_opens_the_first_layer_that_differs_between_equal_and_later_ones(tmp_path):
+    cause = Cause(side="tensorflow", what="fc1 leant", remedy="straighten it")
+    failed = replace(CHECK, name="layers", measured=0.5, where="fc1", causes=(cause,))
+    place = LargestDifference(index=(0, 3), values={"torch": 1.5, "tensorflow": -2.5})
+    layers = (
+        layer("conv1", 0.0, 1e-13),
+        layer("conv2", 0.0, 0.0),
+        layer("fc1", 0.0, 0.5, before=("relu", "flatten"), largest=place),
+        layer("fc2", 0.5, float("nan")),
+        layer("output", float("inf")),
+    )
+    page = parity_page(tmp_path / "parity.html", failed, layers=layers)
+    parts = ("2 layers equal", "First layer that differs", "keras_fc1", "fc1 leant", "[0, 3]")
+    places = [page.index(part) for part in (*parts, "2 layers after it", "keras_output")]
+    assert places == sorted(places)
+    assert "torch 1.5, tensorflow -2.5" in page
+    assert "relu · flatten" in page
+    assert page.count('class="layer apart"') == 3
+    assert page.index("likely cause: tensorflow") > places[1]
+
+
+def test_parity_page_of_equal_models_has_no_layer_that_differs(tmp_path):
+    check = replace(CHECK, name="layers")
+    page = parity_page(tmp_path / "parity.html", check, layers=(layer("conv1", 0.0, 0.0),))
+    assert "1 layer equal" in page
+    assert "apart" not in page.partition("<body>")[2]
+    assert "differs" not in page.partition("<body>")[2]
