@@ -108,9 +108,18 @@ def parse_pickle(
 
     Returns:
         Pixels of shape (num_images, 3072) and labels of shape (num_images,).
+
+    Raises:
+        UnpicklingError: If it is damaged, or holds other objects.
     """
-    content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-    return content[b"data"], np.array(content[labels], np.int64)
+    try:
+        content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:
+        # A damaged opcode or length may raise anything, MemoryError included.
+        raise pickle.UnpicklingError(f"damaged: {error!r}") from error
+    return np.asarray(content[b"data"]), np.array(content[labels], np.int64)
 
 
 CIFAR10_BINARY = Release(

@@ -239,7 +239,7 @@ def _fill(place: Split, release: Release, data: bytes) -> None:
         planes = pixels.reshape(len(place), 3, SIDE, SIDE)
         place.images[:] = planes.transpose(0, 2, 3, 1)
         place.labels[:] = labels
-    except (LookupError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (LookupError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise DataError(
             f"{release.folder}: a file does not hold {len(place):,} {release.title} images "
             f"({error}); get {release.archive} again."

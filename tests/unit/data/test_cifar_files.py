@@ -478,3 +478,22 @@ def test_missing_cifar10_is_downloaded_once_and_read(official, monkeypatch, cach
     url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
     assert asked == [(url, cifar_files.RELEASES[0].archive_sha256)]
     assert (cache_folder / FORMS[1]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (b")K\x00a.", "no attribute 'append'"),  # a number appended to a tuple
+        (b"\x8e" + b"\xff" * 7 + b"\x7f.", "damaged"),  # 8 EiB of bytes announced
+        (b"", "EOFError"),
+    ],
+    ids=["opcode", "length", "empty"],
+)
+def test_damaged_pickle_is_said_to_be_damaged(damaged, reason):
+    with pytest.raises(pickle.UnpicklingError, match=reason):
+        parse_pickle(damaged)
+
+
+def test_pixels_that_are_no_array_are_refused():
+    pixels, _ = parse_pickle(pickle.dumps({b"data": [[1, 2]], b"labels": [0]}))
+    assert pixels.shape == (1, 2)
