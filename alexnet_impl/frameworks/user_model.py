@@ -5,7 +5,7 @@ two such models.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,10 +26,12 @@ class Operation:
     """An operation between two layers with weights.
 
     Attributes:
-        kind: relu, sigmoid, tanh, softmax, log_softmax, lrn, max_pool, avg_pool, adaptive_avg_pool,
-            pad, flatten, permute, dropout; 'other' if its arithmetic is unknown.
+        kind: relu, leaky_relu, gelu, ..., softmax, lrn, max_pool, avg_pool, adaptive_avg_pool,
+            adaptive_max_pool, resize, pixel_shuffle, pad, flatten, permute, dropout; 'other' if its
+            arithmetic is unknown. In an Edit also 'original', which is the changed call itself, and
+            'call', an earlier operation of the same span by its index.
         name: Name of the layer or function in the user's code.
-        numbers: Arguments such as size, stride, padding, alpha.
+        numbers: Arguments such as size, stride, padding, alpha, in PyTorch's sense.
     """
 
     kind: str
@@ -87,6 +89,30 @@ class UserLayer:
         return f"layer {self.name}" if self.name.isdigit() else self.name
 
 
+ORIGINAL = Operation(kind="original", name="original", numbers={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A change of one call in a PyTorch model, with which it computes as a port may.
+
+    Attributes:
+        layer: The changed layer; of a changed operation the layer before it, '' before the first.
+            'output' changes the model's output.
+        index: Position of the changed operation behind the layer; None to change the layer itself.
+        chain: Operations in the place of the call, which is ORIGINAL among them; around a layer
+            a padding directly before it counts as its own.
+        attributes: Other values of the layer's attributes.
+        weights: Short name of a weight to another array, in PyTorch's layout.
+    """
+
+    layer: str
+    index: int | None = None
+    chain: tuple[Operation, ...] = (ORIGINAL,)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    weights: Weights = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserModelFacts:
     """A model's layers in the order of their calls, and the operations after the last layer."""
@@ -116,12 +142,12 @@ class LayerCall:
     maps: Array | None
 
 
-def arrays_of(calls: Iterable[LayerCall], output: Array) -> Weights:
-    """Returns the result of UserModel.forward(), an output (batch, classes) included."""
+def arrays_of(calls: Iterable[LayerCall], output: Array | None) -> Weights:
+    """Returns the result of UserModel.forward(), an output (batch, classes) included if given."""
     arrays: Weights = {}
     for call in calls:
         arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
-    return arrays | {"output": output}
+    return arrays if output is None else arrays | {"output": output}
 
 
 class UserModel(Protocol):
@@ -157,6 +183,20 @@ class UserModel(Protocol):
             '<layer>.input', '<layer>.output' and 'output': maps (batch, channels, height, width) or
             rows (batch, features); outputs without an activation that is part of the layer.
         """
+
+    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:
+        """Runs the model with some of its calls changed, which PyTorch's models can.
+
+        Args:
+            images: Floats of shape (batch, height, width, channels).
+            edits: The changes.
+            place: '<layer>.input', '<layer>.output' or 'output': where the call ends; '' for all.
+
+        Returns:
+            What forward() returns, or the array of the place; without what cannot be computed, such
+            as a pooling with a window that is larger than the map.
+        """
+        return {}
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """Computes the mean softmax cross-entropy, and its gradient by each trained weight.

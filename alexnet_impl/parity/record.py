@@ -26,16 +26,19 @@ class Cause:
         remedy: How to correct it.
         distance: Relative difference that remains after the other framework makes the same mistake:
             near 0 if the cause explains everything; None if only its kind is known.
+        where: The place, if it is a further one than that of the check.
     """
 
     side: str
     what: str
     remedy: str
     distance: float | None = None
+    where: str = ""
 
     def __str__(self) -> str:
+        place = f"at {self.where}: " if self.where else ""
         how = "" if self.distance is None else f" (explains it to {self.distance:.1e})"
-        return f"{self.side} computes as if {self.what}{how}; {self.remedy}"
+        return f"{place}{self.side} computes as if {self.what}{how}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

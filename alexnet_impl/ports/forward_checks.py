@@ -1,25 +1,33 @@
 """Checks of the forward pass of a user's two models: inputs and outputs of each layer, and logits.
 
-A mismatch is either in a layer or between two layers; NumPy then reproduces the usual mistakes.
+A mismatch is either in a layer or between two layers; the usual mistakes are then made in the
+PyTorch model, to find the one with which it computes what the Keras model computes.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Operation, UserLayer, are_probabilities
+from alexnet_impl.frameworks.user_model import Edit, Operation, UserLayer, are_probabilities
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
-from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
-from alexnet_impl.ports.chain_hypotheses import chain_hypotheses, double_hypotheses
-from alexnet_impl.ports.hypotheses import Hypothesis, best_causes, explains, rank, rows_apart
-from alexnet_impl.ports.layer_hypotheses import layer_hypotheses
+from alexnet_impl.ports.hypotheses import (
+    Finding,
+    Hypothesis,
+    best_findings,
+    explains,
+    rank,
+    rows_apart,
+)
+from alexnet_impl.ports.layer_hypotheses import layer_hypotheses, output_order
 from alexnet_impl.ports.pairing import LayerPair, trailing_pad
-from alexnet_impl.ports.session import IMAGES, PairSession
-from alexnet_impl.weights.canonical import Array, Weights
+from alexnet_impl.ports.session import PairSession
+from alexnet_impl.ports.span_hypotheses import ADDED_RELU, Span, double_hypotheses, span_hypotheses
+from alexnet_impl.weights.canonical import Array
 
-READS = 1e-4
-"""PyTorch's operations are understood if NumPy reproduces them to this distance in float32."""
+MOST_MISTAKES = 8
+"""Mistakes that one comparison explains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,7 @@ class _Mismatch:
 
     measured: float
     where: str = ""
-    causes: tuple[Cause, ...] = ()
+    findings: Sequence[Finding] = ()
 
 
 def settle_precision(session: PairSession) -> None:
@@ -61,66 +69,92 @@ def is_rounding(layers: CheckResult) -> bool:
 
 
 def compare_layers(session: PairSession) -> CheckResult:
-    """Compare the input and output of each layer, in PyTorch's order."""
+    """Compare the input and output of each layer, in PyTorch's order.
+
+    A mistake that explains a mismatch is made in the PyTorch model too, and the search goes on, so
+    that one comparison finds several mistakes.
+    """
     session.values = session.each(lambda side: side.forward(session.images))
-    found = _first_mismatch(session, *session.values)
-    check = session.judge("layers", found.measured, where=found.where)
-    return replace(check, reason=check.reason + session.note, causes=found.causes)
+    session.edited = session.values[0]
+    first = found = _first_mismatch(session)
+    causes: list[Cause] = []
+    while found.where and len(causes) < MOST_MISTAKES:
+        place = found.where.partition(" (PyTorch: ")[0] if causes else ""
+        explained = _is_explained(session, found)
+        findings = found.findings[:1] if explained else found.findings
+        causes += [replace(one.cause, where=place) for one in findings]
+        if not explained:
+            break
+        _make(session, findings[0])
+        found = _first_mismatch(session)
+    session.unexplained = bool(found.where)
+    check = session.judge("layers", first.measured, where=first.where)
+    return replace(check, reason=check.reason + session.note, causes=tuple(causes))
 
 
-def _first_mismatch(session: PairSession, ours: Weights, theirs: Weights) -> _Mismatch:
+ROUNDED = 1e-6
+"""A mistake explains a mismatch if it leaves no more: also where the layers compute in float64,
+Keras keeps numbers such as slopes in float32."""
+
+
+def _is_explained(session: PairSession, found: _Mismatch) -> bool:
+    """Whether the nearest cause leaves nothing but rounding."""
+    distance = found.findings[0].cause.distance if found.findings else None
+    return distance is not None and distance <= max(session.tolerance("layers"), ROUNDED)
+
+
+def _make(session: PairSession, finding: Finding) -> None:
+    """Make a mistake in the PyTorch model too."""
+    session.edits = (*session.edits, *finding.edits)
+    session.edited = session.sides["torch"].replay(session.images, session.edits)
+    session.rounding = max(session.rounding, 100 * (finding.cause.distance or 0.0))
+
+
+def _first_mismatch(session: PairSession) -> _Mismatch:
     """Follow both models through the layers up to the first mismatch."""
-    bound = session.tolerance("layers")
-    before, values = "the images", session.images.transpose(0, 3, 1, 2)
+    ours, theirs = session.edited, session.values[1]
+    bound = max(session.tolerance("layers"), session.rounding)
+    before, title = "", "the images"
     worst = 0.0
-    for pair in session.pairs:
+    for number, pair in enumerate(session.pairs):
         name = f"{pair.name}.input"
+        if f"{pair.name}.output" not in ours:
+            break  # PyTorch's layer cannot read what Keras's read
         distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
-            span = _Span(
+            span = Span(
+                before=before,
+                after=pair.name,
                 ours=_chain(pair.torch),
                 theirs=_chain(pair.tensorflow),
-                values=values,
-                first=before == "the images",
             )
-            causes = _span_causes(span, ours[name], theirs[name], bound)
-            where = f"the operations between {before} and {pair.label}{span}"
-            return _Mismatch(measured=distance, where=where, causes=causes)
+            where = f"the operations between {title} and {pair.label}{span}"
+            findings = _span_findings(session, span, name)
+            findings = [_early(one, session.pairs[number:][:2]) for one in findings]
+            return _Mismatch(measured=distance, where=where, findings=findings)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
         distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
-            causes = _layer_causes(session, pair, ours, theirs)
-            return _Mismatch(measured=distance, where=pair.label, causes=causes)
+            findings = _layer_findings(session, pair)
+            return _Mismatch(measured=distance, where=pair.label, findings=findings)
         worst = max(worst, distance)
-        before, values = pair.torch.title, ours[name]
+        before, title = pair.name, pair.torch.title
     return _Mismatch(measured=worst)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Span:
-    """The operations between two layers.
-
-    Attributes:
-        ours: PyTorch's operations.
-        theirs: Keras's operations.
-        values: Their common input, (batch, channels, height, width) or (batch, features).
-        first: Whether the span starts at the images.
-        last: Whether it ends at the output.
-    """
-
-    ours: tuple[Operation, ...]
-    theirs: tuple[Operation, ...]
-    values: Array
-    first: bool = False
-    last: bool = False
-
-    def __str__(self) -> str:
-        ours, theirs = (
-            ", ".join(operation.name for operation in chain) or "nothing"
-            for chain in (self.ours, self.theirs)
-        )
-        return f" (PyTorch: {ours}; Keras: {theirs})"
+def _early(finding: Finding, pairs: Sequence[LayerPair]) -> Finding:
+    """The finding; a ReLU too much before a layer that lacks one behind it came too early."""
+    if finding.cause.what != ADDED_RELU or len(pairs) == 1:
+        return finding
+    first, second = pairs
+    behind = [i for i, one in enumerate(_chain(second.torch)) if one.kind == "relu"]
+    if not behind or any(one.kind == "relu" for one in _chain(second.tensorflow)):
+        return finding
+    what = f"the ReLU came before {first.torch.title}, and not behind it"
+    cause = replace(finding.cause, what=what, remedy=f"move it behind {first.tensorflow.title}")
+    removed = Edit(layer=first.name, index=behind[0], chain=())
+    return Finding(cause=cause, edits=(*finding.edits, removed))
 
 
 def _chain(layer: UserLayer) -> tuple[Operation, ...]:
@@ -128,50 +162,59 @@ def _chain(layer: UserLayer) -> tuple[Operation, ...]:
     return layer.before if trailing_pad(layer) is None else layer.before[:-1]
 
 
-def _samples(values: Array) -> Array:
-    """One image of each scale in float64, shape (2, ...): enough to distinguish mistakes."""
-    return values[[0, IMAGES]].astype(np.float64)
+def _replayed(session: PairSession, place: str, edits: tuple[Edit, ...] = ()) -> Array:
+    """The values (batch, ...) at a place of the PyTorch model with further changes, or none."""
+    model = session.sides["torch"]
+    found = model.replay(session.images, (*session.edits, *edits), place)
+    return found.get(place, np.empty(0))
 
 
-def _span_causes(span: _Span, expected: Array, observed: Array, noise: float) -> tuple[Cause, ...]:
-    """Mistakes between two layers that explain Keras's values."""
-    expected, observed, values = _samples(expected), _samples(observed), _samples(span.values)
-    if rows_apart(expected, compute_operations(span.ours, values)) > READS:
-        what = "it used an operation that this tool cannot reproduce"
-        return (Cause(side="either", what=what, remedy="compare the two line by line"),)
-    hypotheses = chain_hypotheses(span.ours, span.theirs, values, first=span.first, last=span.last)
-    found = rank(expected, observed, hypotheses, noise=noise)
+def _rank(session: PairSession, place: str, hypotheses: Iterable[Hypothesis]) -> list[Finding]:
+    """The mistakes that bring PyTorch's values at a place nearest to Keras's."""
+    return rank(
+        session.edited[place],
+        session.values[1][place],
+        ((one, _replayed(session, place, one.edits)) for one in hypotheses),
+        noise=session.tolerance("layers"),
+    )
+
+
+def _span_findings(session: PairSession, span: Span, place: str) -> Sequence[Finding]:
+    """Mistakes between two layers that explain Keras's values at a place."""
+    expected, observed = session.edited[place], session.values[1][place]
+    if rows_apart(expected, _replayed(session, place)) > session.tolerance("layers"):
+        what = "its values were random: they differ from call to call, as with active dropout"
+        remedy = "use nn.Dropout, or functional.dropout(x, p, self.training)"
+        return (Finding(cause=Cause(side="torch", what=what, remedy=remedy)),)
+    found = _rank(session, place, span_hypotheses(span))
     difference = rows_apart(observed, expected)
-    if not found or not explains(found[0], difference):
-        hypotheses = double_hypotheses(span.ours, span.theirs, values)
-        more = rank(expected, observed, hypotheses, noise=noise)
-        found = best_causes((*found, *more), difference)
+    if not found or not explains(found[0].cause, difference):
+        more = _rank(session, place, double_hypotheses(span))
+        found = best_findings((*found, *more), difference)
     return found
 
 
-def _layer_causes(
-    session: PairSession, pair: LayerPair, ours: Weights, theirs: Weights
-) -> tuple[Cause, ...]:
+def _layer_findings(session: PairSession, pair: LayerPair) -> Sequence[Finding]:
     """Mistakes in a layer with equal inputs that explain Keras's outputs."""
-    inputs = _samples(ours[f"{pair.name}.input"])
-    expected = _samples(ours[f"{pair.name}.output"])
-    observed = _samples(theirs[f"{pair.name}.output"])
-    weights = {s: session.weights[f"{pair.name}.{s}"].astype(np.float64) for s in pair.torch.shapes}
-    hypotheses = layer_hypotheses(pair.torch, pair.tensorflow, inputs, weights)
-    noise = tolerance("layers", session.precision)
-    found = rank(expected, observed, hypotheses, noise=noise)
-    if found and explains(found[0], rows_apart(observed, expected)):
+    place = f"{pair.name}.output"
+    inputs, expected = session.edited[f"{pair.name}.input"], session.edited[place]
+    observed = session.values[1][place]
+    weights = {s: session.weights[f"{pair.name}.{s}"] for s in pair.torch.shapes}
+    hypotheses = layer_hypotheses(pair, inputs, weights)
+    hypotheses += output_order(pair, expected, observed, weights)
+    found = _rank(session, place, hypotheses)
+    if found and explains(found[0].cause, rows_apart(observed, expected)):
         return found
     held = session.sides["tensorflow"].weights()
-    other = {s: held[f"{pair.name}.{s}"].astype(np.float64) for s in pair.tensorflow.shapes}
+    other = {s: held[f"{pair.name}.{s}"] for s in pair.shared}
     hypotheses.append(
         Hypothesis(
             what=f"{pair.torch.title} had other weights",
             remedy="load PyTorch's, or leave --copy-weights at auto",
-            compute=lambda: compute_layer(pair.torch, inputs, other),
+            edits=(Edit(layer=pair.name, weights=other),),
         )
     )
-    return rank(expected, observed, hypotheses, noise=noise)
+    return _rank(session, place, hypotheses)
 
 
 def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult, bool]:
@@ -185,22 +228,25 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
         The check, and whether losses of the two models can be compared.
     """
     ours, theirs = session.values
-    distance = rows_apart(ours["output"], theirs["output"])
-    check = session.judge("logits", distance)
-    if not check.holds and follows:
+    check = session.judge("logits", rows_apart(ours["output"], theirs["output"]))
+    left = rows_apart(session.edited.get("output", np.empty(0)), theirs["output"])
+    bound = max(check.tolerance, session.rounding)
+    reached = "output" in session.edited and not session.unexplained
+    if not check.holds and follows and not (reached and left > bound):
         check = replace(check, where="the layers above")
     elif not check.holds:
         last = session.pairs[-1]
-        span = _Span(
+        span = Span(
+            before=last.name,
+            after="output",
             ours=session.facts["torch"].after,
             theirs=session.facts["tensorflow"].after,
-            values=ours[f"{last.name}.output"],
-            last=True,
         )
+        findings = _span_findings(session, span, "output")
         check = replace(
             check,
             where=f"the operations between {last.label} and the output{span}",
-            causes=_span_causes(span, ours["output"], theirs["output"], check.tolerance),
+            causes=tuple(one.cause for one in findings),
         )
     comparable = all(each["output"].ndim == 2 for each in session.values)
     probable = any(_is_softmax(each["output"]) for each in session.values)

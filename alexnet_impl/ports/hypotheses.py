@@ -1,11 +1,11 @@
 """Hypotheses: what the Keras model may compute instead, ranked by distance to what it computed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import ZeroPadding
+from alexnet_impl.frameworks.user_model import Edit, ZeroPadding
 from alexnet_impl.parity.record import MAX_CAUSES, Cause
 from alexnet_impl.weights.canonical import Array
 
@@ -20,12 +20,20 @@ class Hypothesis:
     Attributes:
         what: The end of 'tensorflow computes as if ...'.
         remedy: How to correct it.
-        compute: Computes the output of a model with this mistake.
+        edits: Changes with which the PyTorch model makes the same mistake.
     """
 
     what: str
     remedy: str
-    compute: Callable[[], Array]
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A likely cause, and the changes of the PyTorch model that reproduce it."""
+
+    cause: Cause
+    edits: tuple[Edit, ...] = ()
 
 
 def rows_apart(first: Array, second: Array) -> float:
@@ -53,21 +61,25 @@ def worst_of(distances: dict[str, float]) -> tuple[str, float]:
 
 @np.errstate(all="ignore")  # a wrong hypothesis may overflow
 def rank(
-    expected: Array, observed: Array, hypotheses: Iterable[Hypothesis], *, noise: float
-) -> tuple[Cause, ...]:
-    """Causes whose output is nearer to Keras's than PyTorch's output is, nearest first.
+    expected: Array,
+    observed: Array,
+    hypotheses: Iterable[tuple[Hypothesis, Array]],
+    *,
+    noise: float,
+) -> list[Finding]:
+    """Findings whose output is nearer to Keras's than PyTorch's output is, nearest first.
 
     Args:
         expected: PyTorch's output (batch, ...).
         observed: Keras's output, of the same shape unless the models differ in shape.
-        hypotheses: What Keras may compute instead.
+        hypotheses: What Keras may compute instead, with the output (batch, ...) that this gives, or
+            an empty one if it cannot be computed.
         noise: A hypothesis this near to `expected`, or to an earlier hypothesis, is left out.
     """
-    found: list[Cause] = []
+    found: list[Finding] = []
     seen = [expected]
     bound = rows_apart(observed, expected) / 2
-    for hypothesis in hypotheses:
-        predicted = hypothesis.compute()
+    for hypothesis, predicted in hypotheses:
         known = any(rows_apart(predicted, other) <= noise for other in seen)
         if predicted.shape != observed.shape or known:
             continue
@@ -75,15 +87,15 @@ def rank(
         distance = rows_apart(observed, predicted)
         if distance < bound:
             what, remedy = hypothesis.what, hypothesis.remedy
-            found.append(Cause(side="tensorflow", what=what, remedy=remedy, distance=distance))
-    return best_causes(found, rows_apart(observed, expected))
+            cause = Cause(side="tensorflow", what=what, remedy=remedy, distance=distance)
+            found.append(Finding(cause=cause, edits=hypothesis.edits))
+    return best_findings(found, rows_apart(observed, expected))
 
 
-def best_causes(causes: Iterable[Cause], difference: float) -> tuple[Cause, ...]:
-    """The nearest causes; only those that explain the difference if there are any."""
-    best = sorted(causes, key=lambda cause: cause.distance or 0.0)[:MAX_CAUSES]
-    explaining = tuple(cause for cause in best if explains(cause, difference))
-    return explaining or tuple(best)
+def best_findings(findings: Iterable[Finding], difference: float) -> list[Finding]:
+    """The nearest findings; only those that explain the difference if there are any."""
+    best = sorted(findings, key=lambda one: one.cause.distance or 0.0)[:MAX_CAUSES]
+    return [one for one in best if explains(one.cause, difference)] or best
 
 
 def explains(cause: Cause, difference: float) -> bool:

@@ -1,57 +1,128 @@
 """The usual mistakes in a layer with weights: its padding, its numbers, its kernel's layout."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import UserLayer, ZeroPadding, same_sides
-from alexnet_impl.ports.arithmetic import compute_layer, convolve_layer, normalise
+from alexnet_impl.frameworks.user_model import (
+    ORIGINAL,
+    Edit,
+    Operation,
+    UserLayer,
+    ZeroPadding,
+    same_sides,
+)
 from alexnet_impl.ports.hypotheses import Hypothesis, sides_text
-from alexnet_impl.ports.pairing import whole_padding
+from alexnet_impl.ports.pairing import LayerPair, trailing_pad, whole_padding
 from alexnet_impl.weights.canonical import Array, Weights
 
 
-def layer_hypotheses(
-    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
-) -> list[Hypothesis]:
+def layer_hypotheses(pair: LayerPair, inputs: Array, weights: Weights) -> list[Hypothesis]:
     """Mistakes that the Keras layer may contain, given equal inputs.
 
     Args:
-        ours: The PyTorch layer.
-        theirs: The Keras layer.
+        pair: The two layers.
         inputs: Input of both, (batch, channels, height, width) or (batch, features).
         weights: PyTorch's weights by short name.
     """
+    ours, theirs = pair.torch, pair.tensorflow
     found: list[Hypothesis] = []
-    match ours.kind:
-        case "conv":
-            found = [*_padding_hypotheses(ours, theirs, inputs, weights)]
-            found += _declared_hypotheses(ours, theirs, inputs, weights)
-            found += _kernel_hypotheses(ours, inputs, weights)
-        case "dense":
-            found = _kernel_hypotheses(ours, inputs, weights)
-        case "batchnorm":
-            found = _norm_hypotheses(ours, theirs, inputs, weights)
-        case "other":
-            return []
+    if ours.kind == "conv":
+        found = [*_padding_hypotheses(pair, inputs, weights["weight"].shape[2:])]
+        found += _declared_hypotheses(pair)
+    if ours.kind in ("conv", "dense"):
+        found += [
+            Hypothesis(what=what, remedy=remedy, edits=(_with(ours, weight=kernel),))
+            for what, remedy, kernel in kernel_readings(ours, weights["weight"])
+        ]
+    if ours.epsilon != theirs.epsilon:
+        found.append(
+            Hypothesis(
+                what=f"{ours.title}'s epsilon were {theirs.epsilon:g}, where PyTorch's is "
+                f"{ours.epsilon:g}",
+                remedy=f"give the layer epsilon={ours.epsilon:g}",
+                edits=(Edit(layer=ours.name, attributes={"eps": theirs.epsilon}),),
+            )
+        )
+    if "running_mean" in weights:
+        found += _statistics_hypotheses(ours, weights)
     if "bias" in weights:
-        without = {k: v for k, v in weights.items() if k != "bias"}
         found.append(
             Hypothesis(
                 what=f"{ours.title} had no bias",
                 remedy="set use_bias=True and load the bias",
-                compute=lambda: compute_layer(ours, inputs, without),
+                edits=(_with(ours, bias=np.zeros_like(weights["bias"])),),
             )
         )
     return found
 
 
-def _padding_hypotheses(
-    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
+def _with(layer: UserLayer, **weights: Array) -> Edit:
+    return Edit(layer=layer.name, weights=weights)
+
+
+def output_order(
+    pair: LayerPair, expected: Array, observed: Array, weights: Weights
 ) -> Iterator[Hypothesis]:
-    here, kernel = whole_padding(ours), weights["weight"].shape[2:]
+    """The layer with its output channels in another order, if that is what Keras computes.
+
+    Args:
+        pair: The two layers.
+        expected: PyTorch's output (batch, channels, ...).
+        observed: Keras's output.
+        weights: PyTorch's weights by short name; the first axis of each is that of the outputs.
+    """
+    order = order_of(expected.swapaxes(0, 1), observed.swapaxes(0, 1))
+    if order is not None:
+        yield Hypothesis(
+            what=f"{pair.torch.title}'s output channels came in another order: {moved(order)}",
+            remedy="load the kernel and the bias in PyTorch's order",
+            edits=(_with(pair.torch, **{short: array[order] for short, array in weights.items()}),),
+        )
+
+
+def order_of(ours: Array, theirs: Array) -> Array | None:
+    """The order in which the rows of one array (rows, ...) are those of another, or None."""
+    if ours.shape != theirs.shape or len(ours) > MOST_ROWS:
+        return None
+    first, second = (array.reshape(len(array), -1) for array in (ours, theirs))
+    gaps = np.abs(second[:, None] - first[None]).max(axis=2)
+    order: Array = gaps.argmin(axis=1)
+    is_order = len(set(order.tolist())) == len(order) and not np.array_equal(order, np.sort(order))
+    close = gaps.min(axis=1).max() <= 1e-5 * max(np.abs(first).max(), 1e-30)
+    return order if is_order and close else None
+
+
+MOST_ROWS = 2048
+"""Rows that are compared each with each."""
+
+
+def moved(order: Array) -> str:
+    """The first moved places of an order of shape (rows,), such as '0 and 1 exchanged'."""
+    places = np.flatnonzero(order != np.arange(len(order)))
+    if len(places) == 2:
+        return f"{places[0]} and {places[1]} exchanged"
+    return ", ".join(f"{order[place]} at {place}" for place in places[:3]) + ", ..."
+
+
+def _padded(layer: UserLayer, sides: ZeroPadding, **attributes: Any) -> tuple[Edit]:
+    """A convolution with other padding, also in place of a padding layer before it."""
+    before = trailing_pad(layer)
+    taken = before.numbers["sides"] if before else ((0, 0), (0, 0))
+    left = tuple(
+        tuple(new - old for new, old in zip(*both, strict=True))
+        for both in zip(sides, taken, strict=True)
+    )
+    pad = Operation(kind="pad", name="pad", numbers={"sides": left})
+    own = {"padding": (0, 0), **attributes}
+    return (Edit(layer=layer.name, chain=(pad, ORIGINAL), attributes=own),)
+
+
+def _padding_hypotheses(
+    pair: LayerPair, inputs: Array, kernel: tuple[int, ...]
+) -> Iterator[Hypothesis]:
+    ours, here = pair.torch, whole_padding(pair.torch)
     same = same_sides(inputs.shape[2:], kernel, ours.stride, ours.dilation)
     symmetric: Any = tuple((k // 2, k // 2) for k in kernel)
     remedy = (
@@ -63,7 +134,7 @@ def _padding_hypotheses(
         ("TensorFlow's 'same'", same),
         ("symmetric", symmetric),
         ("left out", ((0, 0), (0, 0))),
-        ("as it is declared", whole_padding(theirs)),
+        ("as it is declared", whole_padding(pair.tensorflow)),
     ]
     seen = {here}
     for name, padding in readings:
@@ -72,23 +143,19 @@ def _padding_hypotheses(
                 what=f"{ours.title}'s padding were {name}, {sides_text(padding)}, where PyTorch's "
                 f"is {sides_text(here)}",
                 remedy=remedy,
-                compute=lambda padding=padding: convolve_layer(ours, padding, inputs, weights),  # type: ignore[misc]
+                edits=_padded(ours, padding),
             )
         seen.add(padding)
 
 
-def _declared_hypotheses(
-    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
-) -> list[Hypothesis]:
+def _declared_hypotheses(pair: LayerPair) -> list[Hypothesis]:
     """Declared numbers in which the layers differ: each alone, and all together."""
+    ours, theirs = pair.torch, pair.tensorflow
     fields = [f for f in ("stride", "dilation") if getattr(ours, f) != getattr(theirs, f)]
     variants = [(field,) for field in fields] + ([tuple(fields)] if len(fields) > 1 else [])
-    both = [*variants, (*fields, "padding")] if fields else []
     found = []
-    for names in both:
-        changed = replace(
-            ours, **{name: getattr(theirs, name) for name in names if name != "padding"}
-        )
+    for names in [*variants, (*fields, "padding")] if fields else []:
+        numbers = {name: getattr(theirs, name) for name in names if name != "padding"}
         padding = whole_padding(theirs if "padding" in names else ours)
         said = ", ".join(f"{name} {getattr(theirs, name)}" for name in names)
         right = ", ".join(f"{name} {getattr(ours, name)}" for name in names)
@@ -96,7 +163,7 @@ def _declared_hypotheses(
             Hypothesis(
                 what=f"{ours.title} had {said}, where PyTorch has {right}",
                 remedy=f"give it PyTorch's {' and '.join(names)}",
-                compute=lambda c=changed, p=padding: convolve_layer(c, p, inputs, weights),  # type: ignore[misc]
+                edits=_padded(ours, padding, **numbers),
             )
         )
     return found
@@ -170,43 +237,21 @@ def _dense_readings(layer: UserLayer, kernel: Array) -> Iterator[Reading]:
         )
 
 
-def _kernel_hypotheses(layer: UserLayer, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def _statistics_hypotheses(layer: UserLayer, weights: Weights) -> list[Hypothesis]:
+    fresh = _with(
+        layer,
+        running_mean=np.zeros_like(weights["running_mean"]),
+        running_var=np.ones_like(weights["running_var"]),
+    )
     return [
         Hypothesis(
-            what=what,
-            remedy=remedy,
-            compute=lambda kernel=kernel: compute_layer(  # type: ignore[misc]
-                layer, inputs, weights | {"weight": kernel}
-            ),
-        )
-        for what, remedy, kernel in kernel_readings(layer, weights["weight"])
-    ]
-
-
-def _norm_hypotheses(
-    ours: UserLayer, theirs: UserLayer, inputs: Array, weights: Weights
-) -> list[Hypothesis]:
-    axes = (0, *range(2, inputs.ndim))
-    of_batch = {"running_mean": inputs.mean(axes), "running_var": inputs.var(axes)}
-    fresh = {
-        "running_mean": np.zeros_like(weights["running_mean"]),
-        "running_var": np.ones_like(weights["running_var"]),
-    }
-    return [
-        Hypothesis(
-            what=f"{ours.title}'s epsilon were {theirs.epsilon:g}, where PyTorch's is "
-            f"{ours.epsilon:g}",
-            remedy=f"give BatchNormalization epsilon={ours.epsilon:g}",
-            compute=lambda: normalise(inputs, weights, theirs.epsilon),
-        ),
-        Hypothesis(
-            what=f"{ours.title} took the batch's own statistics, as in training",
+            what=f"{layer.title} took the batch's own statistics, as in training",
             remedy="call it with training=False",
-            compute=lambda: normalise(inputs, weights | of_batch, ours.epsilon),
+            edits=(Edit(layer=layer.name, attributes={"training": True}),),
         ),
         Hypothesis(
-            what=f"{ours.title}'s running statistics were never loaded",
+            what=f"{layer.title}'s running statistics were never loaded",
             remedy="load running_mean and running_var into moving_mean and moving_variance",
-            compute=lambda: normalise(inputs, weights | fresh, ours.epsilon),
+            edits=(fresh,),
         ),
     ]

@@ -7,6 +7,7 @@ import numpy as np
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks.user_model import (
+    Edit,
     Operation,
     UserLayer,
     UserModel,
@@ -187,11 +188,28 @@ class PairedModel:
             '<pair>.input' (without zero padding), '<pair>.output' and 'output': maps (batch,
             channels, height, width) or rows (batch, features), channels first.
         """
-        arrays = self.model.forward(images)
-        found = {"output": arrays["output"]}
+        return self._paired(self.model.forward(images))
+
+    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:
+        """The arrays of forward(), or one of them, with some calls of PyTorch's model changed.
+
+        Args:
+            images: Floats of shape (batch, height, width, channels).
+            edits: The changes.
+            place: The array that is needed; '' for all.
+
+        Returns:
+            Nothing if a change cannot be computed.
+        """
+        return self._paired(self.model.replay(images, edits, place))
+
+    def _paired(self, arrays: Weights) -> Weights:
+        found = {"output": arrays["output"]} if "output" in arrays else {}
         for name, layer in self.layers.items():
-            found[f"{name}.input"] = _unpadded(layer, arrays[f"{layer.name}.input"])
-            found[f"{name}.output"] = arrays[f"{layer.name}.output"]
+            if (inputs := arrays.get(f"{layer.name}.input")) is not None:
+                found[f"{name}.input"] = _unpadded(layer, inputs)
+            if (outputs := arrays.get(f"{layer.name}.output")) is not None:
+                found[f"{name}.output"] = outputs
         return found
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:

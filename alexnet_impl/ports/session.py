@@ -9,7 +9,7 @@ import numpy as np
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
-from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.frameworks.user_model import Edit, UserModel, UserModelFacts
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.parity.tolerances import Check, judged, tolerance
 from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
@@ -34,6 +34,10 @@ class PairSession:
         note: Why the precision is not float64.
         weights: PyTorch's weights in the canonical layout.
         values: Inputs and outputs of every layer, see PairedModel.forward(), by framework.
+        edits: Changes with which the PyTorch model makes the mistakes that were found.
+        edited: Its values with them.
+        rounding: Difference that these changes may leave in later layers.
+        unexplained: Whether a mismatch of the layers is left.
     """
 
     request: PairRequest
@@ -45,6 +49,10 @@ class PairSession:
     note: str = ""
     weights: Weights = field(default_factory=dict)
     values: tuple[Weights, Weights] = ({}, {})
+    edits: tuple[Edit, ...] = ()
+    edited: Weights = field(default_factory=dict)
+    rounding: float = 0.0
+    unexplained: bool = False
 
     def each(self, work: Callable[[PairedModel], T]) -> tuple[T, T]:
         """Call a function on both models in parallel: each may run in its own process."""

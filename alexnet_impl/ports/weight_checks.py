@@ -12,7 +12,7 @@ from alexnet_impl.frameworks.user_model import Operation
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart, worst_of
-from alexnet_impl.ports.layer_hypotheses import kernel_readings
+from alexnet_impl.ports.layer_hypotheses import kernel_readings, moved, order_of
 from alexnet_impl.ports.pairing import LayerPair, PairedModel
 from alexnet_impl.ports.session import PairSession
 from alexnet_impl.weights.canonical import Array, Weights
@@ -159,12 +159,16 @@ def _weight_causes(
         if other != short and ours[f"{layer_name}.{other}"].shape == ours[name].shape:
             what, remedy = f"{name} were its {other}", "load each into its own variable"
             readings.append((what, remedy, ours[f"{layer_name}.{other}"]))
-    hypotheses = [
-        Hypothesis(what=what, remedy=remedy, compute=lambda a=array: a.reshape(1, -1))  # type: ignore[misc]
+    order = order_of(ours[name], theirs[name])
+    if order is not None:
+        what = f"the outputs of {name} came in another order: {moved(order)}"
+        readings.append((what, "load them in PyTorch's order", ours[name][order]))
+    hypotheses = (
+        (Hypothesis(what=what, remedy=remedy, edits=()), array.reshape(1, -1))
         for what, remedy, array in readings
-    ]
+    )
     found = rank(right, seen, hypotheses, noise=WEIGHTS_TOLERANCE)
     if found:
-        return found
+        return tuple(one.cause for one in found)
     what, remedy = f"{name} were unrelated", "load it from the PyTorch model"
     return (Cause(side="tensorflow", what=what, remedy=remedy),)

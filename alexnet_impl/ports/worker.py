@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName
-from alexnet_impl.frameworks.user_model import UserModel, UserModelFacts
+from alexnet_impl.frameworks.user_model import Edit, UserModel, UserModelFacts
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls
 from alexnet_impl.processes.framework_import import timed_import
 from alexnet_impl.typed_json import read, to_json
@@ -65,6 +66,17 @@ class RemoteModel:
         """See UserModel; images (batch, height, width, channels)."""
         return self.ask("forward", {}, {"images": images})[1]
 
+    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:
+        """See UserModel; images (batch, height, width, channels)."""
+        arrays = {
+            f"{number}.{short}": array
+            for number, edit in enumerate(edits)
+            for short, array in edit.weights.items()
+        }
+        said = [to_json(replace(edit, weights={})) for edit in edits]
+        values = {"edits": said, "place": place}
+        return self.ask("replay", values, {"images": images, **arrays})[1]
+
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; images (batch, height, width, channels), labels (batch,)."""
         loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
@@ -99,6 +111,7 @@ class ModelCalls:
             "weights": lambda model: (None, model.weights()),
             "set_weights": lambda model: _set_weights(model, arrays),
             "forward": lambda model: (None, model.forward(arrays["images"])),
+            "replay": lambda model: (None, _replay(model, values, arrays)),
             "gradients": lambda model: model.gradients(arrays["images"], arrays["labels"]),
             "descend": lambda model: (
                 model.descend(arrays["images"], arrays["labels"], **values),
@@ -145,6 +158,15 @@ def _origin(spec: ModuleSpec | None) -> tuple[str, ...]:
     if spec is None:
         return ()
     return (spec.origin,) if spec.origin else tuple(spec.submodule_search_locations or ())
+
+
+def _replay(model: UserModel, values: dict[str, Any], arrays: Weights) -> Weights:
+    edits = []
+    for number, said in enumerate(values["edits"]):
+        start = f"{number}."
+        weights = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+        edits.append(replace(read(Edit, said), weights=weights))
+    return model.replay(arrays["images"], edits, values["place"])
 
 
 def _set_weights(model: UserModel, weights: Weights) -> Answer:

@@ -122,8 +122,8 @@ def test_module_that_writes_its_own_tensors_has_them_back(frameworks):
 @pytest.mark.parametrize(
     ("mistake", "first", "remedy"),
     [
-        ({"epsilon": 1e-3}, "layers differs at layer 1", "give BatchNormalization epsilon=1e-05"),
-        ({"activation": "linear"}, "layers differs at the operations", "add it: relu"),
+        ({"epsilon": 1e-3}, "layers differs at layer 1", "give the layer epsilon=1e-05"),
+        ({"activation": "linear"}, "layers differs at the operations", r"add it: ReLU\(\)"),
     ],
 )
 def test_one_line_break_of_a_model_object_is_named(mistake, first, remedy):
@@ -211,7 +211,7 @@ def test_mistake_that_was_corrected(parity_workers):
     assert_parity(net(), "small_ports:port", workers=parity_workers, xfail=["logits"])
 
 def test_documented_failure(parity_workers):
-    assert_parity(nets.net(), "port:with_padding", workers=parity_workers)
+    assert_parity(nets.net(), "port:first_draft", workers=parity_workers)
 """
 OUTCOMES = {
     "test_port[port]": "PASSED",
@@ -291,7 +291,7 @@ def test_tests_of_a_project_share_workers_and_write_records(project, tmp_path):
     first = "AssertionError: layers differs at the operations between layer 0 and layer 3 (dense in"
     assert f"E       {first} Keras) (PyTorch: relu, flatten; Keras: flatten)\n" in done.stdout
     assert "computes as if the ReLU were missing" in done.stdout
-    assert "E       remedy  add it: relu" in done.stdout
+    assert "E       remedy  add it: ReLU()" in done.stdout
     assert "logits holds, and was expected to fail; take it out of xfail" in done.stdout
     assert "alexnet_impl/" not in done.stdout  # no frame of ours
     quoted = DOCUMENTED.split("```text\n")[1].split("```")[0]

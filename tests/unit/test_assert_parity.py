@@ -61,7 +61,7 @@ def test_message_has_stage_place_cause_and_remedy():
     assert stage.startswith("stage   layers in float64: measured ")
     assert stage.endswith(", allowed 1.0e-12")
     assert cause.startswith("cause   tensorflow computes as if the ReLU were missing (explains it")
-    assert remedy == "remedy  add it: relu"
+    assert remedy == "remedy  add it: ReLU()"
     assert rest[0] == "logits differs at the layers above"
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import reference
 from support.plain_model import FLATTEN, RELU, PlainModel, conv, dense
 
 from alexnet_impl.errors import ParityError, UserCodeError
@@ -16,11 +15,9 @@ from alexnet_impl.frameworks.user_model import (
     feature_order,
     same_sides,
 )
-from alexnet_impl.network.spec import Conv, LocalResponseNorm, MaxPool
 from alexnet_impl.parity.record import read_record, write_record
-from alexnet_impl.ports.arithmetic import compute_layer, compute_operations
-from alexnet_impl.ports.chain_hypotheses import chain_hypotheses
-from alexnet_impl.ports.hypotheses import rank, rows_apart
+from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart
+from alexnet_impl.ports.layer_hypotheses import order_of
 from alexnet_impl.ports.pairing import PairedModel, pair_layers, whole_padding
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.user_pair import compare_models
@@ -136,10 +133,15 @@ def test_map_that_keras_reads_unseen_counts_as_channels_last():
     assert (pair.tensorflow.flattened, pair.tensorflow.features) == ((3, 2, 2), "channels-last")
 
 
+POOL = Operation(
+    kind="max_pool", name="pool", numbers={"size": (2, 2), "padding": ((0, 0), (1, 1))}
+)
+
+
 def test_facts_survive_json():
     facts = UserModelFacts(
         layers=(
-            conv("c", 4, 3, 3, 3, before=(RELU, max_pool(2, 2)), padding=((1, 2), (0, 1))),
+            conv("c", 4, 3, 3, 3, before=(RELU, POOL), padding=((1, 2), (0, 1))),
             dense("a", 8, 12, flattened=(3, 2, 2), features="channels-last", frozen=("bias",)),
         ),
         after=(FLATTEN,),
@@ -147,71 +149,12 @@ def test_facts_survive_json():
     assert read(UserModelFacts, json.loads(json.dumps(to_json(facts)))) == facts
 
 
-def max_pool(size, stride, padding=((0, 0), (0, 0)), **numbers):
-    numbers |= {"size": (size, size), "stride": (stride, stride), "padding": padding}
-    return Operation(kind="max_pool", name="pool", numbers=numbers)
-
-
-# --- NumPy's readings against the slow reference --------------------------------------------
+# --- readings ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def maps():
     return np.random.default_rng(0).standard_normal((2, 4, 9, 9))
-
-
-@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 1, 1), (2, (1, 2), 1), (2, 0, 2)])
-def test_convolution_is_the_references(maps, stride, padding, groups):
-    sides = (padding, padding) if isinstance(padding, int) else padding
-    layer = Conv(
-        name="c", out_channels=6, kernel_size=3, stride=stride, padding=sides, groups=groups
-    )
-    rng = np.random.default_rng(1)
-    weights = {
-        "weight": rng.standard_normal((6, 4 // groups, 3, 3)),
-        "bias": rng.standard_normal(6),
-    }
-    ours = conv("c", 6, 4, 3, 3, stride=(stride,) * 2, padding=(sides, sides), groups=groups)
-    expected = reference.forward(layer, maps, weights)
-    assert rows_apart(expected, compute_layer(ours, maps, weights)) < 1e-14
-
-
-@pytest.mark.parametrize(
-    ("layer", "operation"),
-    [
-        (MaxPool(name="p", kernel_size=3, stride=2), max_pool(3, 2)),
-        (
-            LocalResponseNorm(name="n", size=3, alpha=0.3, beta=0.6, k=1.5),
-            Operation(
-                kind="lrn", name="n", numbers={"size": 3, "alpha": 0.9, "beta": 0.6, "k": 1.5}
-            ),
-        ),
-    ],
-    ids=["max-pool", "lrn, whose alpha PyTorch divides"],
-)
-def test_operation_is_the_references(maps, layer, operation):
-    assert rows_apart(reference.forward(layer, maps), compute_operations([operation], maps)) < 1e-14
-
-
-def test_pool_windows_can_reach_beyond_the_map(maps):
-    ceil = compute_operations([max_pool(2, 2, ceil=True)], maps)
-    assert ceil.shape == (2, 4, 5, 5)
-    assert np.array_equal(ceil[:, :, 4, 4], maps[:, :, 8, 8])
-    same = compute_operations([max_pool(2, 2, padding="same")], maps)
-    assert np.array_equal(same, ceil)
-
-
-def test_adaptive_pool_cuts_as_pytorch_does(maps):
-    pool = Operation(kind="adaptive_avg_pool", name="p", numbers={"size": (2, 2)})
-    (pooled,) = (compute_operations([pool], maps),)
-    assert np.allclose(pooled[:, :, 0, 0], maps[:, :, :5, :5].mean((2, 3)))
-    assert np.allclose(pooled[:, :, 1, 1], maps[:, :, 4:, 4:].mean((2, 3)))
-
-
-def test_unknown_operation_has_no_reading(maps):
-    other = Operation(kind="other", name="gelu", numbers={})
-    assert compute_operations([other, RELU], maps).size == 0
-    assert compute_operations([FLATTEN, max_pool(2, 2)], maps).size == 0
 
 
 def test_same_is_uneven_with_a_stride():
@@ -227,23 +170,27 @@ def test_feature_order_is_told_by_the_values(maps):
     assert feature_order(maps, last[:, 1:]) == ""
 
 
-@pytest.mark.parametrize(
-    ("changed", "what"),
-    [
-        ((), "the ReLU were missing"),
-        ((max_pool(3, 2),), "the ReLU were missing"),
-        ((RELU, max_pool(3, 2, ((1, 1), (1, 1)))), "the max-pooling had padding 'same'"),
-        ((RELU, replace(max_pool(3, 2), kind="avg_pool")), "the max-pooling were an average"),
-        ((RELU, max_pool(3, 3)), "the max-pooling had strides of its window's size"),
-    ],
-)
-def test_nearest_reading_is_named_first(maps, changed, what):
-    ours = (RELU, max_pool(3, 2)) if changed else (RELU,)
-    maps = maps - 1.5  # so that whole windows are negative
-    expected, observed = compute_operations(ours, maps), compute_operations(changed, maps)
-    causes = rank(expected, observed, chain_hypotheses(ours, changed, maps), noise=1e-12)
-    assert causes[0].what.startswith(what)
-    assert causes[0].distance == 0
+@pytest.mark.parametrize("order", [[1, 0, 2, 3], [3, 0, 1, 2]])
+def test_order_of_the_outputs_is_found(maps, order):
+    rows = maps.swapaxes(0, 1)
+    assert order_of(rows, rows[order]).tolist() == order
+    assert order_of(rows, rows) is None
+    assert order_of(rows, rows[order] + 1) is None
+    assert order_of(rows, rows[:2]) is None
+
+
+def test_nearest_prediction_is_named_first():
+    expected, observed = np.zeros((2, 3)) + 1.0, np.zeros((2, 3)) + 2.0
+    values = {"far": 1.6, "near": 1.999, "exact": 2.0, "the same again": 2.0, "none": 1.0}
+    guesses = [
+        (Hypothesis(what=what, remedy="mend it", edits=()), np.zeros((2, 3)) + value)
+        for what, value in values.items()
+    ]
+    guesses.append((Hypothesis(what="other shape", remedy="", edits=()), np.empty(0)))
+    found = rank(expected, observed, guesses, noise=1e-12)
+    assert [one.cause.what for one in found] == ["exact", "near"]
+    assert found[0].cause.distance == 0
+    assert [one.cause.what for one in rank(expected, observed, guesses[:1], noise=1e-12)] == ["far"]
 
 
 def test_difference_is_relative_to_each_image():
@@ -312,9 +259,13 @@ def test_record_has_the_differences_of_every_layer_and_of_the_output(tmp_path):
     assert repr(read_record(tmp_path).layers) == repr(record.layers)
 
 
-def test_what_no_reading_knows_is_said_to_be_unknown():
-    first = compared(PlainModel(relu=False), PlainModel(known=False)).failures[0]
-    assert first.causes[0].what == "it used an operation that this tool cannot reproduce"
+def test_several_mistakes_are_found_in_one_comparison():
+    tensorflow = PlainModel(relu=False)
+    tensorflow.held["fc.bias"] = tensorflow.held["fc.bias"] + 1
+    weights, layers, logits = compared(tensorflow, copy_weights="never").failures
+    assert weights.where == "fc.bias"
+    assert layers.causes[0].what == "the ReLU were missing"
+    assert logits.where == "the layers above"
 
 
 def test_frozen_weight_is_named():

@@ -42,8 +42,8 @@ SHORT = {
 }
 """Keras's names of weights to PyTorch's, where they differ."""
 STATISTICS = ("running_mean", "running_var")
+NORMS = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
 FLATTENERS = (keras.layers.Flatten, keras.layers.Reshape)
-ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
 def load_model(place: str, folder: Path) -> "TensorflowUserModel":
@@ -305,7 +305,9 @@ class _Recording:
                 )
             )
         activation, name = _activation(layer), f"{layer.name}'s activation"
-        self.operations = [Operation(kind=activation, name=name, numbers={})] if activation else []
+        self.operations = []
+        if activation:
+            self.operations.append(_activation_operation(activation, name, outputs))
 
 
 def _line(error: BaseException) -> str:
@@ -334,6 +336,10 @@ def _activation(layer: keras.layers.Layer) -> str:
     activation = getattr(layer, "activation", None)
     if _kind(layer) not in ("conv", "dense") or activation in (None, keras.activations.linear):
         return ""
+    return _function_name(activation)
+
+
+def _function_name(activation: Any) -> str:
     return str(getattr(activation, "__name__", getattr(activation, "name", "other")))
 
 
@@ -354,58 +360,107 @@ def _before_activation(
 
 def _operation(layer: keras.layers.Layer, inputs: Any, outputs: Any) -> Operation | None:
     """The call of a layer without weights as an Operation; None if it changes no value."""
+    if isinstance(layer, keras.layers.Activation):
+        if layer.activation is keras.activations.linear:
+            return None
+        return _activation_operation(_function_name(layer.activation), layer.name, outputs)
+    if isinstance(layer, keras.layers.ReLU):
+        return _relu_operation(layer)
     kind = next((kind for kind, found in KINDS if found(layer)), "other")
     if isinstance(layer, FLATTENERS):
         kind = "flatten" if len(inputs.shape) > len(outputs.shape) else "other"
     if kind == "linear":
         return None
-    return Operation(kind=kind, name=layer.name, numbers=_numbers(kind, layer, inputs))
+    numbers = NUMBERS[kind](layer, inputs, outputs) if kind in NUMBERS else {}
+    return Operation(kind=kind, name=layer.name, numbers=numbers)
+
+
+def _relu_operation(layer: keras.layers.ReLU) -> Operation:
+    """A ReLU, ReLU6 or leaky ReLU; with a threshold or another maximum its kind is 'other'."""
+    largest, slope = layer.max_value, float(layer.negative_slope)
+    if layer.threshold != 0 or (largest is not None and (largest != 6 or slope)):
+        return Operation(kind="other", name=layer.name, numbers={})
+    if slope:
+        return Operation(kind="leaky_relu", name=layer.name, numbers={"slope": slope})
+    return Operation(kind="relu" if largest is None else "relu6", name=layer.name, numbers={})
 
 
 def _is(*kinds: type) -> Callable[[keras.layers.Layer], bool]:
     return lambda layer: isinstance(layer, kinds)
 
 
-def _is_relu(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.ReLU) and (
-        layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0
-    )
-
-
-def _activates(name: str) -> Callable[[keras.layers.Layer], bool]:
-    return lambda layer: (
-        isinstance(layer, keras.layers.Activation)
-        and getattr(layer.activation, "__name__", "") == name
-    )
-
-
 KINDS: tuple[tuple[str, Callable[[keras.layers.Layer], bool]], ...] = (
     ("linear", _is(keras.layers.InputLayer, keras.layers.Identity)),
-    ("relu", _is_relu),
     ("softmax", _is(keras.layers.Softmax)),
+    ("leaky_relu", _is(keras.layers.LeakyReLU)),
+    ("elu", _is(keras.layers.ELU)),
     ("max_pool", _is(keras.layers.MaxPooling2D)),
     ("avg_pool", _is(keras.layers.AveragePooling2D)),
     ("adaptive_avg_pool", _is(keras.layers.GlobalAveragePooling2D)),
+    ("adaptive_max_pool", _is(keras.layers.GlobalMaxPooling2D)),
+    ("resize", _is(keras.layers.UpSampling2D, keras.layers.Resizing)),
     ("pad", _is(keras.layers.ZeroPadding2D)),
     ("permute", _is(keras.layers.Permute)),
     ("dropout", _is(keras.layers.Dropout, keras.layers.SpatialDropout2D)),
-    *((name, _activates(name)) for name in ACTIVATIONS),
 )
 """Kind of an operation and the test that recognises its layer; the first match counts."""
+PLAIN = (
+    *("relu", "relu6", "selu", "silu", "mish", "softplus", "softsign", "tanh", "sigmoid"),
+    *("hard_sigmoid", "hard_silu"),
+)
+"""Keras's activation functions without numbers that PyTorch has too."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "softmax": {"axis": -1},
+    "log_softmax": {"axis": -1},
+    "leaky_relu": {"slope": 0.2},
+    "elu": {"alpha": 1.0},
+    "gelu": {"approximate": False},
+}
+"""Those with numbers, and their defaults."""
 
 
-def _numbers(kind: str, layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
-    match kind:
-        case "max_pool" | "avg_pool":
-            return _pool_numbers(layer, inputs)
-        case "adaptive_avg_pool":
-            return {"size": (1, 1)}
-        case "pad":
-            return {"zeros": True, "sides": layer.padding}
-        case "dropout":
-            return {"rate": layer.rate}
-        case _:
-            return {}
+def _activation_operation(activation: str, name: str, outputs: Any) -> Operation:
+    """The call of an activation function that was given by its name."""
+    kind = activation if activation in PLAIN or activation in DEFAULTS else "other"
+    numbers = _channel_axis(DEFAULTS.get(kind, {}), outputs)
+    return Operation(kind=kind, name=name, numbers=numbers)
+
+
+def _channel_axis(numbers: dict[str, Any], outputs: Any) -> dict[str, Any]:
+    """Numbers whose axis is that of PyTorch, where the channels come first."""
+    rank = len(outputs.shape)
+    order = [0, *range(2, rank), 1]
+    axis = numbers.get("axis")
+    return numbers if axis is None else numbers | {"axis": order[axis % rank]}
+
+
+def _resize_numbers(layer: keras.layers.Layer, outputs: Any) -> dict[str, Any]:
+    return {
+        "size": tuple(outputs.shape[1:3]),
+        "mode": layer.interpolation,
+        "align_corners": False,
+        "antialias": bool(getattr(layer, "antialias", False)),
+    }
+
+
+def _dropout_numbers(layer: keras.layers.Layer) -> dict[str, Any]:
+    whole = {"maps": True} if isinstance(layer, keras.layers.SpatialDropout2D) else {}
+    return {"rate": layer.rate, "active": False} | whole
+
+
+NUMBERS: dict[str, Callable[[keras.layers.Layer, Any, Any], dict[str, Any]]] = {
+    "max_pool": lambda layer, inputs, _: _pool_numbers(layer, inputs),
+    "avg_pool": lambda layer, inputs, _: _pool_numbers(layer, inputs) | {"counted": False},
+    "adaptive_avg_pool": lambda *_: {"size": (1, 1)},
+    "adaptive_max_pool": lambda *_: {"size": (1, 1)},
+    "pad": lambda layer, *_: {"zeros": True, "sides": layer.padding},
+    "dropout": lambda layer, *_: _dropout_numbers(layer),
+    "softmax": lambda layer, _, outputs: _channel_axis({"axis": layer.axis}, outputs),
+    "leaky_relu": lambda layer, *_: {"slope": float(layer.negative_slope)},
+    "elu": lambda layer, *_: {"alpha": float(layer.alpha)},
+    "resize": lambda layer, _, outputs: _resize_numbers(layer, outputs),
+}
+"""Kind of an operation to the numbers of its layer, from the layer, its inputs and its outputs."""
 
 
 def _pool_numbers(layer: keras.layers.Layer, inputs: Any) -> dict[str, Any]:
@@ -453,7 +508,7 @@ def _layer(call: LayerCall) -> UserLayer:
     facts: dict[str, Any] = {}
     if kind == "conv":
         facts = _convolution(layer, variables["weight"].shape, call.inputs)
-    elif kind == "batchnorm":
+    elif kind == "batchnorm" or isinstance(layer, NORMS):
         facts = {"epsilon": layer.epsilon}
     elif kind == "dense":
         facts = flatten_facts(call.maps, call.inputs)

@@ -1,6 +1,6 @@
 """Adapter from a user's nn.Module to the UserModel protocol."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.stored_files import to_numpy
+from alexnet_impl.frameworks.torch.user_calls import ReachedError, Recording
 from alexnet_impl.frameworks.user_model import (
+    Edit,
     LayerCall,
     LayerKind,
-    Operation,
     UserLayer,
     UserModel,
     UserModelFacts,
@@ -31,35 +31,6 @@ from alexnet_impl.frameworks.user_model import (
 )
 from alexnet_impl.weights.canonical import Array, Weights
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "local_response_norm": ("input", "size", "alpha", "beta", "k"),
-    "max_pool2d": ("input", "size", "stride", "padding", "dilation", "ceil"),
-    "avg_pool2d": ("input", "size", "stride", "padding", "ceil", "count_padding"),
-    "adaptive_avg_pool2d": ("input", "size"),
-    "dropout": ("input", "rate"),
-    "pad": ("input", "pad", "mode", "value"),
-}
-"""Names of a function's positional arguments, for functions whose arguments are kept."""
-KEYWORDS = {
-    "kernel_size": "size",
-    "output_size": "size",
-    "ceil_mode": "ceil",
-    "count_include_pad": "count_padding",
-    "p": "rate",
-}
-KINDS = {
-    "local_response_norm": "lrn",
-    "max_pool2d": "max_pool",
-    "avg_pool2d": "avg_pool",
-    "adaptive_avg_pool2d": "adaptive_avg_pool",
-    "feature_dropout": "dropout",
-    "dropout2d": "dropout",
-    "transpose": "permute",
-    "movedim": "permute",
-}
-KNOWN = {"relu", "sigmoid", "tanh", "softmax", "log_softmax", "permute", "dropout", "pad"}
-SILENT = {"__get__", "contiguous", "to", "type", "float", "double", "clone", "detach", "cpu"}
-"""Functions that change no value."""
 SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -121,12 +92,15 @@ class TorchUserModel(UserModel):
     input_shape = None  # a module does not declare it
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model.cpu().float().eval()
+        self.model = _inner(model).cpu().float().eval()
         self.dtype = torch.float32
         self.modules: dict[str, nn.Module] = {}
 
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
+        if any(is_lazy(parameter) for parameter in self.model.parameters()):
+            with torch.no_grad():
+                self._output(images[:1])  # a lazy layer's first call makes its weights
         recording = self._record(images)
         self.modules = {call.name: call.layer for call in recording.calls}
         return UserModelFacts(
@@ -161,6 +135,18 @@ class TorchUserModel(UserModel):
         recording = self._record(images)
         return arrays_of(recording.calls, recording.output)
 
+    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:
+        """See UserModel; images have shape (batch, height, width, channels)."""
+        recording = Recording(edits, place)
+        try:
+            self._run(recording, images)
+        except ReachedError as reached:
+            return {place: reached.values}
+        except (FrameworkError, RuntimeError, TypeError, ValueError, IndexError):
+            pass  # a later layer cannot read what the changes make
+        found = arrays_of(recording.calls, recording.output)
+        return {key: array for key, array in found.items() if place in ("", key)}
+
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """See UserModel; labels have shape (batch,)."""
         self.model.zero_grad(set_to_none=True)
@@ -190,118 +176,24 @@ class TorchUserModel(UserModel):
             )
         return output
 
-    def _record(self, images: Array) -> "_Recording":
-        recording = _Recording()
-        with torch.no_grad(), recording.hooked(self.model), recording:
-            recording.output = to_numpy(self._output(images))
+    def _record(self, images: Array) -> Recording:
+        recording = Recording()
+        self._run(recording, images)
         return recording
 
-
-class _Recording(TorchFunctionMode):
-    """One call of a module: its layers with weights, and the functions between them.
-
-    Attributes:
-        calls: Calls of layers with weights, in order.
-        operations: Operations since the last layer.
-        output: The model's output.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[LayerCall] = []
-        self.operations: list[Operation] = []
-        self.output = np.empty(0)
-        self._inside = 0
-        self._map: Tensor | None = None
-        self._read: Array = np.empty(0)
-
-    def __torch_function__(
-        self, func: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Records a function that is called outside the layers."""
-        result = func(*args, **(kwargs or {}))
-        if not isinstance(result, Tensor) or not result.is_floating_point():
-            return result
-        name = getattr(func, "__name__", "").rstrip("_")
-        operation = _operation(name, args, kwargs or {}, result)
-        if operation is not None and not self._inside:
-            self.operations.append(operation)
-        if result.ndim == 4 and (operation is None or operation.kind != "permute"):
-            self._map = result
-        return result
-
-    @contextmanager
-    def hooked(self, model: nn.Module) -> Iterator[None]:
-        """Records every call of a module with parameters of its own, while the block runs."""
-        handles = []
-        for name, module in model.named_modules():
-            if any(parameter is not None for parameter in module._parameters.values()):  # noqa: SLF001
-                handles.append(module.register_forward_pre_hook(self._enter))
-                handles.append(module.register_forward_hook(self._leave(name)))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _enter(self, _: nn.Module, args: Any) -> None:
-        self._inside += 1
-        self._read = to_numpy(args[0])  # a copy: the next ReLU may work in place
-
-    def _leave(self, name: str) -> Callable[..., None]:
-        def leave(module: nn.Module, _: Any, output: Any) -> None:
-            self._inside -= 1
-            known = {call.name for call in self.calls}
-            if name not in known and isinstance(output, Tensor):
-                self.calls.append(
-                    LayerCall(
-                        name=name or "model",
-                        layer=module,
-                        before=tuple(self.operations),
-                        inputs=self._read,
-                        outputs=to_numpy(output),
-                        maps=None if self._map is None else to_numpy(self._map),
-                    )
-                )
-            self.operations = []
-            self._map = output if isinstance(output, Tensor) and output.ndim == 4 else self._map
-
-        return leave
+    @torch.no_grad()
+    def _run(self, recording: Recording, images: Array) -> None:
+        with recording.hooked(self.model), recording:
+            output = self._output(images)
+        recording.finish(output)
 
 
-def _operation(name: str, args: Any, kwargs: Any, result: Tensor) -> Operation | None:
-    """The call of a function as an Operation; None if it changes no value."""
-    source = args[0] if args and isinstance(args[0], Tensor) else None
-    if name in SILENT or (source is not None and source.ndim == result.ndim and name in FLATTENERS):
-        return None
-    if source is not None and source.ndim == 4 and result.ndim == 2 and name in FLATTENERS:
-        return Operation(kind="flatten", name=name, numbers={})
-    given = dict(zip(ARGUMENTS.get(name, ()), args, strict=False))
-    given |= {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
-    if name in ARGUMENTS or name in KINDS or name in KNOWN:
-        return Operation(kind=KINDS.get(name, name), name=name, numbers=_numbers(name, given))
-    return Operation(kind="other", name=name, numbers={})
-
-
-FLATTENERS = {"flatten", "view", "reshape", "squeeze"}
-
-
-def _numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that affect the result, sizes as (height, width)."""
-    if name == "pad":
-        if given.get("mode", "constant") != "constant" or given.get("value") not in (None, 0):
-            return {"zeros": False}
-        left, right, top, bottom = (*given["pad"], 0, 0)[:4]
-        return {"zeros": True, "sides": ((top, bottom), (left, right))}
-    if name.endswith("pool2d"):
-        size = pair_of(given["size"])
-        numbers: dict[str, Any] = {"size": size}
-        if not name.startswith("adaptive"):
-            numbers["stride"] = pair_of(given.get("stride") or size)
-            numbers["padding"] = tuple((p, p) for p in pair_of(given.get("padding", 0)))
-            numbers["ceil"] = bool(given.get("ceil", False))
-        return numbers
-    return {key: given[key] for key in ("size", "alpha", "beta", "k", "rate") if key in given}
+def _inner(model: nn.Module) -> nn.Module:
+    """The user's own module in what torch.compile() and the data-parallel wrappers return."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    name = "module" if isinstance(model, parallel) else "_orig_mod"
+    inner = getattr(model, name, None)
+    return model if inner is None else _inner(inner)
 
 
 def _short_names(module: nn.Module) -> list[str]:
@@ -322,6 +214,8 @@ def _layer(call: LayerCall) -> UserLayer:
         kind, facts = "dense", flatten_facts(call.maps, call.inputs)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
         kind, facts = "batchnorm", {"epsilon": module.eps}
+    elif isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d):
+        facts = {"epsilon": module.eps}
     return UserLayer(
         name=call.name,
         kind=kind,
