@@ -209,6 +209,8 @@ def _told(check: "CheckResult") -> Iterator[str]:
     figures = f"measured {check.measured:.1e}, allowed {check.tolerance:.1e}"
     yield f"stage   {check.name}{precision}: {figures}"
     for cause in check.causes:
+        if cause.where:
+            yield f"then    at {cause.where}"
         how = "" if cause.distance is None else f" (explains it to {cause.distance:.1e})"
         yield f"cause   {cause.side} computes as if {cause.what}{how}"
         yield f"remedy  {cause.remedy}"
