@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.network.spec import same_padding
 from alexnet_impl.network.user_code import load_user_object
 from alexnet_impl.weights.canonical import Array, Weights
@@ -27,9 +28,9 @@ class Operation:
 
     Attributes:
         kind: relu, leaky_relu, gelu, ..., softmax, lrn, max_pool, avg_pool, adaptive_avg_pool,
-            adaptive_max_pool, resize, pixel_shuffle, pad, flatten, permute, dropout; 'other' if its
-            arithmetic is unknown. In an Edit also 'original', which is the changed call itself, and
-            'call', an earlier operation of the same span by its index.
+            adaptive_max_pool, resize, pixel_shuffle, pad, flatten, permute, dropout, noise; 'other'
+            if its arithmetic is unknown. In an Edit also 'original', which is the changed call
+            itself, and 'call', an earlier operation of the same span by its index.
         name: Name of the layer or function in the user's code.
         numbers: Arguments such as size, stride, padding, alpha, in PyTorch's sense.
     """
@@ -67,6 +68,9 @@ class UserLayer:
         epsilon: Epsilon of a batch normalisation.
         flattened: (channels, height, width) of the map that a dense layer reads flattened.
         features: Order in which the map was flattened.
+        training: What acts in training alone: 'momentum' is the share of the new statistics of a
+            batch normalisation (None for the mean over all batches), 'penalties' and 'constraints'
+            have a text for each weight that has one.
     """
 
     name: str
@@ -82,6 +86,7 @@ class UserLayer:
     epsilon: float = 0.0
     flattened: tuple[int, int, int] | None = None
     features: FeatureOrder = ""
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -115,10 +120,17 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserModelFacts:
-    """A model's layers in the order of their calls, and the operations after the last layer."""
+    """A model's layers in the order of their calls, and the operations after the last layer.
+
+    Attributes:
+        layers: The layers with weights.
+        after: The operations after the last of them.
+        notes: Sentences on what was changed for the comparison.
+    """
 
     layers: tuple[UserLayer, ...]
     after: tuple[Operation, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +196,7 @@ class UserModel(Protocol):
             rows (batch, features); outputs without an activation that is part of the layer.
         """
 
-    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:
+    def replay(self, images: Array, edits: Sequence[Edit], place: str = "") -> Weights:  # noqa: ARG002
         """Runs the model with some of its calls changed, which PyTorch's models can.
 
         Args:
@@ -196,7 +208,7 @@ class UserModel(Protocol):
             What forward() returns, or the array of the place; without what cannot be computed, such
             as a pooling with a window that is larger than the map.
         """
-        return {}
+        raise FrameworkError("only the calls of a PyTorch model can be changed.")
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """Computes the mean softmax cross-entropy, and its gradient by each trained weight.

@@ -54,6 +54,7 @@ class CheckResult:
         where: Layer, weight or step of the first mismatch; '' if there is none.
         causes: Likely causes of a failure, the likeliest first.
         sought: Whether causes were looked for.
+        notes: Sentences on what the check leaves out or has changed.
     """
 
     name: str
@@ -64,6 +65,7 @@ class CheckResult:
     where: str = ""
     causes: tuple[Cause, ...] = ()
     sought: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:

@@ -4,17 +4,16 @@ A weight that differs is compared with the results of the usual mistakes in a co
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Operation
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart, worst_of
 from alexnet_impl.ports.layer_hypotheses import kernel_readings, moved, order_of
 from alexnet_impl.ports.pairing import LayerPair, PairedModel
 from alexnet_impl.ports.session import PairSession
+from alexnet_impl.ports.training_facts import training_differences, training_notes
 from alexnet_impl.weights.canonical import Array, Weights
 
 WEIGHTS_TOLERANCE = tolerance("weights", "float32")
@@ -23,9 +22,9 @@ UNRELATED = 0.1
 
 
 def compare_architectures(session: PairSession) -> CheckResult:
-    """Check for weights that are missing or have another shape, and for other dropout."""
+    """Check for weights that are missing or have another shape, and for other training."""
     found = [entry for pair in session.pairs for entry in _weight_differences(pair)]
-    found += _dropout_differences(session)
+    found += training_differences(session)
     total = sum(math.prod(shape) for p in session.pairs for shape in p.torch.shapes.values())
     return CheckResult(
         name="architecture",
@@ -35,6 +34,7 @@ def compare_architectures(session: PairSession) -> CheckResult:
         reason=f"{len(session.pairs)} pairs of layers, {total:,} weights in torch",
         where=found[0][0] if found else "",
         causes=tuple(cause for _, cause in found),
+        notes=training_notes(session),
     )
 
 
@@ -53,32 +53,6 @@ def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
             remedy = f"give both a {short}, or neither"
         found.append((pair.label, Cause(side=lacking, what=what, remedy=remedy)))
     return found
-
-
-def _dropout_differences(session: PairSession) -> list[tuple[str, Cause]]:
-    """Differences of dropout rates, which act in training only."""
-    after = {name: facts.after for name, facts in session.facts.items()}
-    spans = [
-        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in session.pairs),
-        ("after the last layer", after["torch"], after["tensorflow"]),
-    ]
-    found = []
-    for where, ours, theirs in spans:
-        rates = _rates(ours), _rates(theirs)
-        if rates[0] != rates[1]:
-            said = [" and ".join(f"{rate:g}" for rate in each) or "none" for each in rates]
-            cause = Cause(
-                side="tensorflow",
-                what=f"in training dropout {where} were {said[1]}, where PyTorch has {said[0]}",
-                remedy="use the same rates at the same places",
-            )
-            found.append((f"dropout {where}", cause))
-    return found
-
-
-def _rates(operations: Sequence[Operation]) -> list[float]:
-    rates = [float(op.numbers.get("rate", 0.5)) for op in operations if op.kind == "dropout"]
-    return [rate for rate in rates if rate]
 
 
 def compare_weights(session: PairSession) -> CheckResult:

@@ -42,7 +42,7 @@ def make_port(*, padding="same", epsilon=1e-5, activation="relu"):
         [
             keras.Input((8, 6, 3)),
             layers.Conv2D(4, 3, padding=padding),
-            layers.BatchNormalization(epsilon=epsilon),
+            layers.BatchNormalization(epsilon=epsilon, momentum=0.9),
             layers.Activation(activation),
             layers.MaxPooling2D(2),
             layers.Flatten(),

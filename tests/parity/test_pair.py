@@ -128,7 +128,7 @@ def graph(epsilon=1e-3, end=True):
     layers, ops = keras.layers, keras.ops
     images = x = keras.Input((18, 18, 3))
     x = layers.Conv2D(8, 5, 2, name="c1")(layers.ZeroPadding2D(2)(x))
-    x = ops.relu(layers.BatchNormalization(epsilon=epsilon, name="bn")(x))
+    x = ops.relu(layers.BatchNormalization(epsilon=epsilon, name="bn", momentum=0.9)(x))
     x = layers.MaxPooling2D(3, 1)(x)
     x = layers.Conv2D(8, 3, padding="same", groups=2, name="c2", activation="relu")(x)
     x = ops.reshape(layers.MaxPooling2D()(x), (-1, 72))

@@ -43,6 +43,11 @@ SHORT = {
 """Keras's names of weights to PyTorch's, where they differ."""
 STATISTICS = ("running_mean", "running_var")
 NORMS = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
+SPATIAL = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
 FLATTENERS = (keras.layers.Flatten, keras.layers.Reshape)
 
 
@@ -401,7 +406,8 @@ KINDS: tuple[tuple[str, Callable[[keras.layers.Layer], bool]], ...] = (
     ("resize", _is(keras.layers.UpSampling2D, keras.layers.Resizing)),
     ("pad", _is(keras.layers.ZeroPadding2D)),
     ("permute", _is(keras.layers.Permute)),
-    ("dropout", _is(keras.layers.Dropout, keras.layers.SpatialDropout2D)),
+    ("dropout", _is(keras.layers.Dropout, *SPATIAL, keras.layers.AlphaDropout)),
+    ("noise", _is(keras.layers.GaussianNoise, keras.layers.GaussianDropout)),
 )
 """Kind of an operation and the test that recognises its layer; the first match counts."""
 PLAIN = (
@@ -444,8 +450,10 @@ def _resize_numbers(layer: keras.layers.Layer, outputs: Any) -> dict[str, Any]:
 
 
 def _dropout_numbers(layer: keras.layers.Layer) -> dict[str, Any]:
-    whole = {"maps": True} if isinstance(layer, keras.layers.SpatialDropout2D) else {}
-    return {"rate": layer.rate, "active": False} | whole
+    shape = getattr(layer, "noise_shape", None)
+    whole = isinstance(layer, SPATIAL) or (shape and all(size == 1 for size in shape[1:-1]))
+    form = "alpha" if isinstance(layer, keras.layers.AlphaDropout) else "maps" if whole else "units"
+    return {"rate": layer.rate, "active": False, "form": form}
 
 
 NUMBERS: dict[str, Callable[[keras.layers.Layer, Any, Any], dict[str, Any]]] = {
@@ -455,6 +463,10 @@ NUMBERS: dict[str, Callable[[keras.layers.Layer, Any, Any], dict[str, Any]]] = {
     "adaptive_max_pool": lambda *_: {"size": (1, 1)},
     "pad": lambda layer, *_: {"zeros": True, "sides": layer.padding},
     "dropout": lambda layer, *_: _dropout_numbers(layer),
+    "noise": lambda layer, *_: {
+        "rate": getattr(layer, "stddev", None) or getattr(layer, "rate", 0.0),
+        "form": type(layer).__name__,
+    },
     "softmax": lambda layer, _, outputs: _channel_axis({"axis": layer.axis}, outputs),
     "leaky_relu": lambda layer, *_: {"slope": float(layer.negative_slope)},
     "elu": lambda layer, *_: {"alpha": float(layer.alpha)},
@@ -506,6 +518,10 @@ def _layer(call: LayerCall) -> UserLayer:
     layer, kind = call.layer, _kind(call.layer)
     variables = _variables(layer)
     facts: dict[str, Any] = {}
+    training = {"penalties": _parts(layer, "regularizer")}
+    training["constraints"] = _parts(layer, "constraint")
+    if kind == "batchnorm":
+        training["momentum"] = 1 - layer.momentum
     if kind == "conv":
         facts = _convolution(layer, variables["weight"].shape, call.inputs)
     elif kind == "batchnorm" or isinstance(layer, NORMS):
@@ -525,8 +541,21 @@ def _layer(call: LayerCall) -> UserLayer:
             if not variable.trainable and short not in STATISTICS
         ),
         before=call.before,
+        training={key: value for key, value in training.items() if value not in ({}, None)},
         **facts,
     )
+
+
+def _parts(layer: keras.layers.Layer, what: str) -> dict[str, str]:
+    """The weights of a layer, or its outputs, that have a regularizer or a constraint."""
+    found = {}
+    for part in ("kernel", "depthwise", "pointwise", "bias", "gamma", "beta", "activity"):
+        value = getattr(layer, f"{part}_{what}", None)
+        if value is not None:
+            config = value.get_config() if hasattr(value, "get_config") else {}
+            numbers = ", ".join(f"{k}={v:g}" for k, v in config.items() if isinstance(v, float))
+            found[part] = f"{getattr(value, '__name__', type(value).__name__)}({numbers})"
+    return found
 
 
 def _convolution(

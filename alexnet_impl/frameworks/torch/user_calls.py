@@ -45,8 +45,11 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "interpolate": ("resize", ("size", "scale", "mode", "align_corners")),
     "pixel_shuffle": ("pixel_shuffle", ("factor",)),
     "dropout": ("dropout", ("rate", "active")),
+    "dropout1d": ("dropout", ("rate", "active")),
     "dropout2d": ("dropout", ("rate", "active")),
+    "dropout3d": ("dropout", ("rate", "active")),
     "feature_dropout": ("dropout", ("rate", "active")),
+    "alpha_dropout": ("dropout", ("rate", "active")),
     "pad": ("pad", ("pad", "mode", "value")),
     "permute": ("permute", ()),
     "transpose": ("permute", ()),
@@ -302,8 +305,9 @@ def _resize_numbers(given: Given, result: Tensor) -> Given:
 
 
 def _dropout_numbers(given: Given, name: str) -> Given:
-    whole = {} if name == "dropout" else {"maps": True}
-    return {"rate": given.get("rate", 0.5), "active": given.get("active", True)} | whole
+    form = "alpha" if "alpha" in name else "units" if name == "dropout" else "maps"
+    rate, active = given.get("rate", 0.5), given.get("active", True)
+    return {"rate": rate, "active": active, "form": form}
 
 
 NUMBERS: dict[str, Callable[[Given, str, Tensor], Given]] = {

@@ -92,7 +92,9 @@ class TorchUserModel(UserModel):
     input_shape = None  # a module does not declare it
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = _inner(model).cpu().float().eval()
+        self.model = _inner(model).cpu().float()
+        self.notes = (TRAINS,) if any(map(_acts_in_training, self.model.modules())) else ()
+        self.model.eval()
         self.dtype = torch.float32
         self.modules: dict[str, nn.Module] = {}
 
@@ -106,6 +108,7 @@ class TorchUserModel(UserModel):
         return UserModelFacts(
             layers=tuple(_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
+            notes=self.notes,
         )
 
     def use_precision(self, precision: str) -> str:
@@ -188,6 +191,18 @@ class TorchUserModel(UserModel):
         recording.finish(output)
 
 
+TRAINS = (
+    "the PyTorch model was in training mode and is compared in evaluation mode; call eval() before "
+    "it predicts"
+)
+
+
+def _acts_in_training(module: nn.Module) -> bool:
+    """Whether a module is in training mode and then computes something else."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)  # noqa: SLF001
+    return module.training and isinstance(module, kinds)
+
+
 def _inner(model: nn.Module) -> nn.Module:
     """The user's own module in what torch.compile() and the data-parallel wrappers return."""
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -213,7 +228,8 @@ def _layer(call: LayerCall) -> UserLayer:
     elif isinstance(module, nn.Linear):
         kind, facts = "dense", flatten_facts(call.maps, call.inputs)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
-        kind, facts = "batchnorm", {"epsilon": module.eps}
+        training = {"momentum": module.momentum} if module.track_running_stats else {}
+        kind, facts = "batchnorm", {"epsilon": module.eps, "training": training}
     elif isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d):
         facts = {"epsilon": module.eps}
     return UserLayer(

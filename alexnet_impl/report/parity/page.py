@@ -94,6 +94,7 @@ def _row(check: CheckResult) -> dict[str, Any]:
         "where": "" if check.holds else f"at {check.where or 'every value'}",
         "reason": check.reason,
         "causes": [str(cause) for cause in check.causes],
+        "notes": check.notes,
     }
 
 

@@ -7,11 +7,12 @@ CHECK_HEADER = f"{'check':<29} {'precision':<9} {'measured':>9} {'allowed':>9}  
 
 
 def check_lines(check: CheckResult) -> list[str]:
-    """Lines for one check, with the causes below a failure."""
+    """Lines for one check, with the causes below a failure, and notes."""
     verdict = "holds" if check.holds else f"FAILS at {check.where or 'every value'}"
     figures = f"{check.measured:>9.1e} {check.tolerance:>9.1e}"
     lines = [f"{check.name:<29} {check.precision:<9} {figures}  {verdict}"]
-    return lines + [f"    likely cause: {cause}" for cause in check.causes]
+    lines += [f"    likely cause: {cause}" for cause in check.causes]
+    return lines + [f"    note: {note}" for note in check.notes]
 
 
 def failure_line(record: ParityRecord) -> str:

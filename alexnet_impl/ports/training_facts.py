@@ -1,0 +1,111 @@
+"""Differences of two user models that only training shows: dropout, noise, momentum, penalties."""
+
+from collections.abc import Iterator, Sequence
+
+from alexnet_impl.frameworks.user_model import Operation
+from alexnet_impl.parity.record import Cause
+from alexnet_impl.ports.pairing import LayerPair
+from alexnet_impl.ports.session import PairSession
+
+Difference = tuple[str, Cause]
+"""(place, cause)"""
+FORMS = {"units": "", "maps": " of whole maps", "alpha": " of SELU's kind"}
+
+
+def training_differences(session: PairSession) -> list[Difference]:
+    """Compare what the models declare for training: evaluation shows none of it."""
+    after = {name: facts.after for name, facts in session.facts.items()}
+    spans = [
+        *((f"before {p.label}", p.torch.before, p.tensorflow.before) for p in session.pairs),
+        ("after the last layer", after["torch"], after["tensorflow"]),
+    ]
+    found = [each for span in spans for each in _operation_differences(*span)]
+    for pair in session.pairs:
+        found += _layer_differences(pair)
+    return found
+
+
+def training_notes(session: PairSession) -> tuple[str, ...]:
+    """Differences that no argument changes, and what was done to the models."""
+    notes = [note for facts in session.facts.values() for note in facts.notes]
+    if any("momentum" in pair.torch.training for pair in session.pairs):
+        notes.append(
+            "in training a batch normalisation's running variance differs by n / (n - 1), for n "
+            "values in a batch and channel: PyTorch's estimate is unbiased, Keras's is not"
+        )
+    return tuple(notes)
+
+
+def _operation_differences(
+    where: str, ours: Sequence[Operation], theirs: Sequence[Operation]
+) -> Iterator[Difference]:
+    """Dropout and noise between two layers."""
+    for kind, said in (("dropout", _dropout), ("noise", _noise)):
+        both = [[said(one) for one in chain if _acts(one, kind)] for chain in (ours, theirs)]
+        if both[0] != both[1]:
+            words = [" and ".join(each) or "none" for each in both]
+            cause = Cause(
+                side="tensorflow",
+                what=f"in training {kind} {where} were {words[1]}, where PyTorch has {words[0]}",
+                remedy="use the same rates at the same places"
+                if kind == "noise" or _rates(ours) != _rates(theirs)
+                else "use SpatialDropout2D for nn.Dropout2d, and Dropout for nn.Dropout",
+            )
+            yield f"{kind} {where}", cause
+
+
+def _acts(operation: Operation, kind: str) -> bool:
+    return operation.kind == kind and bool(operation.numbers.get("rate", 0.5))
+
+
+def _rates(chain: Sequence[Operation]) -> list[float]:
+    return [float(one.numbers.get("rate", 0.5)) for one in chain if _acts(one, "dropout")]
+
+
+def _dropout(operation: Operation) -> str:
+    form = FORMS[operation.numbers.get("form", "units")]
+    return f"{operation.numbers.get('rate', 0.5):g}{form}"
+
+
+def _noise(operation: Operation) -> str:
+    return f"{operation.numbers['form']} of {operation.numbers['rate']:g}"
+
+
+def _layer_differences(pair: LayerPair) -> Iterator[Difference]:
+    ours, theirs = pair.torch.training, pair.tensorflow.training
+    first, second = ours.get("momentum"), theirs.get("momentum")
+    if second is not None and (first is None or abs(first - second) > ROUNDING):
+        has = "the mean over all batches" if first is None else f"{first:g} of the new ones"
+        yield (
+            pair.label,
+            Cause(
+                side="tensorflow",
+                what=f"in training the running statistics of {pair.label} took {second:g} of the "
+                f"new ones, where PyTorch's take {has}",
+                remedy="give BatchNormalization momentum="
+                f"{1 - (0.1 if first is None else first):g}: Keras's is 1 - PyTorch's",
+            ),
+        )
+    for part, said in theirs.get("penalties", {}).items():
+        what = f"in training the loss had a term {said} of {pair.label}'s {part}"
+        remedy = (
+            "remove it, or give PyTorch the same: for SGD, weight_decay is twice the factor of L2"
+        )
+        yield pair.label, Cause(side="tensorflow", what=what, remedy=remedy)
+    for part, said in theirs.get("constraints", {}).items():
+        what = f"in training {pair.label}'s {part} were held by {said} after every update"
+        remedy = "remove it, or do the same in PyTorch after every optimizer step"
+        yield pair.label, Cause(side="tensorflow", what=what, remedy=remedy)
+    frozen = (
+        set(pair.torch.frozen) & set(pair.shared),
+        set(pair.tensorflow.frozen) & set(pair.shared),
+    )
+    for short in sorted(frozen[0] ^ frozen[1]):
+        side = "torch" if short in frozen[0] else "tensorflow"
+        remedy = "set requires_grad=True" if side == "torch" else "set trainable=True"
+        what = f"{pair.name}.{short} were frozen"
+        yield pair.label, Cause(side=side, what=what, remedy=f"{remedy}, or freeze both")
+
+
+ROUNDING = 1e-6
+"""Momentum of Keras is 1 - PyTorch's, which rounds."""
