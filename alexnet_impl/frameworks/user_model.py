@@ -60,6 +60,7 @@ class UserLayer:
             shape in PyTorch's layout.
         frozen: Weights that its framework does not train.
         before: Operations between the previously called layer and this one.
+        follows: Layers whose outputs reach this one's input; empty for the images, or if unknown.
         stride: (vertical, horizontal) stride of a convolution.
         padding: Zero padding of a convolution in pixels.
         padding_name: 'same' or 'valid' if the user gave the padding by name.
@@ -68,6 +69,7 @@ class UserLayer:
         epsilon: Epsilon of a batch normalisation.
         flattened: (channels, height, width) of the map that a dense layer reads flattened.
         features: Order in which the map was flattened.
+        own_shape: Shape of the kernel in the model, if the layer counts as one of another kind.
         training: What acts in training alone: 'momentum' is the share of the new statistics of a
             batch normalisation (None for the mean over all batches), 'penalties' and 'constraints'
             have a text for each weight that has one.
@@ -78,6 +80,7 @@ class UserLayer:
     shapes: dict[str, tuple[int, ...]]
     frozen: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
+    follows: tuple[str, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: ZeroPadding = ((0, 0), (0, 0))
     padding_name: str = ""
@@ -86,6 +89,7 @@ class UserLayer:
     epsilon: float = 0.0
     flattened: tuple[int, int, int] | None = None
     features: FeatureOrder = ""
+    own_shape: tuple[int, ...] | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,6 +148,7 @@ class LayerCall:
         inputs: Input of the layer.
         outputs: Output, without an activation that is part of the layer.
         maps: The last feature map before the layer.
+        follows: See UserLayer.
     """
 
     name: str
@@ -152,6 +157,30 @@ class LayerCall:
     inputs: Array
     outputs: Array
     maps: Array | None
+    follows: tuple[str, ...] = ()
+
+
+class Sources:
+    """The layers whose outputs reached each tensor of a call."""
+
+    def __init__(self, *, active: bool = True) -> None:
+        self._active = active
+        self._names: dict[int, frozenset[str]] = {}
+        self._kept: list[Any] = []  # an identity stands for a tensor only while that lives
+
+    def of(self, tensors: Iterable[Any]) -> frozenset[str]:
+        """The layers behind some tensors, also in lists of them."""
+        found: set[str] = set()
+        for one in tensors:
+            inner = isinstance(one, list | tuple)
+            found |= self.of(one) if inner else self._names.get(id(one), frozenset())
+        return frozenset(found)
+
+    def keep(self, tensor: Any, names: Iterable[str]) -> None:
+        """Notes which layers a tensor comes from."""
+        if self._active:
+            self._names[id(tensor)] = frozenset(names)
+            self._kept.append(tensor)
 
 
 def arrays_of(calls: Iterable[LayerCall], output: Array | None) -> Weights:

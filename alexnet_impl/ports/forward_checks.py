@@ -61,11 +61,12 @@ def fall_back(session: PairSession, why: str) -> None:
     session.precision, session.note = "float32", f"; in float32: {why}"
 
 
-def is_rounding(layers: CheckResult) -> bool:
+def is_rounding(session: PairSession, check: CheckResult) -> bool:
     """Whether a float64 difference is one of float32's size and has no other explanation."""
-    explained = any(cause.distance is not None for cause in layers.causes)
-    bounds = tolerance("layers", "float64"), tolerance("layers", "float32")
-    return bounds[0] < layers.measured <= bounds[1] and not explained
+    explained = any(cause.distance is not None for cause in check.causes)
+    bounds = tolerance(check.name, "float64"), tolerance("layers", "float32")  # type: ignore[arg-type]
+    is_small = bounds[0] < check.measured <= bounds[1]
+    return session.precision == "float64" and is_small and not explained
 
 
 def compare_layers(session: PairSession) -> CheckResult:

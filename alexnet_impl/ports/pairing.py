@@ -1,5 +1,6 @@
 """Pairs of layers of a PyTorch and a Keras model, and access to both models in one layout."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -47,8 +48,9 @@ def pair_layers(
 ) -> tuple[LayerPair, ...]:
     """Pair the layers with weights, in the order in which PyTorch calls them.
 
-    The name map decides first; the remaining layers are paired by name if all names are equal,
-    otherwise by order.
+    The name map decides first. The remaining layers are paired by name if all names are equal but
+    for their separators; otherwise by order, or, where kinds or shapes then differ, by the layers
+    that each follows.
 
     Raises:
         ParityError: If a name is unknown, or if counts, kinds or shapes do not fit.
@@ -60,12 +62,71 @@ def pair_layers(
     right = [name for name in theirs if name not in names.values()]
     if len(left) != len(right):
         raise ParityError(_counts(torch.layers, tensorflow.layers, left, right))
-    by_name = set(left) == set(right)
-    partners = names | dict(zip(left, left if by_name else right, strict=True))
-    pairs = [LayerPair(torch=ours[name], tensorflow=theirs[partners[name]]) for name in ours]
+    plain = {_plain(name): name for name in right}
+    if {_plain(name) for name in left} == plain.keys() and len(plain) == len(right):
+        partners = {name: plain[_plain(name)] for name in left}
+    else:
+        partners = dict(zip(left, right, strict=True))
+        if not all(_fits(ours[name], theirs[other]) for name, other in partners.items()):
+            found = _by_graph(ours, theirs, names)
+            partners = partners if found is None else found
+    partners = names | partners
+    pairs = [_adapted(ours[name], theirs[partners[name]]) for name in ours]
     for pair in pairs:
         _check_pair(pair)
     return tuple(_with_order(pair) for pair in pairs)
+
+
+def _plain(name: str) -> str:
+    """A name without its separators: Keras allows no dots."""
+    return re.sub(r"[./_]+", "_", name)
+
+
+def _fits(ours: UserLayer, theirs: UserLayer) -> bool:
+    """Whether two layers have one kind and one shape of their kernel, or of their statistics."""
+    pair = _adapted(ours, theirs)
+    first, second = pair.torch, pair.tensorflow
+    if first.kind != second.kind:
+        return False
+    shared = first.shapes.keys() & second.shapes.keys()
+    return all(_same_rows(pair, short) for short in shared)
+
+
+def _by_graph(
+    ours: dict[str, UserLayer], theirs: dict[str, UserLayer], names: dict[str, str]
+) -> dict[str, str] | None:
+    """Partners that fit and follow partners; None if a layer has none.
+
+    Of several candidates the first one counts, in the order of the calls.
+    """
+    found = dict(names)
+    for name, layer in ours.items():
+        if name in names:
+            continue
+        wanted = {found[before] for before in layer.follows if before in found}
+        candidates = [
+            other
+            for other, theirs_layer in theirs.items()
+            if other not in found.values()
+            and _fits(layer, theirs_layer)
+            and wanted == set(theirs_layer.follows)
+        ]
+        if not candidates:
+            return None
+        found[name] = candidates[0]
+    return found
+
+
+def _adapted(ours: UserLayer, theirs: UserLayer) -> LayerPair:
+    """A pair; a dense layer for a 1x1 convolution, or the reverse, counts as PyTorch's kind."""
+    kinds = {ours.kind: ours, theirs.kind: theirs}
+    if kinds.keys() == {"conv", "dense"}:
+        first, second = kinds["conv"].shapes["weight"], kinds["dense"].shapes["weight"]
+        if first == (*second, 1, 1):
+            shapes = {**theirs.shapes, "weight": ours.shapes["weight"]}
+            own = theirs.shapes["weight"]
+            theirs = replace(theirs, kind=ours.kind, shapes=shapes, features="", own_shape=own)
+    return LayerPair(torch=ours, tensorflow=theirs)
 
 
 def _check_names(
@@ -120,8 +181,7 @@ def _check_pair(pair: LayerPair) -> None:
         )
     for short in ours.shapes.keys() & theirs.shapes.keys():
         first, second = ours.shapes[short], theirs.shapes[short]
-        rows_only = ours.kind == "dense" and short == "weight" and first[0] == second[0]
-        if first != second and not rows_only:
+        if not _same_rows(pair, short):
             groups = f", with groups={ours.groups} and groups={theirs.groups}"
             raise ParityError(
                 f"{ours.name}.{short} has shape {first} in torch, but {theirs.name}.{short} in "
@@ -129,6 +189,12 @@ def _check_pair(pair: LayerPair) -> None:
                 f"{groups if ours.groups != theirs.groups else ''}; correct the port, or choose "
                 "other pairs with --names."
             )
+
+
+def _same_rows(pair: LayerPair, short: str) -> bool:
+    """Whether a weight has one shape on both sides, except for a dense layer's input features."""
+    ours, first, second = pair.torch, pair.torch.shapes[short], pair.tensorflow.shapes[short]
+    return first == second or (ours.kind == "dense" and short == "weight" and first[0] == second[0])
 
 
 def _with_order(pair: LayerPair) -> LayerPair:
@@ -207,9 +273,9 @@ class PairedModel:
         found = {"output": arrays["output"]} if "output" in arrays else {}
         for name, layer in self.layers.items():
             if (inputs := arrays.get(f"{layer.name}.input")) is not None:
-                found[f"{name}.input"] = _unpadded(layer, inputs)
+                found[f"{name}.input"] = _unpadded(layer, _shaped(layer, inputs))
             if (outputs := arrays.get(f"{layer.name}.output")) is not None:
-                found[f"{name}.output"] = outputs
+                found[f"{name}.output"] = _shaped(layer, outputs)
         return found
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
@@ -226,6 +292,20 @@ class PairedModel:
         }
 
 
+def _shaped(layer: UserLayer, values: Array) -> Array:
+    """Values of a layer that counts as one of another kind: a map of one pixel is a row."""
+    if layer.own_shape is None:
+        return values
+    if layer.kind == "conv" and values.ndim == ROWS:
+        return values[:, :, None, None]
+    one = layer.kind == "dense" and values.shape[ROWS:] == (1, 1)
+    return values[:, :, 0, 0] if one else values
+
+
+ROWS = 2
+"""Dimensions of rows (batch, features)."""
+
+
 def _unpadded(layer: UserLayer, inputs: Array) -> Array:
     """A layer's input without the padding before it, dense features in channels-first order."""
     if layer.features == "channels-last":
@@ -239,6 +319,8 @@ def _unpadded(layer: UserLayer, inputs: Array) -> Array:
 
 def _columns(layer: UserLayer, short: str, array: Array, *, back: bool = False) -> Array:
     """A kernel (out, features) with its features in channels-first or in the model's order."""
+    if short == "weight" and layer.own_shape is not None:
+        return array.reshape(layer.own_shape if back else layer.shapes["weight"])
     if short != "weight" or layer.features != "channels-last":
         return array
     return _reorder(layer, array, back=back)

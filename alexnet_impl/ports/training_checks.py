@@ -21,7 +21,7 @@ def _batch(session: PairSession) -> tuple[Array, Array]:
     return session.images[:IMAGES], np.arange(IMAGES, dtype=np.int64) % num_classes
 
 
-def compare_gradients(session: PairSession) -> list[CheckResult]:
+def compare_gradients(session: PairSession) -> tuple[CheckResult, CheckResult]:
     """Compare the loss of one batch and its gradients: two checks."""
     images, labels = _batch(session)
     (loss, ours), (other, theirs) = session.each(lambda side: side.gradients(images, labels))
@@ -32,15 +32,24 @@ def compare_gradients(session: PairSession) -> list[CheckResult]:
     worst, measured = worst_of(distances)
     second = session.judge("gradients", measured, where=worst)
     causes = tuple(_missing_cause(name, ours) for name in missing)
-    return [replace(first, reason=said), replace(second, causes=causes)]
+    return replace(first, reason=said), replace(second, causes=causes)
 
 
 def _gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
-    """L2 distance of each gradient relative to its norm, or to a millionth of the largest norm."""
+    """L2 distance of each gradient relative to its norm.
+
+    A gradient that is zero but for rounding, as of a bias before a normalisation, counts relative
+    to a thousandth of its layer's largest one, or to a millionth of the largest of all.
+    """
     norms = {name: float(np.linalg.norm(gradient)) for name, gradient in ours.items()}
     floor = 1e-6 * max((norm for norm in norms.values() if np.isfinite(norm)), default=0.0)
+    layers: dict[str, float] = {}
+    for name, norm in norms.items():
+        layer = name.rpartition(".")[0]
+        layers[layer] = max(layers.get(layer, 0.0), 1e-3 * norm if np.isfinite(norm) else 0.0)
     return {
-        name: float(np.linalg.norm(gradient - theirs[name])) / max(norms[name], floor, 1e-30)
+        name: float(np.linalg.norm(gradient - theirs[name]))
+        / max(norms[name], layers[name.rpartition(".")[0]], floor, 1e-30)
         for name, gradient in ours.items()
         if name in theirs and theirs[name].shape == gradient.shape
     }

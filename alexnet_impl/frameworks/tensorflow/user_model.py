@@ -18,6 +18,7 @@ from alexnet_impl.frameworks.user_model import (
     LayerCall,
     LayerKind,
     Operation,
+    Sources,
     UserLayer,
     UserModel,
     UserModelFacts,
@@ -39,10 +40,12 @@ SHORT = {
     "beta": "bias",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
+    "alpha": "weight",
 }
 """Keras's names of weights to PyTorch's, where they differ."""
 STATISTICS = ("running_mean", "running_var")
 NORMS = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
+TRANSPOSED, SEPARABLE = keras.layers.Conv2DTranspose, keras.layers.SeparableConv2D
 SPATIAL = (
     keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,
@@ -116,8 +119,17 @@ class TensorflowUserModel(UserModel):
                 f"tensorflow: the model reads {shapes}; it must read one batch of images, "
                 "(batch, height, width, channels)."
             )
+        self._refuse_channels_first()
         _, height, width, channels = shapes[0]
         return None if None in (height, width, channels) else (height, width, channels)
+
+    def _refuse_channels_first(self) -> None:
+        for layer in getattr(self.model, "layers", ()):
+            if getattr(layer, "data_format", "") == "channels_first":
+                raise FrameworkError(
+                    f"tensorflow: {layer.name} keeps its maps channels-first; build the model with "
+                    "data_format='channels_last'."
+                )
 
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
@@ -230,6 +242,27 @@ class TensorflowUserModel(UserModel):
         return recording
 
 
+class _Part:
+    """Half of a separable convolution: its depthwise or its pointwise one, with PyTorch's names."""
+
+    def __init__(self, layer: keras.layers.SeparableConv2D, *, depthwise: bool) -> None:
+        self.name = f"{layer.name}.{'depthwise' if depthwise else 'pointwise'}"
+        self.depthwise, self.whole = depthwise, layer
+        self.kernel = layer.depthwise_kernel if depthwise else layer.pointwise_kernel
+        bias = [] if depthwise or layer.bias is None else [layer.bias]
+        self.variables = dict(zip(("weight", "bias"), (self.kernel, *bias), strict=False))
+        self.strides = layer.strides if depthwise else (1, 1)
+        self.dilation_rate = layer.dilation_rate if depthwise else (1, 1)
+        self.padding = layer.padding if depthwise else "valid"
+        self.activation = None if depthwise else layer.activation
+
+    def halfway(self, inputs: Any) -> Any:
+        """The output of the depthwise half for maps (batch, height, width, channels)."""
+        return keras.ops.depthwise_conv(
+            inputs, self.kernel, self.strides, self.padding, "channels_last", self.dilation_rate
+        )
+
+
 class _Recording:
     """Records one call of a model: its layers with weights, and the layers between them.
 
@@ -246,11 +279,13 @@ class _Recording:
         self.output: Array = np.empty(0)
         self._open: list[dict[str, Any]] = []
         self._map: Any = None
+        self._sources = Sources()
+        self._halves: dict[str, tuple[_Part, ...]] = {}
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Records every layer that is called while the block runs."""
-        original = keras.layers.Layer.__call__
+        original, function = keras.layers.Layer.__call__, keras.Operation.__call__
         eager = tf.config.functions_run_eagerly()
 
         def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
@@ -258,12 +293,20 @@ class _Recording:
                 return original(layer, *args, **kwargs)
             return self._call(layer, original, args, kwargs)
 
+        def compute(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            outputs = function(operation, *args, **kwargs)
+            if not isinstance(operation, keras.layers.Layer):
+                self._sources.keep(outputs, self._sources.of((*args, *kwargs.values())))
+            return outputs
+
         keras.layers.Layer.__call__ = call
+        keras.Operation.__call__ = compute
         tf.config.run_functions_eagerly(run_eagerly=True)
         try:
             yield
         finally:
             keras.layers.Layer.__call__ = original
+            keras.Operation.__call__ = function
             tf.config.run_functions_eagerly(run_eagerly=eager)
 
     def _call(
@@ -280,39 +323,62 @@ class _Recording:
         if self._open:
             self._open[-1]["inner"] = True
             self._open[-1]["weighted"] |= weighted
+        if not frame["inner"] and not weighted:
+            self._sources.keep(outputs, self._sources.of((*args, *kwargs.values())))
         if not frame["weighted"] and weighted:
             linear = _before_activation(layer, original, args, kwargs, outputs)
-            self._note(path, layer, args[0], linear, self.operations[:start])
+            before = self.operations[:start]
+            if isinstance(layer, SEPARABLE):
+                name = self._note_halves(layer, args[0], linear, before)
+            else:
+                name = self._note(path, layer, args[0], linear, before)
+            self._sources.keep(outputs, [name])
         elif not frame["inner"] and (found := _operation(layer, args[0], outputs)) is not None:
             self.operations.append(found)
         if len(outputs.shape) == 4 and not isinstance(layer, keras.layers.Permute):
             self._map = outputs
         return outputs
 
+    def _note_halves(
+        self, layer: keras.layers.Layer, inputs: Any, outputs: Any, before: list[Operation]
+    ) -> str:
+        """Keeps a separable convolution as the two convolutions that it is."""
+        first, second = self._halves.setdefault(
+            layer.name, tuple(_Part(layer, depthwise=depthwise) for depthwise in (True, False))
+        )
+        between = first.halfway(inputs)
+        self._sources.keep(between, [self._note(first.name, first, inputs, between, before)])
+        return self._note(second.name, second, between, outputs, [])
+
     def _note(
         self,
         path: str,
-        layer: keras.layers.Layer,
+        layer: Any,
         inputs: Any,
         outputs: Any,
         before: list[Operation],
-    ) -> None:
-        if layer not in [call.layer for call in self.calls]:
+    ) -> str:
+        """Keeps the first call of a layer with weights; returns the layer's name."""
+        name = next((call.name for call in self.calls if call.layer is layer), "")
+        if not name:
             taken = layer.name in [call.name for call in self.calls]
+            name = path if taken else layer.name
             self.calls.append(
                 LayerCall(
-                    name=path if taken else layer.name,
+                    name=name,
                     layer=layer,
                     before=tuple(before),
                     inputs=_channels_first(inputs),
                     outputs=_channels_first(outputs),
                     maps=None if self._map is None else _channels_first(self._map),
+                    follows=tuple(sorted(self._sources.of([inputs]))),
                 )
             )
-        activation, name = _activation(layer), f"{layer.name}'s activation"
         self.operations = []
-        if activation:
-            self.operations.append(_activation_operation(activation, name, outputs))
+        if activation := _activation(layer):
+            title = f"{layer.name}'s activation"
+            self.operations.append(_activation_operation(activation, title, outputs))
+        return name
 
 
 def _line(error: BaseException) -> str:
@@ -327,8 +393,10 @@ def _channels_first(values: Any) -> Array:
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)
 
 
-def _variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+def _variables(layer: Any) -> dict[str, keras.Variable]:
     """A layer's weights by PyTorch's short names."""
+    if isinstance(layer, _Part):
+        return layer.variables
     return {
         SHORT.get(variable.name, variable.name): variable
         for variable in layer.weights
@@ -339,7 +407,8 @@ def _variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
 def _activation(layer: keras.layers.Layer) -> str:
     """The name of the activation that is part of a convolution or a dense layer, or ''."""
     activation = getattr(layer, "activation", None)
-    if _kind(layer) not in ("conv", "dense") or activation in (None, keras.activations.linear):
+    has_kernel = _kind(layer) in ("conv", "dense") or isinstance(layer, (TRANSPOSED, SEPARABLE))
+    if not has_kernel or activation in (None, keras.activations.linear):
         return ""
     return _function_name(activation)
 
@@ -491,27 +560,45 @@ def _kind(layer: keras.layers.Layer) -> LayerKind:
     kernel = variables.get("weight")
     if kernel is None or not set(variables) <= {"weight", "bias"}:
         return "other"
-    depthwise = (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
-    if len(kernel.shape) == 4 and not isinstance(layer, depthwise):
+    if len(kernel.shape) == 4 and not isinstance(layer, TRANSPOSED):
         return "conv"
     return "dense" if len(kernel.shape) == 2 else "other"
 
 
-def to_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> Array:
+def to_torch_layout(short: str, array: Array, layer: Any) -> Array:
     """A kernel or its gradient in PyTorch's layout: (out, in, height, width) or (out, in)."""
-    if short == "weight" and _kind(layer) == "conv":
-        array = array.transpose(3, 2, 0, 1)
-    elif short == "weight" and _kind(layer) == "dense":
-        array = array.T
+    if short == "weight":
+        array = _kernel(layer)[0](array)
     return np.ascontiguousarray(array).copy()
 
 
-def _from_torch_layout(short: str, array: Array, layer: keras.layers.Layer) -> Array:
-    if short == "weight" and _kind(layer) == "conv":
-        return array.transpose(2, 3, 1, 0)
-    if short == "weight" and _kind(layer) == "dense":
-        return array.T
+def _from_torch_layout(short: str, array: Array, layer: Any) -> Array:
+    return _kernel(layer)[1](array) if short == "weight" else array
+
+
+def _kernel(layer: Any) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """How a layer's kernel takes PyTorch's layout, and its own again."""
+    if isinstance(layer, keras.layers.PReLU):  # alpha (1, 1, channels)
+        return lambda a: a.reshape(-1), lambda a: a.reshape(layer.alpha.shape)
+    if _is_depthwise(layer):
+        height, width, channels, multiple = layer.kernel.shape
+        return (
+            lambda a: a.transpose(2, 3, 0, 1).reshape(-1, 1, height, width),
+            lambda a: a.reshape(channels, multiple, height, width).transpose(2, 3, 0, 1),
+        )
+    if _kind(layer) == "conv" or isinstance(layer, TRANSPOSED):
+        return lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)
+    if _kind(layer) == "dense":
+        return lambda a: a.T, lambda a: a.T
+    return _same, _same
+
+
+def _same(array: Array) -> Array:
     return array
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.DepthwiseConv2D) or getattr(layer, "depthwise", False)
 
 
 def _layer(call: LayerCall) -> UserLayer:
@@ -541,6 +628,7 @@ def _layer(call: LayerCall) -> UserLayer:
             if not variable.trainable and short not in STATISTICS
         ),
         before=call.before,
+        follows=call.follows,
         training={key: value for key, value in training.items() if value not in ({}, None)},
         **facts,
     )
@@ -576,7 +664,7 @@ def _convolution(
     return {
         "stride": stride,
         "dilation": dilation,
-        "groups": getattr(layer, "groups", 1),
+        "groups": kernel_shape[2] if _is_depthwise(layer) else getattr(layer, "groups", 1),
         "padding": padding,
         "padding_name": name,
     }

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from alexnet_impl.frameworks.torch.stored_files import to_numpy
 from alexnet_impl.frameworks.torch.user_functions import FUNCTIONS
-from alexnet_impl.frameworks.user_model import Edit, LayerCall, Operation, pair_of
+from alexnet_impl.frameworks.user_model import Edit, LayerCall, Operation, Sources, pair_of
 from alexnet_impl.weights.canonical import Array
 
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -101,6 +101,8 @@ class Recording(TorchFunctionMode):
         self._functions: list[Callable[[Tensor], Tensor]] = []
         self._map: Tensor | None = None
         self._read: Array = np.empty(0)
+        self._follows: tuple[str, ...] = ()
+        self._sources = Sources(active=not edits and not until)
 
     def __torch_function__(
         self, func: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None
@@ -112,6 +114,8 @@ class Recording(TorchFunctionMode):
         # A copy: the function may work in place.
         kept = source.clone() if edit and source is not None and not self._inside else None
         result = func(*args, **kwargs)
+        if not self._inside:
+            self._sources.keep(result, self._sources.of((*args, *kwargs.values())))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         name = getattr(func, "__name__", "").rstrip("_")
@@ -153,13 +157,14 @@ class Recording(TorchFunctionMode):
                 handle.remove()
 
     def _enter(self, name: str) -> Callable[..., Any]:
-        def enter(_: nn.Module, args: Any) -> Any:
+        def enter(module: nn.Module, args: Any) -> Any:
             self._inside += 1
+            self._follows = tuple(sorted(self._sources.of(args)))
             edit, x = self._edits.get((name, None)), args[0]
             before, padding, _behind = _parts(edit.chain) if edit else ((), (), ())
             x = self._changed(before, x, _unchanged)
-            self._read = to_numpy(x)  # a copy: the next ReLU may work in place
-            self._reach(f"{name}.input", x)
+            self._read = _numbers_of(module, x)  # a copy: the next ReLU may work in place
+            self._reach(f"{name}.input", self._read)
             return (self._changed(padding, x, _unchanged), *args[1:])
 
         return enter
@@ -178,11 +183,13 @@ class Recording(TorchFunctionMode):
                         layer=module,
                         before=tuple(self.operations),
                         inputs=self._read,
-                        outputs=to_numpy(output),
+                        outputs=_numbers_of(module, output),
                         maps=None if self._map is None else to_numpy(self._map),
+                        follows=self._follows,
                     )
                 )
-                self._reach(f"{name}.output", output)
+                self._reach(f"{name}.output", self.calls[-1].outputs)
+            self._sources.keep(output, [name])
             self.operations, self._functions = [], []
             self._place = None if known else name  # no edit means the second call of a layer
             self._map = output if isinstance(output, Tensor) and output.ndim == 4 else self._map
@@ -190,15 +197,28 @@ class Recording(TorchFunctionMode):
 
         return leave
 
-    def _reach(self, place: str, values: Tensor) -> None:
+    def _reach(self, place: str, values: Array) -> None:
         if place == self._until:
-            raise ReachedError(to_numpy(values))
+            raise ReachedError(values)
 
     def finish(self, output: Tensor) -> None:
         """Keeps the model's output (batch, ...), with the change that stands behind it."""
         if (edit := self._edits.get(("output", None))) is not None:
             output = self._changed(edit.chain, output, _unchanged)
         self.output = to_numpy(output)
+
+
+def _numbers_of(module: nn.Module, values: Tensor) -> Array:
+    """A copy of a layer's values, maps with their channels first."""
+    on_maps = values.ndim == 4
+    return to_numpy(values.permute(0, 3, 1, 2) if on_maps and _is_last(module) else values)
+
+
+def _is_last(module: nn.Module) -> bool:
+    """Whether a layer works on the last axis, so that its maps have their channels last."""
+    if isinstance(module, nn.LayerNorm):
+        return len(module.normalized_shape) == 1
+    return isinstance(module, nn.Linear)
 
 
 def has_weights(module: nn.Module) -> bool:

@@ -242,6 +242,7 @@ def _layer(call: LayerCall) -> UserLayer:
             if isinstance(tensor, nn.Parameter) and not tensor.requires_grad
         ),
         before=call.before,
+        follows=call.follows,
         **facts,
     )
 
