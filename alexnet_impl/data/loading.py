@@ -13,11 +13,11 @@ from alexnet_impl.data.digits import load_digits
 from alexnet_impl.data.image_folder import load_image_folder, load_images
 from alexnet_impl.data.listing import has_own_images
 from alexnet_impl.data.parquet import ParquetSource, is_parquet
-from alexnet_impl.data.paths import require_existing, require_home
+from alexnet_impl.data.paths import require_existing
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
 from alexnet_impl.data.synthetic import make_synthetic
-from alexnet_impl.errors import DataError, TooFewImagesError, UnknownNameError
+from alexnet_impl.errors import DataError, TooFewImagesError, UnknownNameError, require_home
 
 _TEST_SUBSET_SEED = 0
 

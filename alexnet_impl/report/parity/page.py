@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from alexnet_impl.parity.record import CheckResult, ParityRecord
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figure_style import inline_svg
+from alexnet_impl.report.figure_style import inline_svg, write_figure
 from alexnet_impl.report.formatting import flat
+from alexnet_impl.report.parity.lockstep_figure import lockstep_figure
 from alexnet_impl.report.parity.terminal import failure_line
 from alexnet_impl.report.templates import BigFigure, render_page, write_page
 
@@ -17,6 +18,18 @@ _NOTE = (
     "A check holds if the largest difference is at most the one that rounding explains. Causes are "
     "sought by applying known mistakes to the other framework."
 )
+
+
+def write_parity_pictures(folder: Path, record: ParityRecord) -> None:
+    """Write parity.html, and lockstep.png with the loss curves, where there are any.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    figure = lockstep_figure(record) if record.series else None
+    if figure is not None:
+        write_figure(folder / "lockstep.png", figure)
+    write_parity_page(folder / "parity.html", record, figure)
 
 
 def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -> None:
