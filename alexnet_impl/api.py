@@ -28,7 +28,7 @@ from alexnet_impl.convert import convert as convert_file
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.progress import Progress, silent, terminal_progress
-from alexnet_impl.errors import RunError, UnknownNameError
+from alexnet_impl.errors import RunError, UnknownNameError, require_home
 from alexnet_impl.frameworks import FRAMEWORKS, get_framework
 from alexnet_impl.machine.watch import MachineWatch
 from alexnet_impl.measurement.case import Case, make_case
@@ -374,7 +374,7 @@ def parity(*, steps: int = 20, **settings: Unpack[RunSettings]) -> ParityRecord:
 
     Returns:
         Every check with its bound, and whether all hold; parity.json in the output folder is the
-        same.
+        same, and parity.html shows it.
 
     Raises:
         AlexNetError: If a setting is not valid, or a worker process failed.
@@ -404,6 +404,11 @@ def parity(*, steps: int = 20, **settings: Unpack[RunSettings]) -> ParityRecord:
     with hold_new_folder(folder):
         record = prove(run, dataset, steps, job.interpreters, keep)
         keep(record)  # whole now
+        from alexnet_impl.report.parity.page import (  # noqa: PLC0415 - takes a second
+            write_parity_pictures,
+        )
+
+        write_parity_pictures(folder, record)
     return record
 
 
@@ -425,7 +430,7 @@ def bench(
     Returns:
         A MeasuredCase with the seconds per call of one side; a MeasuredPair with the ratio of two,
         and its interval. bench.json in the output folder holds the same, and what may have
-        interfered.
+        interfered; bench.html shows it.
 
     Raises:
         RunError: If there are not one or two sides, or they have no ratio: two frameworks whose
@@ -464,7 +469,13 @@ def bench(
                 gate = _gate(rounds)
                 found = rounds.measure(_ignore, gate)
                 after = watch.after()
-            rounds.write(*entries_of(found, gate), after)
+            entries, pairs = entries_of(found, gate)
+            rounds.write(entries, pairs, after)
+        from alexnet_impl.report.bench.page import (  # noqa: PLC0415 - takes a second
+            write_bench_pictures,
+        )
+
+        write_bench_pictures(folder, pairs)
     return found
 
 
@@ -526,7 +537,7 @@ def predict(
         ((10,), 3)
     """
     images = [images] if isinstance(images, str | Path) else images
-    paths = [Path(image).expanduser() for image in images]
+    paths = [_path(image) for image in images]
     if isinstance(run, RunFolder) or not is_weights(Path(run)):
         network = network_of_run(load_run(run), framework)
     else:
@@ -558,7 +569,7 @@ def convert(
         >>> done.spec.name, done.max_relative_difference < 1e-4
         ('cifar', True)
     """
-    paths = Path(source).expanduser(), Path(target).expanduser()
+    paths = _path(source), _path(target)
     return convert_file(*paths, _hints(variant, numbers))
 
 
@@ -576,7 +587,7 @@ def load_run(path: RunFolder | str | Path) -> RunFolder:
         >>> run.read_weights()["conv1.weight"].shape
         (6, 3, 3, 3)
     """
-    return path if isinstance(path, RunFolder) else RunFolder.open(Path(path).expanduser())
+    return path if isinstance(path, RunFolder) else RunFolder.open(_path(path))
 
 
 class _Job:
@@ -602,7 +613,7 @@ class _Job:
             RunError: If it holds files.
         """
         name = self.variant if isinstance(self.variant, str) else self.variant.name
-        folder = Path(self.settings.get("output") or stamped_folder(what, name)).expanduser()
+        folder = _path(self.settings.get("output") or stamped_folder(what, name))
         check_free(folder)
         return folder
 
@@ -696,6 +707,16 @@ def _gate(rounds: KeptRounds) -> Gate | None:
 
 def _ignore(_: object) -> None:
     """Takes what there is so far, which nobody waits for."""
+
+
+def _path(given: str | Path) -> Path:
+    """The path, with the home folder in place of '~'.
+
+    Raises:
+        DataError: If the home folder is not known.
+    """
+    with require_home("give an absolute path"):
+        return Path(given).expanduser()
 
 
 def _variant(variant: Network) -> Network:

@@ -123,3 +123,19 @@ def closed_pipe_ignored() -> Iterator[None]:
 def is_closed_pipe(error: OSError) -> bool:
     """Whether an error says that nobody reads a pipe any more: EINVAL on Windows."""
     return isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL
+
+
+@contextmanager
+def require_home(remedy: str) -> Iterator[None]:
+    """Runs a block that looks for a home folder.
+
+    Args:
+        remedy: What to do where there is none, as in a container with a user id of its own.
+
+    Raises:
+        DataError: If HOME is not set and the user is unknown, or a path names an unknown user.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise DataError(f"The home folder is not known ({error}); {remedy}.") from error

@@ -48,7 +48,7 @@ from alexnet_impl.measurement.rounds import (
 from alexnet_impl.measurement.sides import parse_side
 from alexnet_impl.measurement.workloads import get_workload
 from alexnet_impl.processes.precision import ask_workers
-from alexnet_impl.report.bench.page import write_bench_page
+from alexnet_impl.report.bench.page import write_bench_pictures
 from alexnet_impl.report.bench.regressions import regression_lines, regressions_json
 from alexnet_impl.report.bench.releases import (
     HEADER,
@@ -57,9 +57,7 @@ from alexnet_impl.report.bench.releases import (
     version_rows,
     write_versions_page,
 )
-from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import measured_lines, pair_lines, ratio_text
-from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.report.fitted_table import FittedTable
 from alexnet_impl.runs.folder import hold_new_folder
 
@@ -105,13 +103,7 @@ class Measurement:
             entries, pairs, code = self._measure()
             after = kept.watch.after()
         kept.write(entries, pairs, after)
-        figure = None
-        for done, gate in pairs:
-            if gate is None or gate.holds:
-                figure = rounds_figure(done)
-                write_figure(self.folder / "rounds.png", figure)
-        page = self.folder / "bench.html"
-        write_bench_page(page, read_recording(self.folder), figure)
+        page = write_bench_pictures(self.folder, pairs)
         keep_result(self.console, lambda: json.loads((self.folder / FILE_NAME).read_text()))
         self.console.print(f"Benchmark folder: {self.folder}", soft_wrap=True)
         self.console.print(f"Page: {page}", soft_wrap=True)

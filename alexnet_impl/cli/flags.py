@@ -14,14 +14,17 @@ from alexnet_impl.recipe.recipe import OnCollapse, Recipe
 DEFAULT_RECIPE = "quick"
 
 
-def by_rule(metavar: str, rule: str) -> Any:
-    """Show a flag whose default is a rule rather than a value, such as "(default: all)"."""
-    return arg(metavar=metavar, help_behavior_hint=f"(default: {rule})")
+def by_rule(metavar: str, rule: str, text: str | None = None) -> Any:
+    """Show a flag whose default is a rule rather than a value, such as "(default: all)".
+
+    `text` is the help of a flag that several commands have.
+    """
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {rule})", help=text)
 
 
-def value(metavar: str) -> Any:
-    """Show a flag that does nothing unless it is given, with no default."""
-    return arg(metavar=metavar, help_behavior_hint="")
+def value(metavar: str, text: str | None = None) -> Any:
+    """Show a flag that does nothing unless it is given, with no default; see by_rule()."""
+    return arg(metavar=metavar, help_behavior_hint="", help=text)
 
 
 # Choices are checked later, by the code that knows them: its message suggests the nearest.
@@ -30,6 +33,19 @@ DeviceFlag = Annotated[str, arg(metavar="{auto,cpu,gpu}")]
 DATASET_CHOICES = "{digits,cifar10,cifar100,image_folder,parquet,synthetic}"
 Interpreters = Annotated[
     tuple[str, ...], by_rule("FRAMEWORK=PYTHON ...", "this interpreter for both")
+]
+DataDir = Annotated[Path | None, value("PATH", "Folder, zip or archive with the images.")]
+TestImages = Annotated[
+    int | None,
+    by_rule("INT", "all", "Limit the test set to N images, balanced over the classes."),
+]
+ImageSize = Annotated[
+    int | None,
+    by_rule(
+        "INT",
+        "the files' own, or if they differ the smallest side, at most 256",
+        "Height and width in pixels to which images of a folder or of noise are decoded.",
+    ),
 ]
 _NO_FLAG: Any = PrimitiveConstructorSpec(
     nargs=0,
@@ -65,19 +81,13 @@ class NetworkOptions:
         None
     )
     """Dataset. The digits come with the package; synthetic is noise."""
-    data_dir: Annotated[Path | None, value("PATH")] = None
-    """Folder, zip or archive with the images."""
+    data_dir: DataDir = None
     train_images: Annotated[int | None, by_rule("INT", "all")] = None
     """Limit the training set, with its validation part, to N images, balanced over the classes."""
-    test_images: Annotated[int | None, by_rule("INT", "all")] = None
-    """Limit the test set to N images, balanced over the classes."""
+    test_images: TestImages = None
     classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
     """Train and test on these classes only."""
-    image_size: Annotated[
-        int | None,
-        by_rule("INT", "the files' own, or if they differ the smallest side, at most 256"),
-    ] = None
-    """Height and width in pixels to which images of a folder or of noise are decoded."""
+    image_size: ImageSize = None
     seed: Annotated[int | None, by_rule("INT", "the recipe's")] = None
     """Random seed, the same as --recipe.seed."""
     device: DeviceFlag = "auto"
@@ -289,17 +299,11 @@ class Evaluate(WeightsFlags, Tabled):
     """Run folder, or a weight file."""
     dataset: Annotated[str | None, by_rule(DATASET_CHOICES, "what --data-dir holds")] = None
     """Dataset whose test images are classified."""
-    data_dir: Annotated[Path | None, value("PATH")] = None
-    """Folder, zip or archive with the images."""
-    test_images: Annotated[int | None, by_rule("INT", "all")] = None
-    """Limit the test set to N images, balanced over the classes."""
+    data_dir: DataDir = None
+    test_images: TestImages = None
     classes: Annotated[tuple[str, ...], by_rule("CLASS ...", "all")] = ()
     """Classify images of these classes only."""
-    image_size: Annotated[
-        int | None,
-        by_rule("INT", "the files' own, or if they differ the smallest side, at most 256"),
-    ] = None
-    """Height and width in pixels to which images of a folder or of noise are decoded."""
+    image_size: ImageSize = None
     framework: Annotated[
         str | None, by_rule("{torch,tensorflow}", "the run's own, and torch for a file")
     ] = None

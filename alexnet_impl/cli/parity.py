@@ -53,7 +53,10 @@ def parity_command(command: Parity, console: Console) -> int:
         else:
             record = _prove(command, interpreters, folder, console)
     keep_result(console, lambda: record_values(record))
-    _write_pictures(folder, record)
+    # Not above: drawing is imported while the workers import their frameworks.
+    from alexnet_impl.report.parity.page import write_parity_pictures  # noqa: PLC0415
+
+    write_parity_pictures(folder, record)
     console.print(f"Record: {folder}", soft_wrap=True)
     console.print(f"Page: {folder / 'parity.html'}", soft_wrap=True)
     console.print(time_line(record, time.perf_counter() - started), style="dim", soft_wrap=True)
@@ -66,21 +69,7 @@ def parity_command(command: Parity, console: Console) -> int:
 
 def _import_report() -> None:
     """Import what draws a record, which takes a third of a second."""
-    import alexnet_impl.report.parity.lockstep_figure  # noqa: PLC0415
     import alexnet_impl.report.parity.page  # noqa: F401, PLC0415
-
-
-def _write_pictures(folder: Path, record: ParityRecord) -> None:
-    """Write the loss curves, where there are any, and the page."""
-    # Not above: drawing is imported while the workers import their frameworks.
-    from alexnet_impl.report.figure_style import write_figure  # noqa: PLC0415
-    from alexnet_impl.report.parity.lockstep_figure import lockstep_figure  # noqa: PLC0415
-    from alexnet_impl.report.parity.page import write_parity_page  # noqa: PLC0415
-
-    figure = lockstep_figure(record) if record.series else None
-    if figure is not None:
-        write_figure(folder / "lockstep.png", figure)
-    write_parity_page(folder / "parity.html", record, figure)
 
 
 def _show_check(check: CheckResult, console: Console) -> None:

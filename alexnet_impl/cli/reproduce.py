@@ -13,9 +13,15 @@ from alexnet_impl.compare import check_frameworks
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.dataset import Dataset
 from alexnet_impl.data.loading import settle
-from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.progress import terminal_progress
-from alexnet_impl.errors import RecipeError, RunError, StoppedError, TooFewImagesError, WeightsError
+from alexnet_impl.errors import (
+    RecipeError,
+    RunError,
+    StoppedError,
+    TooFewImagesError,
+    WeightsError,
+    require_home,
+)
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.network.variants import BACKBONE_VARIANTS, build_spec
 from alexnet_impl.recipe.recipe import Recipe

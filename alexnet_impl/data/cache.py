@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from alexnet_impl.data.dataset import Dataset, Split
-from alexnet_impl.data.paths import require_home
-from alexnet_impl.errors import AlexNetWarning, DataError
+from alexnet_impl.errors import AlexNetWarning, DataError, require_home
 from alexnet_impl.files import replace_whole, save_file
 from alexnet_impl.typed_json import parse_json
 

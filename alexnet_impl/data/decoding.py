@@ -99,6 +99,8 @@ def _turn(image: Image.Image) -> AbstractContextManager[object]:
 
 @contextmanager
 def _opened(data: bytes | Path, where: str) -> Iterator[Image.Image]:
+    if isinstance(data, Path) and data.exists() and not data.is_file():
+        raise DataError(f"{where}: is a folder, a pipe or a device; give an image file.")
     try:
         source = data if isinstance(data, Path) else io.BytesIO(data)
         with Image.open(source, formats=image_formats()) as image:

@@ -13,11 +13,11 @@ from alexnet_impl.data.digits import load_digits
 from alexnet_impl.data.image_folder import load_image_folder, load_images
 from alexnet_impl.data.listing import has_own_images
 from alexnet_impl.data.parquet import ParquetSource, is_parquet
-from alexnet_impl.data.paths import require_existing, require_home
+from alexnet_impl.data.paths import require_existing
 from alexnet_impl.data.progress import Progress, silent
 from alexnet_impl.data.splits import balanced_indices, remaining_indices, stratified_indices
 from alexnet_impl.data.synthetic import make_synthetic
-from alexnet_impl.errors import DataError, TooFewImagesError, UnknownNameError
+from alexnet_impl.errors import DataError, TooFewImagesError, UnknownNameError, require_home
 
 _TEST_SUBSET_SEED = 0
 
@@ -70,12 +70,15 @@ def settle(config: DataConfig) -> DataConfig:
     """Resolves the config: names the dataset that data_dir contains and makes data_dir absolute.
 
     Raises:
-        DataError: If data_dir does not exist, or its home folder is not known.
+        DataError: If data_dir does not exist, is neither a folder nor a file, or its home folder is
+            not known.
     """
     if config.data_dir is None:
         return replace(config, dataset=config.dataset or "digits")
     with require_home("give the absolute path of the images"):
         data_dir = require_existing(config.data_dir.expanduser()).resolve()
+    if not (data_dir.is_dir() or data_dir.is_file()):
+        raise DataError(f"{data_dir}: is a pipe or a device; give a folder or an archive.")
     return replace(config, dataset=config.dataset or _dataset_in(data_dir), data_dir=data_dir)
 
 

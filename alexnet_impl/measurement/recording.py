@@ -82,6 +82,11 @@ class BenchmarkEntry:
             return str(self.rest["group"])
         return f"{self.key['workload']}/{self.key['variant']}"
 
+    @property
+    def peaks_are_medians(self) -> bool:
+        """Whether each peak is a median; earlier releases took the best of three rounds."""
+        return "peak_rounds" in self.rest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interference:

@@ -443,6 +443,13 @@ def _compare(title: str, old: _Pool, new: _Pool, options: RegressionOptions) -> 
             f"{new.where}: is counted in {new.entry.unit}, but in {old.entry.unit} in "
             f"{old.where}; measure both with one release."
         )
+    if new.scaled_by and old.entry.peaks_are_medians != new.entry.peaks_are_medians:
+        best, other = sorted((old, new), key=lambda pool: pool.entry.peaks_are_medians)
+        raise RunError(
+            f"{best.where}: its peaks are the best of three rounds, as earlier releases measured "
+            f"them, and those of {other.where} are medians: machine units differ; measure the "
+            "first again, or compare seconds."
+        )
     group = new.entry.group
     threshold = options.threshold_of(group)
     old, new = _alike(old, new)

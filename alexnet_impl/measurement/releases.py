@@ -15,11 +15,12 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.machine.changed_facts import machine_differences
 from alexnet_impl.measurement.recording import BenchmarkEntry, Recording, read_recording
+from alexnet_impl.network.own_network import OwnNetwork
 from alexnet_impl.parity.record import CheckResult, ParityRecord, read_record
 
 PARITY, BENCH = "parity", "bench"
 """Names of an environment's two records."""
-ASKED = ("variant", "width", "steps", "recipe")
+ASKED = ("variant", "network", "width", "steps", "recipe")
 """Fields of a parity request that must be equal in all environments."""
 PACKAGES = (*FRAMEWORKS, "keras", "numpy")
 """Packages whose releases identify an environment."""
@@ -134,14 +135,14 @@ def _check_alike(first: Environment, other: Environment) -> None:
         if keys[0] != keys[1]:
             raise RunError(
                 f"{other.name} and {first.name} timed different cases in {framework} "
-                f"({_title(entries[1])}; {_title(entries[0])}): measure the same case in both."
+                f"({_differing(entries[1], entries[0])}): measure the same case in both."
             )
     for name in ASKED:
         asked = [one.parity.request.get(name) for one in (first, other)]
         if asked[0] != asked[1]:
             raise RunError(
                 f"{other.name} and {first.name} have different parity requests ({name}: "
-                f"{asked[1]}; {asked[0]}): make the same request in both."
+                f"{_short(asked[1])}; {_short(asked[0])}): make the same request in both."
             )
     if found := machine_differences(first.bench.machine, other.bench.machine):
         raise RunError(
@@ -150,8 +151,22 @@ def _check_alike(first: Environment, other: Environment) -> None:
         )
 
 
-def _title(entry: BenchmarkEntry | None) -> str:
-    return "nothing" if entry is None else entry.title
+def _differing(entry: BenchmarkEntry | None, other: BenchmarkEntry | None) -> str:
+    """The titles of two cases, or if these are equal the first field that differs."""
+    titles = ["nothing" if one is None else one.title for one in (entry, other)]
+    if entry is None or other is None or titles[0] != titles[1]:
+        return "; ".join(titles)
+    names = sorted({*entry.key, *other.key})
+    name = next(name for name in names if entry.key.get(name) != other.key.get(name))
+    values = "; ".join(_short(one.key.get(name)) for one in (entry, other))
+    return f"{entry.title}, {name}: {values}"
+
+
+def _short(value: Any) -> str:
+    """A value of a request as text; the layers of a user's own network as a short digest."""
+    if isinstance(value, dict) and "layers" in value:
+        return OwnNetwork.from_json(value).digest
+    return str(value)
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -9,14 +9,14 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from alexnet_impl.errors import RecordError, SpecError, UserCodeError
 from alexnet_impl.network.backbones import LIBRARIES
-from alexnet_impl.network.bodies import Body
+from alexnet_impl.network.bodies import Body, LayersOf, Scale
 from alexnet_impl.network.spec import Dense, Layer, Spec, backbone_of, trace
 from alexnet_impl.network.spec_changes import SEPARATOR
 from alexnet_impl.network.spec_json import layers_from_json, layers_to_json
@@ -197,7 +197,7 @@ class OwnVariant:
             value = Variant(source="", about="", input_size=USUAL_SIZE, layers=value.layers)
         if isinstance(value, Variant):
             spec = build_variant(
-                value,
+                replace(value, layers=self._layers_of(value)),
                 name,
                 num_classes=num_classes,
                 input_size=input_size,
@@ -209,6 +209,21 @@ class OwnVariant:
         trace(spec)
         self._check(spec, input_size)
         return spec
+
+    def _layers_of(self, variant: Variant) -> LayersOf:
+        """The variant's `layers`, whose errors name the user's file and line."""
+        if isinstance(getattr(variant.layers, "__self__", None), Body):
+            return variant.layers
+
+        def layers(input_size: int, num_classes: int, scale: Scale) -> Iterator[Layer]:
+            listed = replace(
+                self.loaded,
+                place=f"{self.loaded.place}: {getattr(variant.layers, '__name__', 'layers')}()",
+                value=lambda **_: tuple(variant.layers(input_size, num_classes, scale)),
+            )
+            yield from listed.call(input_size=input_size, num_classes=num_classes)
+
+        return layers
 
     def _typed(self, spec: Spec) -> Spec:
         """The Spec as its JSON gives it back: a NumPy integer becomes an int, text is refused."""

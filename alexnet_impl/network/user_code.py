@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, cast
 
-from alexnet_impl.errors import UserCodeError, nearest
+from alexnet_impl.errors import UserCodeError, nearest, require_home
 
 FUNCTION = cast("type", Callable)
 """What isinstance() takes for anything that can be called."""
@@ -67,7 +67,8 @@ def load_user_object(place: str, folder: Path, kinds: tuple[type, ...] = (FUNCTI
         raise UserCodeError(
             f"'{place}': must have the form module:function, such as my_port.nets:build_model."
         )
-    path = folder / Path(source).expanduser()
+    with require_home("give the absolute path of the file"):
+        path = folder / Path(source).expanduser()
     folders = (path.parent, folder) if source.endswith(".py") else (folder,)
     with _importable(folders):
         try:

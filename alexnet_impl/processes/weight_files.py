@@ -136,10 +136,31 @@ def read_weights(path: Path, spec: Spec, key: str | None = None) -> Weights:
     if backbone_of(spec) is None or key is not None:
         return to_network(read_stored(path, key), spec, str(path))[0]
     if kind != "safetensors":
-        return get_framework(kind).read_checkpoint(path, spec)
+        return _read_checkpoint(path, spec, kind)
     weights, _ = load_weights(path)
     check_weights(weights, spec, where=str(path))
     return weights
+
+
+def _read_checkpoint(path: Path, spec: Spec, framework: str) -> Weights:
+    """Reads a file of a network with a library's backbone.
+
+    Raises:
+        WeightsError: If it does not fit; a file of the library's own network has another head.
+    """
+    adapter = get_framework(framework)
+    try:
+        return adapter.read_checkpoint(path, spec)
+    except WeightsError as error:
+        try:
+            adapter.read_backbone(path, spec)
+        except WeightsError:
+            raise error from None
+        raise WeightsError(
+            f"{path}: holds the backbone of {spec.name}, but not its head. Only a training starts "
+            f"from it: alexnet train --framework {framework} --variant {spec.name} --weights "
+            f"{path}; then give weights.safetensors of that run."
+        ) from error
 
 
 def _refuse_contradiction(source: Path, info: WeightsInfo, hints: Hints) -> None:

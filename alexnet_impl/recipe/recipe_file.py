@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError
+from alexnet_impl.errors import AlexNetError, RecipeError, UnknownNameError, require_home
 from alexnet_impl.recipe.named import get_recipe
 from alexnet_impl.recipe.phases import phase_recipes
 from alexnet_impl.recipe.recipe import Recipe
@@ -44,7 +44,8 @@ def choose_recipe(name: str) -> ChosenRecipe:
     """
     if not name.endswith(SUFFIX):
         return ChosenRecipe(recipe=get_recipe(name))
-    path = Path(name).expanduser()
+    with require_home("give the absolute path of the recipe"):
+        path = Path(name).expanduser()
     values = _read_toml(path)
     try:
         return _chosen(values)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.preprocessing import INPUT_SCALINGS
 from alexnet_impl.data.progress import Progress, silent
-from alexnet_impl.errors import RecipeError, UnknownNameError, WeightsError
+from alexnet_impl.errors import RecipeError, UnknownNameError, WeightsError, require_home
 from alexnet_impl.network.spec_changes import SEPARATOR
 from alexnet_impl.network.variants import BACKBONE_VARIANTS
 from alexnet_impl.recipe.recipe import Recipe

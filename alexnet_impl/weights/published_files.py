@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_impl.data.download import RemoteFile, download
-from alexnet_impl.data.paths import require_home
 from alexnet_impl.data.progress import Progress, silent
-from alexnet_impl.errors import DataError, UnknownNameError, WeightsError
+from alexnet_impl.errors import DataError, UnknownNameError, WeightsError, require_home
 from alexnet_impl.network.backbones import LIBRARIES
 from alexnet_impl.network.spec_changes import SEPARATOR
 

@@ -15,6 +15,7 @@ from alexnet_impl.errors import WeightsError
 from alexnet_impl.frameworks import get_framework
 from alexnet_impl.network.spec import trace
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.processes.weight_files import Hints, read_network
 from alexnet_impl.recipe.recipe import Recipe
 from alexnet_impl.runs.folder import RunFolder
 from alexnet_impl.weights.initializers import initial_weights
@@ -125,6 +126,14 @@ def test_a_file_of_the_published_layout_is_read(published, framework_name, varia
     fresh = initial_weights(spec, RECIPE)
     for name, array in fresh.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_a_file_of_the_published_layout_is_no_whole_network(published, framework_name):
+    path, _ = published("mobilenetv2")
+    hints = Hints(variant="mobilenetv2", num_classes=4, input_size=64)
+    command = f"alexnet train --framework {framework_name} --variant mobilenetv2 --weights {path}"
+    with pytest.raises(WeightsError, match=f"but not its head. .*: {command};"):
+        read_network(path, hints)
 
 
 def test_a_process_of_one_thread_trains_from_a_file(published, framework_name, tmp_path):

@@ -34,6 +34,7 @@ from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.network.bodies import Body
 from alexnet_impl.network.spec import Dense, Flatten, Spec
 from alexnet_impl.network.variants import build_spec
+from alexnet_impl.parity.record import ParityRecord
 from alexnet_impl.recipe.named import RECIPES
 from alexnet_impl.recipe.recipe_file import choose_recipe
 from alexnet_impl.recipe.trainable import rate_factors
@@ -291,7 +292,19 @@ def test_bench_writes_every_round_and_what_interfered(tmp_path, monkeypatch, sto
     found = read_recording(folder)
     assert (found.complete, found.entries[0].times_s) == (not stopped, (0.1, 0.1))
     assert busy in found.interference.warnings
+    assert (folder / "bench.html").is_file() != stopped
     assert bool(found.interference.machine_after) != stopped
+
+
+@pytest.mark.fast
+def test_parity_writes_the_page_that_the_command_writes(tmp_path, monkeypatch, numpy_workers):
+    monkeypatch.setattr(api, "settle_precision", lambda sides, *_: sides)
+    monkeypatch.setattr(
+        api, "prove", lambda *_: ParityRecord(request={}, environment={}, checks=())
+    )
+    api.parity(**SETTINGS, interpreters=numpy_workers, output=tmp_path / "parity")
+    files = {path.name for path in (tmp_path / "parity").iterdir()}
+    assert files >= {"parity.json", "parity.html"}
 
 
 @pytest.mark.slow

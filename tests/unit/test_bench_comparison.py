@@ -467,6 +467,16 @@ def test_machine_twice_as_fast_is_divided_out(recording, given, kernel, slowdown
     assert row.new_s == pytest.approx(0.05 * slowdown / BATCH_SIZE, rel=0.02)
 
 
+def test_peaks_of_two_kinds_make_no_machine_units(recording, one):
+    earlier = entry(case(), times(1))
+    del earlier["peak_rounds"]
+    old, new = recording("old", earlier), one("new", times(2))
+    with pytest.raises(RunError, match=r"/old/.* best of three rounds,.*/new/.* are medians"):
+        find_regressions(old, new, RegressionOptions(normalise=True))
+    assert find_regressions(old, new, OPTIONS).cases
+    assert find_regressions(old, old, RegressionOptions(normalise=True)).cases
+
+
 def test_times_are_scaled_only_when_asked(one):
     old, new = one("old", times(1)), one("new", times(2), peaks={})
     done = find_regressions(old, new, OPTIONS)

@@ -25,6 +25,7 @@ from alexnet_impl.measurement.measured_cases import RoundsPlan
 from alexnet_impl.measurement.recording import read_recording
 from alexnet_impl.measurement.rounds import from_now
 from alexnet_impl.measurement.workloads import WORKLOADS
+from alexnet_impl.report.bench import page
 from alexnet_impl.stats.speed_ratios import paired_ratio
 
 pytestmark = pytest.mark.fast
@@ -310,8 +311,8 @@ def test_time_of_the_rounds_is_said_once_it_is_known(sides, tmp_path, capsys, mo
     now = [0.0]
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(watch, "measure_interference", lambda _: 0.0)
-    monkeypatch.setattr(bench, "write_figure", lambda *_: None)
-    monkeypatch.setattr(bench, "rounds_figure", lambda _: None)
+    monkeypatch.setattr(page, "write_figure", lambda *_: None)
+    monkeypatch.setattr(page, "rounds_figure", lambda _: None)
 
     def three_rounds(*given):
         *_, announce = given

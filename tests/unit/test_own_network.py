@@ -108,6 +108,14 @@ def library():
 def small():
     window = Conv(name="conv1", out_channels=4, kernel_size=9)
     return spec(window, Flatten(name="flat"), Dense(name="logits", out_features=3))
+
+
+def fails_late(input_size, num_classes, scale):
+    yield Flatten(name="flat")
+    raise ValueError("no such layer")
+
+
+late = Variant(source="mine", about="fails", input_size=16, layers=fails_late)
 """
 
 
@@ -178,6 +186,11 @@ def test_edited_file_and_its_neighbours_are_read_anew(tmp_path):
         ("grey", SpecError, r"input_shape=\(1, 8, 8\) must be \(3, size, size\)."),
         ("library", SpecError, "has a Backbone; only the package's own variants may have one: vgg"),
         ("small", SpecError, "conv1: the map shrinks below 1"),
+        (
+            "late",
+            UserCodeError,
+            r"late: fails_late\(\): it raised ValueError: no such layer \(nets.py, line 72\)",
+        ),
         ("cifar", SpecError, "cifar is a variant of this package; give your network another name"),
         ("tiny+no-such", UnknownNameError, "Unknown change of a variant 'no-such'"),
     ],

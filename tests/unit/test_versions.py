@@ -10,6 +10,8 @@ from alexnet_impl.cli import bench, main
 from alexnet_impl.errors import RunError
 from alexnet_impl.measurement.recording import entry_of, write_recording
 from alexnet_impl.measurement.releases import read_environments
+from alexnet_impl.network.own_network import OwnNetwork
+from alexnet_impl.network.spec import Dense
 from alexnet_impl.parity.record import CheckResult, ParityRecord, write_record
 from alexnet_impl.report.bench.releases import (
     HEADER,
@@ -88,6 +90,36 @@ def test_row_has_releases_parity_speeds_and_the_ratio(folder):
     assert (row["torch images/s"], row["tensorflow images/s"]) == ("1,280", "640")
     assert row["torch / tensorflow"].startswith("2.000 [")
     assert row["verdict of torch"] == "faster"
+
+
+def test_two_own_networks_of_one_name_are_told_apart(tmp_path):
+    networks = [
+        OwnNetwork(input_size=8, layers=(Dense(name="logits", out_features=n),)) for n in (3, 4)
+    ]
+    for name, network in zip("ab", networks, strict=True):
+        write_environment(tmp_path, name, "2.9.1", "2.21.0", request={"network": network.to_json()})
+    first, second = (network.digest for network in networks)
+    with pytest.raises(RunError, match=rf"parity requests \(network: {second}; {first}\)"):
+        read_environments(tmp_path)
+    for name, digest in zip("ab", (first, second), strict=True):
+        path = tmp_path / name / "bench" / "bench.json"
+        content = json.loads(path.read_text())
+        for entry in content["measured"]:
+            entry["key"]["network"] = digest
+        path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"different cases in torch .*, network: {second}; {first}"):
+        read_environments(tmp_path)
+
+
+def test_share_of_a_peak_that_was_the_best_of_three_says_so(folder):
+    path = folder / "a" / "bench" / "bench.json"
+    content = json.loads(path.read_text())
+    for one in content["measured"]:
+        del one["peak_rounds"]
+        one["fraction_of_peak"] = 0.5
+    path.write_text(json.dumps(content))
+    found = read_environments(folder)[0]
+    assert ["best of 3" in " ".join(row) for row in version_rows(found)] == [False, False, True]
 
 
 def test_a_ratio_of_two_rounds_has_no_interval(tmp_path):

@@ -1,21 +1,46 @@
 """The page of `alexnet bench`: speeds, their ratio and its verdict, the rounds, and the machine."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from alexnet_impl.measurement.recording import BenchmarkEntry, Recording
+from alexnet_impl.measurement.measured_cases import Gate, MeasuredPair
+from alexnet_impl.measurement.recording import BenchmarkEntry, Recording, read_recording
 from alexnet_impl.report import formatting as numbers
+from alexnet_impl.report.bench.rounds_figure import rounds_figure
 from alexnet_impl.report.bench.speeds import share_text
-from alexnet_impl.report.figure_style import inline_svg
+from alexnet_impl.report.figure_style import inline_svg, write_figure
 from alexnet_impl.report.formatting import COLOURS, flat, framework_label
 from alexnet_impl.report.templates import BigFigure, render_page, write_page
 
 _HEADER = ("", "per second", "per call", "groups", "% of peak FLOP/s", "peak memory", "first call")
 _SHOWN_ELSEWHERE = ("cpu_features",)
+
+
+def write_bench_pictures(folder: Path, pairs: Iterable[tuple[MeasuredPair, Gate | None]]) -> Path:
+    """Write bench.html from a folder's bench.json, and rounds.png of two sides that are equal.
+
+    Args:
+        folder: The folder of a benchmark that has ended.
+        pairs: Two sides with their gate, if two were measured.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    figure = None
+    for done, gate in pairs:
+        if gate is None or gate.holds:
+            figure = rounds_figure(done)
+            write_figure(folder / "rounds.png", figure)
+    page = folder / "bench.html"
+    write_bench_page(page, read_recording(folder), figure)
+    return page
 
 
 def write_bench_page(path: Path, recording: Recording, figure: Figure | None) -> None:

@@ -99,7 +99,9 @@ def _speed(one: Environment, framework: str) -> tuple[str, str]:
     share = entry.rest.get("fraction_of_peak")
     return (
         numbers.rate(entry.rest["per_second"]),
-        numbers.MISSING if share is None else numbers.percent(share),
+        numbers.MISSING
+        if share is None
+        else f"{numbers.percent(share)}{'' if entry.peaks_are_medians else ' (best of 3)'}",
     )
 
 
@@ -143,7 +145,9 @@ def trend_figure(environments: Sequence[Environment]) -> Figure:
 def _draw_shares(axes: Axes, environments: Sequence[Environment]) -> None:
     for framework, above in zip(FRAMEWORKS, (6, -12), strict=True):
         entries = [one.entry(framework) for one in environments]
-        found = [(p, e) for p, e in enumerate(entries) if e and e.rest.get("fraction_of_peak")]
+        shown = [(p, e) for p, e in enumerate(entries) if e and e.rest.get("fraction_of_peak")]
+        medians = any(entry.peaks_are_medians for _, entry in shown)
+        found = [(p, e) for p, e in shown if e.peaks_are_medians == medians]
         values = [100 * entry.rest["fraction_of_peak"] for _, entry in found]
         places = [place for place, _ in found]
         colour = COLOURS[framework][0]

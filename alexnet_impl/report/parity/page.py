@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.record import CheckResult, LayerDifference, ParityRecord
 from alexnet_impl.report import formatting as numbers
-from alexnet_impl.report.figure_style import inline_svg
+from alexnet_impl.report.figure_style import inline_svg, write_figure
 from alexnet_impl.report.formatting import flat
+from alexnet_impl.report.parity.lockstep_figure import lockstep_figure
 from alexnet_impl.report.parity.terminal import failure_line
 from alexnet_impl.report.templates import BigFigure, render_page, write_page
 
@@ -22,6 +23,18 @@ _NOTE = (
 
 LONG = 1e7
 """Multiples of a tolerance from here on are shown as powers of ten."""
+
+
+def write_parity_pictures(folder: Path, record: ParityRecord) -> None:
+    """Write parity.html, and lockstep.png with the loss curves, where there are any.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    figure = lockstep_figure(record) if record.series else None
+    if figure is not None:
+        write_figure(folder / "lockstep.png", figure)
+    write_parity_page(folder / "parity.html", record, figure)
 
 
 def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -> None:

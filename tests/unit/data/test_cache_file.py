@@ -12,11 +12,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.leftovers import write_leftover
 
+from alexnet_impl import api
 from alexnet_impl.data.cache import cache_dir, cached_dataset, read_cache, write_cache
 from alexnet_impl.data.data_config import DataConfig
 from alexnet_impl.data.loading import settle
 from alexnet_impl.data.synthetic import make_synthetic
 from alexnet_impl.errors import AlexNetWarning, DataError
+from alexnet_impl.network.own_network import load_own_variant
+from alexnet_impl.recipe.recipe_file import choose_recipe
 from alexnet_impl.weights.published_files import weights_folder
 
 pytestmark = pytest.mark.fast
@@ -67,8 +70,13 @@ def no_home(monkeypatch):
         (lambda: weights_folder("torch"), "set TORCH_HOME"),
         (lambda: weights_folder("tensorflow"), "set KERAS_HOME"),
         (lambda: settle(DataConfig(data_dir=Path("~/images"))), "give the absolute path"),
+        (lambda: api.load_run("~/run"), "give an absolute path"),
+        (lambda: api.predict("~/run", "~/a.png"), "give an absolute path"),
+        (lambda: api.convert("~/a.pt", "~/b.keras"), "give an absolute path"),
+        (lambda: api.train("torch", output="~/run"), "give an absolute path"),
+        (lambda: choose_recipe("~/a.toml"), "give the absolute path of the recipe"),
+        (lambda: load_own_variant("~/a.py:net"), "give the absolute path of the file"),
     ],
-    ids=["cache", "torch", "keras", "images"],
 )
 def test_no_home_folder_is_an_error_with_a_remedy(no_home, look, remedy):  # noqa: ARG001
     with pytest.raises(DataError, match=f"home folder is not known .*; {remedy}"):

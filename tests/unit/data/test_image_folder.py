@@ -359,3 +359,11 @@ def test_loading_warns_of_nothing_when_all_is_well(image_tree):
         warnings.simplefilter("error")
         load_image_folder(image_tree)
         load_image_folder(image_tree)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among files")
+def test_pipe_in_place_of_an_image_is_refused_and_not_waited_for(image_tree):
+    pipe = image_tree / "train" / "cat" / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=f"{pipe}: is a pipe, a socket or a device"):
+        load_image_folder(image_tree)

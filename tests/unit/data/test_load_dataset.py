@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ import pytest
 
 from alexnet_impl.data import loading
 from alexnet_impl.data.data_config import DataConfig
-from alexnet_impl.data.loading import load_dataset
+from alexnet_impl.data.decoding import decode_image
+from alexnet_impl.data.loading import load_dataset, settle
 from alexnet_impl.errors import DataError
 
 pytestmark = pytest.mark.fast
@@ -136,3 +138,14 @@ def test_import_brings_in_no_framework_and_no_scikit_learn():
     )
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among files")
+def test_pipe_in_place_of_images_or_an_image_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="is a pipe or a device; give a folder or an archive"):
+        settle(DataConfig(data_dir=pipe))
+    for path in (pipe, tmp_path):
+        with pytest.raises(DataError, match=f"{path}: is a folder, a pipe or a device"):
+            decode_image(path, where=str(path))
