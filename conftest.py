@@ -52,6 +52,12 @@ def pytest_addoption(parser):
         help="kills per framework in the campaign of the slow tests (default: 2)",
     )
     parser.addoption(
+        "--mutations",
+        type=int,
+        default=8,
+        help="ports of torchvision's networks with a mistake in the slow tests (default: 8)",
+    )
+    parser.addoption(
         "--interpreter",
         action="append",
         default=[],

@@ -23,9 +23,16 @@ from alexnet_impl.ports.hypotheses import (
 from alexnet_impl.ports.layer_hypotheses import layer_hypotheses, output_order
 from alexnet_impl.ports.pairing import LayerPair, trailing_pad
 from alexnet_impl.ports.session import PairSession
-from alexnet_impl.ports.span_hypotheses import ADDED_RELU, Span, double_hypotheses, span_hypotheses
+from alexnet_impl.ports.span_hypotheses import (
+    TITLES,
+    Span,
+    double_hypotheses,
+    span_hypotheses,
+)
 from alexnet_impl.weights.canonical import Array
 
+ADDED = ("relu", "relu6")
+"""Activations that are looked for on the other side of a layer."""
 MOST_MISTAKES = 8
 """Mistakes that one comparison explains."""
 
@@ -145,15 +152,16 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
 
 
 def _early(finding: Finding, pairs: Sequence[LayerPair]) -> Finding:
-    """The finding; a ReLU too much before a layer that lacks one behind it came too early."""
-    if finding.cause.what != ADDED_RELU or len(pairs) == 1:
+    """The finding; an activation too much before a layer that lacks one after it came too early."""
+    kinds = [one.kind for edit in finding.edits for one in edit.chain if one.kind in ADDED]
+    if not finding.cause.what.startswith("there were") or not kinds or len(pairs) == 1:
         return finding
     first, second = pairs
-    behind = [i for i, one in enumerate(_chain(second.torch)) if one.kind == "relu"]
-    if not behind or any(one.kind == "relu" for one in _chain(second.tensorflow)):
+    behind = [i for i, one in enumerate(_chain(second.torch)) if one.kind == kinds[0]]
+    if not behind or any(one.kind == kinds[0] for one in _chain(second.tensorflow)):
         return finding
-    what = f"the ReLU came before {first.torch.title}, and not behind it"
-    cause = replace(finding.cause, what=what, remedy=f"move it behind {first.tensorflow.title}")
+    what = f"{TITLES[kinds[0]]} came before {first.torch.title}, and not after it"
+    cause = replace(finding.cause, what=what, remedy=f"move it after {first.tensorflow.title}")
     removed = Edit(layer=first.name, index=behind[0], chain=())
     return Finding(cause=cause, edits=(*finding.edits, removed))
 

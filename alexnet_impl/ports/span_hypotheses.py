@@ -8,7 +8,6 @@ from typing import Any
 from alexnet_impl.frameworks.user_model import ORIGINAL, Edit, Operation, pair_of
 from alexnet_impl.ports.hypotheses import Hypothesis, sides_text
 
-ADDED_RELU = "there were a ReLU"
 Chain = tuple[Operation, ...]
 Numbers = dict[str, Any]
 """An operation's arguments by name."""
@@ -101,7 +100,7 @@ def _declared(span: Span) -> Iterator[Hypothesis]:
         elif not places:
             for other in others:
                 for index in range(len(span.ours) + 1):
-                    what = ADDED_RELU if other.kind == "relu" else f"there were {_words(other)}"
+                    what = f"there were {_words(other)}"
                     edits = (span.add(index, other),)
                     yield Hypothesis(what=what, remedy="remove it", edits=edits)
 
@@ -201,7 +200,7 @@ def _pool_call(kind: str, numbers: Numbers) -> str:
     padding = numbers["padding"]
     said = f"{kind}({pair_of(numbers['size'])}, strides={pair_of(numbers['stride'])})"
     if numbers.get("ceil"):
-        said += " behind one more row and column of padding, as ceil_mode=True needs"
+        said += " after one more row and column of padding, as ceil_mode=True needs"
     if padding == "same" or not any(map(any, padding)):
         return said
     if kind == "MaxPooling2D":
@@ -427,7 +426,7 @@ def _additions(span: Span) -> Iterator[Hypothesis]:
         relu = Operation(kind="relu", name="relu", numbers={})
         for index in range(len(span.ours) + 1):
             edits = (span.add(index, relu),)
-            yield Hypothesis(what=ADDED_RELU, remedy="remove it", edits=edits)
+            yield Hypothesis(what="there were a ReLU", remedy="remove it", edits=edits)
     for what, changed in () if span.before else SCALINGS:
         edits = (span.add(0, changed),)
         yield Hypothesis(what=what, remedy="feed both the same images", edits=edits)

@@ -4,6 +4,7 @@ A weight that differs is compared with the results of the usual mistakes in a co
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from alexnet_impl.ports.training_facts import training_differences, training_not
 from alexnet_impl.weights.canonical import Array, Weights
 
 WEIGHTS_TOLERANCE = tolerance("weights", "float32")
+FRESH = {"running_mean": 0.0, "running_var": 1.0}
+"""Statistics of a batch normalisation before any batch."""
 UNRELATED = 0.1
 """Relative distance from which kernels count as independent if no layout brings them nearer."""
 
@@ -123,26 +126,35 @@ def _weight_causes(
         if not _is_finite(weights[name]):
             what, remedy = f"{name} held NaN or infinity", "save and load it again"
             return (Cause(side=side, what=what, remedy=remedy),)
-    layer_name, _, short = name.rpartition(".")
-    pair = next(pair for pair in session.pairs if pair.name == layer_name)
     right, seen = ours[name].reshape(1, -1), theirs[name].reshape(1, -1)
-    readings: list[tuple[str, str, Array]] = []
-    if short == "weight":
-        readings = kernel_readings(pair.torch, ours[name])
-    for other in pair.shared:
-        if other != short and ours[f"{layer_name}.{other}"].shape == ours[name].shape:
-            what, remedy = f"{name} were its {other}", "load each into its own variable"
-            readings.append((what, remedy, ours[f"{layer_name}.{other}"]))
-    order = order_of(ours[name], theirs[name])
-    if order is not None:
-        what = f"the outputs of {name} came in another order: {moved(order)}"
-        readings.append((what, "load them in PyTorch's order", ours[name][order]))
     hypotheses = (
         (Hypothesis(what=what, remedy=remedy, edits=()), array.reshape(1, -1))
-        for what, remedy, array in readings
+        for what, remedy, array in _readings(session, name, ours, theirs)
     )
     found = rank(right, seen, hypotheses, noise=WEIGHTS_TOLERANCE)
     if found:
         return tuple(one.cause for one in found)
     what, remedy = f"{name} were unrelated", "load it from the PyTorch model"
     return (Cause(side="tensorflow", what=what, remedy=remedy),)
+
+
+def _readings(
+    session: PairSession, name: str, ours: Weights, theirs: Weights
+) -> Iterator[tuple[str, str, Array]]:
+    """(what, remedy, the array that it makes) for the usual mistakes of a conversion."""
+    layer_name, _, short = name.rpartition(".")
+    pair = next(pair for pair in session.pairs if pair.name == layer_name)
+    if short == "weight":
+        yield from kernel_readings(pair.torch, ours[name])
+    for other in pair.shared:
+        if other != short and ours[f"{layer_name}.{other}"].shape == ours[name].shape:
+            what, remedy = f"{name} were its {other}", "load each into its own variable"
+            yield what, remedy, ours[f"{layer_name}.{other}"]
+    if short in FRESH:
+        what = f"{layer_name}'s running statistics were never loaded"
+        remedy = "load running_mean and running_var into moving_mean and moving_variance"
+        yield what, remedy, np.full_like(ours[name], FRESH[short])
+    order = order_of(ours[name], theirs[name])
+    if order is not None:
+        what = f"the outputs of {name} came in another order: {moved(order)}"
+        yield what, "load them in PyTorch's order", ours[name][order]

@@ -139,7 +139,7 @@ EXPECTED = {
     "smaller pool": "the max-pooling had pool_size (2, 2) and strides (2, 2)",
     "group norm": "layer 1's epsilon were 0.001, where PyTorch's is 1e-05",
     "resize": "the resizing had align_corners False",
-    "early relu": "the ReLU came before layer 1, and not behind it",
+    "early relu": "the ReLU came before layer 1, and not after it",
     "dilation": "layer 0 had dilation (1, 1), where PyTorch has dilation (2, 2)",
     "uneven padding": "layer 0's padding were TensorFlow's 'same', (1, 2)",
 }

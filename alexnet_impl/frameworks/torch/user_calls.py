@@ -21,6 +21,7 @@ from alexnet_impl.weights.canonical import Array
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "relu": ("relu", ()),
     "relu6": ("relu6", ()),
+    "hardtanh": ("relu6", ("low", "high")),
     "leaky_relu": ("leaky_relu", ("slope",)),
     "elu": ("elu", ("alpha",)),
     "selu": ("selu", ()),
@@ -66,6 +67,8 @@ KEYWORDS = {
     "p": "rate",
     "training": "active",
     "upscale_factor": "factor",
+    "min_val": "low",
+    "max_val": "high",
 }
 SILENT = {"__get__", "contiguous", "to", "type", "float", "double", "clone", "detach", "cpu"}
 """Functions that change no value."""
@@ -277,7 +280,9 @@ def _operation(name: str, args: Any, kwargs: Any, result: Tensor) -> Operation |
     kind, arguments = KINDS.get(name, ("other", ()))
     given = dict(zip(arguments, args[1:], strict=False))
     given |= {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
-    if name in ("mean", "amax") and not _is_global(source, given):
+    global_ = name not in ("mean", "amax") or _is_global(source, given)
+    up_to_6 = name != "hardtanh" or (given.get("low"), given.get("high")) == (0, 6)
+    if not global_ or not up_to_6:
         kind = "other"
     numbers = NUMBERS[kind](given, name, result) if kind in NUMBERS else {}
     return Operation(kind=kind, name=name, numbers=numbers)

@@ -1,0 +1,99 @@
+"""Mistakes at random places of torchvision's networks: the place and the cause that are named."""
+
+import re
+from collections import Counter
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from alexnet_impl.frameworks import get_framework
+from alexnet_impl.ports.request import PairRequest
+from alexnet_impl.ports.user_pair import compare_models
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
+pytest.importorskip("torchvision")
+
+from support.mutated_ports import MISTAKES, PORTS, Mutation, network, port  # noqa: E402
+
+RIGHT_PLACES, RIGHT_CAUSES = 0.99, 0.9
+"""The shares of mistakes of which the place and the cause must be right."""
+
+
+class SeenError(Exception):
+    """Ends a comparison after the check that a mistake shows in."""
+
+
+def first_failure(net, model):
+    """The first check of a comparison that does not hold, or None."""
+    found = []
+
+    def announce(check):
+        if not check.holds:
+            found.append(check)
+            raise SeenError
+
+    with (
+        get_framework("torch").borrow_model(net) as ours,
+        get_framework("tensorflow").borrow_model(model) as theirs,
+        suppress(SeenError),
+    ):
+        compare_models(ours, theirs, PairRequest(torch="ours", tensorflow="theirs"), announce)
+    return found[0] if found else None
+
+
+def place_of(check):
+    """PyTorch's name of the layer that a check names, or of the one after the operations."""
+    where = check.where.partition(" (PyTorch: ")[0]
+    if check.name == "weights":
+        return where.rpartition(".")[0]
+    return re.search(r"(?:.* and (?:the )?|.* before |^)([\w.]+)", where)[1]
+
+
+def outcome_of(net, model, build):
+    """Whether the place is right, whether the cause is, and what was said."""
+    check, mistake = first_failure(net, model), MISTAKES[build.mutation.kind]
+    if check is None:
+        return False, False, "every check holds"
+    whats = [cause.what for cause in check.causes]
+    is_place = check.name == mistake.stage and place_of(check) == build.place
+    is_cause = bool(whats) and any(word in whats[0] for word in mistake.words)
+    return is_place, is_cause, f"{check.name} at {check.where}: {'; '.join(whats) or 'no cause'}"
+
+
+def mutated(name, weights, number, rng):
+    """Ports of one network, each with a mistake: kinds in turns, each at a random place."""
+    counts = port(name, weights, Mutation())[1].counts
+    kinds = [str(kind) for kind in rng.permutation(sorted(counts))]
+    tried = Counter()
+    for i in range(number):
+        kind = kinds[i % len(kinds)]
+        while tried[kind] < 100:  # some cannot be built: their maps get too small
+            tried[kind] += 1
+            with suppress(ValueError):
+                yield port(name, weights, Mutation(kind, int(rng.integers(counts[kind]))))
+                break
+
+
+def test_mutations_of_torchvisions_networks_have_their_place_and_cause(request):
+    """The networks and mistakes of --mutations, spread over both, are the same in every run."""
+    number = request.config.getoption("--mutations")
+    rng, results, wrong = np.random.default_rng(18), [], []
+    for i, name in enumerate(PORTS):
+        net = network(name) if i < number else None
+        weights = {key: tensor.numpy() for key, tensor in net.state_dict().items()} if net else {}
+        for model, build in mutated(name, weights, len(range(i, number, len(PORTS))), rng):
+            is_place, is_cause, said = outcome_of(net, model, build)
+            results.append((is_place, is_cause))
+            if not (is_place and is_cause):
+                mistake = build.mutation
+                wrong.append(f"{name}, {mistake.kind} {mistake.number} at {build.place}: {said}")
+    places, causes = np.mean(results, axis=0)
+    writer = request.config.get_terminal_writer()
+    writer.line(
+        f"{len(results)} mistakes: {places:.1%} of the places and {causes:.1%} of the causes right"
+    )
+    for line in wrong:
+        writer.line(line)
+    assert places >= RIGHT_PLACES, wrong
+    assert causes >= RIGHT_CAUSES, wrong
