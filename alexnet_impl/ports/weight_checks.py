@@ -141,7 +141,7 @@ def _weight_causes(
 def _readings(
     session: PairSession, name: str, ours: Weights, theirs: Weights
 ) -> Iterator[tuple[str, str, Array]]:
-    """(what, remedy, the array that it makes) for the usual mistakes of a conversion."""
+    """The usual mistakes of a conversion: what, remedy, and the array that each makes."""
     layer_name, _, short = name.rpartition(".")
     pair = next(pair for pair in session.pairs if pair.name == layer_name)
     if short == "weight":
