@@ -209,7 +209,7 @@ def _layer_findings(session: PairSession, pair: LayerPair) -> Sequence[Finding]:
     inputs, expected = session.edited[f"{pair.name}.input"], session.edited[place]
     observed = session.values[1][place]
     weights = {s: session.weights[f"{pair.name}.{s}"] for s in pair.torch.shapes}
-    hypotheses = layer_hypotheses(pair, inputs, weights)
+    hypotheses = layer_hypotheses(pair, session.pairs, inputs, weights)
     hypotheses += output_order(pair, expected, observed, weights)
     found = _rank(session, place, hypotheses)
     if found and explains(found[0].cause, rows_apart(observed, expected)):

@@ -1,6 +1,6 @@
 """Hypotheses: what the Keras model may compute instead, ranked by distance to what it computed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,45 @@ class Finding:
 
     cause: Cause
     edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A difference that the models declare in one pair of layers, or between two.
+
+    Attributes:
+        where: Name of the place.
+        side: The framework whose model is wrong.
+        what: As in Cause, with '{}' for the place.
+        remedy: How to correct it.
+    """
+
+    where: str
+    side: str
+    what: str
+    remedy: str
+
+
+def merged(differences: Iterable[Difference]) -> tuple[Cause, ...]:
+    """Causes of differences; those of one kind at several places make one cause."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for one in differences:
+        places.setdefault((one.side, one.what, one.remedy), []).append(one.where)
+    return tuple(
+        Cause(side=side, what=what.format(names_text(where)), remedy=remedy)
+        for (side, what, remedy), where in places.items()
+    )
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Names in a sentence, of many the first two: 'a', 'a and b', 'a, b and 3 more'."""
+    if len(names) > MOST_NAMES:
+        return f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+
+
+MOST_NAMES = 3
+"""Names that are all said."""
 
 
 def rows_apart(first: Array, second: Array) -> float:

@@ -1,6 +1,6 @@
 """The usual mistakes in a layer with weights: its padding, its numbers, its kernel's layout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,14 @@ from alexnet_impl.ports.pairing import LayerPair, trailing_pad, whole_padding
 from alexnet_impl.weights.canonical import Array, Weights
 
 
-def layer_hypotheses(pair: LayerPair, inputs: Array, weights: Weights) -> list[Hypothesis]:
+def layer_hypotheses(
+    pair: LayerPair, pairs: Sequence[LayerPair], inputs: Array, weights: Weights
+) -> list[Hypothesis]:
     """Mistakes that the Keras layer may contain, given equal inputs.
 
     Args:
         pair: The two layers.
+        pairs: All pairs: what they declare with the same difference is one mistake.
         inputs: Input of both, (batch, channels, height, width) or (batch, features).
         weights: PyTorch's weights by short name.
     """
@@ -37,14 +40,7 @@ def layer_hypotheses(pair: LayerPair, inputs: Array, weights: Weights) -> list[H
             for what, remedy, kernel in kernel_readings(ours, weights["weight"])
         ]
     if ours.epsilon != theirs.epsilon:
-        found.append(
-            Hypothesis(
-                what=f"{ours.title}'s epsilon were {theirs.epsilon:g}, where PyTorch's is "
-                f"{ours.epsilon:g}",
-                remedy=f"give the layer epsilon={ours.epsilon:g}",
-                edits=(Edit(layer=ours.name, attributes={"eps": theirs.epsilon}),),
-            )
-        )
+        found.append(_epsilon_hypothesis(pair, pairs))
     if "running_mean" in weights:
         found += _statistics_hypotheses(ours, weights)
     if "bias" in weights:
@@ -56,6 +52,17 @@ def layer_hypotheses(pair: LayerPair, inputs: Array, weights: Weights) -> list[H
             )
         )
     return found
+
+
+def _epsilon_hypothesis(pair: LayerPair, pairs: Sequence[LayerPair]) -> Hypothesis:
+    ours, theirs = pair.torch.epsilon, pair.tensorflow.epsilon
+    alike = [one for one in pairs if (one.torch.epsilon, one.tensorflow.epsilon) == (ours, theirs)]
+    more = f", and that of {len(alike) - 1} more layers," if len(alike) > 1 else ""
+    return Hypothesis(
+        what=f"{pair.torch.title}'s epsilon{more} were {theirs:g}, where PyTorch's is {ours:g}",
+        remedy=f"give {'each' if more else 'the'} layer epsilon={ours:g}",
+        edits=tuple(Edit(layer=one.name, attributes={"eps": theirs}) for one in alike),
+    )
 
 
 def _with(layer: UserLayer, **weights: Array) -> Edit:

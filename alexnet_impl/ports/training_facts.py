@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from alexnet_impl.frameworks.user_model import Operation
-from alexnet_impl.parity.record import Cause
+from alexnet_impl.ports.hypotheses import Difference
 from alexnet_impl.ports.pairing import LayerPair
 from alexnet_impl.ports.session import PairSession
 
-Difference = tuple[str, Cause]
-"""(place, cause)"""
 FORMS = {"units": "", "maps": " of whole maps", "alpha": " of SELU's kind"}
 
 
@@ -44,14 +42,14 @@ def _operation_differences(
         both = [[said(one) for one in chain if _acts(one, kind)] for chain in (ours, theirs)]
         if both[0] != both[1]:
             words = [" and ".join(each) or "none" for each in both]
-            cause = Cause(
+            yield Difference(
+                where=f"{kind} {where}",
                 side="tensorflow",
-                what=f"in training {kind} {where} were {words[1]}, where PyTorch has {words[0]}",
+                what=f"in training {{}} were {words[1]}, where PyTorch has {words[0]}",
                 remedy="use the same rates at the same places"
                 if kind == "noise" or _rates(ours) != _rates(theirs)
                 else "use SpatialDropout2D for nn.Dropout2d, and Dropout for nn.Dropout",
             )
-            yield f"{kind} {where}", cause
 
 
 def _acts(operation: Operation, kind: str) -> bool:
@@ -74,37 +72,38 @@ def _noise(operation: Operation) -> str:
 def _layer_differences(pair: LayerPair) -> Iterator[Difference]:
     ours, theirs = pair.torch.training, pair.tensorflow.training
     first, second = ours.get("momentum"), theirs.get("momentum")
+
+    def keras(what: str, remedy: str) -> Difference:
+        return Difference(where=pair.label, side="tensorflow", what=what, remedy=remedy)
+
     if second is not None and (first is None or abs(first - second) > ROUNDING):
         has = "the mean over all batches" if first is None else f"{first:g} of the new ones"
-        yield (
-            pair.label,
-            Cause(
-                side="tensorflow",
-                what=f"in training the running statistics of {pair.label} took {second:g} of the "
-                f"new ones, where PyTorch's take {has}",
-                remedy="give BatchNormalization momentum="
-                f"{1 - (0.1 if first is None else first):g}: Keras's is 1 - PyTorch's",
-            ),
+        yield keras(
+            f"in training the running statistics of {{}} took {second:g} of the new ones, where "
+            f"PyTorch's take {has}",
+            "give BatchNormalization momentum="
+            f"{1 - (0.1 if first is None else first):g}: Keras's is 1 - PyTorch's",
         )
     for part, said in theirs.get("penalties", {}).items():
-        what = f"in training the loss had a term {said} of {pair.label}'s {part}"
-        remedy = (
-            "remove it, or give PyTorch the same: for SGD, weight_decay is twice the factor of L2"
+        yield keras(
+            f"in training the loss had a term {said} of the {part} of {{}}",
+            "remove it, or give PyTorch the same: for SGD, weight_decay is twice the factor of L2",
         )
-        yield pair.label, Cause(side="tensorflow", what=what, remedy=remedy)
     for part, said in theirs.get("constraints", {}).items():
-        what = f"in training {pair.label}'s {part} were held by {said} after every update"
-        remedy = "remove it, or do the same in PyTorch after every optimizer step"
-        yield pair.label, Cause(side="tensorflow", what=what, remedy=remedy)
-    frozen = (
-        set(pair.torch.frozen) & set(pair.shared),
-        set(pair.tensorflow.frozen) & set(pair.shared),
-    )
+        yield keras(
+            f"in training the {part} of {{}} were held by {said} after every update",
+            "remove it, or do the same in PyTorch after every optimizer step",
+        )
+    frozen = tuple(set(layer.frozen) & set(pair.shared) for layer in (pair.torch, pair.tensorflow))
     for short in sorted(frozen[0] ^ frozen[1]):
         side = "torch" if short in frozen[0] else "tensorflow"
         remedy = "set requires_grad=True" if side == "torch" else "set trainable=True"
-        what = f"{pair.name}.{short} were frozen"
-        yield pair.label, Cause(side=side, what=what, remedy=f"{remedy}, or freeze both")
+        yield Difference(
+            where=pair.label,
+            side=side,
+            what=f"the {short} of {{}} were frozen",
+            remedy=f"{remedy}, or freeze both",
+        )
 
 
 ROUNDING = 1e-6

@@ -10,7 +10,14 @@ import numpy as np
 
 from alexnet_impl.parity.record import Cause, CheckResult
 from alexnet_impl.parity.tolerances import tolerance
-from alexnet_impl.ports.hypotheses import Hypothesis, rank, rows_apart, worst_of
+from alexnet_impl.ports.hypotheses import (
+    Difference,
+    Hypothesis,
+    merged,
+    rank,
+    rows_apart,
+    worst_of,
+)
 from alexnet_impl.ports.layer_hypotheses import kernel_readings, moved, order_of
 from alexnet_impl.ports.pairing import LayerPair, PairedModel
 from alexnet_impl.ports.session import PairSession
@@ -26,7 +33,7 @@ UNRELATED = 0.1
 
 def compare_architectures(session: PairSession) -> CheckResult:
     """Check for weights that are missing or have another shape, and for other training."""
-    found = [entry for pair in session.pairs for entry in _weight_differences(pair)]
+    found = [one for pair in session.pairs for one in _weight_differences(pair)]
     found += training_differences(session)
     total = sum(math.prod(shape) for p in session.pairs for shape in p.torch.shapes.values())
     return CheckResult(
@@ -35,27 +42,24 @@ def compare_architectures(session: PairSession) -> CheckResult:
         measured=float(len(found)),
         tolerance=0.0,
         reason=f"{len(session.pairs)} pairs of layers, {total:,} weights in torch",
-        where=found[0][0] if found else "",
-        causes=tuple(cause for _, cause in found),
+        where=found[0].where if found else "",
+        causes=merged(found),
         notes=training_notes(session),
     )
 
 
-def _weight_differences(pair: LayerPair) -> list[tuple[str, Cause]]:
+def _weight_differences(pair: LayerPair) -> Iterator[Difference]:
     ours, theirs = pair.torch.shapes, pair.tensorflow.shapes
-    found = []
     for short in {**ours, **theirs}:
         if short in pair.shared:
             continue
-        lacking = "torch" if short not in ours else "tensorflow"
         if short in ours and short in theirs:
-            what = f"{pair.label} read {theirs[short][1]} features, and not {ours[short][1]}"
+            what = f"{{}} read {theirs[short][1]} features, and not {ours[short][1]}"
             remedy = "find the layer before it whose output has another size"
         else:
-            what = f"{pair.label} had no {short}"
-            remedy = f"give both a {short}, or neither"
-        found.append((pair.label, Cause(side=lacking, what=what, remedy=remedy)))
-    return found
+            what, remedy = f"{{}} had no {short}", f"give both a {short}, or neither"
+        lacking = "torch" if short not in ours else "tensorflow"
+        yield Difference(where=pair.label, side=lacking, what=what, remedy=remedy)
 
 
 def compare_weights(session: PairSession) -> CheckResult:

@@ -47,7 +47,6 @@ MISTAKES = {
     "average for max": Mistake("max", ("average",), is_layers=False),
     "smaller pool": Mistake("max", ("pool_size (2, 2)",), is_layers=False),
     "pool padded same": Mistake("padded max", ("'same'",), is_layers=False),
-    "pool padded with zeros": Mistake("padded max", ("zeros",), is_layers=False),
     "no bias": Mistake("dense", ("no bias",), stage="architecture"),
     "unpermuted rows": Mistake("flat", ("channels first",), stage="weights"),
     "dropout rate": Mistake("dropout", ("dropout",), stage="architecture", is_layers=False),
@@ -181,7 +180,7 @@ class Builder:
         kind = next(filter(None, mistakes), "")
         if kind == "pool padded same":
             return layers.MaxPooling2D(size, stride, padding="same")(x)
-        if kind == "pool padded with zeros":
+        if kind == "average for max" and padding:
             x = layers.ZeroPadding2D(padding)(x)
         elif padding:
             sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
