@@ -16,7 +16,7 @@ from alexnet_impl.network.spec import same_padding
 from alexnet_impl.network.user_code import load_user_object
 from alexnet_impl.weights.canonical import Array, Weights
 
-LayerKind = Literal["conv", "dense", "batchnorm", "other"]
+LayerKind = Literal["conv", "dense", "transposed", "batchnorm", "attention", "parameter", "other"]
 FeatureOrder = Literal["", "channels-first", "channels-last"]
 ZeroPadding = tuple[tuple[int, int], tuple[int, int]]
 """Pixels of zeros: (above, below), (left, right)."""
@@ -28,9 +28,9 @@ class Operation:
 
     Attributes:
         kind: relu, leaky_relu, gelu, ..., softmax, lrn, max_pool, avg_pool, adaptive_avg_pool,
-            adaptive_max_pool, resize, pixel_shuffle, pad, flatten, permute, dropout, noise; 'other'
-            if its arithmetic is unknown. In an Edit also 'original', which is the changed call
-            itself, and 'call', an earlier operation of the same span by its index.
+            adaptive_max_pool, resize, pixel_shuffle, pad, scale, flatten, permute, dropout, noise;
+            'other' if its arithmetic is unknown. In an Edit also 'original', which is the changed
+            call itself, and 'call', an earlier operation of the same span by its index.
         name: Name of the layer or function in the user's code.
         numbers: Arguments such as size, stride, padding, alpha, in PyTorch's sense.
     """
@@ -55,18 +55,22 @@ class UserLayer:
 
     Attributes:
         name: Dotted path inside the model.
-        kind: The layer's arithmetic.
+        kind: The layer's arithmetic; 'parameter' is one that belongs to no layer, such as the class
+            token of a vision transformer, and has no input and no output.
         shapes: Short name of each weight ('weight', 'bias', 'running_mean', 'running_var') to its
             shape in PyTorch's layout.
         frozen: Weights that its framework does not train.
         before: Operations between the previously called layer and this one.
         follows: Layers whose outputs reach this one's input; empty for the images, or if unknown.
+        pooled: Poolings between them and this one, on the path that has most.
         stride: (vertical, horizontal) stride of a convolution.
         padding: Zero padding of a convolution in pixels.
         padding_name: 'same' or 'valid' if the user gave the padding by name.
         dilation: (vertical, horizontal) dilation of a convolution.
         groups: Groups of a convolution.
+        output_padding: (vertical, horizontal) size added to the output of a transposed convolution.
         epsilon: Epsilon of a batch normalisation.
+        heads: Heads of an attention.
         flattened: (channels, height, width) of the map that a dense layer reads flattened.
         features: Order in which the map was flattened.
         own_shape: Shape of the kernel in the model, if the layer counts as one of another kind.
@@ -81,12 +85,15 @@ class UserLayer:
     frozen: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     follows: tuple[str, ...] = ()
+    pooled: int = 0
     stride: tuple[int, int] = (1, 1)
     padding: ZeroPadding = ((0, 0), (0, 0))
     padding_name: str = ""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    output_padding: tuple[int, int] = (0, 0)
     epsilon: float = 0.0
+    heads: int = 0
     flattened: tuple[int, int, int] | None = None
     features: FeatureOrder = ""
     own_shape: tuple[int, ...] | None = None
@@ -109,9 +116,10 @@ class Edit:
         layer: The changed layer; of a changed operation the layer before it, '' before the first.
             'output' changes the model's output.
         index: Position of the changed operation behind the layer; None to change the layer itself.
-        chain: Operations in the place of the call, which is ORIGINAL among them; around a layer
-            a padding directly before it counts as its own.
+        chain: Operations in the place of the call, which is ORIGINAL among them, its numbers other
+            arguments of the call; around a layer a padding directly before it counts as its own.
         attributes: Other values of the layer's attributes.
+        arguments: Other arguments of the layer's call.
         weights: Short name of a weight to another array, in PyTorch's layout.
     """
 
@@ -119,6 +127,7 @@ class Edit:
     index: int | None = None
     chain: tuple[Operation, ...] = (ORIGINAL,)
     attributes: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     weights: Weights = field(default_factory=dict)
 
 
@@ -145,19 +154,21 @@ class LayerCall:
         name: Dotted path of the layer inside the model.
         layer: The framework's own layer.
         before: Operations between the previous call and this one.
-        inputs: Input of the layer.
-        outputs: Output, without an activation that is part of the layer.
+        inputs: Input of the layer; None for a parameter that belongs to no layer.
+        outputs: Output, without an activation that is part of the layer; likewise.
         maps: The last feature map before the layer.
         follows: See UserLayer.
+        pooled: See UserLayer.
     """
 
     name: str
     layer: Any
     before: tuple[Operation, ...]
-    inputs: Array
-    outputs: Array
+    inputs: Array | None
+    outputs: Array | None
     maps: Array | None
     follows: tuple[str, ...] = ()
+    pooled: int = 0
 
 
 class Sources:
@@ -166,6 +177,7 @@ class Sources:
     def __init__(self, *, active: bool = True) -> None:
         self._active = active
         self._names: dict[int, frozenset[str]] = {}
+        self._poolings: dict[int, int] = {}
         self._kept: list[Any] = []  # an identity stands for a tensor only while that lives
 
     def of(self, tensors: Iterable[Any]) -> frozenset[str]:
@@ -175,6 +187,27 @@ class Sources:
             inner = isinstance(one, list | tuple)
             found |= self.of(one) if inner else self._names.get(id(one), frozenset())
         return frozenset(found)
+
+    def facts(self, tensors: Iterable[Any]) -> dict[str, Any]:
+        """The fields of a LayerCall that say where its inputs come from."""
+        return {"follows": tuple(sorted(self.of(tensors))), "pooled": self._pooled(tensors)}
+
+    def _pooled(self, tensors: Iterable[Any]) -> int:
+        return max(
+            (
+                self._pooled(one)
+                if isinstance(one, list | tuple)
+                else self._poolings.get(id(one), 0)
+                for one in tensors
+            ),
+            default=0,
+        )
+
+    def pass_on(self, tensor: Any, sources: Sequence[Any], *, pools: bool = False) -> None:
+        """Notes that a tensor is computed from others, without a layer with weights."""
+        count = self._pooled(sources) + pools
+        self.keep(tensor, self.of(sources))
+        self._poolings[id(tensor)] = count
 
     def keep(self, tensor: Any, names: Iterable[str]) -> None:
         """Notes which layers a tensor comes from."""
@@ -187,7 +220,8 @@ def arrays_of(calls: Iterable[LayerCall], output: Array | None) -> Weights:
     """Returns the result of UserModel.forward(), an output (batch, classes) included if given."""
     arrays: Weights = {}
     for call in calls:
-        arrays |= {f"{call.name}.input": call.inputs, f"{call.name}.output": call.outputs}
+        ends = {"input": call.inputs, "output": call.outputs}
+        arrays |= {f"{call.name}.{end}": a for end, a in ends.items() if a is not None}
     return arrays if output is None else arrays | {"output": output}
 
 
@@ -284,15 +318,17 @@ def feature_order(maps: Array, features: Array) -> FeatureOrder:
     return ""
 
 
-def flatten_facts(maps: Array | None, inputs: Array) -> dict[str, Any]:
+def flatten_facts(maps: Array | None, inputs: Array | None) -> dict[str, Any]:
     """The fields of a UserLayer that say which map a dense layer reads flattened, if any.
 
     Args:
         maps: The last feature map before the layer, (batch, channels, height, width).
         inputs: The layer's input, (batch, features) if it is flat.
     """
-    order = feature_order(maps, inputs) if maps is not None and inputs.ndim == 2 else ""
-    return {"flattened": maps.shape[1:], "features": order} if maps is not None and order else {}
+    if maps is None or inputs is None:
+        return {}
+    order = feature_order(maps, inputs) if inputs.ndim == 2 else ""
+    return {"flattened": maps.shape[1:], "features": order} if order else {}
 
 
 def same_sides(
@@ -307,6 +343,17 @@ def same_sides(
         for size, kernel, step, wide in zip(sizes, kernel_size, stride, dilation, strict=True)
     )
     return rows, columns
+
+
+def sequence_kernel(shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of a kernel (out, in, length) as one over maps with a height of 1."""
+    out, inner, length = shape
+    return (out, inner, 1, length)
+
+
+def squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without the axes of size 1."""
+    return tuple(size for size in shape if size > 1)
 
 
 def pair_of(value: Any) -> tuple[Any, Any]:

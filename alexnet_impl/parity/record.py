@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Cause:
         distance: Relative difference that remains after the other framework makes the same mistake:
             near 0 if the cause explains everything; None if only its kind is known.
         where: The place, if it is a further one than that of the check.
+        also: Further places of the same mistake.
     """
 
     side: str
@@ -34,11 +36,24 @@ class Cause:
     remedy: str
     distance: float | None = None
     where: str = ""
+    also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f"at {self.where}: " if self.where else ""
         how = "" if self.distance is None else f" (explains it to {self.distance:.1e})"
-        return f"{place}{self.side} computes as if {self.what}{how}; {self.remedy}"
+        also = f"; likewise at {names_text(self.also)}" if self.also else ""
+        return f"{place}{self.side} computes as if {self.what}{how}; {self.remedy}{also}"
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Names in a sentence, of many the first two: 'a', 'a and b', 'a, b and 3 more'."""
+    if len(names) > MOST_NAMES:
+        return f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+
+
+MOST_NAMES = 3
+"""Names that are all said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

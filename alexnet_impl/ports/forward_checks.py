@@ -21,7 +21,7 @@ from alexnet_impl.ports.hypotheses import (
     rows_apart,
 )
 from alexnet_impl.ports.layer_hypotheses import layer_hypotheses, output_order
-from alexnet_impl.ports.pairing import LayerPair, trailing_pad
+from alexnet_impl.ports.pairing import LayerPair, called, trailing_pad
 from alexnet_impl.ports.session import PairSession
 from alexnet_impl.ports.span_hypotheses import (
     TITLES,
@@ -33,7 +33,7 @@ from alexnet_impl.weights.canonical import Array
 
 ADDED = ("relu", "relu6")
 """Activations that are looked for on the other side of a layer."""
-MOST_MISTAKES = 8
+MOST_MISTAKES = 24
 """Mistakes that one comparison explains."""
 
 
@@ -43,6 +43,7 @@ class _Mismatch:
 
     measured: float
     where: str = ""
+    title: str = ""
     findings: Sequence[Finding] = ()
 
 
@@ -85,19 +86,39 @@ def compare_layers(session: PairSession) -> CheckResult:
     session.values = session.each(lambda side: side.forward(session.images))
     session.edited = session.values[0]
     first = found = _first_mismatch(session)
-    causes: list[Cause] = []
-    while found.where and len(causes) < MOST_MISTAKES:
+    causes: dict[str, Cause] = {}
+    further = ""
+    for _ in range(MOST_MISTAKES):
+        if not found.where:
+            break
         place = found.where.partition(" (PyTorch: ")[0] if causes else ""
         explained = _is_explained(session, found)
         findings = found.findings[:1] if explained else found.findings
-        causes += [replace(one.cause, where=place) for one in findings]
+        for one in findings:
+            _add(causes, replace(one.cause, where=place), found.title)
         if not explained:
+            further = found.where if causes and not found.findings else ""
             break
         _make(session, findings[0])
         found = _first_mismatch(session)
     session.unexplained = bool(found.where)
     check = session.judge("layers", first.measured, where=first.where)
-    return replace(check, reason=check.reason + session.note, causes=tuple(causes))
+    notes = (f"no known cause explains the next mismatch, at {further}",) if further else ()
+    return replace(
+        check, reason=check.reason + session.note, causes=tuple(causes.values()), notes=notes
+    )
+
+
+def _add(causes: dict[str, Cause], cause: Cause, title: str) -> None:
+    """Keep a cause; a mistake that was found in another layer already gets one more place."""
+    what = cause.what.replace(title, "") if title else cause.what
+    key = f"{what}; {cause.remedy}"
+    known = causes.get(key)
+    if known is None:
+        causes[key] = cause
+    else:
+        distance = max(known.distance or 0.0, cause.distance or 0.0)
+        causes[key] = replace(known, distance=distance, also=(*known.also, cause.where))
 
 
 ROUNDED = 1e-6
@@ -124,7 +145,8 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
     bound = max(session.tolerance("layers"), session.rounding)
     before, title = "", "the images"
     worst = 0.0
-    for number, pair in enumerate(session.pairs):
+    pairs = called(session.pairs)
+    for number, pair in enumerate(pairs):
         name = f"{pair.name}.input"
         if f"{pair.name}.output" not in ours:
             break  # PyTorch's layer cannot read what Keras's read
@@ -138,14 +160,15 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
             )
             where = f"the operations between {title} and {pair.label}{span}"
             findings = _span_findings(session, span, name)
-            findings = [_early(one, session.pairs[number:][:2]) for one in findings]
+            findings = [_early(one, pairs[number:][:2]) for one in findings]
             return _Mismatch(measured=distance, where=where, findings=findings)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
         distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
             findings = _layer_findings(session, pair)
-            return _Mismatch(measured=distance, where=pair.label, findings=findings)
+            title = pair.torch.title
+            return _Mismatch(measured=distance, where=pair.label, title=title, findings=findings)
         worst = max(worst, distance)
         before, title = pair.name, pair.torch.title
     return _Mismatch(measured=worst)
@@ -242,9 +265,10 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
     bound = max(check.tolerance, session.rounding)
     reached = "output" in session.edited and not session.unexplained
     if not check.holds and follows and not (reached and left > bound):
-        check = replace(check, where="the layers above")
+        note = f"with the mistakes above made in PyTorch too, the outputs are {left:.1e} apart"
+        check = replace(check, where="the layers above", notes=(note,) if reached else ())
     elif not check.holds:
-        last = session.pairs[-1]
+        last = called(session.pairs)[-1]
         span = Span(
             before=last.name,
             after="output",

@@ -1,12 +1,12 @@
 """Hypotheses: what the Keras model may compute instead, ranked by distance to what it computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_model import Edit, ZeroPadding
-from alexnet_impl.parity.record import MAX_CAUSES, Cause
+from alexnet_impl.frameworks.user_model import Edit, ZeroPadding, squeezed
+from alexnet_impl.parity.record import MAX_CAUSES, Cause, names_text
 from alexnet_impl.weights.canonical import Array
 
 EXPLAINED = 0.05
@@ -64,22 +64,14 @@ def merged(differences: Iterable[Difference]) -> tuple[Cause, ...]:
     )
 
 
-def names_text(names: Sequence[str]) -> str:
-    """Names in a sentence, of many the first two: 'a', 'a and b', 'a, b and 3 more'."""
-    if len(names) > MOST_NAMES:
-        return f"{names[0]}, {names[1]} and {len(names) - 2} more"
-    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
-
-
-MOST_NAMES = 3
-"""Names that are all said."""
-
-
 def rows_apart(first: Array, second: Array) -> float:
     """Largest difference of two arrays (batch, ...), each image relative to its largest value.
 
-    So images of every scale have equal weight. Infinity if the shapes differ.
+    So images of every scale have equal weight. Infinity if the shapes differ; maps of one pixel
+    have the shape of rows.
     """
+    if first.size == second.size and squeezed(first.shape[1:]) == squeezed(second.shape[1:]):
+        second = second.reshape(first.shape)
     if first.shape != second.shape:
         return float("inf")
     rows = first.reshape(len(first), -1), second.reshape(len(second), -1)

@@ -8,6 +8,7 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.frameworks.user_model import Operation
 from alexnet_impl.parity.record import LargestDifference, LayerDifference
 from alexnet_impl.ports.hypotheses import rows_apart
+from alexnet_impl.ports.pairing import called
 from alexnet_impl.ports.session import PairSession
 from alexnet_impl.weights.canonical import Array
 
@@ -19,7 +20,7 @@ def layer_differences(session: PairSession) -> tuple[LayerDifference, ...]:
     ours, theirs = session.values
     bound = session.tolerance("layers")
     found = []
-    for pair in session.pairs:
+    for pair in called(session.pairs):
         layers = (pair.torch, pair.tensorflow)
         sides = [(ours[f"{pair.name}.{end}"], theirs[f"{pair.name}.{end}"]) for end in ENDS]
         distances = [rows_apart(*arrays) for arrays in sides]

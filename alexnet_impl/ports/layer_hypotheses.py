@@ -39,6 +39,10 @@ def layer_hypotheses(
             Hypothesis(what=what, remedy=remedy, edits=(_with(ours, weight=kernel),))
             for what, remedy, kernel in kernel_readings(ours, weights["weight"])
         ]
+    if ours.kind == "attention":
+        found += _attention_hypotheses(pair, weights)
+    if ours.kind == "transposed":
+        found += _transposed_hypotheses(pair, weights["weight"].shape[2:])
     if ours.epsilon != theirs.epsilon:
         found.append(_epsilon_hypothesis(pair, pairs))
     if "running_mean" in weights:
@@ -153,6 +157,94 @@ def _padding_hypotheses(
                 edits=_padded(ours, padding),
             )
         seen.add(padding)
+
+
+def _transposed_hypotheses(pair: LayerPair, kernel: tuple[int, ...]) -> Iterator[Hypothesis]:
+    """Keras's two paddings of a transposed convolution, as crops of the whole output."""
+    ours = pair.torch
+    sizes = list(zip(kernel, ours.stride, ours.dilation, strict=True))
+    overlaps = [(size - 1) * wide + 1 - step for size, step, wide in sizes]
+    readings: dict[str, Any] = {
+        "same": [(lap // 2, lap - lap // 2) if lap > 0 else (0, lap) for lap in overlaps],
+        "valid": [(0, min(lap, 0)) for lap in overlaps],
+    }
+    if pair.tensorflow.padding_name == "valid":
+        readings = dict(reversed(readings.items()))
+    (rows, _), (columns, _) = ours.padding
+    wanted = [
+        (crop, crop - more) for crop, more in zip((rows, columns), ours.output_padding, strict=True)
+    ]
+    right = sides_text((wanted[0], wanted[1]))
+    for name, crops in readings.items():
+        if crops != wanted:
+            sides = tuple((-first, -last) for first, last in crops)
+            crop = Operation(kind="pad", name="crop", numbers={"sides": sides})
+            yield Hypothesis(
+                what=f"{ours.title}'s output were cropped as by padding='{name}', by "
+                f"{sides_text((crops[0], crops[1]))}, where PyTorch crops it by {right}",
+                remedy=f"use padding='valid' and crop with Cropping2D({right})",
+                edits=(
+                    Edit(
+                        layer=ours.name,
+                        chain=(ORIGINAL, crop),
+                        attributes={"padding": (0, 0), "output_padding": (0, 0)},
+                    ),
+                ),
+            )
+
+
+def _attention_hypotheses(pair: LayerPair, weights: Weights) -> Iterator[Hypothesis]:
+    """Other heads, the scale of the scores, the mask, and the inputs exchanged."""
+    ours, theirs = pair.torch, pair.tensorflow
+    name, features = ours.title, len(weights["query_weight"])
+    size = features // ours.heads
+    if theirs.heads not in (0, ours.heads) and features % theirs.heads == 0:
+        yield Hypothesis(
+            what=f"{name} had {theirs.heads} heads, where PyTorch has {ours.heads}",
+            remedy=f"give it num_heads={ours.heads}, key_dim={size}",
+            edits=(
+                Edit(
+                    layer=ours.name,
+                    attributes={"num_heads": theirs.heads, "head_dim": features // theirs.heads},
+                ),
+            ),
+        )
+    query = {key: weights[key] for key in ("query_weight", "query_bias") if key in weights}
+    for what, factor in (
+        (f"the scores of {name} were not divided by the root of {size}", size**0.5),
+        (f"the scores of {name} were divided by the root of {size} twice", size**-0.5),
+        (f"the scores of {name} were divided by the root of {features}", ours.heads**-0.5),
+        (f"the scores of {name} were divided by {size}, and not by its root", size**-0.5),
+    ):
+        yield Hypothesis(
+            what=what,
+            remedy=f"divide them by the root of the size of a head, {size}",
+            edits=(_with(ours, **{key: factor * array for key, array in query.items()}),),
+        )
+    yield Hypothesis(
+        what=f"{name} had no mask",
+        remedy="give its call attention_mask, or use_causal_mask=True",
+        edits=(
+            Edit(
+                layer=ours.name,
+                arguments={"attn_mask": None, "is_causal": False, "key_padding_mask": None},
+            ),
+        ),
+    )
+    for first, second in (("query", "key"), ("query", "value"), ("key", "value")):
+        both = {f"{one}_{part}" for one in (first, second) for part in ("weight", "bias")}
+        swapped = {
+            key: weights[
+                key.replace(first, second) if key.startswith(first) else key.replace(second, first)
+            ]
+            for key in sorted(both & weights.keys())
+        }
+        if all(swapped[key].shape == weights[key].shape for key in swapped):
+            yield Hypothesis(
+                what=f"{name}'s {first} and {second} were exchanged",
+                remedy="give its call query, value, key in Keras's order, or by their names",
+                edits=(_with(ours, **swapped),),
+            )
 
 
 def _declared_hypotheses(pair: LayerPair) -> list[Hypothesis]:

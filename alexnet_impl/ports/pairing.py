@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from alexnet_impl.frameworks.user_model import (
     UserModel,
     UserModelFacts,
     ZeroPadding,
+    squeezed,
 )
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -77,6 +80,11 @@ def pair_layers(
     return tuple(_with_order(pair) for pair in pairs)
 
 
+def called(pairs: Sequence[LayerPair]) -> tuple[LayerPair, ...]:
+    """The pairs that have inputs and outputs on both sides: all but those of parameters."""
+    return tuple(pair for pair in pairs if pair.torch.kind != "parameter")
+
+
 def _plain(name: str) -> str:
     """A name without its separators: Keras allows no dots."""
     return re.sub(r"[./_]+", "_", name)
@@ -97,9 +105,11 @@ def _by_graph(
 ) -> dict[str, str] | None:
     """Partners that fit and follow partners; None if a layer has none.
 
-    Of several candidates the first one counts, in the order of the calls.
+    Of several candidates one with the same neighbours counts, and of these the first in the order
+    of the calls.
     """
     found = dict(names)
+    colours = _neighbourhoods(ours, theirs)
     for name, layer in ours.items():
         if name in names:
             continue
@@ -109,12 +119,52 @@ def _by_graph(
             for other, theirs_layer in theirs.items()
             if other not in found.values()
             and _fits(layer, theirs_layer)
-            and wanted == set(theirs_layer.follows)
+            and (layer.kind == "parameter" or wanted == set(theirs_layer.follows))
         ]
         if not candidates:
             return None
-        found[name] = candidates[0]
+        alike = [other for other in candidates if colours[1][other] == colours[0][name]]
+        found[name] = (alike or candidates)[0]
     return found
+
+
+def _neighbourhoods(*models: dict[str, UserLayer]) -> list[dict[str, int]]:
+    """A number for each layer of some models, equal for layers with equal surroundings.
+
+    Every round lets each layer see one connection further in both directions.
+    """
+    found: list[dict[str, Any]] = [
+        {name: (_trait(layer), layer.pooled) for name, layer in model.items()} for model in models
+    ]
+    links: list[dict[str, tuple[set[str], set[str]]]] = []
+    for model in models:
+        both: dict[str, tuple[set[str], set[str]]] = {
+            name: (set(layer.follows) & model.keys(), set()) for name, layer in model.items()
+        }
+        for name, (before, _) in both.items():
+            for other in before:
+                both[other][1].add(name)
+        links.append(both)
+    count = 0
+    while True:
+        known: dict[Any, int] = {}
+        numbered: list[dict[str, Any]] = []
+        for colours, both in zip(found, links, strict=True):
+            numbered.append({})
+            for name, sides in both.items():
+                around = [tuple(sorted(str(colours[other]) for other in side)) for side in sides]
+                key = (colours[name], *around)
+                numbered[-1][name] = known.setdefault(key, len(known))
+        if len(known) == count:
+            return numbered
+        found, count = numbered, len(known)
+
+
+def _trait(layer: UserLayer) -> tuple[str, int]:
+    """Kind of a layer and size of its output, which are equal in two layers that pair."""
+    kind = "kernel" if layer.kind in ("conv", "dense") else layer.kind
+    shape = next((layer.shapes[s] for s in ("weight", "running_mean") if s in layer.shapes), (0,))
+    return kind, shape[0] if shape else 0
 
 
 def _adapted(ours: UserLayer, theirs: UserLayer) -> LayerPair:
@@ -126,7 +176,17 @@ def _adapted(ours: UserLayer, theirs: UserLayer) -> LayerPair:
             shapes = {**theirs.shapes, "weight": ours.shapes["weight"]}
             own = theirs.shapes["weight"]
             theirs = replace(theirs, kind=ours.kind, shapes=shapes, features="", own_shape=own)
+    if "parameter" in kinds and ours.kind != theirs.kind:
+        ours, theirs = _as_parameter(ours), _as_parameter(theirs)
     return LayerPair(torch=ours, tensorflow=theirs)
+
+
+def _as_parameter(layer: UserLayer) -> UserLayer:
+    """The layer; one of a single weight, as for a class token, counts as a parameter."""
+    if layer.kind == "parameter" or layer.shapes.keys() != {"weight"}:
+        return layer
+    own = layer.own_shape or layer.shapes["weight"]
+    return replace(layer, kind="parameter", shapes={"weight": squeezed(own)}, own_shape=own)
 
 
 def _check_names(
@@ -151,15 +211,27 @@ def _counts(
     right: list[str],
 ) -> str:
     alone = [name for name in left if name not in right], [n for n in right if n not in left]
+    first = [layer for layer in ours if layer.name in alone[0]]
+    second = [layer for layer in theirs if layer.name in alone[1]]
+    traits = [[_trait(layer) for layer in layers] for layers in (first, second)]
+    matcher = SequenceMatcher(None, traits[0], traits[1], autojunk=False)
+    for block in matcher.get_matching_blocks()[::-1]:
+        del first[block.a : block.a + block.size], second[block.b : block.b + block.size]
     return (
         f"the torch model has {len(ours)} layers with weights, the tensorflow model {len(theirs)}. "
-        f"No partner of the same name: in torch {_list(ours, alone[0])}; in tensorflow "
-        f"{_list(theirs, alone[1])}. Add the missing layer, or pair layers with --names."
+        f"No partner of their kind in this order: in torch {_list(first)}; in tensorflow "
+        f"{_list(second)}. Add the missing layer, or pair layers with --names."
     )
 
 
-def _list(layers: Sequence[UserLayer], names: list[str]) -> str:
-    return ", ".join(_describe(layer) for layer in layers if layer.name in names) or "none"
+def _list(layers: Sequence[UserLayer]) -> str:
+    said = ", ".join(_describe(layer) for layer in layers[:MOST_NAMED])
+    more = len(layers) - MOST_NAMED
+    return f"{said} and {more} more" if more > 0 else said or "none"
+
+
+MOST_NAMED = 6
+"""Layers without a partner that are listed."""
 
 
 def _describe(layer: UserLayer) -> str:
@@ -296,14 +368,16 @@ def _shaped(layer: UserLayer, values: Array) -> Array:
     """Values of a layer that counts as one of another kind: a map of one pixel is a row."""
     if layer.own_shape is None:
         return values
+    if len(layer.own_shape) == SEQUENCES:
+        return values[:, :, None]
     if layer.kind == "conv" and values.ndim == ROWS:
         return values[:, :, None, None]
     one = layer.kind == "dense" and values.shape[ROWS:] == (1, 1)
     return values[:, :, 0, 0] if one else values
 
 
-ROWS = 2
-"""Dimensions of rows (batch, features)."""
+ROWS, SEQUENCES = 2, 3
+"""Dimensions of rows (batch, features) and of sequences (batch, channels, length)."""
 
 
 def _unpadded(layer: UserLayer, inputs: Array) -> Array:

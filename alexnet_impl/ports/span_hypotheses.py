@@ -85,6 +85,7 @@ FAMILIES = {
     **dict.fromkeys(("max_pool", "avg_pool"), "pool"),
     **dict.fromkeys(("adaptive_avg_pool", "adaptive_max_pool"), "global pool"),
     "resize": "resize",
+    "scale": "scaling",
 }
 """Kind of an operation to the operations that may stand in its place."""
 
@@ -97,6 +98,13 @@ def _declared(span: Span) -> Iterator[Hypothesis]:
         if len(places) == len(others):
             for index, other in zip(places, others, strict=True):
                 yield from _exchanged(span, index, other)
+        elif family == "scaling" and len(places) < len(others):
+            names = " and ".join(one.name for one in others)
+            yield Hypothesis(
+                what=f"it scaled its input, in {names}",
+                remedy=f"remove {names}, or scale PyTorch's input alike",
+                edits=(span.add(0, *others),),
+            )
         elif not places:
             for other in others:
                 for index in range(len(span.ours) + 1):
@@ -134,6 +142,8 @@ def _difference(ours: Operation, theirs: Operation) -> str:
         return f"{title} were {_words(theirs, ours)}"
     if FAMILIES[ours.kind] == "pool":
         return f"{title} {_pool_difference(ours.numbers, theirs.numbers)}"
+    if ours.kind == "gelu":
+        return f"{title} were {GELUS[theirs.numbers['approximate']]}"
     numbers = ", ".join(
         f"{key} {value}" for key, value in theirs.numbers.items() if value != ours.numbers.get(key)
     )
@@ -171,9 +181,14 @@ TITLES = {
     "adaptive_max_pool": "the global max-pooling",
     "resize": "the resizing",
     "pixel_shuffle": "the pixel shuffle",
+    "scale": "the scaling",
     "softmax": "the softmax",
     "log_softmax": "the log-softmax",
 }
+
+
+GELUS = {True: "its tanh approximation", False: "the exact one, of erf"}
+"""What a GELU is, by whether it is approximate."""
 
 
 def _words(operation: Operation, instead: Operation | None = None) -> str:
@@ -211,6 +226,7 @@ def _pool_call(kind: str, numbers: Numbers) -> str:
 
 
 KERAS: dict[str, Callable[[Numbers], str]] = {
+    "scale": lambda numbers: f"x * {numbers['by']:g} + {numbers['plus']:g}",
     "relu": lambda _: "ReLU()",
     "relu6": lambda _: "ReLU(max_value=6)",
     "leaky_relu": lambda numbers: f"LeakyReLU(negative_slope={numbers.get('slope', 0.01):g})",
@@ -237,7 +253,7 @@ def _changes(span: Span, index: int) -> Iterator[Hypothesis]:
     """One operation read otherwise, left out, or exchanged with the next one."""
     operation = span.ours[index]
     yield from _readings_at(span, index)
-    if operation.kind in ("flatten", "dropout", "pad", "permute", "other"):
+    if operation.kind in ("flatten", "dropout", "pad", "permute", "attention", "other"):
         return
     name = TITLES.get(operation.kind, operation.kind)
     yield Hypothesis(
@@ -394,6 +410,31 @@ def _shuffle_readings(operation: Operation) -> Iterator[Reading]:
     )
 
 
+def _attention_readings(operation: Operation) -> Iterator[Reading]:
+    """The scores of an attention, unscaled or scaled otherwise, and without its mask."""
+    size = operation.numbers["size"]
+    right = f"divide its scores by the root of the size of a head, {size}"
+    for said, scale in (
+        (f"not divided by the root of {size}", 1.0),
+        (f"divided by {size}, and not by its root", 1 / size),
+    ):
+        numbers = {"scale": scale}
+        yield f"the attention's scores were {said}", right, (replace(ORIGINAL, numbers=numbers),)
+    if operation.numbers["causal"] or operation.numbers["masked"]:
+        changed = {"is_causal": False} if operation.numbers["causal"] else {"attn_mask": None}
+        yield (
+            "the attention had no mask",
+            "add the mask to its scores before the softmax",
+            (replace(ORIGINAL, numbers=changed),),
+        )
+    else:
+        yield (
+            "the attention had a causal mask",
+            "remove the mask",
+            (replace(ORIGINAL, numbers={"is_causal": True}),),
+        )
+
+
 READINGS: dict[str, Callable[[Operation], Iterator[Reading]]] = {
     "lrn": _lrn_readings,
     "pool": _pool_readings,
@@ -401,6 +442,7 @@ READINGS: dict[str, Callable[[Operation], Iterator[Reading]]] = {
     "global pool": _global_readings,
     "resize": _resize_readings,
     "pixel_shuffle": _shuffle_readings,
+    "attention": _attention_readings,
 }
 """Kind or family of an operation to its usual mistakes."""
 

@@ -7,7 +7,12 @@ from alexnet_impl.ports.hypotheses import Difference
 from alexnet_impl.ports.pairing import LayerPair
 from alexnet_impl.ports.session import PairSession
 
-FORMS = {"units": "", "maps": " of whole maps", "alpha": " of SELU's kind"}
+FORMS = {
+    "units": "",
+    "maps": " of whole maps",
+    "alpha": " of SELU's kind",
+    "branches": " of whole branches",
+}
 
 
 def training_differences(session: PairSession) -> list[Difference]:

@@ -127,7 +127,7 @@ EXPECTED = {
     "slope": "the LeakyReLU had slope 0.3",
     "relu6": "the ReLU were a ReLU6",
     "tanh": "the ReLU were a tanh",
-    "gelu": "the GELU had approximate True",
+    "gelu": "the GELU were its tanh approximation",
     "silu": "the SiLU were a hard_silu",
     "elu": "the ELU had alpha 1.0",
     "unnamed slope": "the LeakyReLU had slope 0.2",

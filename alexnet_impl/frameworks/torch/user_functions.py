@@ -66,6 +66,13 @@ def _resize(
     )
 
 
+def _scale(x: Tensor, *, by: Any, plus: Any) -> Tensor:
+    """Scaled values; numbers are one for all, or one for each channel."""
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    first, second = (torch.tensor(number, dtype=x.dtype).reshape(shape) for number in (by, plus))
+    return x * first + second
+
+
 def _depth_to_space(x: Tensor, *, factor: int) -> Tensor:
     """TensorFlow's order: the channels of a block stand beside each other."""
     batch, channels, height, width = x.shape
@@ -104,7 +111,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "pixel_shuffle": lambda x, *, factor: functional.pixel_shuffle(x, factor),
     "depth_to_space": _depth_to_space,
     "dropout": lambda x, **_: x,
-    "scale": lambda x, by, plus: x * by + plus,
+    "scale": _scale,
     "bgr": lambda x: x.flip(1),
 }
 """Kind of an operation to its function."""

@@ -14,24 +14,16 @@ from torch.nn.parameter import is_lazy
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.stored_files import to_numpy
 from alexnet_impl.frameworks.torch.user_calls import ReachedError, Recording
+from alexnet_impl.frameworks.torch.user_layers import Weight, user_layer, weights_of
 from alexnet_impl.frameworks.user_model import (
     Edit,
-    LayerCall,
-    LayerKind,
-    UserLayer,
     UserModel,
     UserModelFacts,
-    ZeroPadding,
     are_probabilities,
     arrays_of,
     call_by_name,
-    flatten_facts,
-    pair_of,
-    same_sides,
 )
 from alexnet_impl.weights.canonical import Array, Weights
-
-SHORT = ("weight", "bias", "running_mean", "running_var")
 
 
 def load_model(place: str, folder: Path) -> "TorchUserModel":
@@ -106,7 +98,7 @@ class TorchUserModel(UserModel):
         recording = self._record(images)
         self.modules = {call.name: call.layer for call in recording.calls}
         return UserModelFacts(
-            layers=tuple(_layer(call) for call in recording.calls),
+            layers=tuple(user_layer(call) for call in recording.calls),
             after=tuple(recording.operations),
             notes=self.notes,
         )
@@ -119,19 +111,19 @@ class TorchUserModel(UserModel):
 
     def weights(self) -> Weights:
         """Copies the weights, their shapes in PyTorch's layout."""
-        return {name: to_numpy(tensor) for name, tensor in self._tensors()}
+        return {name: to_numpy(weight.values) for name, weight in self._weights()}
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def _weights(self) -> Iterator[tuple[str, Weight]]:
         for name, module in self.modules.items():
-            for short in _short_names(module):
-                yield f"{name}.{short}", getattr(module, short)
+            for short, weight in weights_of(module).items():
+                yield f"{name}.{short}", weight
 
     @torch.no_grad()
     def set_weights(self, weights: Weights) -> None:
         """Loads some or all weights, their shapes in PyTorch's layout."""
-        for name, tensor in self._tensors():
+        for name, weight in self._weights():
             if name in weights:
-                tensor.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
+                weight.values.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
 
     def forward(self, images: Array) -> Weights:
         """See UserModel; images have shape (batch, height, width, channels)."""
@@ -158,7 +150,8 @@ class TorchUserModel(UserModel):
             output = output.log()
         loss = functional.cross_entropy(output, torch.from_numpy(labels))
         loss.backward()  # type: ignore[no-untyped-call]
-        found = {name: to_numpy(t.grad) for name, t in self._tensors() if t.grad is not None}
+        gradients = ((name, weight.gradient) for name, weight in self._weights())
+        found = {name: to_numpy(gradient) for name, gradient in gradients if gradient is not None}
         self.model.zero_grad(set_to_none=True)
         return float(loss.detach()), found
 
@@ -209,58 +202,3 @@ def _inner(model: nn.Module) -> nn.Module:
     name = "module" if isinstance(model, parallel) else "_orig_mod"
     inner = getattr(model, name, None)
     return model if inner is None else _inner(inner)
-
-
-def _short_names(module: nn.Module) -> list[str]:
-    """Short names of a module's own parameters and running statistics."""
-    names = [name for name, value in module.named_parameters(recurse=False) if value is not None]
-    buffers = dict(module.named_buffers(recurse=False))
-    return names + [name for name in SHORT[2:] if buffers.get(name) is not None]
-
-
-def _layer(call: LayerCall) -> UserLayer:
-    module: nn.Module = call.layer
-    tensors = {short: getattr(module, short) for short in _short_names(module)}
-    facts: dict[str, Any] = {}
-    kind: LayerKind = "other"
-    if isinstance(module, nn.Conv2d):
-        kind, facts = "conv", _convolution(module, call.inputs)
-    elif isinstance(module, nn.Linear):
-        kind, facts = "dense", flatten_facts(call.maps, call.inputs)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - their base class
-        training = {"momentum": module.momentum} if module.track_running_stats else {}
-        kind, facts = "batchnorm", {"epsilon": module.eps, "training": training}
-    elif isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d):
-        facts = {"epsilon": module.eps}
-    return UserLayer(
-        name=call.name,
-        kind=kind,
-        shapes={short: tuple(tensor.shape) for short, tensor in tensors.items()},
-        frozen=tuple(
-            short
-            for short, tensor in tensors.items()
-            if isinstance(tensor, nn.Parameter) and not tensor.requires_grad
-        ),
-        before=call.before,
-        follows=call.follows,
-        **facts,
-    )
-
-
-def _convolution(module: nn.Conv2d, inputs: Array) -> dict[str, Any]:
-    stride, dilation = pair_of(module.stride), pair_of(module.dilation)
-    padding: ZeroPadding
-    if module.padding == "same":
-        padding = same_sides(inputs.shape[2:], module.kernel_size, (1, 1), dilation)
-    elif module.padding == "valid":
-        padding = ((0, 0), (0, 0))
-    else:
-        rows, columns = pair_of(module.padding)
-        padding = ((rows, rows), (columns, columns))
-    return {
-        "stride": stride,
-        "dilation": dilation,
-        "groups": module.groups,
-        "padding": padding,
-        "padding_name": module.padding if isinstance(module.padding, str) else "",
-    }
