@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from alexnet_impl.frameworks.user_model import ORIGINAL, Edit, Operation, pair_of
 from alexnet_impl.ports.hypotheses import Hypothesis, sides_text
 
@@ -116,7 +118,7 @@ def _declared(span: Span) -> Iterator[Hypothesis]:
 def _exchanged(span: Span, index: int, other: Operation) -> Iterator[Hypothesis]:
     """Another operation of the family, and a pooling with the padding that stands before it."""
     ours = span.ours[index]
-    if (ours.kind, ours.numbers) != (other.kind, other.numbers):
+    if ours.kind != other.kind or not _rounds_to(ours.numbers, other.numbers):
         yield Hypothesis(
             what=_difference(ours, other),
             remedy=f"give it PyTorch's: {keras_words(ours)}",
@@ -130,6 +132,13 @@ def _exchanged(span: Span, index: int, other: Operation) -> Iterator[Hypothesis]
             remedy=f"give it PyTorch's: {keras_words(ours)}",
             edits=(span.change(index, padded[-1], replace(other, numbers=_counted(other))),),
         )
+
+
+def _rounds_to(ours: Numbers, theirs: Numbers) -> bool:
+    """Whether numbers are equal, but for what Keras's float32 rounds of a factor."""
+    if ours.keys() != theirs.keys() or "by" not in ours:
+        return ours == theirs
+    return all(np.allclose(ours[key], theirs[key], 1e-6, 1e-9) for key in ours)
 
 
 def _counted(pool: Operation) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Mistakes at random places of torchvision's networks: the place and the cause that are named."""
 
 import re
-from collections import Counter
 from contextlib import suppress
 
 import numpy as np
@@ -14,7 +13,7 @@ from alexnet_impl.ports.user_pair import compare_models
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.tensorflow]
 pytest.importorskip("torchvision")
 
-from support.mutated_ports import MISTAKES, PORTS, Mutation, network, port  # noqa: E402
+from support.mutated_ports import MISTAKES, listed, network, port  # noqa: E402
 
 RIGHT_PLACES, RIGHT_CAUSES = 0.99, 0.9
 """The shares of mistakes of which the place and the cause must be right."""
@@ -61,33 +60,20 @@ def outcome_of(net, model, build):
     return is_place, is_cause, f"{check.name} at {check.where}: {'; '.join(whats) or 'no cause'}"
 
 
-def mutated(name, weights, number, rng):
-    """Ports of one network, each with a mistake: kinds in turns, each at a random place."""
-    counts = port(name, weights, Mutation())[1].counts
-    kinds = [str(kind) for kind in rng.permutation(sorted(counts))]
-    tried = Counter()
-    for i in range(number):
-        kind = kinds[i % len(kinds)]
-        while tried[kind] < 100:  # some cannot be built: their maps get too small
-            tried[kind] += 1
-            with suppress(ValueError):
-                yield port(name, weights, Mutation(kind, int(rng.integers(counts[kind]))))
-                break
-
-
 def test_mutations_of_torchvisions_networks_have_their_place_and_cause(request):
-    """The networks and mistakes of --mutations, spread over both, are the same in every run."""
+    """The first --mutations of tests/support/mutations.csv."""
     number = request.config.getoption("--mutations")
-    rng, results, wrong = np.random.default_rng(18), [], []
-    for i, name in enumerate(PORTS):
-        net = network(name) if i < number else None
-        weights = {key: tensor.numpy() for key, tensor in net.state_dict().items()} if net else {}
-        for model, build in mutated(name, weights, len(range(i, number, len(PORTS))), rng):
+    results, wrong = [], []
+    for name, mutations in listed(number).items():
+        net = network(name)
+        weights = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
+        for mutation, place in mutations:
+            model, build = port(name, weights, mutation)
+            assert build.place == place
             is_place, is_cause, said = outcome_of(net, model, build)
             results.append((is_place, is_cause))
             if not (is_place and is_cause):
-                mistake = build.mutation
-                wrong.append(f"{name}, {mistake.kind} {mistake.number} at {build.place}: {said}")
+                wrong.append(f"{name}, {mutation.kind} {mutation.number} at {place}: {said}")
     places, causes = np.mean(results, axis=0)
     writer = request.config.get_terminal_writer()
     writer.line(

@@ -2,9 +2,16 @@
 
 A port is written once, with a Builder. It counts its calls of each kind, so that a mistake is a
 kind and a number; the layers have PyTorch's names with '_' for '.', by which they are paired.
+
+`python -m support.mutated_ports 300 > support/mutations.csv` chooses the mistakes anew.
 """
 
+import csv
+import sys
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -51,6 +58,11 @@ MISTAKES = {
     "unpermuted rows": Mistake("flat", ("channels first",), stage="weights"),
     "dropout rate": Mistake("dropout", ("dropout",), stage="architecture", is_layers=False),
     "lost dropout": Mistake("dropout", ("dropout",), stage="architecture", is_layers=False),
+    "layer norm epsilon": Mistake("layer norm", ("epsilon were 0.001",)),
+    "gelu": Mistake("gelu", ("tanh approximation",), is_layers=False),
+    "heads": Mistake("attention", ("heads, where PyTorch has",)),
+    "unscaled scores": Mistake("attention", ("were not divided by the root",)),
+    "query and key": Mistake("attention", ("were its key_weight",), stage="weights"),
     "softmax": Mistake("end", ("softmax",), stage="logits", is_layers=False),
 }
 
@@ -222,6 +234,58 @@ class Builder:
 
         return self._layer(layer, name, ("weight", "bias")[: 1 + (kind != "no bias")], change)(x)
 
+    def layer_norm(self, x, name):
+        from keras import layers
+
+        epsilon = 1e-3 if self.hit("layer norm", name) else 1e-6
+        layer = layers.LayerNormalization(epsilon=epsilon, name=name.replace(".", "_"))
+        return self._layer(layer, name, ("weight", "bias"), lambda _, array: array)(x)
+
+    def gelu(self, x):
+        import keras
+
+        approximate = bool(self.hit("gelu"))
+        return keras.layers.Lambda(lambda v: keras.activations.gelu(v, approximate=approximate))(x)
+
+    def attention(self, x, name, heads):
+        """A self-attention; PyTorch stacks the weights of query, key and value."""
+        import keras
+
+        kind, width = self.hit("attention", name), x.shape[-1]
+        count = heads // 2 if kind == "heads" else heads
+        size = width // count
+        layer = keras.layers.MultiHeadAttention(count, size, name=name.replace(".", "_"))
+        x = layer(x, x)
+        if kind == "unscaled scores":
+            layer._inverse_sqrt_key_dim = 1.0  # noqa: SLF001 - as an attention by hand forgets it
+        parts = [self.weights[f"{name}.in_proj_{short}"] for short in ("weight", "bias")]
+        rows = [part.reshape(3, width, *part.shape[1:]) for part in parts]
+        if kind == "query and key":
+            rows = [part[[1, 0, 2]] for part in rows]
+        arrays = []
+        for weight, bias in zip(*rows, strict=True):
+            arrays += [weight.T.reshape(width, count, size), bias.reshape(count, size)]
+        out = self.weights[f"{name}.out_proj.weight"].T.reshape(count, size, width)
+        self.loads.append((layer, [*arrays, out, self.weights[f"{name}.out_proj.bias"]]))
+        return x
+
+    def add_parameter(self, x, name, short, join):
+        """A weight of the model's own, joined with the tokens."""
+        import keras
+
+        array = self.weights[short]
+
+        class Own(keras.layers.Layer):
+            def build(self, _):
+                self.own = self.add_weight(shape=array.shape, name="own")
+
+            def call(self, x):
+                return join(self.own, x)
+
+        layer = Own(name=name)
+        self.loads.append((layer, [array]))
+        return layer(x)
+
     def end(self, images, x):
         """The model, with its weights."""
         import keras
@@ -321,7 +385,34 @@ def densenet(build, images):
     return build.dense(build.global_pool(x), "classifier", 10)
 
 
-PORTS = {"vgg16": vgg, "resnet50": resnet, "mobilenet_v2": mobilenet, "densenet121": densenet}
+def transformer(build, images):
+    """VisionTransformer: torchvision's, with eight small blocks."""
+    from keras import layers, ops
+
+    def before(token, x):
+        return ops.concatenate([ops.repeat(token, ops.shape(x)[0], axis=0), x], axis=1)
+
+    x = build.conv(images, "conv_proj", 32, 8, stride=8, bias=True)
+    x = layers.Reshape((-1, 32))(x)
+    x = build.add_parameter(x, "class_token", "class_token", before)
+    x = build.add_parameter(x, "encoder_pos_embedding", "encoder.pos_embedding", ops.add)
+    for number in range(8):
+        name = f"encoder.layers.encoder_layer_{number}"
+        y = build.attention(build.layer_norm(x, f"{name}.ln_1"), f"{name}.self_attention", 4)
+        x = layers.Add()([x, y])
+        y = build.dense(build.layer_norm(x, f"{name}.ln_2"), f"{name}.mlp.0", 64)
+        x = layers.Add()([x, build.dense(build.gelu(y), f"{name}.mlp.3", 32)])
+    x = build.layer_norm(x, "encoder.ln")
+    return build.dense(layers.Lambda(lambda v: v[:, 0])(x), "heads.head", 10)
+
+
+PORTS = {
+    "vgg16": vgg,
+    "resnet50": resnet,
+    "mobilenet_v2": mobilenet,
+    "densenet121": densenet,
+    "vit": transformer,
+}
 SIZE = 32
 """Height and width of the images in pixels."""
 
@@ -333,6 +424,13 @@ def network(name):
     from torch import nn
 
     torch.manual_seed(0)
+    if name == "vit":
+        sizes = {"num_layers": 8, "num_heads": 4, "hidden_dim": 32, "mlp_dim": 64}
+        model = torchvision.models.VisionTransformer(SIZE, 8, num_classes=10, **sizes)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return model.eval()
     model = getattr(torchvision.models, name)(num_classes=10)
     if name == "vgg16":
         model.avgpool = nn.Identity()
@@ -358,3 +456,39 @@ def port(name, weights, mutation):
     images = keras.Input((SIZE, SIZE, 3))
     build = Builder(weights, mutation)
     return build.end(images, PORTS[name](build, images)), build
+
+
+LIST = Path(__file__).with_name("mutations.csv")
+"""Network, kind, number and place of each mistake, networks in turns."""
+
+
+def listed(number):
+    """The first mistakes of the list: network to mutations and the places that they have."""
+    with LIST.open() as file:
+        rows = [row for row in csv.reader(file) if row][:number]
+    found = {}
+    for name, kind, count, place in rows:
+        found.setdefault(name, []).append((Mutation(kind, int(count)), place))
+    return found
+
+
+def chosen(name, number, rng):
+    """Mistakes of one network: kinds in turns, each at a random place."""
+    weights = {key: tensor.numpy() for key, tensor in network(name).state_dict().items()}
+    counts = port(name, weights, Mutation())[1].counts
+    kinds = [str(kind) for kind in rng.permutation(sorted(counts))]
+    tried, found = Counter(), {}
+    while len(found) < number:
+        kind = kinds[sum(tried.values()) % len(kinds)]
+        tried[kind] += 1
+        mutation = Mutation(kind, int(rng.integers(counts[kind])))
+        if mutation not in found:
+            with suppress(ValueError):  # its maps get too small
+                found[mutation] = port(name, weights, mutation)[1].place
+    return [(name, mutation.kind, mutation.number, place) for mutation, place in found.items()]
+
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(18)
+    rows = [chosen(name, int(sys.argv[1]) // len(PORTS), rng) for name in PORTS]
+    csv.writer(sys.stdout).writerows(row for rank in zip(*rows, strict=True) for row in rank)
