@@ -282,7 +282,6 @@ def nested():
     from keras import layers as k
     from torch import nn
 
-    first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     ours = module(
         lambda m, x: m.fc(m.body(x).amax((2, 3))),
         body=lambda: nn.Sequential(

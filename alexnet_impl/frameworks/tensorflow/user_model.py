@@ -109,6 +109,8 @@ class TensorflowUserModel(UserModel):
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
         self.sample = images
+        if not self.model.built:
+            self._output(images[:1])  # a model without an Input makes its weights now
         recording = self._record(images)
         self.kept = self.original.get_weights()  # now all are built
         self.layers = {call.name: call.layer for call in recording.calls}
@@ -198,7 +200,7 @@ class TensorflowUserModel(UserModel):
         try:
             with tf.device("/CPU:0"):  # the tolerances were measured with its rounding
                 output = self.model(tf.constant(images.astype(self.dtype)), training=False)
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        except Exception as error:  # of the user's own code
             raise FrameworkError(
                 f"tensorflow: the model does not run on images of shape {images.shape[1:]}: "
                 f"{_line(error)}; give their size with --image-size."

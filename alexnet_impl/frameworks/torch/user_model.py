@@ -160,10 +160,13 @@ class TorchUserModel(UserModel):
         floats = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         try:
             output = self.model(floats.to(self.dtype))
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        except ReachedError:
+            raise
+        except Exception as error:  # of the user's own code
+            said = (str(error).splitlines() or [type(error).__name__])[0]
             raise FrameworkError(
                 f"torch: the model does not run on images of shape {floats.shape[1:]}: "
-                f"{str(error).splitlines()[0]}; give their size with --image-size."
+                f"{said}; give their size with --image-size."
             ) from error
         if not isinstance(output, Tensor):
             raise FrameworkError(
