@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pytest
 
 if TYPE_CHECKING:
+    from alexnet_impl.frameworks.user_training import Training
     from alexnet_impl.parity.record import CheckResult, ParityRecord
     from alexnet_impl.ports.model_workers import ModelWorkers
 
@@ -31,6 +32,8 @@ KEYWORDS = {
     "--image-size": "input_shape=(height, width, channels)",
     "--names": "names=",
     "--copy-weights": "copy_weights",
+    "--torch-training": "torch_training",
+    "--tensorflow-training": "other_training",
 }
 """Words of messages for the command line, and what a caller of assert_parity() has instead."""
 FORMS = {
@@ -50,6 +53,9 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     input_shape: tuple[int, int, int] | None = None,
     names: Mapping[str, str] | None = None,
     copy_weights: Literal["auto", "always", "never"] = "auto",
+    torch_training: "Training | None" = None,
+    other_training: "Training | None" = None,
+    training_steps: int = 10,
     seed: int = 0,
     tolerances: Mapping[str, float] | None = None,
     xfail: Iterable[str] = (),
@@ -57,9 +63,10 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
 ) -> "ParityRecord":
     """Asserts that a Keras model computes what a PyTorch model computes.
 
-    The stages are architecture, weights, layers, logits, loss, gradients and steps, as in `alexnet
-    parity`. A model object runs in this process, on the CPU and in evaluation mode; afterwards it
-    has its own weights, gradients, devices and modes again. A model that is named by a function
+    The stages are architecture, weights, layers, logits, loss, gradients and steps, and with
+    `torch_training` training and free training, as in `alexnet parity`. A model object runs in this
+    process, on the CPU and in evaluation mode; afterwards it has its own weights, gradients,
+    devices and modes again. A model that is named by a function
     is built in a worker process: on a machine with a GPU the two frameworks should not meet in one.
 
     Args:
@@ -73,6 +80,10 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
             pair.
         copy_weights: Whether PyTorch's weights are copied into the Keras model before the layers
             are compared; 'auto' does so if the two are unrelated.
+        torch_training: Function of the PyTorch model that returns its loss and optimizer, as in
+            `--torch-training`, or its name; the training steps of both models are compared.
+        other_training: The same for the Keras model; by default what it was compiled with.
+        training_steps: Number of these steps.
         seed: Seed of the images, which are noise.
         tolerances: Stage to the largest difference allowed, in place of the usual one.
         xfail: Stages that are known to fail. As with pytest's strict xfail, each of them must fail;
@@ -107,6 +118,9 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
         copy_weights=copy_weights,
         input_shape=shape,
         tolerances={stage: float(bound) for stage, bound in (tolerances or {}).items()},
+        torch_training=torch_training or "",
+        tensorflow_training=other_training or "",
+        training_steps=training_steps,
         seed=int(seed),
     )
     given = {"torch": torch_model, "tensorflow": other}

@@ -236,11 +236,15 @@ class Parity(Tabled):
     steps: int = 20
     """Training steps of each form of lockstep."""
     torch: Annotated[str | None, value("MODULE:FUNCTION")] = None
-    """Function that returns your own torch.nn.Module, in place of a variant."""
+    """Function that returns your own torch.nn.Module."""
     tensorflow: Annotated[str | None, value("MODULE:FUNCTION")] = None
-    """Function that returns your own keras.Model, its port."""
+    """Function that returns its port, a keras.Model."""
+    torch_training: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """Function of the model: its loss and optimizer."""
+    tensorflow_training: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    """The same; by default what compile() was given."""
     names: Annotated[str | None, value("TORCH_LAYER=KERAS_LAYER,...|FILE")] = None
-    """Layers of your own models whose names differ; or a JSON file with them."""
+    """Layers whose names differ; or a JSON file."""
     copy_weights: Literal["auto", "always", "never"] = "auto"
     """Copy PyTorch's weights into your own port; auto: if the two have no weights in common."""
     interpreter: Interpreters = ()

@@ -80,8 +80,12 @@ def _show_check(check: CheckResult, console: Console) -> None:
 def _pair(command: Parity) -> PairRequest | None:
     """The request for the user's own two models; None if a variant is compared."""
     if command.torch is None and command.tensorflow is None:
-        if command.names is not None or command.copy_weights != "auto":
-            raise RunError("--names and --copy-weights belong to --torch and --tensorflow.")
+        given = (command.names, command.torch_training, command.tensorflow_training)
+        if any(given) or command.copy_weights != "auto":
+            raise RunError(
+                "--names, --copy-weights and the two training flags belong to --torch and "
+                "--tensorflow."
+            )
         if command.options.on_collapse != TrainingOptions().on_collapse:
             raise RunError(
                 "--on-collapse belongs to trainings; parity takes a few steps of its own."
@@ -96,11 +100,15 @@ def _pair(command: Parity) -> PairRequest | None:
             "--torch and --tensorflow bring their own network: only --names, --copy-weights, "
             "--image-size, --seed, --interpreter and --output may be given with them."
         )
+    if command.tensorflow_training and not command.torch_training:
+        raise RunError("--tensorflow-training needs --torch-training, with which it is compared.")
     return PairRequest(
         torch=command.torch,
         tensorflow=command.tensorflow,
         names=command.names,
         copy_weights=command.copy_weights,
+        torch_training=command.torch_training or "",
+        tensorflow_training=command.tensorflow_training or "",
         image_size=options.image_size,
         seed=options.seed or 0,
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from alexnet_impl.errors import FrameworkError
+from alexnet_impl.frameworks.user_training import Training, TrainingFacts, TrainingStep
 from alexnet_impl.network.spec import same_padding
 from alexnet_impl.network.user_code import load_user_object
 from alexnet_impl.weights.canonical import Array, Weights
@@ -280,6 +281,29 @@ class UserModel(Protocol):
         (batch,). An output of probabilities counts as that of a softmax.
         """
 
+    def prepare_training(self, training: Training, folder: Path) -> TrainingFacts:  # noqa: ARG002
+        """Starts the user's own training step anew, with a fresh optimizer.
+
+        Args:
+            training: The user's function; '' for what a Keras model was compiled with.
+            folder: Where it is looked for.
+
+        Raises:
+            UserCodeError: If there is no such function, or it raises.
+            FrameworkError: If it does not return a loss and an optimizer.
+        """
+        raise FrameworkError("the model has no training step of its own.")
+
+    def training_step(self, images: Array, labels: Array, *, update: bool) -> TrainingStep:  # noqa: ARG002
+        """Takes a training step, or only computes its loss and gradients.
+
+        Args:
+            images: Floats of shape (batch, height, width, channels).
+            labels: Classes or 0 and 1, shape (batch,).
+            update: Whether the optimizer changes the weights.
+        """
+        raise FrameworkError("the model has no training step of its own.")
+
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
@@ -361,6 +385,17 @@ def pair_of(value: Any) -> tuple[Any, Any]:
     if isinstance(value, list | tuple):
         return (value[0], value[-1])
     return (value, value)
+
+
+def call_training(training: Training, model: Any, folder: Path) -> Any:
+    """Calls a user's function with the model, and returns its loss and optimizer.
+
+    Raises:
+        UserCodeError: If there is no such function, or if it raises.
+    """
+    if callable(training):
+        return training(model)
+    return load_user_object(training, folder).call(model=model)
 
 
 def call_by_name(place: str, folder: Path) -> Any:

@@ -44,11 +44,17 @@ class UserObject:
             try:
                 return self.value(**arguments)
             except (Exception, SystemExit) as error:
-                given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+                given = ", ".join(f"{name}={_short(value)}" for name, value in arguments.items())
                 how = f"with {given}" if given else "without arguments"
                 raise UserCodeError(
                     f"{self.place}: {_said(error, self.folders)}; the function is called {how}."
                 ) from error
+
+
+def _short(value: Any) -> str:
+    """A value in a message; a model prints itself in many lines."""
+    said = str(value)
+    return said if said.isprintable() else f"a {type(value).__name__}"
 
 
 def load_user_object(place: str, folder: Path, kinds: tuple[type, ...] = (FUNCTION,)) -> UserObject:

@@ -16,6 +16,7 @@ Check = Literal[
     "logits",
     "first loss",
     "update",
+    "training",
     "weights",
     "layers",
     "loss",
@@ -66,6 +67,10 @@ _ROWS: dict[Check, dict[Precision, tuple[float, str]]] = {
     "update": {
         "float64": (1e-12, "20 steps of the same formulas; 1e-14 measured, another formula 1e-6"),
         "float32": (1e-3, "3 steps; one ReLU or pool that flips moves the loss by up to 4e-5"),
+    },
+    "training": {
+        "float64": (1e-12, "the user's own step; 2e-15 measured from equal weights"),
+        "float32": (1e-3, "as update"),
     },
     "weights": {"float32": (1e-6, "a conversion moves numbers and computes none")},
     "layers": {

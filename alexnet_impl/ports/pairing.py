@@ -18,6 +18,7 @@ from alexnet_impl.frameworks.user_model import (
     ZeroPadding,
     squeezed,
 )
+from alexnet_impl.frameworks.user_training import TrainingStep
 from alexnet_impl.weights.canonical import Array, Weights
 
 
@@ -354,6 +355,11 @@ class PairedModel:
         """Loss and canonical gradients for images (batch, height, width, channels)."""
         loss, found = self.model.gradients(images, labels)
         return loss, self._ours(found)
+
+    def training_step(self, images: Array, labels: Array, *, update: bool) -> TrainingStep:
+        """A training step with canonical gradients; images (batch, height, width, channels)."""
+        step = self.model.training_step(images, labels, update=update)
+        return replace(step, gradients=self._ours(step.gradients))
 
     def _ours(self, weights: Weights) -> Weights:
         return {

@@ -1,15 +1,19 @@
 """Request for a comparison of two user models: which models, and which of their layers pair."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alexnet_impl.errors import ParityError
+from alexnet_impl.frameworks.user_training import Training
 from alexnet_impl.typed_json import parse_json
 
 CopyWeights = Literal["auto", "always", "never"]
-STAGES = ("architecture", "weights", "layers", "logits", "loss", "gradients", "steps")
+STAGES = (
+    *("architecture", "weights", "layers", "logits", "loss", "gradients", "steps"),
+    *("training", "free training"),
+)
 """The checks of a pair, in their order. A comparison of unequal layers ends with the logits."""
 NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one object of such names"
 
@@ -28,6 +32,10 @@ class PairRequest:
         image_size: Height and width in pixels, if the Keras model does not declare them.
         input_shape: (height, width, channels), in place of what the Keras model declares.
         tolerances: Stage to the largest difference allowed, in place of the usual one.
+        torch_training: 'module:function' that takes `model` and returns its loss and its
+            torch.optim.Optimizer, or a scheduler too; '' to train with plain gradient descent only.
+        tensorflow_training: The same for the Keras model; '' for what it was compiled with.
+        training_steps: Steps of the user's own training.
         seed: Seed of the random images.
     """
 
@@ -38,7 +46,18 @@ class PairRequest:
     image_size: int | None = None
     input_shape: tuple[int, int, int] | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    torch_training: Training = ""
+    tensorflow_training: Training = ""
+    training_steps: int = 10
     seed: int = 0
+
+
+def request_values(request: PairRequest) -> dict[str, Any]:
+    """The request's values for a record; functions by their names."""
+    return {
+        key: f"{value.__module__}:{value.__qualname__}" if callable(value) else value
+        for key, value in asdict(request).items()
+    }
 
 
 def parse_names(text: str | Mapping[str, str] | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ Checks that need equal layers are left out if the layers differ.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from alexnet_impl.ports.forward_checks import (
 )
 from alexnet_impl.ports.layer_differences import layer_differences
 from alexnet_impl.ports.model_workers import ModelWorkers
-from alexnet_impl.ports.request import PairRequest, parse_names
+from alexnet_impl.ports.request import PairRequest, parse_names, request_values
 from alexnet_impl.ports.session import PairSession, open_session
 from alexnet_impl.ports.training_checks import compare_gradients, compare_steps
+from alexnet_impl.ports.training_steps import compare_training
 from alexnet_impl.ports.weight_checks import compare_architectures, compare_weights
 
 
@@ -112,7 +113,7 @@ def compare_models(
         announce(check)
         checks.append(check)
     return ParityRecord(
-        request=asdict(request),
+        request=request_values(request),
         environment={},
         checks=tuple(checks),
         series=tuple(series),
@@ -139,3 +140,5 @@ def _checks(session: PairSession, series: list[Series]) -> Iterator[CheckResult]
         yield loss
         yield gradients
         yield compare_steps(session, series)
+        if session.request.torch_training:
+            yield from compare_training(session, series)

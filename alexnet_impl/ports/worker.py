@@ -10,6 +10,7 @@ from typing import Any
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks import FrameworkName
 from alexnet_impl.frameworks.user_model import Edit, UserModel, UserModelFacts
+from alexnet_impl.frameworks.user_training import Training, TrainingFacts, TrainingStep
 from alexnet_impl.processes.channel import Answer, Channel, answer_calls
 from alexnet_impl.processes.framework_import import timed_import
 from alexnet_impl.typed_json import read, to_json
@@ -82,6 +83,22 @@ class RemoteModel:
         loss, found = self.ask("gradients", {}, {"images": images, "labels": labels})
         return float(loss), found
 
+    def prepare_training(self, training: Training, folder: Path) -> TrainingFacts:
+        """See UserModel."""
+        if callable(training):
+            raise FrameworkError(
+                "a model that runs in a worker process needs its training function as "
+                "'module:function'."
+            )
+        said = {"training": training, "folder": str(folder)}
+        return read(TrainingFacts, self.ask("prepare_training", said)[0])
+
+    def training_step(self, images: Array, labels: Array, *, update: bool) -> TrainingStep:
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
+        arrays = {"images": images, "labels": labels}
+        values, found = self.ask("training_step", {"update": update}, arrays)
+        return TrainingStep(output=found.pop("output"), gradients=found, **values)
+
     def descend(
         self, images: Array, labels: Array, *, learning_rate: float, steps: int
     ) -> list[float]:
@@ -113,6 +130,11 @@ class ModelCalls:
             "forward": lambda model: (None, model.forward(arrays["images"])),
             "replay": lambda model: (None, _replay(model, values, arrays)),
             "gradients": lambda model: model.gradients(arrays["images"], arrays["labels"]),
+            "prepare_training": lambda model: (
+                to_json(model.prepare_training(values["training"], Path(values["folder"]))),
+                {},
+            ),
+            "training_step": lambda model: _training_step(model, values, arrays),
             "descend": lambda model: (
                 model.descend(arrays["images"], arrays["labels"], **values),
                 {},
@@ -167,6 +189,12 @@ def _replay(model: UserModel, values: dict[str, Any], arrays: Weights) -> Weight
         weights = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
         edits.append(replace(read(Edit, said), weights=weights))
     return model.replay(arrays["images"], edits, values["place"])
+
+
+def _training_step(model: UserModel, values: dict[str, Any], arrays: Weights) -> Answer:
+    step = model.training_step(arrays["images"], arrays["labels"], update=values["update"])
+    said = {"loss": step.loss, "rate": step.rate}
+    return said, {**step.gradients, "output": step.output}
 
 
 def _set_weights(model: UserModel, weights: Weights) -> Answer:

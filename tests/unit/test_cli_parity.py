@@ -18,8 +18,11 @@ PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
         ([*PAIR, "--steps", "7"], "bring their own network"),
         (["--torch", "a:b"], "--torch and --tensorflow belong together"),
         (["--tensorflow", "a:b"], "--torch and --tensorflow belong together"),
-        (["--names", "a=b"], "--names and --copy-weights belong to"),
-        (["--copy-weights", "always"], "--names and --copy-weights belong to"),
+        (["--names", "a=b"], "--names, --copy-weights and the two training flags belong to"),
+        (
+            ["--copy-weights", "always"],
+            "--names, --copy-weights and the two training flags belong to",
+        ),
         (["--interpreter", "torch"], "must read FRAMEWORK=PYTHON"),
         (["--interpreter", "jax=python"], "jax"),
         (["--interpreter", "torch=no-such-python"], "is not an executable program"),

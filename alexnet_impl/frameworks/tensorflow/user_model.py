@@ -16,6 +16,7 @@ import tensorflow as tf
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.tensorflow.user_calls import Recording
 from alexnet_impl.frameworks.tensorflow.user_layers import user_layer, weights_of
+from alexnet_impl.frameworks.tensorflow.user_training import UserTraining
 from alexnet_impl.frameworks.user_model import (
     UserModel,
     UserModelFacts,
@@ -23,6 +24,7 @@ from alexnet_impl.frameworks.user_model import (
     arrays_of,
     call_by_name,
 )
+from alexnet_impl.frameworks.user_training import Training, TrainingFacts, TrainingStep
 from alexnet_impl.weights.canonical import Array, Weights
 
 CLONE_TOLERANCE = 1e-3
@@ -75,6 +77,7 @@ class TensorflowUserModel(UserModel):
         self.layers: dict[str, keras.layers.Layer] = {}
         self.dtype = "float32"
         self.sample: Array = np.empty(0)
+        self.training: UserTraining
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
@@ -195,6 +198,20 @@ class TensorflowUserModel(UserModel):
             if gradient is not None
         }
         return float(loss), found
+
+    def prepare_training(self, training: Training, folder: Path) -> TrainingFacts:
+        """See UserModel."""
+        self.training = UserTraining(self.model, self.original, training, folder, self.dtype)
+        return self.training.facts()
+
+    def training_step(self, images: Array, labels: Array, *, update: bool) -> TrainingStep:
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
+        weights = {
+            f"{name}.{short}": weight
+            for name, layer in self.layers.items()
+            for short, weight in weights_of(layer).items()
+        }
+        return self.training.step(images.astype(self.dtype), labels, weights, update=update)
 
     def _output(self, images: Array) -> tf.Tensor:
         try:

@@ -15,6 +15,7 @@ from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.stored_files import to_numpy
 from alexnet_impl.frameworks.torch.user_calls import ReachedError, Recording
 from alexnet_impl.frameworks.torch.user_layers import Weight, user_layer, weights_of
+from alexnet_impl.frameworks.torch.user_training import UserTraining
 from alexnet_impl.frameworks.user_model import (
     Edit,
     UserModel,
@@ -23,6 +24,7 @@ from alexnet_impl.frameworks.user_model import (
     arrays_of,
     call_by_name,
 )
+from alexnet_impl.frameworks.user_training import Training, TrainingFacts, TrainingStep
 from alexnet_impl.weights.canonical import Array, Weights
 
 
@@ -89,6 +91,7 @@ class TorchUserModel(UserModel):
         self.model.eval()
         self.dtype = torch.float32
         self.modules: dict[str, nn.Module] = {}
+        self.training: UserTraining
 
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
@@ -155,11 +158,27 @@ class TorchUserModel(UserModel):
         self.model.zero_grad(set_to_none=True)
         return float(loss.detach()), found
 
+    def prepare_training(self, training: Training, folder: Path) -> TrainingFacts:
+        """See UserModel."""
+        self.training = UserTraining(self.model, training, folder)
+        return self.training.facts()
+
+    def training_step(self, images: Array, labels: Array, *, update: bool) -> TrainingStep:
+        """See UserModel; images (batch, height, width, channels), labels (batch,)."""
+        return self.training.step(
+            self._floats(images), labels, dict(self._weights()), update=update
+        )
+
+    def _floats(self, images: Array) -> Tensor:
+        """PyTorch's images (batch, channels, height, width)."""
+        floats = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        return floats.to(self.dtype)
+
     def _output(self, images: Array) -> Tensor:
         """The model's output for images (batch, height, width, channels)."""
-        floats = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        floats = self._floats(images)
         try:
-            output = self.model(floats.to(self.dtype))
+            output = self.model(floats)
         except ReachedError:
             raise
         except Exception as error:  # of the user's own code
