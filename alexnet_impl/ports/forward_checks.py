@@ -43,6 +43,7 @@ class _Mismatch:
 
     measured: float
     where: str = ""
+    place: LayerPair | Span | None = None
     findings: Sequence[Finding] = ()
 
 
@@ -95,7 +96,7 @@ def compare_layers(session: PairSession) -> CheckResult:
             break
         _make(session, findings[0])
         found = _first_mismatch(session)
-    session.unexplained = bool(found.where)
+    session.unexplained, session.mismatch = bool(found.where), first.place
     check = session.judge("layers", first.measured, where=first.where)
     return replace(check, reason=check.reason + session.note, causes=tuple(causes))
 
@@ -139,13 +140,13 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
             where = f"the operations between {title} and {pair.label}{span}"
             findings = _span_findings(session, span, name)
             findings = [_early(one, session.pairs[number:][:2]) for one in findings]
-            return _Mismatch(measured=distance, where=where, findings=findings)
+            return _Mismatch(measured=distance, where=where, place=span, findings=findings)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
         distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
             findings = _layer_findings(session, pair)
-            return _Mismatch(measured=distance, where=pair.label, findings=findings)
+            return _Mismatch(measured=distance, where=pair.label, place=pair, findings=findings)
         worst = max(worst, distance)
         before, title = pair.name, pair.torch.title
     return _Mismatch(measured=worst)
@@ -251,6 +252,7 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
             ours=session.facts["torch"].after,
             theirs=session.facts["tensorflow"].after,
         )
+        session.mismatch = session.mismatch or span
         findings = _span_findings(session, span, "output")
         check = replace(
             check,
