@@ -55,6 +55,9 @@ PAIRS = {
         FLAT,
     ),
     "counted zeros": _between("nn.AvgPool2d(3, 1, 1)", "L.AveragePooling2D(3, 1, 'same')"),
+    "uncounted": _between(
+        "nn.AvgPool2d(3, 1, 1, count_include_pad=False)", "L.MaxPooling2D(3, 1, 'same')"
+    ),
     "ceil": _between("nn.MaxPool2d(3, 2, ceil_mode=True)", "L.MaxPooling2D(3, 2)"),
     "zeros": _between(
         "nn.ZeroPad2d(1), nn.MaxPool2d(2)",
