@@ -42,9 +42,8 @@ def prove_draft(
         try:
             found, said = _run(draft, folder, pythons)
             if not _reproduces(found, draft.difference):
-                reason = (
-                    f"the files gave '{said}' where the models differ by {draft.difference:.3g}"
-                )
+                apart = draft.answer or f"{ANSWER}{draft.difference:.3g}"
+                reason = f"the files gave '{said}', and the models '{apart}'"
         except RunError as error:
             reason = str(error).rstrip(".")
     if reason:

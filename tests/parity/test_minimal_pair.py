@@ -18,6 +18,7 @@ from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.session import open_session
 from alexnet_impl.ports.span_hypotheses import Span
 from alexnet_impl.ports.user_pair import compare_models
+from alexnet_impl.processes import launch
 from alexnet_impl.report.parity.terminal import minimal_pair_line
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
@@ -240,7 +241,10 @@ def test_files_that_give_the_difference_are_kept_with_their_command(tmp_path):
     ("changes", "reason"),
     [
         ({"difference": 0.44}, "the files gave 'largest difference: 0.43'"),
-        ({"difference": np.inf, "answer": "shapes differ: (1,) (2,)"}, "the files gave"),
+        (
+            {"difference": np.inf, "answer": "shapes differ: (1,) (2,)"},
+            "models 'shapes differ: (1,)",
+        ),
         ({"texts": {"torch": "1 / 0", "tensorflow": ""}}, "ZeroDivisionError: division by zero"),
         ({"texts": {"torch": "", "tensorflow": ""}}, "the files gave ''"),
         ({"reason": "lambda in Keras is unknown", "texts": {}}, "lambda in Keras"),
@@ -262,6 +266,14 @@ def test_shapes_that_differ_as_the_models_do_are_a_proof(tmp_path):
 
 
 @fast
+def test_file_that_does_not_end_is_ended_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "SCRIPT_S", 0.1)
+    texts = DRAFT.texts | {"torch": "import time\ntime.sleep(60)"}
+    proven = proof.prove_draft(replace(DRAFT, texts=texts), tmp_path)
+    assert proven.reason == "torch: mismatch_torch.py took more than 0.1 s"
+
+
+@fast
 def test_missing_interpreter_is_said_and_ends_nothing(tmp_path):
     proven = proof.prove_draft(DRAFT, tmp_path, {"torch": "/no/python"})
     assert proven.reason.startswith("/no/python: cannot be started")
@@ -277,7 +289,7 @@ def test_wrong_stride_in_a_file_is_noticed(build, tmp_path):
     wrong = draft.texts["torch"].replace("stride=(2, 2)", "stride=(1, 1)")
     broken = draft.texts | {"torch": wrong}
     proven = proof.prove_draft(replace(draft, texts=broken), tmp_path)
-    assert "where the models differ by" in proven.reason
+    assert f"and the models '{proof.ANSWER}{draft.difference:.3g}'" in proven.reason
     assert not list(tmp_path.iterdir())
 
 
