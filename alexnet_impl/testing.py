@@ -22,6 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from alexnet_impl.frameworks.user_training import Training
     from alexnet_impl.parity.record import CheckResult, ParityRecord
+    from alexnet_impl.ports.minimal_pair import PairDraft
     from alexnet_impl.ports.model_workers import ModelWorkers
 
 LONGEST_NAME = 120
@@ -104,6 +105,8 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     from alexnet_impl.ports.request import STAGES, CopyWeights, PairRequest  # noqa: PLC0415
     from alexnet_impl.ports.user_pair import compare_given  # noqa: PLC0415
 
+    running = _RUNNING[-1] if _RUNNING else None
+    drafts: list[PairDraft] = []
     _check_values(
         names=names, input_shape=input_shape, tolerances=tolerances, seed=seed, xfail=xfail
     )
@@ -127,7 +130,9 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     objects: Any = {name: model for name, model in given.items() if not isinstance(model, str)}
     own = ModelWorkers()
     try:
-        record = compare_given(request, objects, workers or own, path=project_path())
+        record = compare_given(
+            request, objects, workers or own, path=project_path(), on_mismatch=drafts.append
+        )
     except ParityError as error:
         message = f"the two models cannot be compared: {_in_keywords(str(error))}"
         raise AssertionError(message) from None
@@ -136,13 +141,13 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
         raise error.with_traceback(None) from None
     finally:
         own.close()
-    if _RUNNING:
-        _RUNNING[-1].keep(record)
-        expected = () if _RUNNING[-1].item.config.option.runxfail else expected
+    if running:
+        running.keep(record, drafts, (workers or own).interpreters)
+        expected = () if running.item.config.option.runxfail else expected
     if message := _verdict(record, expected):
         raise AssertionError(_in_keywords(message))
-    if expected and _RUNNING:
-        _RUNNING[-1].reasons.extend(_place(check) for check in record.failures)
+    if expected and running:
+        running.reasons.extend(_place(check) for check in record.failures)
     return record
 
 
@@ -244,11 +249,17 @@ class RunningTest:
         self.reasons: list[str] = []
         self.count = 0
 
-    def keep(self, record: "ParityRecord") -> None:
-        """Write a comparison's record where --parity-report says."""
+    def keep(
+        self,
+        record: "ParityRecord",
+        drafts: "Sequence[PairDraft]" = (),
+        interpreters: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a comparison's record where --parity-report says, with its minimal pair."""
         from dataclasses import replace  # noqa: PLC0415
 
         from alexnet_impl.parity.record import write_record  # noqa: PLC0415
+        from alexnet_impl.ports.minimal_pair_proof import prove_draft  # noqa: PLC0415
 
         self.count += 1
         config, test = self.item.config, self.item.nodeid
@@ -257,6 +268,8 @@ class RunningTest:
         name = folder_name(test) + (f"-{self.count}" if self.count > 1 else "")
         folder = config.invocation_params.dir / given / name
         folder.mkdir(parents=True, exist_ok=True)
+        for draft in drafts:
+            record = replace(record, minimal_pair=prove_draft(draft, folder, interpreters))
         write_record(folder, replace(record, request=record.request | {"test": test}))
 
 
@@ -285,7 +298,8 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
         "--parity-report",
         type=Path,
         metavar="DIR",
-        help="write the record of every assert_parity() to DIR/TEST/parity.json",
+        help="write the record of every assert_parity() to DIR/TEST/parity.json, and its first "
+        "mismatch as two small Python files",
     )
 
 

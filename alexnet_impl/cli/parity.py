@@ -23,10 +23,17 @@ from alexnet_impl.frameworks import FRAMEWORKS
 from alexnet_impl.parity.prove import prove
 from alexnet_impl.parity.record import CheckResult, ParityRecord, record_values, write_record
 from alexnet_impl.parity.stages import FEW_STEPS
+from alexnet_impl.ports.minimal_pair import PairDraft
+from alexnet_impl.ports.minimal_pair_proof import prove_draft
 from alexnet_impl.ports.request import PairRequest
 from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.processes.precision import ask_workers
-from alexnet_impl.report.parity.terminal import CHECK_HEADER, check_lines, failure_line
+from alexnet_impl.report.parity.terminal import (
+    CHECK_HEADER,
+    check_lines,
+    failure_line,
+    minimal_pair_lines,
+)
 from alexnet_impl.report.parity.time_line import time_line
 from alexnet_impl.runs.folder import check_free, hold_new_folder
 from alexnet_impl.training.prepare import prepare_run
@@ -119,8 +126,16 @@ def _compare_pair(
 ) -> ParityRecord:
     """Compare the user's own two models; the record is written at the end."""
     console.print(CHECK_HEADER, style="dim", soft_wrap=True)
-    record = compare_pair(pair, interpreters, lambda check: _show_check(check, console))
+    drafts: list[PairDraft] = []
+    record = compare_pair(
+        pair, interpreters, lambda check: _show_check(check, console), drafts.append
+    )
     with hold_new_folder(folder):
+        for draft in drafts:
+            proven = prove_draft(draft, folder, interpreters)
+            record = replace(record, minimal_pair=proven)
+            for line in minimal_pair_lines(proven, folder):
+                console.print(line, soft_wrap=True)
         write_record(folder, record)
     return record
 

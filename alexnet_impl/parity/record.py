@@ -152,6 +152,27 @@ def _nan_last(value: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MinimalPair:
+    """Two Python files that reproduce the first mismatch without the models, if they could be made.
+
+    Attributes:
+        where: The place of the mismatch.
+        difference: The models' largest absolute difference there; infinite if the shapes differ.
+        reproduced: The difference between the outputs of the two files.
+        files: Their names in the folder of the record; none if there is a reason.
+        command: The shell command that runs them in that folder.
+        reason: Why there are no files; '' if there are.
+    """
+
+    where: str
+    difference: float
+    reproduced: float
+    files: tuple[str, ...] = ()
+    command: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRecord:
     """The request and results of a parity comparison.
 
@@ -161,6 +182,7 @@ class ParityRecord:
         checks: In the order of the stages.
         series: Loss curves of the lockstep checks.
         layers: Of a user's two models, every layer in PyTorch's order, and the output.
+        minimal_pair: Files that reproduce the first mismatch of a user's two models.
         complete: Whether the last stage was reached and held; not if one failed or was stopped.
     """
 
@@ -169,6 +191,7 @@ class ParityRecord:
     checks: tuple[CheckResult, ...]
     series: tuple[Series, ...] = ()
     layers: tuple[LayerDifference, ...] = ()
+    minimal_pair: MinimalPair | None = None
     complete: bool = True
 
     @property

@@ -44,6 +44,7 @@ class _Mismatch:
     measured: float
     where: str = ""
     title: str = ""
+    place: LayerPair | Span | None = None
     findings: Sequence[Finding] = ()
 
 
@@ -101,7 +102,7 @@ def compare_layers(session: PairSession) -> CheckResult:
             break
         _make(session, findings[0])
         found = _first_mismatch(session)
-    session.unexplained = bool(found.where)
+    session.unexplained, session.mismatch = bool(found.where), first.place
     check = session.judge("layers", first.measured, where=first.where)
     notes = (f"no known cause explains the next mismatch, at {further}",) if further else ()
     return replace(
@@ -161,14 +162,19 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
             where = f"the operations between {title} and {pair.label}{span}"
             findings = _span_findings(session, span, name)
             findings = [_early(one, pairs[number:][:2]) for one in findings]
-            return _Mismatch(measured=distance, where=where, findings=findings)
+            return _Mismatch(measured=distance, where=where, place=span, findings=findings)
         worst = max(worst, distance)
         name = f"{pair.name}.output"
         distance = rows_apart(ours[name], theirs[name])
         if not distance <= bound:
             findings = _layer_findings(session, pair)
-            title = pair.torch.title
-            return _Mismatch(measured=distance, where=pair.label, title=title, findings=findings)
+            return _Mismatch(
+                measured=distance,
+                where=pair.label,
+                title=pair.torch.title,
+                place=pair,
+                findings=findings,
+            )
         worst = max(worst, distance)
         before, title = pair.name, pair.torch.title
     return _Mismatch(measured=worst)
@@ -275,6 +281,7 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
             ours=session.facts["torch"].after,
             theirs=session.facts["tensorflow"].after,
         )
+        session.mismatch = session.mismatch or span
         findings = _span_findings(session, span, "output")
         check = replace(
             check,

@@ -31,7 +31,7 @@ def layer_differences(session: PairSession) -> tuple[LayerDifference, ...]:
                 before=_names(*(layer.before for layer in layers)),
                 input=distances[0],
                 output=distances[1],
-                largest=_largest(*differing[0]) if differing else None,
+                largest=largest_difference(*differing[0]) if differing else None,
             )
         )
     distance = rows_apart(ours["output"], theirs["output"])
@@ -40,7 +40,7 @@ def layer_differences(session: PairSession) -> tuple[LayerDifference, ...]:
         before=_names(*(session.facts[name].after for name in FRAMEWORKS)),
         input=None,
         output=distance,
-        largest=None if distance <= bound else _largest(ours["output"], theirs["output"]),
+        largest=None if distance <= bound else largest_difference(ours["output"], theirs["output"]),
     )
     return (*found, last)
 
@@ -51,7 +51,7 @@ def _names(ours: Sequence[Operation], theirs: Sequence[Operation]) -> dict[str, 
     return dict(zip(FRAMEWORKS, both, strict=True))
 
 
-def _largest(ours: Array, theirs: Array) -> LargestDifference | None:
+def largest_difference(ours: Array, theirs: Array) -> LargestDifference | None:
     """The element in which two arrays (batch, ...) differ most relative to its image."""
     if ours.shape != theirs.shape or not ours.size:
         return None

@@ -14,6 +14,7 @@ from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.parity.tolerances import Check, judged, tolerance
 from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
 from alexnet_impl.ports.request import PairRequest, parse_names
+from alexnet_impl.ports.span_hypotheses import Span
 from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -38,6 +39,7 @@ class PairSession:
         edited: Its values with them.
         rounding: Difference that these changes may leave in later layers.
         unexplained: Whether a mismatch of the layers is left.
+        mismatch: Where the layers or the logits first differ: in a layer, or between two.
     """
 
     request: PairRequest
@@ -53,6 +55,7 @@ class PairSession:
     edited: Weights = field(default_factory=dict)
     rounding: float = 0.0
     unexplained: bool = False
+    mismatch: LayerPair | Span | None = None
 
     def each(self, work: Callable[[PairedModel], T]) -> tuple[T, T]:
         """Call a function on both models in parallel: each may run in its own process."""

@@ -22,6 +22,7 @@ from alexnet_impl.ports.forward_checks import (
     settle_precision,
 )
 from alexnet_impl.ports.layer_differences import layer_differences
+from alexnet_impl.ports.minimal_pair import PairDraft, minimal_pair
 from alexnet_impl.ports.model_workers import ModelWorkers
 from alexnet_impl.ports.request import PairRequest, parse_names, request_values
 from alexnet_impl.ports.session import PairSession, open_session
@@ -34,6 +35,7 @@ def compare_pair(
     request: PairRequest,
     interpreters: Mapping[str, str] | None = None,
     announce: Callable[[CheckResult], None] = lambda _: None,
+    on_mismatch: Callable[[PairDraft], None] | None = None,
 ) -> ParityRecord:
     """Compare a user's two models, each in its own process.
 
@@ -41,13 +43,14 @@ def compare_pair(
         request: The two models.
         interpreters: Framework to the Python that runs it; this one by default.
         announce: Called with each check as soon as it is measured.
+        on_mismatch: See compare_models().
 
     Raises:
         ParityError: If the models cannot be paired.
         RunError: If one of them cannot be built or run.
     """
     with ModelWorkers(interpreters) as workers:
-        return compare_given(request, {}, workers, announce=announce)
+        return compare_given(request, {}, workers, announce=announce, on_mismatch=on_mismatch)
 
 
 def compare_given(
@@ -57,6 +60,7 @@ def compare_given(
     *,
     path: Sequence[str] = (),
     announce: Callable[[CheckResult], None] = lambda _: None,
+    on_mismatch: Callable[[PairDraft], None] | None = None,
 ) -> ParityRecord:
     """Compare two models: objects in this process, and the request's functions in workers.
 
@@ -66,6 +70,7 @@ def compare_given(
         workers: Where the other models are built.
         path: Folders beside the current one that their modules are imported from.
         announce: Called with each check as soon as it is measured.
+        on_mismatch: See compare_models().
 
     Raises:
         ParityError: If the models cannot be paired.
@@ -88,7 +93,8 @@ def compare_given(
         remote = {name: each.result() for name, each in opened.items()}
         models: dict[FrameworkName, UserModel] = {**here, **remote}
         try:
-            record = compare_models(models["torch"], models["tensorflow"], request, announce)
+            ours, theirs = models["torch"], models["tensorflow"]
+            record = compare_models(ours, theirs, request, announce, on_mismatch)
         except AlexNetError:
             raise
         except BaseException:
@@ -104,14 +110,21 @@ def compare_models(
     tensorflow: UserModel,
     request: PairRequest,
     announce: Callable[[CheckResult], None] = lambda _: None,
+    on_mismatch: Callable[[PairDraft], None] | None = None,
 ) -> ParityRecord:
-    """Compare two models that are built already; their weights are changed."""
+    """Compare two models that are built already; their weights are changed.
+
+    `on_mismatch` is called with the first place where the layers or the logits differ, as a minimal
+    pair that was not run yet.
+    """
     session = open_session(torch, tensorflow, request)
     checks = []
     series: list[Series] = []
     for check in _checks(session, series):
         announce(check)
         checks.append(check)
+    if on_mismatch is not None and (draft := minimal_pair(session, _place(checks))) is not None:
+        on_mismatch(draft)
     return ParityRecord(
         request=request_values(request),
         environment={},
@@ -119,6 +132,12 @@ def compare_models(
         series=tuple(series),
         layers=layer_differences(session),
     )
+
+
+def _place(checks: Sequence[CheckResult]) -> str:
+    """The place where the layers, or otherwise the logits, first differ."""
+    forward = [check for check in checks if check.name in ("layers", "logits")]
+    return next((check.where for check in forward if not check.holds), "")
 
 
 def _checks(session: PairSession, series: list[Series]) -> Iterator[CheckResult]:

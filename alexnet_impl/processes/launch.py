@@ -2,7 +2,8 @@
 
 A worker is `python -P -m alexnet_impl worker KIND`. -P keeps the current directory off its
 `sys.path`: no file of the user's is executed because it bears the name of a module. Requests and
-answers are JSON objects, one per line, on the worker's standard input and output.
+answers are JSON objects, one per line, on the worker's standard input and output. A file that is
+no worker is run by run_script().
 """
 
 import json
@@ -24,6 +25,8 @@ from alexnet_impl.errors import RunError, closed_pipe_ignored
 KINDS = ("training", "trainer", "case", "model", "conversion", "doctor")
 """Kinds of workers: each answers requests of its own."""
 LOG_LINES = 5
+SCRIPT_S = 300
+"""Time limit of run_script() in seconds."""
 ANSWER_S = 0.5
 """Time between a worker's last answer and its waiting for the next request, at most."""
 
@@ -107,6 +110,41 @@ def start_worker(
                 f"{framework}=PYTHON the path of a Python."
             ) from error
     return WorkerProcess(framework, process, log)
+
+
+def run_script(
+    framework: str,
+    script: Path,
+    *,
+    interpreter: str = sys.executable,
+    variables: Mapping[str, str] | None = None,
+) -> str:
+    """Runs a Python file that is no worker, and returns what it prints.
+
+    `variables` are added to this process's environment; `interpreter` needs the framework alone.
+
+    Raises:
+        RunError: If the interpreter cannot be started, or the file fails or takes SCRIPT_S seconds.
+    """
+    command = [interpreter, "-P", str(script)]
+    try:
+        done = subprocess.run(  # noqa: S603 - the user chose the interpreter
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=os.environ | (variables or {}),
+            timeout=SCRIPT_S,
+            check=False,
+        )
+    except OSError as error:
+        raise RunError(f"{interpreter}: cannot be started ({error.strerror}).") from error
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"{framework}: {script.name} took more than {SCRIPT_S} s.") from error
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()] or ["printed nothing"]
+        raise RunError(f"{framework}: {script.name} failed: {said[-1].strip()}")
+    return done.stdout
 
 
 class Requests:

@@ -13,7 +13,7 @@ from alexnet_impl import testing
 from alexnet_impl.errors import FrameworkError, ParityError, UnknownNameError
 from alexnet_impl.frameworks import ADAPTERS, FRAMEWORKS
 from alexnet_impl.parity.record import read_record
-from alexnet_impl.ports import model_workers
+from alexnet_impl.ports import minimal_pair_proof, model_workers
 from alexnet_impl.ports.model_workers import ModelWorkers, project_path
 from alexnet_impl.ports.request import STAGES
 from alexnet_impl.ports.worker import ModelCalls, forget_modules
@@ -325,6 +325,7 @@ def running(tmp_path, monkeypatch):
         getoption={"parity_report": Path("records")}.get,
         invocation_params=SimpleNamespace(dir=tmp_path),
     )
+    monkeypatch.setattr(minimal_pair_proof, "run_script", lambda *_, **__: "not run")
     test = testing.RunningTest(SimpleNamespace(config=config, nodeid="tests/test_a.py::test_b"))
     monkeypatch.setattr(testing, "_RUNNING", [test])
     return test
@@ -337,6 +338,8 @@ def test_records_of_a_test_are_written(running, tmp_path):
     folders = [tmp_path / "records" / f"tests.test_a.py.test_b{n}" for n in ("", "-2")]
     first, second = (read_record(folder) for folder in folders)
     assert (first.holds, second.holds) == (True, False)
+    assert first.minimal_pair is None
+    assert "the files gave 'not run'" in second.minimal_pair.reason
     assert first.request["test"] == running.item.nodeid
     assert first.request["torch"] == "support.plain_model.PlainModel"
 

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from alexnet_impl.errors import RunError
 from alexnet_impl.parity.record import (
     Cause,
     CheckResult,
+    MinimalPair,
     ParityRecord,
     Series,
     read_record,
@@ -17,7 +19,7 @@ from alexnet_impl.parity.record import (
 )
 from alexnet_impl.report.figure_style import write_figure
 from alexnet_impl.report.parity.lockstep_figure import lockstep_figure
-from alexnet_impl.report.parity.terminal import check_lines, failure_line
+from alexnet_impl.report.parity.terminal import check_lines, failure_line, minimal_pair_lines
 from alexnet_impl.report.parity.time_line import time_line
 
 pytestmark = pytest.mark.fast
@@ -68,7 +70,10 @@ def test_curves_and_causes_that_are_no_numbers_are_read_back(tmp_path):
 
 @pytest.mark.parametrize("measured", [1e-13, math.nan, math.inf])
 def test_record_is_read_as_it_was_written(tmp_path, measured):
-    given = record(check(measured, where="conv1", causes=(CAUSE,)))
+    given = replace(
+        record(check(measured, where="conv1", causes=(CAUSE,))),
+        minimal_pair=MinimalPair(where="conv1", difference=measured, reproduced=math.nan),
+    )
     write_record(tmp_path, given)
     found = read_record(tmp_path)
     assert repr(found) == repr(given)
@@ -123,6 +128,20 @@ def test_line_of_a_check_shows_figure_bound_and_place():
         *("layers", "float64", "5.0e-01", "1.0e-12", "FAILS", "at", "fc1")
     ]
     assert check_lines(check(0.0))[0].endswith("holds")
+
+
+def test_minimal_pair_is_told_with_what_it_reproduces_and_its_command():
+    pair = MinimalPair(
+        where="conv1", difference=0.4301, reproduced=0.43, files=("a.py",), command="python a.py"
+    )
+    told, command = minimal_pair_lines(pair, Path("a folder"))
+    assert "reproduces 0.43 of 0.43 " in told
+    assert told.endswith("at conv1")
+    assert command == "    cd 'a folder' && python a.py"
+    shapes = replace(pair, difference=math.inf, reproduced=math.inf)
+    assert "reproduces the different shapes" in minimal_pair_lines(shapes, Path())[0]
+    none = MinimalPair(where="conv1", difference=0.4, reproduced=math.nan, reason="a lambda")
+    assert minimal_pair_lines(none, Path()) == ["No minimal pair was written: a lambda."]
 
 
 def timed(**facts):

@@ -8,12 +8,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from alexnet_impl.frameworks import FRAMEWORKS
-from alexnet_impl.parity.record import CheckResult, LayerDifference, ParityRecord
+from alexnet_impl.parity.record import CheckResult, LayerDifference, MinimalPair, ParityRecord
 from alexnet_impl.report import formatting as numbers
 from alexnet_impl.report.figure_style import inline_svg, write_figure
 from alexnet_impl.report.formatting import flat
 from alexnet_impl.report.parity.lockstep_figure import lockstep_figure
-from alexnet_impl.report.parity.terminal import failure_line
+from alexnet_impl.report.parity.terminal import failure_line, minimal_pair_line
 from alexnet_impl.report.templates import BigFigure, render_page, write_page
 
 _NOTE = (
@@ -58,6 +58,7 @@ def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -
         "figures": list(_big(record)),
         "checks": [_row(check) for check in record.checks],
         "steps": list(_steps(record)),
+        "pair": record.minimal_pair and _pair(record.minimal_pair),
         "image": None if figure is None else inline_svg(figure),
         "request": list(request.items()),
         "environment": list(flat(record.environment)),
@@ -95,6 +96,10 @@ def _share(check: CheckResult) -> float:
     """Measured difference as a share of the tolerance; a NaN counts as the largest."""
     share = check.measured / check.tolerance
     return share if share == share else float("inf")  # noqa: PLR0124 - NaN equals nothing
+
+
+def _pair(pair: MinimalPair) -> dict[str, Any]:
+    return {"said": minimal_pair_line(pair), "files": pair.files, "command": pair.command}
 
 
 def _row(check: CheckResult) -> dict[str, Any]:

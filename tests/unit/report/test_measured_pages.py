@@ -16,6 +16,7 @@ from alexnet_impl.parity.record import (
     CheckResult,
     LargestDifference,
     LayerDifference,
+    MinimalPair,
     ParityRecord,
 )
 from alexnet_impl.report.bench.page import write_bench_page
@@ -144,6 +145,19 @@ def test_parity_page_opens_the_first_layer_that_differs_between_equal_and_later_
     assert "relu · flatten" in page
     assert page.count('class="layer apart"') == 3
     assert page.index("likely cause: tensorflow") > places[1]
+
+
+def test_parity_page_links_the_files_that_reproduce_the_mismatch(tmp_path):
+    pair = MinimalPair(
+        where="conv1", difference=0.5, reproduced=0.5, files=("one.py",), command="python one.py"
+    )
+    page = parity_page(tmp_path / "parity.html", CHECK, minimal_pair=pair)
+    for text in ("reproduces 0.5 of 0.5", '<a href="one.py">', "<pre>python one.py</pre>"):
+        assert text in page
+    none = replace(pair, files=(), command="", reason="a lambda cannot be written")
+    page = parity_page(tmp_path / "parity.html", CHECK, minimal_pair=none)
+    assert "a lambda cannot be written." in page
+    assert "<pre>" not in page
 
 
 def test_parity_page_of_equal_models_has_no_layer_that_differs(tmp_path):
