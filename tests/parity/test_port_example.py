@@ -18,10 +18,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "examples" / "port"
 NET = "nets:net"
 MISTAKES = {
-    "architecture": [f"in training dropout before classifier.{layer}" for layer in (1, 4)],
+    "architecture": ["in training dropout before classifier.1"],
     "layers": [
         "features.0's padding were TensorFlow's 'same', (1, 2)",
-        *["the alpha of the local response normalisation were not divided"] * 2,
+        "the alpha of the local response normalisation were not divided",
     ],
     "logits": ["its last layer were followed by a softmax"],
 }
