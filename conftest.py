@@ -54,8 +54,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--mutations",
         type=int,
-        default=8,
-        help="ports of torchvision's networks with a mistake in the slow tests (default: 8)",
+        default=5,
+        help="ports of torchvision's networks with a mistake in the slow tests (default: 5)",
     )
     parser.addoption(
         "--interpreter",

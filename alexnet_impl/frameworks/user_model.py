@@ -277,8 +277,9 @@ class UserModel(Protocol):
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """Computes the mean softmax cross-entropy, and its gradient by each trained weight.
 
-        The model is in evaluation mode. Images have shape (batch, height, width, channels), labels
-        (batch,). An output of probabilities counts as that of a softmax.
+        The model is in evaluation mode; of a map, every value counts as a logit. Images have shape
+        (batch, height, width, channels), labels (batch,). An output of probabilities counts as that
+        of a softmax.
         """
 
     def prepare_training(self, training: Training, folder: Path) -> TrainingFacts:  # noqa: ARG002

@@ -288,7 +288,7 @@ def compare_logits(session: PairSession, *, follows: bool) -> tuple[CheckResult,
             where=f"the operations between {last.label} and the output{span}",
             causes=tuple(one.cause for one in findings),
         )
-    comparable = all(each["output"].ndim == 2 for each in session.values)
+    comparable = all(each["output"].ndim > 1 for each in session.values)
     probable = any(_is_softmax(each["output"]) for each in session.values)
     same_shape = ours["output"].shape == theirs["output"].shape
     return check, comparable and (check.holds or (probable and same_shape))

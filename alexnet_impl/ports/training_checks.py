@@ -6,6 +6,7 @@ import numpy as np
 
 from alexnet_impl.parity.record import Cause, CheckResult, Series
 from alexnet_impl.ports.hypotheses import worst_of
+from alexnet_impl.ports.pairing import ROWS
 from alexnet_impl.ports.session import IMAGES, PairSession
 from alexnet_impl.weights.canonical import Array, Weights
 
@@ -16,8 +17,12 @@ rounding does not grow as in a loss that explodes."""
 
 
 def _batch(session: PairSession) -> tuple[Array, Array]:
-    """Images of unit scale (batch, height, width, channels), and labels (batch,)."""
-    num_classes = session.values[0]["output"].shape[-1]
+    """Images of unit scale (batch, height, width, channels), and labels (batch,).
+
+    The first value of a map is its first pixel's in both layouts.
+    """
+    output = session.values[0]["output"]
+    num_classes = output.shape[-1] if output.ndim == ROWS else 1
     return session.images[:IMAGES], np.arange(IMAGES, dtype=np.int64) % num_classes
 
 

@@ -71,8 +71,9 @@ def test_logits_at_full_width_are_equal(variant, real_batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("variant", ["cifar", "krizhevsky2012"])
+@pytest.mark.parametrize(
+    ("variant", "precision"), [("cifar", "float64"), ("krizhevsky2012", "float32")]
+)
 def test_gradients_at_full_width_are_equal(variant, precision, real_batch):
     spec = build_spec(f"{variant}+no-dropout")
     recipe = replace(HE, precision=precision)

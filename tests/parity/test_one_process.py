@@ -28,7 +28,6 @@ ORDERS = {
         "import alexnet_impl.frameworks.torch\nimport tensorflow\n",
         ("torch", "tensorflow"),
     ),
-    "adapters-torch-first": ("", ("torch", "tensorflow")),
     "adapters-tensorflow-first": ("", ("tensorflow", "torch")),
 }
 

@@ -297,7 +297,31 @@ def nested():
     return ours, model(body)
 
 
+def u_net():
+    """A network that returns maps: a step down and up again, with a shortcut."""
+    from keras import layers as k
+    from torch import cat, nn
+
+    ours = module(
+        lambda m, x: m.head(cat([m.a(x).relu(), m.up(m.b(m.pool(m.a(x).relu())).relu())], 1)),
+        a=lambda: nn.Conv2d(3, 4, 3, padding=1),
+        pool=lambda: nn.MaxPool2d(2),
+        b=lambda: nn.Conv2d(4, 6, 3, padding=1),
+        up=lambda: nn.ConvTranspose2d(6, 4, 2, 2),
+        head=lambda: nn.Conv2d(8, 5, 1),
+    )
+
+    def body(x):
+        first = k.Conv2D(4, 3, padding="same", activation="relu")(x)
+        x = k.Conv2D(6, 3, padding="same", activation="relu")(k.MaxPooling2D()(first))
+        x = k.Concatenate()([first, k.Conv2DTranspose(4, 2, 2)(x)])
+        return k.Conv2D(5, 1)(x)
+
+    return ours, model(body)
+
+
 PORTS = {
+    "maps as the output": u_net,
     "sequence convolution": lambda: sequence_convolution("same"),
     "causal convolution": lambda: sequence_convolution("causal"),
     "causal and dilated convolution": lambda: sequence_convolution("causal", dilation_rate=2),

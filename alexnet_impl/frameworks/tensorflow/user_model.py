@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.tensorflow.user_calls import Recording
-from alexnet_impl.frameworks.tensorflow.user_layers import user_layer, weights_of
+from alexnet_impl.frameworks.tensorflow.user_layers import user_layer, values_of, weights_of
 from alexnet_impl.frameworks.tensorflow.user_training import UserTraining
 from alexnet_impl.frameworks.user_model import (
     UserModel,
@@ -189,7 +189,8 @@ class TensorflowUserModel(UserModel):
             output = self._output(images)
             if are_probabilities(keras.ops.convert_to_numpy(output)):
                 output = tf.math.log(output)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output)
+            rows = tf.reshape(output, (len(labels), -1))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, rows)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, [weight.variable.value for _, weight in trained])
         found = {
@@ -232,7 +233,7 @@ class TensorflowUserModel(UserModel):
     def _record(self, images: Array) -> Recording:
         recording = Recording(self.model)
         with recording.recording():
-            recording.output = keras.ops.convert_to_numpy(self._output(images))
+            recording.output = values_of(None, self._output(images))
         return recording
 
 

@@ -151,7 +151,7 @@ class TorchUserModel(UserModel):
         output = self._output(images)
         if are_probabilities(to_numpy(output)):
             output = output.log()
-        loss = functional.cross_entropy(output, torch.from_numpy(labels))
+        loss = functional.cross_entropy(output.flatten(1), torch.from_numpy(labels))
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = ((name, weight.gradient) for name, weight in self._weights())
         found = {name: to_numpy(gradient) for name, gradient in gradients if gradient is not None}
