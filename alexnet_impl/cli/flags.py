@@ -243,6 +243,8 @@ class Parity(Tabled):
     """Function of the model: its loss and optimizer."""
     tensorflow_training: Annotated[str | None, value("MODULE:FUNCTION")] = None
     """The same; by default what compile() was given."""
+    inputs: Annotated[str | None, value("FILE.npy|MODULE:FUNCTION")] = None
+    """Array that both models read: images, tokens. (default: noise)"""
     names: Annotated[str | None, value("TORCH_LAYER=KERAS_LAYER,...|FILE")] = None
     """Layers whose names differ; or a JSON file."""
     copy_weights: Literal["auto", "always", "never"] = "auto"

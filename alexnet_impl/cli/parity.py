@@ -87,11 +87,11 @@ def _show_check(check: CheckResult, console: Console) -> None:
 def _pair(command: Parity) -> PairRequest | None:
     """The request for the user's own two models; None if a variant is compared."""
     if command.torch is None and command.tensorflow is None:
-        given = (command.names, command.torch_training, command.tensorflow_training)
+        given = (command.names, command.inputs, command.torch_training, command.tensorflow_training)
         if any(given) or command.copy_weights != "auto":
             raise RunError(
-                "--names, --copy-weights and the two training flags belong to --torch and "
-                "--tensorflow."
+                "--names, --copy-weights, --inputs and the two training flags belong to --torch "
+                "and --tensorflow."
             )
         if command.options.on_collapse != TrainingOptions().on_collapse:
             raise RunError(
@@ -116,6 +116,7 @@ def _pair(command: Parity) -> PairRequest | None:
         copy_weights=command.copy_weights,
         torch_training=command.torch_training or "",
         tensorflow_training=command.tensorflow_training or "",
+        inputs=command.inputs or "",
         image_size=options.image_size,
         seed=options.seed or 0,
     )

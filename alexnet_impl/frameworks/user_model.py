@@ -17,7 +17,9 @@ from alexnet_impl.network.spec import same_padding
 from alexnet_impl.network.user_code import load_user_object
 from alexnet_impl.weights.canonical import Array, Weights
 
-LayerKind = Literal["conv", "dense", "transposed", "batchnorm", "attention", "parameter", "other"]
+LayerKind = Literal[
+    "conv", "dense", "transposed", "batchnorm", "attention", "embedding", "parameter", "other"
+]
 FeatureOrder = Literal["", "channels-first", "channels-last"]
 ZeroPadding = tuple[tuple[int, int], tuple[int, int]]
 """Pixels of zeros: (above, below), (left, right)."""
@@ -233,8 +235,11 @@ class UserModel(Protocol):
     """
 
     @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """(height, width, channels) of the images, or None if the model does not declare it."""
+    def input_shape(self) -> tuple[int, ...] | None:
+        """(height, width, channels) of images, or another shape of one input; None if undeclared.
+
+        What the methods below call images may be any array (batch, ...) of floats or integers.
+        """
 
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers, as seen in a call on these images; must be called first.

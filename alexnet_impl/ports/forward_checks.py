@@ -146,8 +146,11 @@ def _first_mismatch(session: PairSession) -> _Mismatch:
     bound = max(session.tolerance("layers"), session.rounding)
     before, title = "", "the images"
     worst = 0.0
-    pairs = called(session.pairs)
+    pairs = [pair for pair in session.pairs if pair.torch.kind != "parameter"]
     for number, pair in enumerate(pairs):
+        if not pair.computes_alike:
+            before, title = pair.name, pair.torch.title
+            continue
         name = f"{pair.name}.input"
         if f"{pair.name}.output" not in ours:
             break  # PyTorch's layer cannot read what Keras's read

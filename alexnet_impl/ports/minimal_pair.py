@@ -196,7 +196,7 @@ def _span_case(session: PairSession, span: Span) -> _Case:
 
 def _maps(images: Array) -> Array:
     """Images (batch, height, width, channels) as maps (batch, channels, height, width)."""
-    return np.moveaxis(images, -1, 1)
+    return np.moveaxis(images, -1, 1) if images.ndim == len("NHWC") else images
 
 
 def _is_map(inputs: Array, chain: Sequence[Operation]) -> bool:

@@ -24,10 +24,18 @@ from alexnet_impl.weights.canonical import Array, Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPair:
-    """A PyTorch layer and the Keras layer that should compute the same."""
+    """A PyTorch layer and the Keras layer that should compute the same.
+
+    Attributes:
+        torch: PyTorch's.
+        tensorflow: Keras's.
+        computes_alike: Whether inputs and outputs should be equal; not of an embedding of places
+            and a layer that adds its table.
+    """
 
     torch: UserLayer
     tensorflow: UserLayer
+    computes_alike: bool = True
 
     @property
     def name(self) -> str:
@@ -83,7 +91,7 @@ def pair_layers(
 
 def called(pairs: Sequence[LayerPair]) -> tuple[LayerPair, ...]:
     """The pairs that have inputs and outputs on both sides: all but those of parameters."""
-    return tuple(pair for pair in pairs if pair.torch.kind != "parameter")
+    return tuple(pair for pair in pairs if pair.torch.kind != "parameter" and pair.computes_alike)
 
 
 def _plain(name: str) -> str:
@@ -179,6 +187,13 @@ def _adapted(ours: UserLayer, theirs: UserLayer) -> LayerPair:
             theirs = replace(theirs, kind=ours.kind, shapes=shapes, features="", own_shape=own)
     if "parameter" in kinds and ours.kind != theirs.kind:
         ours, theirs = _as_parameter(ours), _as_parameter(theirs)
+    if ours.kind == "embedding" and theirs.kind != "embedding":
+        table = _as_parameter(theirs)
+        if table.kind == "parameter":
+            shapes = {"weight": squeezed(ours.shapes["weight"])}
+            ours = replace(ours, shapes=shapes, own_shape=ours.shapes["weight"])
+            theirs = replace(table, kind="embedding")
+            return LayerPair(torch=ours, tensorflow=theirs, computes_alike=False)
     return LayerPair(torch=ours, tensorflow=theirs)
 
 
@@ -276,7 +291,7 @@ def _with_order(pair: LayerPair) -> LayerPair:
     if theirs.features or ours.features != "channels-first" or "weight" not in pair.shared:
         return pair
     read = replace(theirs, flattened=ours.flattened, features="channels-last")
-    return LayerPair(torch=ours, tensorflow=read)
+    return replace(pair, tensorflow=read)
 
 
 def trailing_pad(layer: UserLayer) -> Operation | None:
@@ -374,7 +389,7 @@ def _shaped(layer: UserLayer, values: Array) -> Array:
     """Values of a layer that counts as one of another kind: a map of one pixel is a row."""
     if layer.own_shape is None:
         return values
-    if len(layer.own_shape) == SEQUENCES:
+    if len(layer.own_shape) == SEQUENCES and layer.kind == "conv":
         return values[:, :, None]
     if layer.kind == "conv" and values.ndim == ROWS:
         return values[:, :, None, None]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks.user_training import Training
+from alexnet_impl.ports.inputs import Inputs
 from alexnet_impl.typed_json import parse_json
 
 CopyWeights = Literal["auto", "always", "never"]
@@ -31,6 +32,7 @@ class PairRequest:
             if the two are unrelated, and otherwise after the check of the weights.
         image_size: Height and width in pixels, if the Keras model does not declare them.
         input_shape: (height, width, channels), in place of what the Keras model declares.
+        inputs: Array that both models read, see ports.inputs; '' for noise.
         tolerances: Stage to the largest difference allowed, in place of the usual one.
         torch_training: 'module:function' that takes `model` and returns its loss and its
             torch.optim.Optimizer, or a scheduler too; '' to train with plain gradient descent only.
@@ -45,6 +47,7 @@ class PairRequest:
     copy_weights: CopyWeights = "auto"
     image_size: int | None = None
     input_shape: tuple[int, int, int] | None = None
+    inputs: Inputs = ""
     tolerances: Mapping[str, float] = field(default_factory=dict)
     torch_training: Training = ""
     tensorflow_training: Training = ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
 from alexnet_impl.frameworks.user_model import Edit, UserModel, UserModelFacts
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.parity.tolerances import Check, judged, tolerance
+from alexnet_impl.ports.inputs import load_inputs
 from alexnet_impl.ports.pairing import LayerPair, PairedModel, pair_layers
 from alexnet_impl.ports.request import PairRequest, parse_names
 from alexnet_impl.ports.span_hypotheses import Span
@@ -31,7 +33,7 @@ class PairSession:
     """A user's two models, and what the checks have found so far.
 
     Attributes:
-        images: Shape (batch, height, width, channels).
+        images: Shape (batch, height, width, channels), or what `inputs` of the request gives.
         note: Why the precision is not float64.
         weights: PyTorch's weights in the canonical layout.
         values: Inputs and outputs of every layer, see PairedModel.forward(), by framework.
@@ -87,7 +89,10 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
     Raises:
         ParityError: If they cannot be paired, or if the size of their images is unknown.
     """
-    images = _images(request, tensorflow.input_shape)
+    if request.inputs:
+        images = load_inputs(request.inputs, Path.cwd())
+    else:
+        images = _images(request, tensorflow.input_shape)
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = pool.map(lambda model: model.describe(images), (torch, tensorflow))
     for name, facts in (("torch", ours), ("tensorflow", theirs)):
@@ -106,8 +111,10 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
     )
 
 
-def _images(request: PairRequest, shape: tuple[int, int, int] | None) -> Array:
+def _images(request: PairRequest, shape: tuple[int, ...] | None) -> Array:
     """Noise of shape (batch, height, width, channels), half of it LARGE_SCALE times larger."""
+    if shape is not None and len(shape) != len(("height", "width", "channels")):
+        raise ParityError(f"the Keras model reads {shape}, no images; give both --inputs.")
     if request.input_shape is not None:
         shape = request.input_shape
     elif request.image_size is not None:

@@ -100,13 +100,16 @@ def _prepared(session: PairSession) -> _Comparison:
         for name, side in session.sides.items()
     }
     rng = np.random.default_rng(request.seed)
+    shape = (BATCH, *session.images.shape[1:])
+    noise = rng.standard_normal(shape).astype(np.float32)
+    images = session.images if request.inputs else noise
     output = session.values[0]["output"]
     classes = max(2, output.shape[-1]) if output.ndim > 1 else 2
     rule = facts["tensorflow"].rule
     return _Comparison(
         session=session,
-        images=rng.standard_normal((BATCH, *session.images.shape[1:])).astype(np.float32),
-        labels=np.arange(BATCH, dtype=np.int64) % classes,
+        images=images,
+        labels=np.arange(len(images), dtype=np.int64) % classes,
         facts=(facts["torch"], facts["tensorflow"]),
         shadow=None if rule is None else Optimizer(rule),
         likely=_likely(facts["torch"].rule, rule),
@@ -308,7 +311,7 @@ def _as_keras(both: _Comparison, before: Weights, after: Weights, name: str) -> 
     pair = next(pair for pair in both.session.pairs if pair.name == layer)
     share = pair.torch.training.get("momentum")
     values = both.session.values[0][f"{layer}.input"]
-    count = BATCH * int(np.prod(values.shape[2:]))
+    count = len(both.images) * int(np.prod(values.shape[2:]))
     if share is None or count < 2:
         return both.variances[name] + after[name] - before[name]
     new = (after[name] - (1 - share) * before[name]) / share

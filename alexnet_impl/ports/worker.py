@@ -27,7 +27,7 @@ class RemoteModel:
 
     def __init__(self, channel: Channel) -> None:
         self.ask = channel.ask
-        self.input_shape: tuple[int, int, int] | None = None
+        self.input_shape: tuple[int, ...] | None = None
         self.environment: dict[str, Any] = {}
 
     def open(

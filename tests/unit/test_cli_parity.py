@@ -18,10 +18,10 @@ PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
         ([*PAIR, "--steps", "7"], "bring their own network"),
         (["--torch", "a:b"], "--torch and --tensorflow belong together"),
         (["--tensorflow", "a:b"], "--torch and --tensorflow belong together"),
-        (["--names", "a=b"], "--names, --copy-weights and the two training flags belong to"),
+        (["--names", "a=b"], "--names, --copy-weights, --inputs and the two training"),
         (
             ["--copy-weights", "always"],
-            "--names, --copy-weights and the two training flags belong to",
+            "--names, --copy-weights, --inputs and the two training",
         ),
         (["--interpreter", "torch"], "must read FRAMEWORK=PYTHON"),
         (["--interpreter", "jax=python"], "jax"),

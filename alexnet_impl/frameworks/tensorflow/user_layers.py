@@ -172,22 +172,27 @@ ON_CHANNELS = (
 """Layers whose sequences have their channels in the second place in PyTorch."""
 
 
+KINDS: tuple[tuple[LayerKind, Any], ...] = (
+    ("parameter", OwnVariable),
+    ("attention", ATTENTION),
+    ("batchnorm", keras.layers.BatchNormalization),
+    ("embedding", keras.layers.Embedding),
+    ("transposed", TRANSPOSED),
+)
+"""Kinds of layers and Keras's classes."""
+
+
 def kind_of(layer: Any) -> LayerKind:
     """Kind of a layer; a custom layer with kernel and bias is classified by the kernel's rank."""
-    if isinstance(layer, OwnVariable):
-        return "parameter"
-    if isinstance(layer, ATTENTION):
-        return "attention"
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return "batchnorm"
+    known = next((kind for kind, layers in KINDS if isinstance(layer, layers)), None)
+    if known is not None:
+        return known
     weights = weights_of(layer)
     if "weight" not in weights or not set(weights) <= {"weight", "bias"}:
         return "other"
     kernel = weights["weight"].variable
     if not _is_kernel(layer, kernel):
         return "other"
-    if isinstance(layer, TRANSPOSED):
-        return "transposed"
     if len(kernel.shape) == MAPS or isinstance(layer, keras.layers.Conv1D):
         return "conv"
     return "dense" if len(kernel.shape) == ROWS else "other"

@@ -80,11 +80,13 @@ class TensorflowUserModel(UserModel):
         self.training: UserTraining
 
     @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """(height, width, channels) of a model with a fixed input, or that was called before.
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one input of a model with a fixed input, or that was called before.
+
+        It is (height, width, channels) for images.
 
         Raises:
-            FrameworkError: If it has several inputs, or reads no images.
+            FrameworkError: If the model has several inputs, or maps with their channels first.
         """
         shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "inputs", None) or []]
         built = (self.model.get_build_config() or {}).get("input_shape")
@@ -92,14 +94,13 @@ class TensorflowUserModel(UserModel):
             shapes = [built]
         if not shapes:
             return None
-        if len(shapes) > 1 or len(shapes[0]) != 4:
+        if len(shapes) > 1:
             raise FrameworkError(
-                f"tensorflow: the model reads {shapes}; it must read one batch of images, "
+                f"tensorflow: the model reads {shapes}; it must read one batch, such as images "
                 "(batch, height, width, channels)."
             )
         self._refuse_channels_first()
-        _, height, width, channels = shapes[0]
-        return None if None in (height, width, channels) else (height, width, channels)
+        return None if None in shapes[0][1:] else shapes[0][1:]
 
     def _refuse_channels_first(self) -> None:
         for layer in getattr(self.model, "layers", ()):
@@ -129,7 +130,8 @@ class TensorflowUserModel(UserModel):
             return ""
         try:
             clone = _clone(self.original)
-            clone(self.sample.astype(precision), training=False)  # says what it cannot
+            self.dtype = precision
+            clone(self._typed(self.sample), training=False)  # says what it cannot
             self._take(clone, precision)
             self._check_clone()
         except Exception as error:  # noqa: BLE001 - Keras and the user's layers raise any kind
@@ -152,7 +154,9 @@ class TensorflowUserModel(UserModel):
     def _check_clone(self) -> None:
         """Refuses a clone that computes something else: a layer's config may be incomplete."""
         ours = keras.ops.convert_to_numpy(self._output(self.sample))
-        theirs = self.original(self.sample.astype("float32"), training=False)
+        self.dtype, precision = "float32", self.dtype
+        theirs = self.original(self._typed(self.sample), training=False)
+        self.dtype = precision
         apart = np.abs(ours - keras.ops.convert_to_numpy(theirs)).max()
         if ours.dtype != np.float64 or not apart <= CLONE_TOLERANCE * np.abs(ours).max():
             raise FrameworkError(f"its clone yields {ours.dtype} and lies {apart:.1e} off")
@@ -212,12 +216,16 @@ class TensorflowUserModel(UserModel):
             for name, layer in self.layers.items()
             for short, weight in weights_of(layer).items()
         }
-        return self.training.step(images.astype(self.dtype), labels, weights, update=update)
+        return self.training.step(self._typed(images), labels, weights, update=update)
+
+    def _typed(self, inputs: Array) -> Array:
+        """Inputs (batch, ...) in the model's precision; integers, such as tokens, as they are."""
+        return inputs if inputs.dtype.kind == "i" else inputs.astype(self.dtype)
 
     def _output(self, images: Array) -> tf.Tensor:
         try:
             with tf.device("/CPU:0"):  # the tolerances were measured with its rounding
-                output = self.model(tf.constant(images.astype(self.dtype)), training=False)
+                output = self.model(tf.constant(self._typed(images)), training=False)
         except Exception as error:  # of the user's own code
             raise FrameworkError(
                 f"tensorflow: the model does not run on images of shape {images.shape[1:]}: "
@@ -252,7 +260,9 @@ def _clone(model: keras.Model) -> keras.Model:
     """
     if not getattr(model, "inputs", None):
         raise FrameworkError("it is a subclassed model, which has no graph to clone")
-    image = keras.Input(batch_shape=model.inputs[0].shape, dtype="float64")
+    (read,) = model.inputs
+    dtype = read.dtype if "int" in read.dtype else "float64"
+    image = keras.Input(batch_shape=read.shape, dtype=dtype)
     nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
     clone: keras.Model = keras.models.clone_model(
         model, input_tensors=image, clone_function=_clone_layer, **nested

@@ -166,6 +166,7 @@ KINDS: tuple[tuple[LayerKind, Any], ...] = (
     ("transposed", nn.ConvTranspose2d),
     ("attention", nn.MultiheadAttention),
     ("dense", nn.Linear),
+    ("embedding", nn.Embedding),
     ("batchnorm", nn.modules.batchnorm._BatchNorm),  # noqa: SLF001 - their base class
 )
 """Kinds of layers and PyTorch's classes."""

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.torch.stored_files import to_numpy
 from alexnet_impl.frameworks.torch.user_calls import ReachedError, Recording
-from alexnet_impl.frameworks.torch.user_layers import Weight, user_layer, weights_of
+from alexnet_impl.frameworks.torch.user_layers import MAPS, Weight, user_layer, weights_of
 from alexnet_impl.frameworks.torch.user_training import UserTraining
 from alexnet_impl.frameworks.user_model import (
     Edit,
@@ -170,9 +170,11 @@ class TorchUserModel(UserModel):
         )
 
     def _floats(self, images: Array) -> Tensor:
-        """PyTorch's images (batch, channels, height, width)."""
-        floats = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-        return floats.to(self.dtype)
+        """PyTorch's images (batch, channels, height, width); other inputs as they are."""
+        if images.ndim == MAPS:
+            images = images.transpose(0, 3, 1, 2)
+        tensor = torch.from_numpy(np.ascontiguousarray(images))
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def _output(self, images: Array) -> Tensor:
         """The model's output for images (batch, height, width, channels)."""
