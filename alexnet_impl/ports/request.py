@@ -15,6 +15,25 @@ NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one ob
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreprocessingRequest:
+    """The two preprocessing functions to compare, and the images.
+
+    Attributes:
+        torch: 'module:name' of a function or transform, or of a function that returns one. It takes
+            a path or Pillow's image, and returns (channels, height, width).
+        tensorflow: The same in Keras: of a path, or of the array of keras.utils.load_img(). It
+            returns (height, width, channels).
+        images: An image file, or a folder of them; None to generate files.
+        seed: Seed of generated files.
+    """
+
+    torch: str
+    tensorflow: str
+    images: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairRequest:
     """The two models to compare, and how.
 
@@ -29,6 +48,7 @@ class PairRequest:
         input_shape: (height, width, channels), in place of what the Keras model declares.
         tolerances: Stage to the largest difference allowed, in place of the usual one.
         seed: Seed of the random images.
+        preprocessing: The preprocessing functions to compare before the models, if any.
     """
 
     torch: str
@@ -39,6 +59,7 @@ class PairRequest:
     input_shape: tuple[int, int, int] | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    preprocessing: PreprocessingRequest | None = None
 
 
 def parse_names(text: str | Mapping[str, str] | None) -> dict[str, str]:
