@@ -65,7 +65,11 @@ MISTAKES = {
     "noise that multiplies": ({"noise": "GaussianDropout"}, "noise before layer 6", "of 0.5"),
     "kernel penalty": (L2, "layer 0", "a term L2(l2=0.01) of the kernel of layer 0"),
     "bias penalty": ({"dense": {"bias_regularizer": "l1"}}, "layer 6", "the bias of layer 6"),
-    "penalty of the outputs": ({"activity_regularizer": "l2"}, "layer 0", "the activity of layer 0"),
+    "penalty of the outputs": (
+        {"activity_regularizer": "l2"},
+        "layer 0",
+        "the activity of layer 0",
+    ),
     "constraint": ({"kernel_constraint": "unit_norm"}, "layer 0", "were held by UnitNorm("),
     "frozen": ({"dense": {"trainable": False}}, "layer 6", "the bias of layer 6"),
 }
