@@ -234,7 +234,7 @@ class Parity(Tabled):
     """
 
     steps: int = 20
-    """Training steps of each form of lockstep."""
+    """Steps of each form of lockstep."""
     torch: Annotated[str | None, value("MODULE:FUNCTION")] = None
     """Function that returns your own torch.nn.Module, in place of a variant."""
     tensorflow: Annotated[str | None, value("MODULE:FUNCTION")] = None
@@ -243,6 +243,12 @@ class Parity(Tabled):
     """Layers of your own models whose names differ; or a JSON file with them."""
     copy_weights: Literal["auto", "always", "never"] = "auto"
     """Copy PyTorch's weights into your own port; auto: if the two have no weights in common."""
+    torch_preprocess: Annotated[str | None, value("MODULE:NAME")] = None
+    """Preprocessing of an image's path or image."""
+    tensorflow_preprocess: Annotated[str | None, value("MODULE:NAME")] = None
+    """The same in Keras."""
+    images: Annotated[str | None, value("FILE|FOLDER")] = None
+    """Images for both, in place of generated ones."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)
