@@ -234,21 +234,27 @@ class Parity(Tabled):
     """
 
     steps: int = 20
-    """Training steps of each form of lockstep."""
+    """Steps of each form of lockstep."""
     torch: Annotated[str | None, value("MODULE:FUNCTION")] = None
     """Function that returns your own torch.nn.Module."""
-    tensorflow: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    tensorflow: Annotated[str | None, value("M:F")] = None
     """Function that returns its port, a keras.Model."""
-    torch_training: Annotated[str | None, value("MODULE:FUNCTION")] = None
+    torch_training: Annotated[str | None, value("M:F")] = None
     """Function of the model: its loss and optimizer."""
     tensorflow_training: Annotated[str | None, value("MODULE:FUNCTION")] = None
     """The same; by default what compile() was given."""
-    inputs: Annotated[str | None, value("FILE.npy|MODULE:FUNCTION")] = None
-    """Array that both models read: images, tokens. (default: noise)"""
-    names: Annotated[str | None, value("TORCH_LAYER=KERAS_LAYER,...|FILE")] = None
-    """Layers whose names differ; or a JSON file."""
+    inputs: Annotated[str | None, value("FILE|M:F")] = None
+    """Array that both models read. (default: noise)"""
+    names: Annotated[str | None, value("T=K,...|FILE")] = None
+    """PyTorch's layer names to Keras's; or a JSON file."""
     copy_weights: Literal["auto", "always", "never"] = "auto"
-    """Copy PyTorch's weights into your own port; auto: if the two have no weights in common."""
+    """Copy PyTorch's weights."""
+    torch_preprocess: Annotated[str | None, value("M:F")] = None
+    """Preprocessing of an image's path or image."""
+    tensorflow_preprocess: Annotated[str | None, value("MODULE:NAME")] = None
+    """The same in Keras."""
+    images: Annotated[str | None, value("FILE|FOLDER")] = None
+    """Images for both, in place of generated ones."""
     interpreter: Interpreters = ()
     """Python of another environment for a framework."""
     options: Annotated[TrainingOptions, arg(name="")] = field(default_factory=TrainingOptions)

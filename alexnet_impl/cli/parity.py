@@ -25,7 +25,8 @@ from alexnet_impl.parity.record import CheckResult, ParityRecord, record_values,
 from alexnet_impl.parity.stages import FEW_STEPS
 from alexnet_impl.ports.minimal_pair import PairDraft
 from alexnet_impl.ports.minimal_pair_proof import prove_draft
-from alexnet_impl.ports.request import PairRequest
+from alexnet_impl.ports.preprocessing_checks import compare_preprocessing_alone
+from alexnet_impl.ports.request import PairRequest, PreprocessingRequest
 from alexnet_impl.ports.user_pair import compare_pair
 from alexnet_impl.processes.precision import ask_workers
 from alexnet_impl.report.parity.terminal import (
@@ -43,6 +44,7 @@ def parity_command(command: Parity, console: Console) -> int:
     """Run the parity stages; the exit code is 0 only if every check held."""
     started = time.perf_counter()
     refuse_weights(command.options, "parity")
+    preprocessing = _preprocessing(command)
     pair = _pair(command)
     if command.steps < FEW_STEPS:
         raise RunError(
@@ -56,7 +58,10 @@ def parity_command(command: Parity, console: Console) -> int:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(_import_report)  # while the workers import their frameworks
         if pair is not None:
+            pair = replace(pair, preprocessing=preprocessing)
             record = _compare_pair(pair, interpreters, folder, console)
+        elif preprocessing is not None:
+            record = _compare_preprocessing(preprocessing, interpreters, folder, console)
         else:
             record = _prove(command, interpreters, folder, console)
     keep_result(console, lambda: record_values(record))
@@ -84,6 +89,36 @@ def _show_check(check: CheckResult, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
+def _preprocessing(command: Parity) -> PreprocessingRequest | None:
+    """The request for the user's own two preprocessing functions; None if there are none."""
+    torch, tensorflow = command.torch_preprocess, command.tensorflow_preprocess
+    if torch is None or tensorflow is None:
+        if torch is not None or tensorflow is not None:
+            raise RunError(
+                "--torch-preprocess and --tensorflow-preprocess belong together: give both."
+            )
+        if command.images is not None:
+            raise RunError("--images belongs to --torch-preprocess and --tensorflow-preprocess.")
+        return None
+    if command.torch is None and _has_training_flags(command):
+        raise RunError(
+            "--torch-preprocess and --tensorflow-preprocess are compared without a variant: only "
+            "--images, --seed, --interpreter and --output may be given with them."
+        )
+    return PreprocessingRequest(
+        torch=torch,
+        tensorflow=tensorflow,
+        images=command.images,
+        seed=command.options.seed or 0,
+    )
+
+
+def _has_training_flags(command: Parity) -> bool:
+    """Whether a flag is given that belongs to a variant and its training."""
+    rest = replace(command.options, image_size=None, seed=None, output=None)
+    return rest != TrainingOptions() or command.steps != Parity().steps
+
+
 def _pair(command: Parity) -> PairRequest | None:
     """The request for the user's own two models; None if a variant is compared."""
     if command.torch is None and command.tensorflow is None:
@@ -101,8 +136,7 @@ def _pair(command: Parity) -> PairRequest | None:
     if command.torch is None or command.tensorflow is None:
         raise RunError("--torch and --tensorflow belong together: give both, or neither.")
     options = command.options
-    rest = replace(options, image_size=None, seed=None, output=None)
-    if rest != TrainingOptions() or command.steps != Parity().steps:
+    if _has_training_flags(command):
         raise RunError(
             "--torch and --tensorflow bring their own network: only --names, --copy-weights, "
             "--image-size, --seed, --interpreter and --output may be given with them."
@@ -137,6 +171,19 @@ def _compare_pair(
             record = replace(record, minimal_pair=proven)
             for line in minimal_pair_lines(proven, folder):
                 console.print(line, soft_wrap=True)
+        write_record(folder, record)
+    return record
+
+
+def _compare_preprocessing(
+    request: PreprocessingRequest, interpreters: dict[str, str], folder: Path, console: Console
+) -> ParityRecord:
+    """Compare the user's own two preprocessing functions; the record is written at the end."""
+    console.print(CHECK_HEADER, style="dim", soft_wrap=True)
+    record = compare_preprocessing_alone(
+        request, interpreters, lambda check: _show_check(check, console)
+    )
+    with hold_new_folder(folder):
         write_record(folder, record)
     return record
 

@@ -23,6 +23,7 @@ from alexnet_impl.data.batches import GatherIndices
 from alexnet_impl.errors import FrameworkError, UnknownNameError
 from alexnet_impl.frameworks.timed_call import TimedCall
 from alexnet_impl.frameworks.user_model import UserModel
+from alexnet_impl.frameworks.user_preprocessing import PreprocessedFile
 from alexnet_impl.machine.bfloat16 import Bfloat16Support
 from alexnet_impl.network.spec import Spec
 from alexnet_impl.recipe.recipe import Recipe
@@ -227,6 +228,27 @@ class Framework(Protocol):
 
         Raises:
             FrameworkError: If it is no model of this framework.
+        """
+
+    def run_preprocessing(
+        self, place: str, folder: Path, files: Sequence[str]
+    ) -> list[PreprocessedFile]:
+        """Runs a user's own preprocessing on image files.
+
+        Args:
+            place: 'module:name' of a function, a transform, or a function that returns one.
+            folder: The user's folder, importable while it runs.
+            files: Paths of image files.
+
+        Raises:
+            UserCodeError: If there is no such function.
+            FrameworkError: If it accepts no file, or returns no image.
+        """
+
+    def decode_jpeg(self, data: bytes) -> dict[str, NDArray[np.uint8]]:
+        """Pixels (height, width, 3) of a JPEG file that the framework's decoder can return.
+
+        They are named by their arithmetic; those that Pillow returns are not among them.
         """
 
     def read_checkpoint(self, path: Any, spec: Spec) -> Weights:

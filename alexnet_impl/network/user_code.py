@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -40,15 +40,23 @@ class UserObject:
         Raises:
             UserCodeError: If it raises; with the file and line.
         """
-        with _importable(self.folders):
+        with self.importable():
             try:
                 return self.value(**arguments)
             except (Exception, SystemExit) as error:
                 given = ", ".join(f"{name}={_short(value)}" for name, value in arguments.items())
                 how = f"with {given}" if given else "without arguments"
                 raise UserCodeError(
-                    f"{self.place}: {_said(error, self.folders)}; the function is called {how}."
+                    f"{self.place}: {self.said(error)}; the function is called {how}."
                 ) from error
+
+    def importable(self) -> AbstractContextManager[None]:
+        """A block in which its folders are importable."""
+        return _importable(self.folders)
+
+    def said(self, error: BaseException) -> str:
+        """An error as the end of a sentence: what was raised, with the file and line."""
+        return _said(error, self.folders)
 
 
 def _short(value: Any) -> str:

@@ -181,6 +181,8 @@ class ParityRecord:
         environment: Machine, and versions by framework.
         checks: In the order of the stages.
         series: Loss curves of the lockstep checks.
+        files: Of a user's two preprocessing functions, every image file to the relative difference
+            of what they return.
         layers: Of a user's two models, every layer in PyTorch's order, and the output.
         minimal_pair: Files that reproduce the first mismatch of a user's two models.
         complete: Whether the last stage was reached and held; not if one failed or was stopped.
@@ -190,6 +192,7 @@ class ParityRecord:
     environment: dict[str, Any]
     checks: tuple[CheckResult, ...]
     series: tuple[Series, ...] = ()
+    files: dict[str, float] = field(default_factory=dict)
     layers: tuple[LayerDifference, ...] = ()
     minimal_pair: MinimalPair | None = None
     complete: bool = True

@@ -20,6 +20,25 @@ NAMES_FORM = "--names reads torch_name=keras_name,... or a JSON file with one ob
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreprocessingRequest:
+    """The two preprocessing functions to compare, and the images.
+
+    Attributes:
+        torch: 'module:name' of a function or transform, or of a function that returns one. It takes
+            a path or Pillow's image, and returns (channels, height, width).
+        tensorflow: The same in Keras: of a path, or of the array of keras.utils.load_img(). It
+            returns (height, width, channels).
+        images: An image file, or a folder of them; None to generate files.
+        seed: Seed of generated files.
+    """
+
+    torch: str
+    tensorflow: str
+    images: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairRequest:
     """The two models to compare, and how.
 
@@ -39,6 +58,7 @@ class PairRequest:
         tensorflow_training: The same for the Keras model; '' for what it was compiled with.
         training_steps: Steps of the user's own training.
         seed: Seed of the random images.
+        preprocessing: The preprocessing functions to compare before the models, if any.
     """
 
     torch: str
@@ -53,6 +73,7 @@ class PairRequest:
     tensorflow_training: Training = ""
     training_steps: int = 10
     seed: int = 0
+    preprocessing: PreprocessingRequest | None = None
 
 
 def request_values(request: PairRequest) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from alexnet_impl.ports.forward_checks import (
 from alexnet_impl.ports.layer_differences import layer_differences
 from alexnet_impl.ports.minimal_pair import PairDraft, minimal_pair
 from alexnet_impl.ports.model_workers import ModelWorkers
+from alexnet_impl.ports.preprocessing_checks import compare_preprocessing
 from alexnet_impl.ports.request import PairRequest, parse_names, request_values
 from alexnet_impl.ports.session import PairSession, open_session
 from alexnet_impl.ports.training_checks import compare_gradients, compare_steps
@@ -91,6 +92,10 @@ def compare_given(
             for name, model in objects.items()
         }
         remote = {name: each.result() for name, each in opened.items()}
+        first = None
+        if request.preprocessing is not None:
+            first = compare_preprocessing(request.preprocessing, workers, path)
+            announce(first.check)
         models: dict[FrameworkName, UserModel] = {**here, **remote}
         try:
             ours, theirs = models["torch"], models["tensorflow"]
@@ -102,6 +107,8 @@ def compare_given(
             raise
     environment: dict[str, Any] = {name: get_framework(name).fingerprint("cpu") for name in here}
     environment |= {name: model.environment for name, model in remote.items()}
+    if first is not None:
+        record = replace(record, checks=(first.check, *record.checks), files=first.files)
     return replace(record, environment=environment)
 
 

@@ -109,7 +109,7 @@ class RemoteModel:
 
 
 class ModelCalls:
-    """Answers the requests of RemoteModels, one after the other, in the worker process."""
+    """Answers requests on a user's model or preprocessing, one at a time, in the worker process."""
 
     def __init__(self) -> None:
         self.model: UserModel | None = None
@@ -120,6 +120,10 @@ class ModelCalls:
         """Answer one request with values and arrays; shapes are those of UserModel."""
         if call == "open":
             return self._open(values), {}
+        if call == "preprocess":
+            return self._preprocess(values)
+        if call == "decode":
+            return None, _decode(values)
         if self.model is None:
             raise FrameworkError(f"{call}: no model was opened yet.")
         answers: dict[str, Callable[[UserModel], Answer]] = {
@@ -152,6 +156,16 @@ class ModelCalls:
             "environment": framework.fingerprint("cpu") | facts,
         }
 
+    def _preprocess(self, values: dict[str, Any]) -> Answer:
+        """Run a user's preprocessing on files: an error or an image (height, width, channels)."""
+        framework, facts = timed_import(values["framework"])
+        place, folder = values["place"], Path(values["folder"])
+        self._look_in(place, folder, values["path"])
+        found = framework.run_preprocessing(place, folder, values["files"])
+        said = [{"error": one.error, "random": one.random} for one in found]
+        images = {str(n): one.image for n, one in enumerate(found) if one.image is not None}
+        return {"files": said, "environment": framework.fingerprint("cpu") | facts}, images
+
     def _look_in(self, place: str, folder: Path, path: list[str]) -> None:
         """Import the next model from its own folders, as if no model had been built before."""
         file = Path(place.rpartition(":")[0])
@@ -180,6 +194,21 @@ def _origin(spec: ModuleSpec | None) -> tuple[str, ...]:
     if spec is None:
         return ()
     return (spec.origin,) if spec.origin else tuple(spec.submodule_search_locations or ())
+
+
+def _decode(values: dict[str, Any]) -> Weights:
+    """Pixels (height, width, 3) of JPEG files: '<number>.<name>', see Framework.decode_jpeg()."""
+    framework, _ = timed_import(values["framework"])
+    return {
+        f"{number}.{name}": pixels
+        for number, file in enumerate(values["files"])
+        if (data := Path(file).read_bytes()).startswith(JPEG)
+        for name, pixels in framework.decode_jpeg(data).items()
+    }
+
+
+JPEG = b"\xff\xd8\xff"
+"""First bytes of a JPEG file."""
 
 
 def _replay(model: UserModel, values: dict[str, Any], arrays: Weights) -> Weights:

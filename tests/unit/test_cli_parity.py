@@ -5,6 +5,7 @@ import pytest
 from alexnet_impl.cli import main
 
 pytestmark = pytest.mark.fast
+PREPROCESSING = ["--torch-preprocess", "a:b", "--tensorflow-preprocess", "c:d"]
 PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
 
 
@@ -18,6 +19,9 @@ PAIR = ["--torch", "a:b", "--tensorflow", "c:d"]
         ([*PAIR, "--steps", "7"], "bring their own network"),
         (["--torch", "a:b"], "--torch and --tensorflow belong together"),
         (["--tensorflow", "a:b"], "--torch and --tensorflow belong together"),
+        (["--torch-preprocess", "a:b"], "--torch-preprocess and --tensorflow-preprocess belong"),
+        (["--images", "folder"], "--images belongs to --torch-preprocess"),
+        ([*PREPROCESSING, "--variant", "cifar-dropout"], "are compared without a variant"),
         (["--names", "a=b"], "--names, --copy-weights, --inputs and the two training"),
         (
             ["--copy-weights", "always"],

@@ -14,6 +14,10 @@ from alexnet_impl.frameworks.tensorflow.model import build_model  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.stored_files import read_stored  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.training import make_trainer  # noqa: E402
 from alexnet_impl.frameworks.tensorflow.user_model import borrow_model, load_model  # noqa: E402
+from alexnet_impl.frameworks.tensorflow.user_preprocessing import (  # noqa: E402
+    decode_jpeg,
+    run_preprocessing,
+)
 from alexnet_impl.frameworks.tensorflow.weights import (  # noqa: E402
     get_weights,
     read_backbone,
@@ -27,6 +31,7 @@ __all__ = [
     "borrow_model",
     "build_model",
     "calibration_kernels",
+    "decode_jpeg",
     "find_device",
     "fingerprint",
     "get_weights",
@@ -35,6 +40,7 @@ __all__ = [
     "read_backbone",
     "read_checkpoint",
     "read_stored",
+    "run_preprocessing",
     "set_threads",
     "set_weights",
     "tutorial_loop",

@@ -49,7 +49,11 @@ def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -
         RunError: If the file cannot be written.
     """
     request = dict(flat(record.request))
-    what = request.get("variant") or f"{request.get('torch')} and {request.get('tensorflow')}"
+    own = "" if "torch" in request else "preprocessing."
+    what = (
+        request.get("variant")
+        or f"{request.get(own + 'torch')} and {request.get(own + 'tensorflow')}"
+    )
     context = {
         "title": f"Parity of PyTorch and TensorFlow: {what}",
         "headline": _headline(record),
@@ -57,6 +61,7 @@ def write_parity_page(path: Path, record: ParityRecord, figure: Figure | None) -
         "holds": record.holds,
         "figures": list(_big(record)),
         "checks": [_row(check) for check in record.checks],
+        "files": list(_files(record)),
         "steps": list(_steps(record)),
         "pair": record.minimal_pair and _pair(record.minimal_pair),
         "image": None if figure is None else inline_svg(figure),
@@ -114,6 +119,14 @@ def _row(check: CheckResult) -> dict[str, Any]:
         "causes": [str(cause) for cause in check.causes],
         "notes": check.notes,
     }
+
+
+def _files(record: ParityRecord) -> Iterator[dict[str, Any]]:
+    """The image files of two preprocessing functions, that with the largest difference first."""
+    check = next((check for check in record.checks if check.name == "preprocessing"), None)
+    for name, difference in sorted(record.files.items(), key=lambda item: -item[1]):
+        equal = check is not None and difference <= check.tolerance
+        yield {"equal": equal, "name": name, "difference": f"{difference:.1e}"}
 
 
 def _steps(record: ParityRecord) -> Iterator[dict[str, Any]]:

@@ -119,6 +119,7 @@ def parity_record():
         environment={"cpu": "a processor"},
         checks=(held, failed),
         layers=tuple(layers),
+        files={f"{'a_folder_of_a_long_name/' * 4}image.jpg": 0.25},
         complete=False,
     )
 

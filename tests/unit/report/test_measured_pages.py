@@ -106,6 +106,14 @@ def test_parity_page_says_that_all_checks_hold(tmp_path):
         assert text in page
 
 
+def test_parity_page_lists_the_image_files_of_a_preprocessing(tmp_path):
+    check = replace(CHECK, name="preprocessing", tolerance=1e-5)
+    files = {"equal.png": 1e-6, "other.jpg": 0.25}
+    page = parity_page(tmp_path / "parity.html", check, files=files)
+    assert "2.5e-01" in page
+    assert page.index("other.jpg") < page.index("equal.png")
+
+
 @pytest.mark.parametrize("measured", [0.5, float("nan")])
 def test_parity_page_names_the_first_mismatch_and_its_causes(tmp_path, measured):
     cause = Cause(side="tensorflow", what="conv1 leant", remedy="straighten it")
