@@ -53,7 +53,8 @@ def parity_command(command: Parity, console: Console) -> int:
         )
     interpreters = parse_interpreters(command.interpreter)
     check_frameworks(interpreters)
-    folder = new_folder(command.options, "parity")
+    own = command.torch or command.torch_preprocess or ""
+    folder = new_folder(command.options, "parity", own.rpartition(":")[2])
     check_free(folder)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(_import_report)  # while the workers import their frameworks

@@ -85,9 +85,12 @@ def load_images(config: RunConfig, console: Console) -> Dataset:
     return dataset
 
 
-def new_folder(options: NetworkOptions, what: str) -> Path:
-    """The folder that --output names, or a new one under runs/ named by time and `what`."""
-    return options.output or stamped_folder(what, options.display_name)
+def new_folder(options: NetworkOptions, what: str, name: str = "") -> Path:
+    """The folder that --output names, or a new one under runs/ named by time and `what`.
+
+    `name` stands in the place of the variant's.
+    """
+    return options.output or stamped_folder(what, name or options.display_name)
 
 
 def check_target(flag: str, path: Path | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from alexnet_impl.errors import ParityError
 from alexnet_impl.frameworks import FRAMEWORKS, FrameworkName
 from alexnet_impl.frameworks.user_model import Edit, UserModel, UserModelFacts
+from alexnet_impl.frameworks.user_training import TrainingFacts
 from alexnet_impl.parity.record import CheckResult
 from alexnet_impl.parity.tolerances import Check, judged, tolerance
 from alexnet_impl.ports.inputs import load_inputs
@@ -21,6 +22,8 @@ from alexnet_impl.recipe.recipe import Precision
 from alexnet_impl.weights.canonical import Array, Weights
 
 T = TypeVar("T")
+MAPS = 4
+"""Dimensions of images (batch, height, width, channels)."""
 IMAGES = 2
 """Number of images of each scale."""
 LARGE_SCALE = 64.0
@@ -65,6 +68,15 @@ class PairSession:
             first, second = pool.map(work, [self.sides[name] for name in FRAMEWORKS])
         return first, second
 
+    def prepare_training(self) -> dict[FrameworkName, TrainingFacts]:
+        """Start both training steps anew; see UserModel.prepare_training()."""
+        given = {"torch": self.request.torch_training}
+        given["tensorflow"] = self.request.tensorflow_training
+        return {
+            name: side.model.prepare_training(given[name], Path.cwd())
+            for name, side in self.sides.items()
+        }
+
     def tolerance(self, stage: Check) -> float:
         """The largest difference allowed in a stage: the request's own, or the usual one."""
         return self.request.tolerances.get(stage, tolerance(stage, self.precision))
@@ -93,13 +105,16 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
         images = load_inputs(request.inputs, Path.cwd())
     else:
         images = _images(request, tensorflow.input_shape)
+    # Noise shows the order in which a map is flattened, which a black image does not.
+    rng = np.random.default_rng(request.seed)
+    seen = rng.standard_normal(images.shape).astype(np.float32) if images.ndim == MAPS else images
     with ThreadPoolExecutor(2) as pool:
-        ours, theirs = pool.map(lambda model: model.describe(images), (torch, tensorflow))
+        ours, theirs = pool.map(lambda model: model.describe(seen), (torch, tensorflow))
     for name, facts in (("torch", ours), ("tensorflow", theirs)):
         if not facts.layers:
             raise ParityError(f"the {name} model calls no layer with weights.")
     pairs = pair_layers(ours, theirs, parse_names(request.names))
-    return PairSession(
+    session = PairSession(
         request=request,
         pairs=pairs,
         facts={"torch": ours, "tensorflow": theirs},
@@ -109,6 +124,9 @@ def open_session(torch: UserModel, tensorflow: UserModel, request: PairRequest) 
         },
         images=images,
     )
+    if request.torch_training:
+        session.prepare_training()  # says now what would end it after all other checks
+    return session
 
 
 def _images(request: PairRequest, shape: tuple[int, ...] | None) -> Array:

@@ -6,7 +6,6 @@ formula differs from PyTorch's are the causes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,11 +93,7 @@ def _shared(session: PairSession, weights: Weights) -> Weights:
 
 def _prepared(session: PairSession) -> _Comparison:
     request = session.request
-    functions = {"torch": request.torch_training, "tensorflow": request.tensorflow_training}
-    facts = {
-        name: side.model.prepare_training(functions[name] or "", Path.cwd())
-        for name, side in session.sides.items()
-    }
+    facts = session.prepare_training()
     rng = np.random.default_rng(request.seed)
     shape = (BATCH, *session.images.shape[1:])
     noise = rng.standard_normal(shape).astype(np.float32)

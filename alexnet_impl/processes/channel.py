@@ -47,7 +47,8 @@ class Channel:
         self.worker.send(request | {"folder": str(self.folder)})
         answer = self.worker.receive()
         if "error" in answer:
-            raise RunError(f"{self.worker.framework}: {answer['error']}")
+            start = f"{self.worker.framework}: "
+            raise RunError(f"{start}{answer['error'].removeprefix(start)}")
         return answer["values"], _take(answer["arrays"])
 
 
