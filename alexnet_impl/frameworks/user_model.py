@@ -386,6 +386,14 @@ def squeezed(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size > 1)
 
 
+def recurrent(layer: str) -> str:
+    """The message for a layer whose weights have no common layout here."""
+    return (
+        f"{layer} is a recurrent layer, whose gates and biases are not read; compare the parts "
+        "before and after it, each as a model of its own with --inputs."
+    )
+
+
 def pair_of(value: Any) -> tuple[Any, Any]:
     """(height, width) from an argument that may be one number for both."""
     if isinstance(value, list | tuple):

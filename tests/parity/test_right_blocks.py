@@ -3,6 +3,8 @@
 import pytest
 from parity.test_right_ports import compared, norm, theirs
 
+from alexnet_impl.errors import FrameworkError
+
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
 fast, slow = pytest.mark.fast, pytest.mark.slow
 PIXELS = 12 * 12
@@ -375,6 +377,24 @@ def test_mistake_in_a_block_has_its_cause(name):
     first = compared(*build()).failures[0]
     assert first.name == "layers"
     assert words in first.causes[0].what
+
+
+@slow
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_recurrent_layer_is_refused_by_its_name(framework):
+    from keras import layers as k
+    from torch import nn
+
+    ours = module(
+        lambda m, x: m.fc(m.rnn(pixels(x))[0][:, -1]),
+        rnn=lambda: nn.GRU(3, 4, batch_first=True),
+        fc=lambda: nn.Linear(4, 3),
+    )
+    if framework == "tensorflow":
+        ours = sequence_convolution("same")[0]
+    port = model(lambda x: k.Dense(3)(k.GRU(4, name="rnn")(x)), sequence=True)
+    with pytest.raises(FrameworkError, match=rf"{framework}: rnn is a recurrent layer"):
+        compared(ours, port)
 
 
 @slow

@@ -23,6 +23,7 @@ from alexnet_impl.frameworks.user_model import (
     are_probabilities,
     arrays_of,
     call_by_name,
+    recurrent,
 )
 from alexnet_impl.frameworks.user_training import Training, TrainingFacts, TrainingStep
 from alexnet_impl.weights.canonical import Array, Weights
@@ -112,6 +113,9 @@ class TensorflowUserModel(UserModel):
 
     def describe(self, images: Array) -> UserModelFacts:
         """Describes the layers that a call on (batch, height, width, channels) reaches."""
+        for layer in self.model._flatten_layers():  # noqa: SLF001 - also those inside layers
+            if isinstance(layer, keras.layers.RNN):
+                raise FrameworkError(f"tensorflow: {recurrent(layer.name)}")
         self.sample = images
         if not self.model.built:
             self._output(images[:1])  # a model without an Input makes its weights now

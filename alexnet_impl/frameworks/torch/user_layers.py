@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alexnet_impl.errors import FrameworkError
 from alexnet_impl.frameworks.user_model import (
     LayerCall,
     LayerKind,
@@ -15,6 +16,7 @@ from alexnet_impl.frameworks.user_model import (
     ZeroPadding,
     flatten_facts,
     pair_of,
+    recurrent,
     same_sides,
     sequence_kernel,
     squeezed,
@@ -96,6 +98,8 @@ def user_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         weights = weights_of(module)
         if not weights or (inside and name.startswith(f"{inside}.")):
             continue
+        if isinstance(module, nn.RNNBase):
+            raise FrameworkError(f"torch: {recurrent(name)}")
         if isinstance(module, nn.MultiheadAttention):
             inside = name
         if _is_layer(module, weights):
@@ -113,7 +117,7 @@ def _is_layer(module: nn.Module, weights: dict[str, Weight]) -> bool:
     return not nested and (set(weights) <= set(SHORT) or isinstance(module, KNOWN))
 
 
-KNOWN = (nn.MultiheadAttention, nn.RNNBase, nn.Linear, *CONVOLUTIONS)
+KNOWN = (nn.MultiheadAttention, nn.Linear, *CONVOLUTIONS)
 
 
 def values_of(module: nn.Module, values: Tensor) -> Tensor:
