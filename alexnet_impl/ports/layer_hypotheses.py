@@ -61,7 +61,8 @@ def layer_hypotheses(
 def _epsilon_hypothesis(pair: LayerPair, pairs: Sequence[LayerPair]) -> Hypothesis:
     ours, theirs = pair.torch.epsilon, pair.tensorflow.epsilon
     alike = [one for one in pairs if (one.torch.epsilon, one.tensorflow.epsilon) == (ours, theirs)]
-    more = f", and that of {len(alike) - 1} more layers," if len(alike) > 1 else ""
+    count = len(alike) - 1
+    more = f", and that of {count} more layer{'s' if count > 1 else ''}," if count else ""
     return Hypothesis(
         what=f"{pair.torch.title}'s epsilon{more} were {theirs:g}, where PyTorch's is {ours:g}",
         remedy=f"give {'each' if more else 'the'} layer epsilon={ours:g}",

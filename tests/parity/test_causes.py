@@ -259,3 +259,47 @@ def test_wrapped_module_is_compared_as_the_module_in_it(wrapper):
     net = ours(*conv_then(nn.ReLU()))
     wrapped = torch.compile(net, backend="eager") if wrapper == "compile" else nn.DataParallel(net)
     assert compared(wrapped, theirs(layers.Conv2D(4, 3, activation="relu"))).holds
+
+
+@slow
+def test_two_mistakes_before_and_in_the_first_layer_are_both_found():
+    from keras import layers
+    from torch import nn
+
+    right = [nn.Conv2d(3, 4, 4, stride=2, padding=1), nn.ReLU()]
+    strided = layers.Conv2D(4, 4, 2, padding="same", activation="relu")
+    record = compared(ours(*right), theirs(layers.Rescaling(1 / 127.5, -1.0), strided))
+    first, second = causes_of(record)
+    assert first == "it scaled its input, in rescaling"
+    assert second.startswith("layer 0's padding were TensorFlow's 'same', (1, 2)")
+    assert "with the mistakes above made in PyTorch too" in record.failures[-1].notes[0]
+
+
+@slow
+def test_difference_that_layers_share_is_one_cause():
+    from keras import layers
+    from torch import nn
+
+    right = conv_then(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    norms = [layers.BatchNormalization(epsilon=1e-3, momentum=0.9) for _ in range(2)]
+    port = theirs(layers.Conv2D(4, 3), norms[0], layers.ReLU(), layers.Conv2D(4, 3), norms[1])
+    (cause,) = causes_of(compared(ours(*right), port))
+    assert cause == (
+        "layer 1's epsilon, and that of 1 more layer, were 0.001, where PyTorch's is 1e-05"
+    )
+
+
+@slow
+def test_same_mistake_at_two_places_is_one_cause():
+    from keras import layers
+    from torch import nn
+
+    right = conv_then(nn.LeakyReLU(0.1), nn.Conv2d(4, 4, 3), nn.LeakyReLU(0.1))
+    port = theirs(
+        *(layers.Conv2D(4, 3), layers.LeakyReLU(0.3), layers.Conv2D(4, 3), layers.LeakyReLU(0.3))
+    )
+    record = compared(ours(*right), port)
+    (check,) = [check for check in record.failures if check.name == "layers"]
+    (cause,) = check.causes
+    assert cause.also[0].startswith("the operations between layer 2 and layer 4")
+    assert "likewise at the operations between" in str(cause)
