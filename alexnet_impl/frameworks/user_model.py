@@ -65,7 +65,7 @@ class UserLayer:
         frozen: Weights that its framework does not train.
         before: Operations between the previously called layer and this one.
         follows: Layers whose outputs reach this one's input; empty for the images, or if unknown.
-        pooled: Poolings between them and this one, on the path that has most.
+        pooled: Poolings with a window between them and this one, on the path that has most.
         stride: (vertical, horizontal) stride of a convolution.
         padding: Zero padding of a convolution in pixels.
         padding_name: 'same' or 'valid' if the user gave the padding by name.

@@ -61,8 +61,8 @@ def pair_layers(
     """Pair the layers with weights, in the order in which PyTorch calls them.
 
     The name map decides first. The remaining layers are paired by name if all names are equal but
-    for their separators; otherwise by order, or, where kinds or shapes then differ, by the layers
-    that each follows.
+    for their separators; otherwise by order, or, where kinds, shapes or connections then differ, by
+    the layers that each follows.
 
     Raises:
         ParityError: If a name is unknown, or if counts, kinds or shapes do not fit.
@@ -79,7 +79,11 @@ def pair_layers(
         partners = {name: plain[_plain(name)] for name in left}
     else:
         partners = dict(zip(left, right, strict=True))
-        if not all(_fits(ours[name], theirs[other]) for name, other in partners.items()):
+        colours = _neighbourhoods(ours, theirs)
+        if not all(
+            _fits(ours[name], theirs[other]) and colours[0][name] == colours[1][other]
+            for name, other in partners.items()
+        ):
             found = _by_graph(ours, theirs, names)
             partners = partners if found is None else found
     partners = names | partners

@@ -270,7 +270,7 @@ def test_two_mistakes_before_and_in_the_first_layer_are_both_found():
     strided = layers.Conv2D(4, 4, 2, padding="same", activation="relu")
     record = compared(ours(*right), theirs(layers.Rescaling(1 / 127.5, -1.0), strided))
     first, second = causes_of(record)
-    assert first == "it scaled its input, in rescaling"
+    assert first.startswith("it scaled its input, in rescaling")
     assert second.startswith("layer 0's padding were TensorFlow's 'same', (1, 2)")
     assert "with the mistakes above made in PyTorch too" in record.failures[-1].notes[0]
 

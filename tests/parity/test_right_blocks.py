@@ -215,8 +215,13 @@ def branches():
     from keras import layers as k
     from torch import cat, nn
 
+    def forward(m, x):
+        x = m.stem(x)
+        second = m.b(m.pool(x))
+        return m.fc(cat([m.a(x), second], 1).relu().mean((2, 3)))
+
     ours = module(
-        lambda m, x: m.fc(cat([m.a(m.stem(x)), m.b(m.pool(m.stem(x)))], 1).relu().mean((2, 3))),
+        forward,
         stem=lambda: nn.Conv2d(3, 4, 3),
         pool=lambda: nn.MaxPool2d(3, 1, 1),
         a=lambda: nn.Conv2d(4, 4, 1),

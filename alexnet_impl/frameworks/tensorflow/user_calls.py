@@ -97,7 +97,8 @@ class Recording:
         if not is_layer:
             self._note_own(layer)
         if not is_layer and not frame["inner"]:
-            self._sources.pass_on(outputs, read, pools="Pool" in type(layer).__name__)
+            pools = type(layer).__name__.startswith(("MaxPooling", "AveragePooling"))
+            self._sources.pass_on(outputs, read, pools=pools)
             if (found := operation_of(layer, read[0], outputs)) is not None:
                 self.operations.append(found)
         if is_layer:

@@ -85,8 +85,8 @@ class Recording(TorchFunctionMode):
         result = func(*args, **kwargs)
         if not self._inside:
             self._note_own((*args, *kwargs.values()))
-            name = getattr(func, "__name__", "")
-            self._sources.pass_on(result, (*args, *kwargs.values()), pools="pool" in name)
+            pools = getattr(func, "__name__", "").startswith(("max_pool", "avg_pool"))
+            self._sources.pass_on(result, (*args, *kwargs.values()), pools=pools)
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         name = getattr(func, "__name__", "").rstrip("_")
