@@ -124,6 +124,14 @@ def _exchanged(span: Span, index: int, other: Operation) -> Iterator[Hypothesis]
             remedy=f"give it PyTorch's: {keras_words(ours)}",
             edits=(span.change(index, other),),
         )
+    if FAMILIES[ours.kind] == "pool" and other.numbers["size"] != ours.numbers["size"]:
+        # Keras's pooling behind a padding that its layers do not declare
+        numbers = other.numbers | {"padding": ours.numbers["padding"]}
+        yield Hypothesis(
+            what=_difference(ours, replace(other, numbers=numbers)),
+            remedy=f"give it PyTorch's: {keras_words(ours)}",
+            edits=(span.change(index, replace(other, numbers=numbers)),),
+        )
     padded = [one for one in span.theirs if one.kind == "pad" and one.numbers["zeros"]]
     if other.kind in ("max_pool", "avg_pool") and padded:
         sides = padded[-1].numbers["sides"]

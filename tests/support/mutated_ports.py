@@ -108,7 +108,9 @@ class Builder:
         self.loads.append((layer, arrays))
         return layer
 
-    def conv(self, x, name, filters, size, *, stride=1, padding=0, groups=1, bias=False):
+    def conv(  # noqa: C901 - one mistake of each kind
+        self, x, name, filters, size, *, stride=1, padding=0, groups=1, bias=False
+    ):
         from keras import layers
 
         channels = x.shape[-1]
@@ -118,6 +120,8 @@ class Builder:
         if padding:
             mistakes.append(self.hit("padded", name) if stride == 1 else self.hit("strided", name))
         kind = next(filter(None, mistakes), "")
+        if kind in ("turned kernel", "transposed kernel") and size == 1:
+            raise ValueError(f"{name}: a kernel of one pixel has no other side")
         options = {"use_bias": bias, "name": name.replace(".", "_"), "strides": stride}
         if kind == "same padding":
             options["padding"] = "same"
@@ -190,6 +194,8 @@ class Builder:
 
         mistakes = [self.hit("max")] + ([self.hit("padded max")] if padding else [])
         kind = next(filter(None, mistakes), "")
+        if kind == "smaller pool" and size == 2:
+            raise ValueError("the pooling has this size already")
         if kind == "pool padded same":
             return layers.MaxPooling2D(size, stride, padding="same")(x)
         if kind == "average for max" and padding:
@@ -441,7 +447,8 @@ def network(name):
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.3)
                 module.running_var.uniform_(0.3, 1.5)
-                module.weight.uniform_(0.6, 1.4)
+                # Values that a ReLU6 cuts, in the network that has it.
+                module.weight.uniform_(*((2, 4) if name == "mobilenet_v2" else (0.6, 1.4)))
                 module.bias.normal_(0, 0.3)
             elif isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 module.bias.normal_(0, 0.1)
@@ -483,7 +490,7 @@ def chosen(name, number, rng):
         tried[kind] += 1
         mutation = Mutation(kind, int(rng.integers(counts[kind])))
         if mutation not in found:
-            with suppress(ValueError):  # its maps get too small
+            with suppress(ValueError):  # its maps get too small, or nothing changes
                 found[mutation] = port(name, weights, mutation)[1].place
     return [(name, mutation.kind, mutation.number, place) for mutation, place in found.items()]
 
