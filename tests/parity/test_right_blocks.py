@@ -6,7 +6,7 @@ from parity.test_right_ports import compared, norm, theirs
 from alexnet_impl.errors import FrameworkError
 
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow]
-fast, slow = pytest.mark.fast, pytest.mark.slow
+slow = pytest.mark.slow
 PIXELS = 12 * 12
 
 
@@ -348,9 +348,8 @@ PORTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=fast if name == "attention" else slow) for name in PORTS]
-)
+@slow
+@pytest.mark.parametrize("name", PORTS)
 def test_right_block_holds(name):
     record = compared(*PORTS[name]())
     assert [str(check) for check in record.failures] == []

@@ -138,9 +138,8 @@ DIFFERENT = ("adam", "amsgrad", "adamw", "rmsprop", "rmsprop, centered", "adagra
 """Those whose formula no argument makes equal."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=fast if name == "adam" else slow) for name in RIGHT]
-)
+@slow
+@pytest.mark.parametrize("name", RIGHT)
 def test_right_training_step_holds_in_lockstep_and_freely(name):
     checks = compared(*RIGHT[name])
     assert [check.holds for check in checks.values()] == [True, True]
