@@ -385,7 +385,7 @@ def test_keras_weights_keep_the_order_of_a_list_of_layers_and_of_no_attributes(t
 
 
 @torch_only
-@pytest.mark.fast
+@pytest.mark.slow
 def test_key_of_a_backbones_checkpoint_is_not_ignored(tmp_path):
     path = saved(tmp_path / "a.pt", {"model": tensors(), "model_ema": tensors()})
     assert "holds 2 state_dicts" in refusal_of(path, Hints(variant="vgg16"))

@@ -225,9 +225,8 @@ def stop_at_failure(check):
         raise FirstFailureError(check)
 
 
-@pytest.mark.parametrize(
-    "mistake", [pytest.param(name, marks=fast if name == "softmax" else slow) for name in MISTAKES]
-)
+@slow
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_is_named_with_its_layer(compare, mistake):
     check, where, what = MISTAKES[mistake]
     with pytest.raises(FirstFailureError) as caught:

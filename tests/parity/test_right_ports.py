@@ -238,9 +238,8 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=fast if name == "depthwise" else slow) for name in NAMES]
-)
+@slow
+@pytest.mark.parametrize("name", NAMES)
 def test_right_port_holds(name):
     record = compared(*case(name))
     assert [str(check) for check in record.failures] == []

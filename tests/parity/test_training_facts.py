@@ -46,7 +46,7 @@ def compared(torch, tensorflow):
         return compare_models(ours, theirs, PairRequest(torch="ours", tensorflow="theirs"))
 
 
-@fast
+@slow
 def test_right_port_holds_and_the_estimate_of_the_variance_is_noted():
     record = compared(network(), port())
     assert record.holds

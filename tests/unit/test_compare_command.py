@@ -55,7 +55,7 @@ def test_comparison_that_was_killed_before_its_first_run_is_resumed(tmp_path, mo
     assert "holds files already" in capsys.readouterr().err
 
 
-@pytest.mark.fast
+@pytest.mark.slow
 def test_seeds_train_pairs_and_go_on_where_they_stopped(tmp_path, monkeypatch, capsys):
     """Killed in the second of three seeds: what had ended is not trained again."""
     fake_framework.install(monkeypatch)
