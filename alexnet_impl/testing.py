@@ -41,6 +41,8 @@ FORMS = {
     "names": "PyTorch's layer names to Keras's, such as {'features.0': 'conv1'}",
     "input_shape": "(height, width, channels), whole numbers of at least 1",
     "tolerances": "stages to numbers, such as {'layers': 1e-4}",
+    "training_steps": "a whole number of at least 1",
+    "other_training": "torch_training too, with which it is compared",
     "seed": "a whole number of at least 0",
     "xfail": "a list of stages, such as ['layers', 'logits']",
 }
@@ -108,7 +110,14 @@ def assert_parity(  # noqa: PLR0913 - what a test may need, each by its name
     running = _RUNNING[-1] if _RUNNING else None
     drafts: list[PairDraft] = []
     _check_values(
-        names=names, input_shape=input_shape, tolerances=tolerances, seed=seed, xfail=xfail
+        names=names,
+        input_shape=input_shape,
+        tolerances=tolerances,
+        torch_training=torch_training,
+        other_training=other_training,
+        training_steps=training_steps,
+        seed=seed,
+        xfail=xfail,
     )
     expected = (xfail,) if isinstance(xfail, str) else tuple(xfail)
     _check_known("stage", (*expected, *(tolerances or {})), STAGES)
@@ -167,6 +176,8 @@ def _check_values(**given: Any) -> None:
         "input_shape": shape is None
         or (isinstance(shape, Sequence) and [_is_whole(size, 1) for size in shape] == [True] * 3),
         "tolerances": bounds is None or _is_map(bounds, Real),
+        "training_steps": _is_whole(given["training_steps"], 1),
+        "other_training": given["other_training"] is None or given["torch_training"] is not None,
         "seed": _is_whole(given["seed"], 0),
         "xfail": isinstance(given["xfail"], Iterable),
     }

@@ -140,7 +140,8 @@ def _pair(command: Parity) -> PairRequest | None:
     if _has_training_flags(command):
         raise RunError(
             "--torch and --tensorflow bring their own network: only --names, --copy-weights, "
-            "--image-size, --seed, --interpreter and --output may be given with them."
+            "--inputs, the flags of training and of preprocessing, --image-size, --seed, "
+            "--interpreter and --output may be given with them."
         )
     if command.tensorflow_training and not command.torch_training:
         raise RunError("--tensorflow-training needs --torch-training, with which it is compared.")

@@ -96,24 +96,34 @@ def compare_layers(session: PairSession) -> CheckResult:
         explained = _is_explained(session, found)
         findings = found.findings[:1] if explained else found.findings
         for one in findings:
-            _add(causes, replace(one.cause, where=place), found.title)
+            # Only what explains a mismatch is the same mistake as one found before.
+            title = found.title if explained else None
+            _add(causes, replace(one.cause, where=place), title)
         if not explained:
             further = found.where if causes and not found.findings else ""
             break
         _make(session, findings[0])
         found = _first_mismatch(session)
+    else:
+        further = found.where
     session.unexplained, session.mismatch = bool(found.where), first.place
     check = session.judge("layers", first.measured, where=first.where)
-    notes = (f"no known cause explains the next mismatch, at {further}",) if further else ()
+    note = "no known cause explains the next mismatch, at"
+    if causes and found.findings:
+        note = f"the search ended after {MOST_MISTAKES} mistakes, before the one at"
+    notes = (f"{note} {further}",) if further else ()
     return replace(
         check, reason=check.reason + session.note, causes=tuple(causes.values()), notes=notes
     )
 
 
-def _add(causes: dict[str, Cause], cause: Cause, title: str) -> None:
-    """Keep a cause; a mistake that was found in another layer already gets one more place."""
+def _add(causes: dict[str, Cause], cause: Cause, title: str | None) -> None:
+    """Keep a cause; a mistake that was found in another layer already gets one more place.
+
+    `title` is the layer's, '' between layers, and None for what is no more than likely.
+    """
     what = cause.what.replace(title, "") if title else cause.what
-    key = f"{what}; {cause.remedy}"
+    key = str(cause) if title is None else f"{what}; {cause.remedy}"
     known = causes.get(key)
     if known is None:
         causes[key] = cause

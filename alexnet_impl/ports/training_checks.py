@@ -33,15 +33,15 @@ def compare_gradients(session: PairSession) -> tuple[CheckResult, CheckResult]:
     first = session.judge("loss", abs(loss - other) / max(abs(loss), 1e-30))
     said = f"softmax cross-entropy {loss:.4f} and {other:.4f}; {first.reason}"
     missing = [name for name in {**ours, **theirs} if name not in ours or name not in theirs]
-    distances = _gradient_distances(ours, theirs) | dict.fromkeys(missing, float("inf"))
+    distances = gradient_distances(ours, theirs) | dict.fromkeys(missing, float("inf"))
     worst, measured = worst_of(distances)
     second = session.judge("gradients", measured, where=worst)
-    causes = tuple(_missing_cause(name, ours) for name in missing)
+    causes = tuple(missing_cause(name, ours) for name in missing)
     return replace(first, reason=said), replace(second, causes=causes)
 
 
-def _gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
-    """L2 distance of each gradient relative to its norm.
+def gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
+    """L2 distance of each gradient, of any shape, relative to its norm.
 
     A gradient that is zero but for rounding, as of a bias before a normalisation, counts relative
     to a thousandth of its layer's largest one, or to a millionth of the largest of all.
@@ -60,7 +60,8 @@ def _gradient_distances(ours: Weights, theirs: Weights) -> dict[str, float]:
     }
 
 
-def _missing_cause(name: str, ours: Weights) -> Cause:
+def missing_cause(name: str, ours: Weights) -> Cause:
+    """The cause of a gradient (of any shape) that only one model has; `ours` are PyTorch's."""
     side = "tensorflow" if name in ours else "torch"
     remedy = "set trainable=True" if side == "tensorflow" else "set requires_grad=True"
     return Cause(side=side, what=f"{name} were frozen, or not part of the loss", remedy=remedy)

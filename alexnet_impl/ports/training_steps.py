@@ -6,23 +6,26 @@ formula differs from PyTorch's are the causes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from alexnet_impl.frameworks.user_training import Optimizer, Rule, TrainingFacts, TrainingStep
+from alexnet_impl.frameworks.user_training import Rule, TrainingFacts, TrainingStep
 from alexnet_impl.parity.record import Cause, CheckResult, Series
+from alexnet_impl.parity.tolerances import tolerance
 from alexnet_impl.ports.hypotheses import rows_apart, worst_of
 from alexnet_impl.ports.loss_readings import loss_reading
+from alexnet_impl.ports.optimizer_formulas import Optimizer
 from alexnet_impl.ports.pairing import PairedModel
 from alexnet_impl.ports.session import PairSession
+from alexnet_impl.ports.training_checks import gradient_distances, missing_cause
 from alexnet_impl.weights.canonical import Array, Weights
 
+T = TypeVar("T")
 BATCH = 8
 """Images of a step: a batch normalisation of two values has almost no variance."""
 ZERO = 1e-10
 """Share of the largest gradient below which one is zero but for rounding."""
-DEFAULT_STEPS = 10
 
 
 @dataclass(kw_only=True)
@@ -30,6 +33,8 @@ class _Comparison:
     """Both training steps, from equal weights."""
 
     session: PairSession
+    bound: float
+    """Largest difference allowed in this stage."""
     images: Array
     labels: Array
     facts: tuple[TrainingFacts, TrainingFacts]
@@ -68,7 +73,7 @@ def compare_training(session: PairSession, series: list[Series]) -> Iterator[Che
     start = session.sides["torch"].weights()
     for name, is_free in (("training", False), ("free training", True)):
         session.each(lambda side: side.set_weights(_shared(session, start)))
-        both = _prepared(session)
+        both = _prepared(session, name)
         found = _follow(both, is_free=is_free)
         series.append(Series(name=f"{name} {session.precision}", losses=both.losses, controls={}))
         measured = found.measured if found else both.largest
@@ -86,12 +91,13 @@ def compare_training(session: PairSession, series: list[Series]) -> Iterator[Che
             return
 
 
-def _shared(session: PairSession, weights: Weights) -> Weights:
+def _shared(session: PairSession, weights: dict[str, T]) -> dict[str, T]:
+    """Those that both models have in the same shape."""
     names = [f"{pair.name}.{short}" for pair in session.pairs for short in pair.shared]
-    return {name: weights[name] for name in names}
+    return {name: weights[name] for name in names if name in weights}
 
 
-def _prepared(session: PairSession) -> _Comparison:
+def _prepared(session: PairSession, stage: str) -> _Comparison:
     request = session.request
     facts = session.prepare_training()
     rng = np.random.default_rng(request.seed)
@@ -101,8 +107,10 @@ def _prepared(session: PairSession) -> _Comparison:
     output = session.values[0]["output"]
     classes = max(2, output.shape[-1]) if output.ndim > 1 else 2
     rule = facts["tensorflow"].rule
+    usual = tolerance("training", session.precision)
     return _Comparison(
         session=session,
+        bound=request.tolerances.get(stage, usual),
         images=images,
         labels=np.arange(len(images), dtype=np.int64) % classes,
         facts=(facts["torch"], facts["tensorflow"]),
@@ -169,23 +177,21 @@ def _compare_step(
     """Compare the loss, the gradients and the learning rate of a step."""
     both.losses["torch"].append(ours.loss)
     both.losses["tensorflow"].append(theirs.loss)
-    bound = both.session.tolerance("training")
     distance = abs(ours.loss - theirs.loss) / max(abs(ours.loss), 1e-30)
-    if not distance <= bound:
+    if not distance <= both.bound:
         causes = _loss_causes(both, ours, theirs)
         return _Mismatch(measured=distance, where=f"the loss of step {number}", causes=causes)
     both.largest = max(both.largest, distance)
-    largest = _largest(ours.gradients)
-    distances = {
-        name: _norm(gradient - theirs.gradients[name]) / max(_norm(gradient), largest * 1e-3, 1e-30)
-        for name, gradient in ours.gradients.items()
-        if name in theirs.gradients
-    }
+    shared = _shared(both.session, dict.fromkeys({**ours.gradients, **theirs.gradients}))
+    for name in shared:
+        if (name in ours.gradients) != (name in theirs.gradients):
+            where = f"the gradient of {name} at step {number}"
+            causes = (missing_cause(name, ours.gradients),)
+            return _Mismatch(measured=float("inf"), where=where, causes=causes)
+    distances = gradient_distances(ours.gradients, theirs.gradients)
     name, distance = worst_of(distances)
-    if not distance <= 100 * bound:
-        where = f"the gradient of {name} at step {number}"
-        return _Mismatch(measured=distance, where=where)
-    both.largest = max(both.largest, distance / 100)
+    if not distance <= max(both.bound, both.session.tolerance("gradients")):
+        return _Mismatch(measured=distance, where=f"the gradient of {name} at step {number}")
     if abs(ours.rate - theirs.rate) > 1e-6 * abs(ours.rate):
         cause = Cause(
             side="tensorflow",
@@ -195,8 +201,7 @@ def _compare_step(
             "changes the rate when its step() is called",
         )
         where = f"the learning rate of step {number}"
-        gap = abs(ours.rate - theirs.rate) / max(abs(ours.rate), 1e-30)
-        return _Mismatch(measured=gap, where=where, causes=(cause,))
+        return _Mismatch(measured=float("inf"), where=where, causes=(cause,))
     return None
 
 
@@ -239,11 +244,10 @@ def _expected(both: _Comparison, before: Weights, step: TrainingStep) -> Weights
 def _narrow(both: _Comparison, before: Weights, step: TrainingStep) -> None:
     """Keep the formulas that computed PyTorch's update."""
     after = both.session.sides["torch"].weights()
-    bound = both.session.tolerance("training")
     kept = []
     for one in both.likely:
         made = one.update(before, step.gradients, step.rate)
-        if all(_apart(after[name], array) <= bound for name, array in made.items()):
+        if all(_apart(after[name], array) <= both.bound for name, array in made.items()):
             kept.append(one)
     both.likely = kept
 
@@ -266,15 +270,14 @@ def _compare_weights(
     names = [name for name in _shared(session, ours) if name not in skipped]
     distances = {name: _apart(ours[name], theirs[name]) for name in names}
     name, distance = worst_of(distances)
-    bound = session.tolerance("training")
-    if distance <= bound:
+    if distance <= both.bound:
         both.largest = max(both.largest, distance)
         return None
     where = f"{name} after step {number}"
     if name not in step.gradients or both.shadow is None or not both.likely:
         return _Mismatch(measured=distance, where=where)
     left = max(_apart(expected[name], theirs[name]) for name in names if name in expected)
-    if not left <= max(bound, 1e-3 * distance):
+    if not left <= max(both.bound, 1e-3 * distance):
         return _Mismatch(measured=distance, where=where)
     causes, notes = _rule_causes(both.likely[0].rule, both.shadow.rule, left)
     if causes or not notes:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from alexnet_impl.frameworks import get_framework
-from alexnet_impl.frameworks.user_training import Optimizer, Rule
+from alexnet_impl.frameworks.user_training import Rule
 from alexnet_impl.ports.loss_readings import loss_reading
+from alexnet_impl.ports.optimizer_formulas import Optimizer
 from alexnet_impl.ports.request import PairRequest, request_values
 from alexnet_impl.ports.user_pair import compare_models
 from alexnet_impl.testing import assert_parity
@@ -81,7 +82,7 @@ def theirs(optimizer="SGD", loss=("SparseCategoricalCrossentropy", {}), schedule
     return training
 
 
-def compared(torch_training, tensorflow_training, *, steps=4, classes=3):
+def compared(torch_training, tensorflow_training, *, steps=4, classes=3, tolerances=()):
     """The checks of the training steps by name."""
     request = PairRequest(
         torch="t",
@@ -89,6 +90,7 @@ def compared(torch_training, tensorflow_training, *, steps=4, classes=3):
         torch_training=torch_training,
         tensorflow_training=tensorflow_training,
         training_steps=steps,
+        tolerances=dict(tolerances),
     )
     with (
         get_framework("torch").borrow_model(network(classes)) as first,
@@ -225,6 +227,51 @@ def test_compiled_model_needs_no_function():
     assert json.dumps(dict(record.request))  # a function is kept by its name
     with pytest.raises(AssertionError, match=r"momentum were 0, where PyTorch's is 0\.9"):
         assert_parity(network(), model, torch_training=ours(momentum=0.9), training_steps=2)
+
+
+@slow
+def test_gradient_that_one_model_lacks_is_named():
+    right = theirs()
+
+    def frozen(model):
+        model.layers[0].trainable = False
+        return right(model)
+
+    (check,) = compared(ours(), frozen).values()
+    assert check.where == "the gradient of 0.weight at step 1"
+    assert check.causes[0].what.startswith("0.weight were frozen")
+
+
+@slow
+def test_bound_of_the_users_own_holds_for_its_stage_only():
+    loose = {"training": 1.0, "free training": 1.0}
+    for tolerances, holds in ((loose, [True, True]), ({"training": 1.0}, [True, False])):
+        request = {"steps": 2, "tolerances": tolerances}
+        first, second, _ = MISTAKES["epsilon"]
+        assert [check.holds for check in compared(first, second, **request).values()] == holds
+
+
+@slow
+def test_dropout_of_an_attention_does_not_act():
+    from parity.test_inputs import TOKENS, port, reader
+
+    request = PairRequest(
+        torch="t",
+        tensorflow="k",
+        inputs=lambda: TOKENS,
+        torch_training=ours(),
+        tensorflow_training=theirs(),
+        training_steps=3,
+    )
+    with (
+        get_framework("torch").borrow_model(reader()) as first,
+        get_framework("tensorflow").borrow_model(port()) as second,
+    ):
+        checks = compare_models(first, second, request).checks[-2:]
+    assert [(check.name, check.holds) for check in checks] == [
+        ("training", True),
+        ("free training", True),
+    ]
 
 
 @slow

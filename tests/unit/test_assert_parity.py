@@ -153,6 +153,8 @@ def test_unknown_stage_is_refused(given):
         ({"tolerances": {"layers": "1e-3"}}, "stages to numbers"),
         ({"tolerances": 0}, "stages to numbers"),
         ({"seed": -1}, r"a whole number of at least 0\."),
+        ({"training_steps": 0}, r"a whole number of at least 1\."),
+        ({"other_training": "m:f"}, "torch_training too"),
         ({"seed": 1.5}, "a whole number"),
         ({"xfail": 3}, "a list of stages"),
     ],

@@ -219,7 +219,7 @@ def noise(*sizes):
 
 
 def test_resampling_that_only_one_file_shows_is_a_cause():
-    """Of four files sorted by size the second is not searched at first, and it alone shrinks."""
+    """The file that shows it is none of those that the search begins with."""
     files = noise((4, 4), (20, 4), (8, 16), (16, 16))
     antialias = next(
         one for one in RESAMPLINGS if one.name == "bilinear interpolation with antialias"

@@ -114,19 +114,32 @@ FORM = (
 )
 
 
+ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+"""Names of an attention's arguments by their places."""
+
+
 class _NoDropout(TorchFunctionMode):
     """Leaves out the functions that drop values at random."""
 
     def __torch_function__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if "dropout" in getattr(func, "__name__", ""):
+        name = getattr(func, "__name__", "")
+        if "dropout" in name:
             return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        if name == "scaled_dot_product_attention":
+            given = dict(zip(ATTENTION, args, strict=False)) | kwargs
+            args, kwargs = (), given | {"dropout_p": 0.0}
+        return func(*args, **kwargs)
 
 
 @contextmanager
 def _training(model: nn.Module) -> Iterator[None]:
     """Training mode without dropout, while the block runs."""
     model.train()
+    attentions = [one for one in model.modules() if isinstance(one, nn.MultiheadAttention)]
+    rates = [one.dropout for one in attentions]
+    for attention in attentions:
+        attention.dropout = 0.0
     for module in model.modules():
         is_random = isinstance(module, nn.modules.dropout._DropoutNd)  # noqa: SLF001
         if is_random or type(module).__name__ in STOCHASTIC_DEPTHS:
@@ -135,6 +148,8 @@ def _training(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.eval()
+        for attention, rate in zip(attentions, rates, strict=True):
+            attention.dropout = rate
 
 
 def _rule(optimizer: str, group: dict[str, Any]) -> Rule | None:
